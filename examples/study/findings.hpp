@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include <study/numbers.hpp>
+#include <study/record.hpp>
+
+// What a study's numbers say, in sentences. Each comes from a rule that the reader can check in the table.
+namespace app {
+
+struct finding {
+  std::string kind;  // for programs
+  std::string text;  // for people
+  std::vector<int> layers;
+};
+
+using row_list = std::vector<const row_record*>;
+
+inline row_list rows_of(const study_record& r, const std::string& alteration) {
+  row_list out;
+  for (const auto& row : r.rows)
+    if (row.alteration == alteration) out.push_back(&row);
+  return out;
+}
+
+inline std::vector<int> layers_marked(const row_list& rows, const std::string& mark) {
+  std::vector<int> out;
+  for (const auto* row : rows)
+    if (row->mark == mark) out.push_back(row->layer);
+  return out;
+}
+
+// "layer 3", "layers 0–2 and 7", "no layer"
+inline std::string layers_text(const std::vector<int>& layers) {
+  if (layers.empty()) return "no layer";
+  std::vector<std::string> parts;
+  for (std::size_t i = 0; i < layers.size();) {
+    std::size_t j = i;
+    while (j + 1 < layers.size() && layers[j + 1] == layers[j] + 1) ++j;
+    if (j > i + 1) parts.push_back(std::to_string(layers[i]) + "–" + std::to_string(layers[j]));
+    else
+      for (std::size_t k = i; k <= j; ++k) parts.push_back(std::to_string(layers[k]));
+    i = j + 1;
+  }
+  std::string out = layers.size() == 1 ? "layer " : "layers ";
+  for (std::size_t i = 0; i < parts.size(); ++i)
+    out += (i == 0 ? "" : i + 1 == parts.size() ? " and " : ", ") + parts[i];
+  return out;
+}
+
+// When an altered model is so broken that the size of the damage says little more: half of what knowing
+// word frequencies alone would cost. NaN where that is not known.
+inline double saturation_level(const study_record& r) {
+  const double level = (r.baseline.unigram_nll.value - r.baseline.nll.value) / 2;
+  return level > 0 ? level : std::nan("");
+}
+
+namespace detail {
+
+inline const row_record& largest_kl(const row_list& rows) {
+  return **std::max_element(rows.begin(), rows.end(),
+                            [](const auto* a, const auto* b) { return a->mean.kl.value < b->mean.kl.value; });
+}
+
+inline std::string rank_text(const rank_record& r, std::size_t of) {
+  if (r.value == 0) return "";
+  return ", rank " + std::to_string(r.value) + " [" + std::to_string(r.lo) + "–" + std::to_string(r.hi) + "] of " +
+         std::to_string(of);
+}
+
+inline finding most_critical(const std::string& name, const row_list& rows) {
+  const row_record& top = largest_kl(rows);
+  std::string text = name + ": layer " + std::to_string(top.layer) + " matters most, KL " +
+                     with_interval(top.mean.kl) + " nats" + rank_text(top.rank, rows.size()) + ".";
+  std::vector<int> rivals;
+  for (const auto* row : rows)
+    if (row != &top && row->rank.lo == 1) rivals.push_back(row->layer);
+  if (!rivals.empty()) text += " Not told apart from " + layers_text(rivals) + ".";
+  return {"most_critical", text, {top.layer}};
+}
+
+inline void add_marks(const std::string& name, const row_list& rows, std::vector<finding>& out) {
+  const auto negligible = layers_marked(rows, "negligible");
+  const auto better = layers_marked(rows, "better than intact");
+  const auto critical = layers_marked(rows, "critical");
+  if (critical.size() == rows.size() && rows.size() > 1)
+    out.push_back({"critical", name + ": every layer is critical (Δln PPL surely above 0.1).", critical});
+  else
+    out.push_back({"critical", name + ": " + layers_text(critical) + " critical (Δln PPL surely above 0.1).", critical});
+  out.push_back({"negligible", name + ": " + layers_text(negligible) + " negligible (Δln PPL surely within ±0.01).",
+                 negligible});
+  if (!better.empty())
+    out.push_back({"better", name + ": the model is better without " + layers_text(better) +
+                                 " (Δln PPL surely below 0). Confirm on another text before acting on it.",
+                   better});
+}
+
+inline void add_saturation(const std::string& name, const row_list& rows, double level, std::vector<finding>& out) {
+  std::vector<int> layers;
+  for (const auto* row : rows)
+    if (row->mean.dlnppl.lo > level) layers.push_back(row->layer);
+  if (layers.empty()) return;
+  out.push_back({"saturated",
+                 name + ": " + layers_text(layers) + " saturated: Δln PPL surely above " + plain(level) +
+                     ", half of what knowing word frequencies alone would cost, so differences between such layers say little.",
+                 layers});
+}
+
+inline void add_norm_growth(const study_record& r, std::vector<finding>& out) {
+  if (r.profile.size() < 2) return;
+  const auto shown = [](const layer_record& l) {
+    return plain(l.norm.p50) + " after layer " + std::to_string(l.layer) + " (p1–p99 " + plain(l.norm.p1) + "–" +
+           plain(l.norm.p99) + ")";
+  };
+  const layer_record& first = r.profile.front();
+  const layer_record& last = r.profile.back();
+  out.push_back({"norm_growth",
+                 "Median norm of the stream: " + shown(first) + ", " + shown(last) + ": × " +
+                     plain(last.norm.p50 / first.norm.p50) + ".",
+                 {}});
+  const auto heaviest = std::max_element(r.profile.begin(), r.profile.end(), [](const auto& a, const auto& b) {
+    return a.first_norm.p50 / a.norm.p50 < b.first_norm.p50 / b.norm.p50;
+  });
+  const double ratio = heaviest->first_norm.p50 / heaviest->norm.p50;
+  if (ratio > 5)
+    out.push_back({"massive_first",
+                   "The first token of a window carries a massive activation: its median norm is up to × " + plain(ratio) +
+                       " that of other tokens (after layer " + std::to_string(heaviest->layer) + ").",
+                   {heaviest->layer}});
+}
+
+inline finding control(const std::string& name, const row_list& rows) {
+  const auto [low, high] = std::minmax_element(rows.begin(), rows.end(), [](const auto* a, const auto* b) {
+    return a->mean.kl.value < b->mean.kl.value;
+  });
+  return {"control",
+          name + " is a control, not a sensitivity: it loses the stream of all layers so far. KL from " +
+              with_interval((*low)->mean.kl) + " (layer " + std::to_string((*low)->layer) + ") to " +
+              with_interval((*high)->mean.kl) + " (layer " + std::to_string((*high)->layer) + ").",
+          {}};
+}
+
+inline void add_agreement(const study_record& r, std::vector<finding>& out) {
+  std::vector<std::string> names;
+  std::vector<int> tops;
+  for (const auto& name : r.options.alterations) {
+    const auto rows = rows_of(r, name);
+    if (is_control(name) || rows.size() < 2) continue;
+    names.push_back(name);
+    tops.push_back(largest_kl(rows).layer);
+  }
+  if (names.size() < 2) return;
+  const bool same = std::all_of(tops.begin(), tops.end(), [&](int l) { return l == tops.front(); });
+  std::string text;
+  if (same) {
+    text = "All alterations put layer " + std::to_string(tops.front()) + " first.";
+  } else {
+    text = "The alterations disagree on which layer comes first: ";
+    for (std::size_t i = 0; i < names.size(); ++i)
+      text += (i ? ", " : "") + names[i] + " says " + std::to_string(tops[i]);
+    text += ".";
+  }
+  out.push_back({same ? "agreement" : "disagreement", text, tops});
+}
+
+}  // namespace detail
+
+inline std::vector<finding> find(const study_record& r) {
+  std::vector<finding> out;
+  const auto reliability = resect::metrics::reliability_of(r.evaluation.clusters);
+  if (reliability == resect::metrics::reliability::none)
+    out.push_back({"too_few_clusters",
+                   "Too few clusters (" + std::to_string(r.evaluation.clusters) +
+                       ", 6 are needed): no intervals, no marks; nothing here can be told from chance.",
+                   {}});
+  for (const auto& name : r.options.alterations) {
+    const auto rows = rows_of(r, name);
+    if (rows.empty() || is_control(name)) continue;
+    if (rows.size() > 1) out.push_back(detail::most_critical(name, rows));
+    if (reliability == resect::metrics::reliability::none) continue;
+    detail::add_marks(name, rows, out);
+    detail::add_saturation(name, rows, saturation_level(r), out);
+  }
+  detail::add_agreement(r, out);
+  detail::add_norm_growth(r, out);
+  for (const auto& name : r.options.alterations)
+    if (const auto rows = rows_of(r, name); is_control(name) && !rows.empty()) out.push_back(detail::control(name, rows));
+  return out;
+}
+
+}  // namespace app

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Writes the logits of a stretch of tokens as float32, row-major: for comparing runtimes.
+#include <study/cli.hpp>
+#include <study/input.hpp>
+#include <study/output.hpp>
+
+#include <hosts/llama/host.hpp>
+#include <resect/backend/cpu.hpp>
+
+int main(int argc, char** argv) {
+  CLI::App options{"Logits of a stretch of tokens", "logits"};
+  std::string model = "tiny", ids, out;
+  int first = 0, count = 64, threads = 2;
+  options.add_option("--model", model, "tiny, a GGUF file or a safetensors folder");
+  options.add_option("--ids", ids, "token ids, int32")->required();
+  options.add_option("--first", first, "first id")->check(CLI::NonNegativeNumber);
+  options.add_option("--count", count, "number of ids, one sequence from position 0")->check(CLI::PositiveNumber);
+  options.add_option("--threads", threads, "worker threads")->check(CLI::PositiveNumber);
+  options.add_option("--out", out, "file to write")->required();
+  if (const int done = app::parse(options, argc, argv); done >= 0) return done;
+
+  return app::guarded("logits", [&] {
+    const auto loaded = app::need(hosts::try_load_llama(app::model_path(model)));
+    const auto tokens = app::need(hosts::try_read_ids(ids));
+    if (static_cast<std::size_t>(first) + static_cast<std::size_t>(count) > tokens.size())
+      app::fail({resect::errc::invalid_argument, "ids to run", resect::text("[", first, ", ", first + count, ")"),
+                 resect::text("a stretch of the ", tokens.size(), " ids")});
+    resect::cpu exec{resect::threads{threads}};
+    hosts::llama_host host(exec, loaded);
+    std::vector<resect::residual::row_meta> batch;
+    for (int i = 0; i < count; ++i)
+      batch.push_back({0, i, tokens[static_cast<std::size_t>(first + i)], resect::residual::row_meta::wants_logits});
+    app::need(host.try_forward(batch, resect::residual::no_hooks<float>()));
+
+    const auto logits = host.logits();
+    app::write_file(out, {reinterpret_cast<const char*>(logits.data), static_cast<std::size_t>(logits.rows * logits.cols) * 4});
+    return 0;
+  });
+}

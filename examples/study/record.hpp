@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include <resect/metrics/estimate.hpp>
+
+// Everything that a layer study found, as plain values: what the table, the page, the plots and report.json
+// are written from.
+namespace app {
+
+using resect::metrics::estimate;
+
+struct model_record {
+  std::string name;
+  std::string fingerprint;  // hexadecimal, of the weights as stored
+  int layers = 0;
+  int d_model = 0;
+  int vocabulary = 0;
+  double parameters = 0;
+};
+
+struct text_record {
+  std::string name;
+  std::string sha256;      // of the text's bytes
+  std::string ids_sha256;  // of its token ids (int32, little-endian)
+  std::int64_t tokens = 0;
+  bool documents = false;  // the text marks them
+};
+
+// A set of windows of the text.
+struct windows_record {
+  std::string sha256;  // of its ids, window after window
+  std::int64_t windows = 0;
+  std::int64_t context = 0;
+  std::int64_t clusters = 0;
+};
+
+struct measures {
+  estimate kl, top1, dlnppl, cosine;
+};
+
+// KL ranks the layers of one table, 1 the largest; 0 where there is no rank.
+struct rank_record {
+  int value = 0, lo = 0, hi = 0;
+};
+
+// One altered layer.
+struct row_record {
+  std::string alteration;
+  int layer = 0;
+  measures mean;                     // over seeds, where there are any
+  std::vector<std::uint64_t> seeds;  // empty where nothing is drawn
+  std::vector<measures> per_seed;
+  double kl_seed_sd = std::numeric_limits<double>::quiet_NaN();
+  double dlnppl_seed_sd = kl_seed_sd;
+  std::string mark;  // "critical", "negligible", "better than intact" or nothing
+  rank_record rank;
+};
+
+struct quantiles {
+  double p1 = std::numeric_limits<double>::quiet_NaN();
+  double p50 = p1, p99 = p1, max = p1;
+  std::int64_t n = 0;
+};
+
+// The intact model's stream as a layer reads it, what the layer adds to it, and how much it turns it. First rows
+// of a window are kept apart: many models carry a massive activation there.
+struct layer_record {
+  int layer = 0;                         // the number of layers for the stream that the head reads
+  quantiles norm, first_norm;            // of the stream
+  estimate relative_delta, delta_cosine; // ‖Δ‖ / ‖h‖ and cos(Δ, h), not first rows
+  estimate influence;                    // 1 − mean cos(h, h + Δ), all rows
+};
+
+struct options_record {
+  std::int64_t sequences = 0, context = 0, reinit_seeds = 0, bootstrap = 0;
+  std::uint64_t seed = 0;
+  std::vector<std::string> alterations;
+  std::string reinit_gains;
+  double reinit_std = 0;
+};
+
+struct baseline_record {
+  estimate nll, perplexity;  // clustered
+  double perplexity_se_tokens = 0;
+  estimate unigram_nll;  // of the same tokens by their frequencies (add-one) in the text outside the evaluation
+};
+
+struct study_record {
+  std::string command;
+  model_record model;
+  text_record text;
+  windows_record evaluation, calibration;
+  options_record options;
+  std::vector<int> layers;  // that were altered
+  baseline_record baseline;
+  std::vector<layer_record> profile;  // one a layer, and one for what the head reads
+  std::vector<row_record> rows;  // by alteration, then by layer
+};
+
+struct alteration_text {
+  const char* name;
+  const char* what;
+};
+
+// What each alteration does, in words.
+inline const char* describe_alteration(const std::string& name) {
+  constexpr alteration_text known[] = {
+      {"skip", "the layer is left out"},
+      {"mean_delta", "the layer adds its mean over the calibration windows"},
+      {"reinit", "random weights in place of the layer's"},
+      {"zero_stream", "control: the whole stream after the layer is zero"},
+  };
+  for (const auto& k : known)
+    if (name == k.name) return k.what;
+  return "";
+}
+
+inline bool is_control(const std::string& alteration) { return alteration == "zero_stream"; }
+
+}  // namespace app

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <resect/version.hpp>
+
+// The only header that reads the compiler's settings. A user may define before the first include:
+//   RESECT_NAMESPACE_TAG   name of the inline namespace (default v0), so that two vendored copies can
+//                          live in one program under different tags.
+#ifndef RESECT_NAMESPACE_TAG
+#define RESECT_NAMESPACE_TAG v0
+#endif
+
+// 1 where exceptions are on. Only free functions (the throwing forms) depend on it: they are absent
+// where it is 0, so translation units of both kinds can be linked together.
+#if defined(__cpp_exceptions) && __cpp_exceptions
+#define RESECT_EXCEPTIONS 1
+#else
+#define RESECT_EXCEPTIONS 0
+#endif
+
+// Marks small leaf functions whose body is the same on host and device.
+#if defined(__CUDACC__)
+#define RESECT_HD __host__ __device__
+#else
+#define RESECT_HD
+#endif
+
+namespace resect::inline RESECT_NAMESPACE_TAG {}

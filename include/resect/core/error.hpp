@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cstdint>
+#include <resect/core/text.hpp>
+
+#if RESECT_EXCEPTIONS
+#include <exception>
+#endif
+
+namespace resect::inline RESECT_NAMESPACE_TAG {
+
+enum class errc : std::uint8_t {
+  invalid_argument,   // a value outside its allowed set
+  shape_mismatch,     // extents that do not fit each other
+  bad_stride,         // overlapping or negative strides where they are not allowed
+  null_pointer,       // null data with a non-empty extent
+  not_finite,         // NaN or infinity in an operand
+  conflict,           // a plan whose parts contradict each other
+  stale_cache,        // a cache built under another plan
+  unsupported,        // the host or the backend cannot do this
+  malformed,          // bytes that break the format
+  io,                 // a file that cannot be read or written
+  out_of_memory,
+};
+
+constexpr std::string_view name(errc code) noexcept {
+  switch (code) {
+    case errc::invalid_argument: return "invalid argument";
+    case errc::shape_mismatch: return "shape mismatch";
+    case errc::bad_stride: return "bad stride";
+    case errc::null_pointer: return "null pointer";
+    case errc::not_finite: return "not finite";
+    case errc::conflict: return "conflict";
+    case errc::stale_cache: return "stale cache";
+    case errc::unsupported: return "unsupported";
+    case errc::malformed: return "malformed";
+    case errc::io: return "i/o";
+    case errc::out_of_memory: return "out of memory";
+  }
+  return "unknown";
+}
+
+// What went wrong: which operand, what it was, what it should have been. Holds its text itself.
+struct error {
+  errc code = errc::invalid_argument;
+  short_text<120> operand;
+  short_text<120> got;
+  short_text<120> wanted;
+
+  // One line, for people.
+  short_text<420> message() const noexcept {
+    short_text<420> out{name(code)};
+    if (!operand.empty()) out.append(": ").append(operand.view());
+    if (!got.empty()) out.append(": got ").append(got.view());
+    if (!wanted.empty()) out.append(", wanted ").append(wanted.view());
+    return out;
+  }
+};
+
+#if RESECT_EXCEPTIONS
+// What the throwing forms throw.
+class exception : public std::exception {
+ public:
+  explicit exception(const resect::error& e) noexcept : error_(e), message_(e.message()) {}
+  const char* what() const noexcept override { return message_.c_str(); }
+  const resect::error& error() const noexcept { return error_; }
+
+ private:
+  resect::error error_;
+  short_text<420> message_;
+};
+#endif
+
+}  // namespace resect::inline RESECT_NAMESPACE_TAG

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include <resect/core/executor.hpp>
+
+namespace resect::inline RESECT_NAMESPACE_TAG {
+
+// Σ x_i in double. Eight running sums over blocks of eight, combined in a fixed order: the same bits
+// for every compiler, optimisation level and instruction set, because a float converted to double is
+// exact. Error ≤ (n/8 + 3) · 2⁻⁵³ · Σ|x_i|.
+template <class T>
+double sum(std::span<const T> x) noexcept {
+  double lane[8] = {};
+  const std::size_t whole = x.size() & ~std::size_t{7};
+  for (std::size_t i = 0; i < whole; i += 8)
+    for (std::size_t j = 0; j < 8; ++j) lane[j] += static_cast<double>(x[i + j]);
+  for (std::size_t i = whole; i < x.size(); ++i) lane[i - whole] += static_cast<double>(x[i]);
+  return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+}
+
+// Σ a_i·b_i of floats in double: every product is exact there, so the remark on `sum` holds here too.
+inline double dot(std::span<const float> a, std::span<const float> b) noexcept {
+  double lane[8] = {};
+  const std::size_t n = a.size() < b.size() ? a.size() : b.size();
+  const std::size_t whole = n & ~std::size_t{7};
+  for (std::size_t i = 0; i < whole; i += 8)
+    for (std::size_t j = 0; j < 8; ++j) lane[j] += static_cast<double>(a[i + j]) * static_cast<double>(b[i + j]);
+  for (std::size_t i = whole; i < n; ++i) lane[i - whole] += static_cast<double>(a[i]) * static_cast<double>(b[i]);
+  return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+}
+
+// combine(… map(first, last) …) over [0, n) in blocks of `block` elements; the partial results are
+// combined in a binary tree whose shape follows n and block alone, so the workers change nothing.
+// map: (index first, index last) → T;  combine: (T, T) → T;  n = 0 gives `identity`.
+template <class T, executor E, class Map, class Combine>
+T parallel_reduce(E& exec, index n, index block, T identity, Map map, Combine combine) {
+  if (n <= 0) return identity;
+  const index blocks = (n + block - 1) / block;
+  std::vector<T> part(static_cast<std::size_t>(blocks), identity);
+  exec.bulk(blocks, [&](index b) {
+    const index first = b * block;
+    part[static_cast<std::size_t>(b)] = map(first, first + block < n ? first + block : n);
+  });
+  for (index width = 1; width < blocks; width *= 2)
+    for (index i = 0; i + width < blocks; i += 2 * width) {
+      auto& left = part[static_cast<std::size_t>(i)];
+      left = combine(left, part[static_cast<std::size_t>(i + width)]);
+    }
+  return part.front();
+}
+
+}  // namespace resect::inline RESECT_NAMESPACE_TAG

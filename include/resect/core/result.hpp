@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <new>
+#include <type_traits>
+#include <utility>
+
+#include <resect/core/error.hpp>
+
+namespace resect::inline RESECT_NAMESPACE_TAG {
+
+// A value or an error. Never an alias of std::expected, so that its layout does not follow -std.
+// Reading the absent side is a broken precondition (checked by nothing: test `if (r)` first).
+template <class T>
+class [[nodiscard]] result {
+ public:
+  using value_type = T;
+
+  result(T value) noexcept(std::is_nothrow_move_constructible_v<T>) : ok_(true) { ::new (&storage_.value) T(std::move(value)); }
+  result(const resect::error& e) noexcept : ok_(false) { ::new (&storage_.error) resect::error(e); }
+
+  result(result&& other) noexcept(std::is_nothrow_move_constructible_v<T>) : ok_(other.ok_) { take(std::move(other)); }
+  result(const result& other) : ok_(other.ok_) {
+    if (ok_) ::new (&storage_.value) T(other.storage_.value);
+    else ::new (&storage_.error) resect::error(other.storage_.error);
+  }
+  result& operator=(result other) noexcept(std::is_nothrow_move_constructible_v<T>) {
+    destroy();
+    ok_ = other.ok_;
+    take(std::move(other));
+    return *this;
+  }
+  ~result() { destroy(); }
+
+  bool has_value() const noexcept { return ok_; }
+  explicit operator bool() const noexcept { return ok_; }
+
+  T& value() & noexcept { return storage_.value; }
+  const T& value() const& noexcept { return storage_.value; }
+  T&& value() && noexcept { return std::move(storage_.value); }
+  T& operator*() & noexcept { return storage_.value; }
+  const T& operator*() const& noexcept { return storage_.value; }
+  T&& operator*() && noexcept { return std::move(storage_.value); }
+  T* operator->() noexcept { return &storage_.value; }
+  const T* operator->() const noexcept { return &storage_.value; }
+
+  const resect::error& error() const noexcept { return storage_.error; }
+
+ private:
+  void take(result&& other) noexcept(std::is_nothrow_move_constructible_v<T>) {
+    if (ok_) ::new (&storage_.value) T(std::move(other.storage_.value));
+    else ::new (&storage_.error) resect::error(other.storage_.error);
+  }
+  void destroy() noexcept {
+    if (ok_) storage_.value.~T();
+  }
+
+  union storage {
+    storage() noexcept {}
+    ~storage() {}
+    T value;
+    resect::error error;
+  } storage_;
+  bool ok_;
+};
+
+template <>
+class [[nodiscard]] result<void> {
+ public:
+  using value_type = void;
+
+  result() noexcept = default;
+  result(const resect::error& e) noexcept : error_(e), ok_(false) {}
+
+  bool has_value() const noexcept { return ok_; }
+  explicit operator bool() const noexcept { return ok_; }
+  const resect::error& error() const noexcept { return error_; }
+
+ private:
+  resect::error error_{};
+  bool ok_ = true;
+};
+
+using status = result<void>;
+
+#if RESECT_EXCEPTIONS
+// The value, or resect::exception. What every throwing form is made of.
+template <class T>
+T value_or_throw(result<T>&& r) {
+  if (!r) throw exception(r.error());
+  return std::move(r).value();
+}
+inline void value_or_throw(status&& s) {
+  if (!s) throw exception(s.error());
+}
+#endif
+
+}  // namespace resect::inline RESECT_NAMESPACE_TAG

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include <resect/core/executor.hpp>
+
+namespace resect::inline RESECT_NAMESPACE_TAG {
+
+// A pool of n workers, the caller being one of them. `bulk` may be called from one thread at a time;
+// a call from inside a task runs its tasks on that worker (nested calls do not deadlock). Movable.
+class threads {
+ public:
+  explicit threads(int n = 1) : pool_(std::make_unique<pool>(n < 1 ? 1 : n)) {}
+
+  int concurrency() const noexcept { return pool_->size(); }
+
+  void bulk(index n, function_ref<void(index)> f) const { pool_->bulk(n, f); }
+
+ private:
+  class pool {
+   public:
+    explicit pool(int n) : workers_(static_cast<std::size_t>(n - 1)) {
+      for (auto& w : workers_) w = std::thread([this] { serve(); });
+    }
+    pool(const pool&) = delete;
+    pool& operator=(const pool&) = delete;
+    ~pool() {
+      {
+        std::lock_guard lock(mutex_);
+        stopping_ = true;
+      }
+      wake_.notify_all();
+      for (auto& w : workers_) w.join();
+    }
+
+    int size() const noexcept { return static_cast<int>(workers_.size()) + 1; }
+
+    void bulk(index n, function_ref<void(index)> f) {
+      if (n <= 0) return;
+      const bool nested = running_.exchange(true);
+      if (nested || workers_.empty() || n == 1) {
+        for (index i = 0; i < n; ++i) f(i);
+        if (!nested) running_.store(false);
+        return;
+      }
+      {
+        std::lock_guard lock(mutex_);
+        task_ = &f;
+        count_ = n;
+        next_.store(0, std::memory_order_relaxed);
+        busy_ = static_cast<int>(workers_.size());
+        ++generation_;
+      }
+      wake_.notify_all();
+      drain(f, n);
+      {
+        std::unique_lock lock(mutex_);
+        done_.wait(lock, [this] { return busy_ == 0; });
+        task_ = nullptr;
+      }
+      running_.store(false);
+    }
+
+   private:
+    void drain(const function_ref<void(index)>& f, index n) {
+      for (index i = next_.fetch_add(1); i < n; i = next_.fetch_add(1)) f(i);
+    }
+
+    void serve() {
+      std::uint64_t seen = 0;
+      std::unique_lock lock(mutex_);
+      for (;;) {
+        wake_.wait(lock, [&] { return stopping_ || generation_ != seen; });
+        if (stopping_) return;
+        seen = generation_;
+        const auto* task = task_;
+        const index n = count_;
+        lock.unlock();
+        drain(*task, n);
+        lock.lock();
+        if (--busy_ == 0) done_.notify_one();
+      }
+    }
+
+    std::vector<std::thread> workers_;
+    std::mutex mutex_;
+    std::condition_variable wake_;
+    std::condition_variable done_;
+    const function_ref<void(index)>* task_ = nullptr;
+    std::atomic<index> next_{0};
+    std::atomic<bool> running_{false};
+    std::uint64_t generation_ = 0;
+    index count_ = 0;
+    int busy_ = 0;
+    bool stopping_ = false;
+  };
+
+  std::unique_ptr<pool> pool_;
+};
+
+}  // namespace resect::inline RESECT_NAMESPACE_TAG

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+#include <resect/core/types.hpp>
+
+namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+
+inline constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+
+// What every accumulator ends in: a value, its standard error, the interval [lo, hi], how many observations went
+// in and how many independent clusters they came from. lo and hi are NaN where no interval may be given, se where
+// not even a standard error exists (fewer than two clusters). A value that is not finite has neither.
+struct estimate {
+  double value = nan;
+  double se = nan;
+  double lo = nan;
+  double hi = nan;
+  index n = 0;
+  index n_clusters = 0;
+
+  constexpr bool has_interval() const noexcept { return lo <= hi; }
+};
+
+// How far an interval over G clusters is to be trusted: none below 6 (none is given: "too few clusters"), marked
+// below 16 (printed with a mark), else full.
+enum class reliability : std::uint8_t { none, marked, full };
+
+inline constexpr index min_clusters = 6;
+inline constexpr index min_full_clusters = 16;
+
+constexpr reliability reliability_of(index clusters) noexcept {
+  return clusters < min_clusters ? reliability::none
+                                 : clusters < min_full_clusters ? reliability::marked : reliability::full;
+}
+constexpr reliability reliability_of(const estimate& e) noexcept {
+  return e.has_interval() ? reliability_of(e.n_clusters) : reliability::none;
+}
+
+// The estimate of exp θ from that of θ (perplexity from nll, a ratio from Δln PPL): the ends of the interval are
+// mapped, the standard error is exp(θ)·se (delta method).
+inline estimate map_exp(const estimate& e) noexcept {
+  const double value = std::exp(e.value);
+  return {value, value * e.se, std::exp(e.lo), std::exp(e.hi), e.n, e.n_clusters};
+}
+
+}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <span>
+#include <vector>
+
+#include <resect/metrics/estimate.hpp>
+#include <resect/metrics/student_t.hpp>
+
+namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+
+// One-sided p-value of H0: μ ≤ bound against μ > bound from an estimate: P(T ≥ (value − bound)/se), T with
+// `degrees` (G − 1 when 0) degrees of freedom. se = 0: 0 or 1. NaN where the estimate has no interval.
+inline double p_above(const estimate& e, double bound, double degrees = 0) noexcept {
+  if (!e.has_interval()) return nan;
+  const double gap = e.value - bound;
+  if (e.se == 0) return gap > 0 ? 0.0 : 1.0;
+  return student_t_cdf(-gap / e.se, degrees > 0 ? degrees : static_cast<double>(e.n_clusters - 1));
+}
+
+// The same of H0: μ ≥ bound against μ < bound.
+inline double p_below(const estimate& e, double bound, double degrees = 0) noexcept {
+  if (!e.has_interval()) return nan;
+  const double gap = e.value - bound;
+  if (e.se == 0) return gap < 0 ? 0.0 : 1.0;
+  return student_t_cdf(gap / e.se, degrees > 0 ? degrees : static_cast<double>(e.n_clusters - 1));
+}
+
+// Of H0: |μ| ≥ bound against |μ| < bound: the larger of the two one-sided ones (TOST, Schuirmann 1987).
+inline double p_within(const estimate& e, double bound, double degrees = 0) noexcept {
+  const double low = p_above(e, -bound, degrees), high = p_below(e, bound, degrees);
+  return low > high ? low : high;
+}
+
+// Holm's step-down: adjusted p-values such that rejecting those ≤ α has a family-wise error of at most α under any
+// dependence. p̃_(i) = max_{j ≤ i} min(1, (m − j + 1)·p_(j)), m the hypotheses that have a p-value; NaN stays NaN and
+// is not counted. Source: Holm, Scand. J. Statist. 6 (1979).
+inline std::vector<double> holm(std::span<const double> p) {
+  std::vector<double> adjusted(p.begin(), p.end());
+  std::vector<std::size_t> order;
+  order.reserve(p.size());
+  for (std::size_t i = 0; i < p.size(); ++i)
+    if (p[i] == p[i]) order.push_back(i);
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return p[a] < p[b]; });
+  double running = 0;
+  for (std::size_t j = 0; j < order.size(); ++j) {
+    const double scaled = static_cast<double>(order.size() - j) * p[order[j]];
+    running = std::max(running, std::min(1.0, scaled));
+    adjusted[order[j]] = running;
+  }
+  return adjusted;
+}
+
+}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics

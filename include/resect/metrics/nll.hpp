@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cmath>
+
+#include <resect/metrics/moments.hpp>
+#include <resect/metrics/clustered_mean.hpp>
+
+namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+
+// Perplexity = exp of the mean nll (nats) over scored tokens, with two standard errors: clustered (ours) and that of
+// llama.cpp, which takes tokens for independent and is printed for comparison only.
+class perplexity {
+ public:
+  perplexity() noexcept = default;
+  explicit perplexity(index clusters) : sums_(clusters) {}
+
+  void add(index cluster, double nll) noexcept {
+    sums_.add(cluster, nll);
+    tokens_.add(nll);
+  }
+  status merge(const perplexity& other) noexcept {
+    if (status s = sums_.merge(other.sums_); !s) return s;
+    tokens_.merge(other.tokens_);
+    return {};
+  }
+
+  // Mean nll with the clustered interval, and exp of it.
+  metrics::estimate mean_nll(double level = 0.95) const noexcept { return sums_.estimate(level); }
+  metrics::estimate estimate(double level = 0.95) const noexcept { return map_exp(mean_nll(level)); }
+
+  // Mean nll f with llama.cpp's s = √((Σx²/n − f²)/(n − 1)), computed without the cancellation; s = 0 for n ≤ 10, as
+  // there (and no interval). The interval f ± z·s is not theirs. n_clusters = n: every token counts as a cluster.
+  metrics::estimate mean_nll_tokens(double level = 0.95) const noexcept {
+    metrics::estimate e;
+    e.n = e.n_clusters = tokens_.count();
+    if (e.n == 0) return e;
+    const double n = static_cast<double>(e.n);
+    e.value = tokens_.mean();
+    e.se = e.n > 10 ? std::sqrt(tokens_.squared_deviations() / n / (n - 1)) : 0.0;
+    if (e.n > 10 && std::isfinite(e.se)) {
+      const double half = normal_quantile(0.5 + level / 2) * e.se;
+      e.lo = e.value - half;
+      e.hi = e.value + half;
+    }
+    return e;
+  }
+  // PPL ± PPL·s: value and se are what llama-perplexity prints as its final estimate.
+  metrics::estimate estimate_tokens(double level = 0.95) const noexcept { return map_exp(mean_nll_tokens(level)); }
+
+  const clustered_sums& sums() const noexcept { return sums_; }
+  const moments& tokens() const noexcept { return tokens_; }
+
+ private:
+  clustered_sums sums_;
+  moments tokens_;
+};
+
+namespace detail {
+struct nll_difference {
+  static double value(double nll_intact, double nll_edited) noexcept { return nll_edited - nll_intact; }
+};
+struct kl_value {
+  static double value(double kl) noexcept { return kl; }
+};
+struct top1_match {
+  static double value(index intact, index edited) noexcept {
+    return intact < 0 || edited < 0 ? nan : intact == edited ? 1.0 : 0.0;
+  }
+};
+}  // namespace detail
+
+// Δln PPL: mean of nll(edited) − nll(intact) of the same token; add(cluster, nll_intact, nll_edited).
+using paired_delta = clustered_mean<detail::nll_difference>;
+
+// Mean KL(intact ‖ edited) over positions, nats; add(cluster, kl).
+using kl_divergence = clustered_mean<detail::kl_value>;
+
+// Share of positions whose most likely token is the same in both; ties go to the lowest id and are counted. (Agreement
+// with the intact model is not accuracy.) A position without a most likely token (−1: NaN) makes the estimate NaN.
+class top1_agreement {
+ public:
+  top1_agreement() noexcept = default;
+  explicit top1_agreement(index clusters) : matches_(clusters) {}
+
+  void add(index cluster, index top1_intact, index top1_edited, bool tied = false) noexcept {
+    matches_.add(cluster, top1_intact, top1_edited);
+    ties_ += tied ? 1 : 0;
+  }
+  status merge(const top1_agreement& other) noexcept {
+    if (status s = matches_.merge(other.matches_); !s) return s;
+    ties_ += other.ties_;
+    return {};
+  }
+
+  metrics::estimate estimate(double level = 0.95) const noexcept { return matches_.estimate(level); }
+  // Positions where either model had more than one most likely token.
+  index ties() const noexcept { return ties_; }
+  const clustered_sums& sums() const noexcept { return matches_.sums(); }
+
+ private:
+  clustered_mean<detail::top1_match> matches_;
+  index ties_ = 0;
+};
+
+}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics

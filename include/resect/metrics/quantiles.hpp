@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include <resect/core/types.hpp>
+#include <resect/metrics/estimate.hpp>
+
+namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+
+// Quantiles of non-negative values (norms, KL) from counts in fixed bins: 32 equal bins to every power of two from
+// 2⁻¹²⁶ to 2¹²⁸, so a bin is at most 1/32 of its value wide, whatever the data. Merging adds counts: exact, in any
+// order. Zero and values below 2⁻¹²⁶ are one bin; +∞ and what exceeds the range is another; negative values and NaN
+// are counted and make every quantile NaN. 65 KB; `add` is a shift and an increment.
+class log_histogram {
+ public:
+  log_histogram() : bins_(static_cast<std::size_t>(bin_count)) {}
+
+  void add(double x) noexcept {
+    if (!(x >= 0)) {
+      ++invalid_;
+      return;
+    }
+    ++bins_[static_cast<std::size_t>(bin_of(x))];
+    ++n_;
+    if (x < min_) min_ = x;
+    if (x > max_) max_ = x;
+  }
+  void merge(const log_histogram& other) noexcept {
+    for (std::size_t i = 0; i < bins_.size(); ++i) bins_[i] += other.bins_[i];
+    n_ += other.n_;
+    invalid_ += other.invalid_;
+    if (other.min_ < min_) min_ = other.min_;
+    if (other.max_ > max_) max_ = other.max_;
+  }
+
+  index count() const noexcept { return n_; }
+  index invalid() const noexcept { return invalid_; }
+  // Exact. NaN when empty or when there were invalid values.
+  double min() const noexcept { return usable() ? min_ : nan; }
+  double max() const noexcept { return usable() ? max_ : nan; }
+
+  // The ⌈p·n⌉-th smallest value (the first for p = 0) to within 1/64 of itself: the middle of its bin, kept inside
+  // [min, max]. NaN when empty, with invalid values, or for p outside [0, 1]. Cost: one pass over the bins.
+  double quantile(double p) const noexcept {
+    if (!usable() || !(p >= 0 && p <= 1)) return nan;
+    const double wanted = std::ceil(p * static_cast<double>(n_));
+    const index rank = wanted < 1 ? 1 : static_cast<index>(wanted);
+    if (rank >= n_) return max_;
+    index seen = 0, bin = 0;
+    for (; bin < bin_count; ++bin) {
+      seen += bins_[static_cast<std::size_t>(bin)];
+      if (seen >= rank) break;
+    }
+    const double middle = bin == 0 ? 0.0 : bin == bin_count - 1 ? max_ : 0.5 * (edge(bin) + edge(bin + 1));
+    return middle < min_ ? min_ : middle > max_ ? max_ : middle;
+  }
+
+ private:
+  static constexpr int sub_bits = 5;
+  static constexpr int lowest = -126, highest = 127;
+  static constexpr index bin_count = ((highest - lowest + 1) << sub_bits) + 2;
+  static constexpr index first_bits = static_cast<index>(lowest + 1023) << sub_bits;
+
+  bool usable() const noexcept { return n_ > 0 && invalid_ == 0; }
+  // The exponent and the first five bits of the fraction, as one number.
+  static index bin_of(double x) noexcept {
+    const index top = static_cast<index>(std::bit_cast<std::uint64_t>(x) >> (52 - sub_bits)) - first_bits + 1;
+    return top < 0 ? 0 : top >= bin_count ? bin_count - 1 : top;
+  }
+  static double edge(index bin) noexcept {
+    return std::bit_cast<double>(static_cast<std::uint64_t>(bin - 1 + first_bits) << (52 - sub_bits));
+  }
+
+  std::vector<index> bins_;
+  index n_ = 0;
+  index invalid_ = 0;
+  double min_ = std::numeric_limits<double>::infinity();
+  double max_ = -std::numeric_limits<double>::infinity();
+};
+
+}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics

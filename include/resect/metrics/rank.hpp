@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include <resect/metrics/clustered.hpp>
+#include <resect/random/distributions.hpp>
+
+namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+
+// The rank of a layer and what a bootstrap over clusters leaves of it. 1 = largest; equal values share the lowest
+// number; 0 = the layer has no finite value. lo = hi = 0: too few clusters for an interval.
+struct rank_interval {
+  index rank = 0;
+  index lo = 0;
+  index hi = 0;
+};
+
+struct rank_options {
+  std::uint64_t seed = 0;
+  index resamples = 1000;
+  double level = 0.95;
+};
+
+namespace detail {
+
+inline constexpr std::uint64_t rank_stream = 0x72616e6b;  // "rank"
+
+// 1 + how many values are larger; NaN is larger than nothing and has rank 0.
+inline void ranks_of(std::span<const double> value, std::span<index> rank) noexcept {
+  for (std::size_t i = 0; i < value.size(); ++i) {
+    rank[i] = value[i] == value[i] ? 1 : 0;
+    for (std::size_t k = 0; rank[i] > 0 && k < value.size(); ++k) rank[i] += value[k] > value[i];
+  }
+}
+
+}  // namespace detail
+
+// Ranks of the layers' means (largest first) and percentile intervals of the rank: in every replicate as many clusters
+// as there are get drawn with replacement, the same ones for all layers (the layers are paired), and the layers are
+// ranked anew. Draw g of replicate b is integer_below at position b·G + g of one Philox stream: a pure function of the
+// seed. Fewer than 6 clusters: ranks without intervals. Cost resamples·layers·(G + layers). Errors: layers whose
+// clusters or counts differ (shape mismatch), resamples < 1 or level outside (0, 1) (invalid argument).
+inline result<std::vector<rank_interval>> try_rank_intervals(std::span<const clustered_sums> layers,
+                                                             const rank_options& options = {}) {
+  if (options.resamples < 1) return error{errc::invalid_argument, "resamples", text(options.resamples), "at least 1"};
+  if (!(options.level > 0 && options.level < 1))
+    return error{errc::invalid_argument, "level", text(options.level), "between 0 and 1"};
+  std::vector<rank_interval> out(layers.size());
+  if (layers.empty()) return out;
+  for (std::size_t l = 0; l < layers.size(); ++l)
+    if (status s = layers[0].check_same_tokens(layers[l]); !s) return s.error();
+
+  const std::size_t n = layers.size();
+  std::vector<double> value(n);
+  std::vector<index> rank(n), used;
+  for (std::size_t l = 0; l < n; ++l) value[l] = layers[l].estimate().value;
+  detail::ranks_of(value, rank);
+  for (std::size_t l = 0; l < n; ++l) out[l].rank = rank[l];
+  for (index c = 0; c < layers[0].clusters(); ++c)
+    if (layers[0].count(c) > 0) used.push_back(c);
+  const index g = static_cast<index>(used.size());
+  if (g < min_clusters) return out;
+
+  std::vector<double> sums(n * used.size());
+  for (std::size_t l = 0; l < n; ++l)
+    for (std::size_t c = 0; c < used.size(); ++c) sums[l * used.size() + c] = layers[l].sum(used[c]);
+  const random::philox_stream stream{options.seed, detail::rank_stream};
+  std::vector<index> times(used.size());
+  std::vector<index> seen(n * (n + 1));
+  for (index b = 0; b < options.resamples; ++b) {
+    for (index& t : times) t = 0;
+    for (index d = 0; d < g; ++d)
+      ++times[random::integer_below(stream, static_cast<std::uint64_t>(b * g + d), static_cast<std::uint64_t>(g))];
+    double tokens = 0;
+    for (std::size_t c = 0; c < used.size(); ++c)
+      tokens += static_cast<double>(times[c]) * static_cast<double>(layers[0].count(used[c]));
+    for (std::size_t l = 0; l < n; ++l) {
+      double sum = 0;
+      for (std::size_t c = 0; c < used.size(); ++c)
+        if (times[c] > 0) sum += static_cast<double>(times[c]) * sums[l * used.size() + c];
+      value[l] = sum / tokens;
+    }
+    detail::ranks_of(value, rank);
+    for (std::size_t l = 0; l < n; ++l) ++seen[l * (n + 1) + static_cast<std::size_t>(rank[l])];
+  }
+  const double tail = 0.5 * (1 - options.level) * static_cast<double>(options.resamples);
+  for (std::size_t l = 0; l < n; ++l) {
+    if (out[l].rank == 0) continue;
+    index below = 0;
+    for (std::size_t r = 0; r <= n; ++r) {
+      const index before = below;
+      below += seen[l * (n + 1) + r];
+      if (static_cast<double>(before) < tail && static_cast<double>(below) >= tail) out[l].lo = static_cast<index>(r);
+      const double upper = static_cast<double>(options.resamples) - tail;
+      if (static_cast<double>(before) < upper && static_cast<double>(below) >= upper) out[l].hi = static_cast<index>(r);
+    }
+  }
+  return out;
+}
+
+#if RESECT_EXCEPTIONS
+inline std::vector<rank_interval> rank_intervals(std::span<const clustered_sums> layers,
+                                                 const rank_options& options = {}) {
+  return value_or_throw(try_rank_intervals(layers, options));
+}
+#endif
+
+}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include <resect/random/distributions.hpp>
+#include <resect/residual/plan.hpp>
+
+// The operators: functions that make a step of a plan. All act on every row; all are pure, so the same
+// plan gives the same bits in any order of calls and on any number of threads.
+namespace resect::inline RESECT_NAMESPACE_TAG::residual {
+
+// Which contribution an operator on deltas means: the whole block's, or the attention's or MLP's alone.
+enum class delta : std::uint8_t { block, attention, mlp };
+
+namespace detail {
+constexpr site site_of(delta d) noexcept { return d == delta::attention ? site::attn_delta : site::mlp_delta; }
+constexpr std::string_view suffix(delta d) noexcept {
+  return d == delta::block ? "" : d == delta::attention ? ".attention" : ".mlp";
+}
+}  // namespace detail
+
+// h_{l+1} := (1 − g)·h_l + g·h_{l+1}, that is h_l + g·Δ_l, for every layer l of the range.
+// g = 0 skips (a host at the surgery level does not run the layer), g = 1 is the identity, bit for bit
+// on finite rows; between them a dose. For delta::attention and delta::mlp the delta itself is scaled.
+// Two roundings an element.
+inline step scale_delta(layer_range where, float g, delta which = delta::block) {
+  step s;
+  s.range = where;
+  s.name = text<48>("scale_delta", detail::suffix(which));
+  s.hash = fingerprint{}.add(static_cast<double>(g)).value();
+  if (which == delta::block) {
+    s.what = step::kind::block;
+    s.reads_output = g != 0.0f;
+    s.on_block = [g](const tap&, matrix_view<const float> before, matrix_view<float> h) {
+      if (g == 0.0f) return;
+      for (index r = 0; r < h.rows; ++r)
+        for (index c = 0; c < h.cols; ++c) h(r, c) = (1.0f - g) * before(r, c) + g * h(r, c);
+    };
+  } else {
+    s.what = step::kind::rows;
+    s.where = detail::site_of(which);
+    s.overwrites = g == 0.0f;
+    s.on_rows = [g](const tap&, matrix_view<float> d) {
+      for (index r = 0; r < d.rows; ++r)
+        for (index c = 0; c < d.cols; ++c) d(r, c) *= g;
+    };
+  }
+  return s;
+}
+
+// Δ_l := 0: the layer is left out. The same as scale_delta(where, 0). Not zero_stream.
+inline step skip(layer_range where) { return scale_delta(where, 0.0f); }
+
+// h_{l+1} := 0 for every layer l of the range: the whole stream is lost, not one layer's part of it.
+// An off-distribution control; to leave a layer out use skip.
+inline step zero_stream(layer_range where) {
+  step s;
+  s.what = step::kind::rows;
+  s.where = site::resid_post;
+  s.range = where;
+  s.name = "zero_stream";
+  s.on_rows = [](const tap&, matrix_view<float> h) {
+    for (index r = 0; r < h.rows; ++r)
+      for (index c = 0; c < h.cols; ++c) h(r, c) = 0.0f;
+  };
+  return s;
+}
+
+// The mean contribution of every layer over a reference set of rows, frozen with its provenance.
+struct delta_means {
+  int n_layers = 0;
+  index width = 0;
+  index rows = 0;                // reference rows averaged
+  std::uint64_t model = 0;       // fingerprint of the model
+  std::uint64_t reference = 0;   // fingerprint of the reference rows (sequence, position, token)
+  std::vector<float> mean;       // (n_layers, width)
+
+  std::span<const float> of(int l) const noexcept {
+    return {mean.data() + static_cast<index>(l) * width, static_cast<std::size_t>(width)};
+  }
+};
+
+// Δ_l := μ_l, the layer's mean delta over the reference set; the layer is not run.
+// Errors: invalid_argument where `means` does not cover the range.
+inline result<step> try_mean_delta(layer_range where, const delta_means& means) {
+  if (where.first < 0 || where.last > means.n_layers || where.first >= where.last)
+    return error{errc::invalid_argument, "layers of mean_delta", text("[", where.first, ", ", where.last, ")"),
+                 text("layers 0 to ", means.n_layers - 1, " of the means")};
+  step s;
+  s.what = step::kind::block;
+  s.reads_output = false;
+  s.range = where;
+  s.width = means.width;
+  s.name = "mean_delta";
+  std::vector<std::vector<float>> mu;
+  fingerprint f;
+  f.add(means.model).add(means.reference);
+  for (int l = where.first; l < where.last; ++l) {
+    const auto row = means.of(l);
+    f.add(row);
+    mu.emplace_back(row.begin(), row.end());
+  }
+  s.hash = f.value();
+  s.on_block = [mu = std::move(mu), first = where.first](const tap& at, matrix_view<const float> before, matrix_view<float> h) {
+    const auto& m = mu[static_cast<std::size_t>(at.layer - first)];
+    for (index r = 0; r < h.rows; ++r)
+      for (index c = 0; c < h.cols; ++c) h(r, c) = before(r, c) + m[static_cast<std::size_t>(c)];
+  };
+  return s;
+}
+
+#if RESECT_EXCEPTIONS
+inline step mean_delta(layer_range where, const delta_means& means) { return value_or_throw(try_mean_delta(where, means)); }
+#endif
+
+// What happens to the gains of a layer's norms when it is re-initialized. A choice that changes the
+// result, so it has no default: with kept gains a random layer still writes with the trained amplitude.
+enum class norm_gains : std::uint8_t { keep, reset };
+
+struct reinit_options {
+  float std = 0.02f;         // of the normal distribution that matrices are drawn from
+  float reset_gain = 1.0f;   // what a reset gain becomes (0 where the host's norm uses 1 + gain)
+};
+
+// Every matrix W of the layers := std·ε, ε ~ N(0, 1) drawn by Philox at (seed, layer, weight, element),
+// so the values depend on the place alone. Gains stay or become `reset_gain`, as `gains` says.
+inline step reinit(layer_range where, std::uint64_t seed, norm_gains gains, reinit_options options = {}) {
+  step s;
+  s.what = step::kind::weights;
+  s.range = where;
+  s.name = gains == norm_gains::keep ? "reinit.keep" : "reinit.reset";
+  s.hash = fingerprint{}
+               .add(seed)
+               .add(static_cast<double>(options.std))
+               .add(static_cast<double>(options.reset_gain))
+               .value();
+  s.on_weight = [seed, gains, options](const weight_desc& w, matrix_view<float> values) {
+    if (w.role == weight_role::norm_gain) {
+      if (gains == norm_gains::keep) return false;
+      for (index r = 0; r < values.rows; ++r)
+        for (index c = 0; c < values.cols; ++c) values(r, c) = options.reset_gain;
+      return true;
+    }
+    const auto stream = static_cast<std::uint64_t>(w.layer) << 32 | static_cast<std::uint64_t>(static_cast<std::uint32_t>(w.id));
+    for (index r = 0; r < values.rows; ++r)
+      random::fill_gaussian({values.row(r).data, static_cast<std::size_t>(values.cols)}, seed, stream,
+                            static_cast<std::uint64_t>(r * values.cols), static_cast<double>(options.std));
+    return true;
+  };
+  return s;
+}
+
+// h_j := S(h_i) in place of layers [i, j), which do not run. S(tap, h_i, h_j) → status (or void) gets the
+// rows' meta data in the tap; `identity` has to differ between functions that do different things.
+//   replace_span(layers(3, 6), [&](const tap& at, matrix_view<const float> in, matrix_view<float> out) { … }, 1)
+template <class F>
+step replace_span(layer_range where, F student, std::uint64_t identity, index width = 0) {
+  step s;
+  s.what = step::kind::replace;
+  s.range = where;
+  s.name = "replace_span";
+  s.hash = identity;
+  s.width = width;
+  s.on_replace = [student = std::move(student)](const tap& at, matrix_view<const float> in, matrix_view<float> out) -> status {
+    if constexpr (std::is_void_v<decltype(student(at, in, out))>) {
+      student(at, in, out);
+      return {};
+    } else {
+      return student(at, in, out);
+    }
+  };
+  return s;
+}
+
+// A function for replace_span that runs the host's own layers: the identity splice, which must not
+// change one bit. It keeps a reference to the host.
+template <surgical_host H>
+auto own_layers(H& host, layer_range where) {
+  return [&host, where](const tap& at, matrix_view<const float> in, matrix_view<float> out) -> status {
+    auto state = host.try_embed(at.rows);
+    if (!state) return state.error();
+    auto h = host.stream(*state);
+    for (index r = 0; r < in.rows; ++r)
+      for (index c = 0; c < in.cols; ++c) h(r, c) = in(r, c);
+    if (auto s = host.try_run(*state, where.first, where.last, no_hooks<typename H::value, typename H::space>()); !s) return s;
+    h = host.stream(*state);
+    for (index r = 0; r < out.rows; ++r)
+      for (index c = 0; c < out.cols; ++c) out(r, c) = h(r, c);
+    return {};
+  };
+}
+
+}  // namespace resect::inline RESECT_NAMESPACE_TAG::residual

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include <resect/core/hash.hpp>
+#include <resect/core/shared_function.hpp>
+#include <resect/residual/host.hpp>
+
+namespace resect::inline RESECT_NAMESPACE_TAG::residual {
+
+// Layers [first, last).
+struct layer_range {
+  int first = 0;
+  int last = 0;
+  friend constexpr bool operator==(layer_range, layer_range) noexcept = default;
+};
+constexpr layer_range layer(int l) noexcept { return {l, l + 1}; }
+constexpr layer_range layers(int first, int last) noexcept { return {first, last}; }
+
+// One change to a model: which layers, where in them, and what is done. Made by the functions in
+// operators.hpp; a user's own operator is a step too.
+struct step {
+  enum class kind : std::uint8_t {
+    rows,     // edits the rows at one site of each layer
+    block,    // sees each layer's input and output, decides the output
+    replace,  // one function in place of the whole range
+    weights,  // other values for each layer's weights
+  };
+  using rows_function = shared_function<void(const tap&, matrix_view<float>)>;
+  using block_function = shared_function<void(const tap&, matrix_view<const float>, matrix_view<float>)>;
+  using replace_function = shared_function<status(const tap&, matrix_view<const float>, matrix_view<float>)>;
+  using weight_function = shared_function<bool(const weight_desc&, matrix_view<float>)>;
+
+  kind what = kind::rows;
+  layer_range range;
+  site where = site::resid_post;    // rows: the site; others act on the whole block
+  bool overwrites = true;           // leaves nothing of what was there: at most one such step a place
+  bool reads_output = true;         // block: needs the layer to run; false lets a host leave it out
+  index width = 0;                  // columns that it expects, 0 for any
+  int priority = 0;                 // order among steps at one place, ascending, then as added
+  short_text<48> name;
+  std::uint64_t hash = 0;           // of everything that changes what it does
+
+  rows_function on_rows;            // rows(tap, h): changes h
+  block_function on_block;          // block(tap, h_l, h): h holds h_{l+1} (h_l where reads_output is false)
+  replace_function on_replace;      // replace(tap, h_i, h): h is to become h_j
+  weight_function on_weight;        // weights(w, values): changes them (row-major), or returns false
+};
+
+// What to do to a model: steps in the order of layers and sites. A value; immutable once built, shared
+// freely between threads. Steps that contradict each other are refused when they are added.
+//   plan p = plan{} | skip(layers(6, 8)) | scale_delta(layer(3), 0.5f);
+class plan {
+ public:
+  // Adds one step and keeps the order. Errors (the plan stays as it was):
+  //   invalid_argument  an empty or negative range
+  //   conflict          two overwriting steps at one place; a step inside a replaced or skipped layer
+  status try_add(step s) {
+    if (s.range.first < 0 || s.range.last <= s.range.first)
+      return error{errc::invalid_argument, text("layers of ", s.name.view()), text("[", s.range.first, ", ", s.range.last, ")"),
+                   "0 <= first < last"};
+    if (s.what == step::kind::rows && !is_layer_site(s.where))
+      return error{errc::invalid_argument, text("site of ", s.name.view()), name(s.where), "a site of a layer"};
+    for (const step& other : steps_)
+      if (contradicts(s, other))
+        return error{errc::conflict, text(s.name.view(), " on layers [", s.range.first, ", ", s.range.last, ")"),
+                     text("also ", other.name.view(), " on layers [", other.range.first, ", ", other.range.last, ")"),
+                     "steps that do not undo each other"};
+    const auto at = std::upper_bound(steps_.begin(), steps_.end(), s, before);
+    steps_.insert(at, std::move(s));
+    return {};
+  }
+
+#if RESECT_EXCEPTIONS
+  friend plan operator|(plan p, step s) {
+    value_or_throw(p.try_add(std::move(s)));
+    return p;
+  }
+#endif
+
+  // What is wrong with this plan for this model, if anything: layers that do not exist, widths that differ.
+  status check(const model_desc& model) const noexcept {
+    if (!empty() && model.n_streams != 1)
+      return error{errc::unsupported, "residual streams of the model", text(model.n_streams), "1"};
+    for (const step& s : steps_) {
+      if (s.range.last > model.n_layers)
+        return error{errc::invalid_argument, text("layers of ", s.name.view()),
+                     text("[", s.range.first, ", ", s.range.last, ")"), text("layers 0 to ", model.n_layers - 1)};
+      if (s.width != 0 && s.width != model.d_model)
+        return error{errc::shape_mismatch, text("width of ", s.name.view()), text(s.width), text("d_model = ", model.d_model)};
+    }
+    return {};
+  }
+
+  bool empty() const noexcept { return steps_.empty(); }
+  std::span<const step> steps() const noexcept { return steps_; }
+
+  // 0 for the empty plan; else differs between plans that differ in what they do or in which order.
+  // It is the epoch that a KV cache remembers.
+  std::uint64_t fingerprint() const noexcept {
+    if (empty()) return 0;
+    resect::fingerprint f;
+    for (const step& s : steps_) {
+      f.add(s.name.view()).add(s.hash);
+      f.add(static_cast<std::uint64_t>(s.range.first)).add(static_cast<std::uint64_t>(s.range.last));
+      f.add(static_cast<std::uint64_t>(s.where)).add(static_cast<std::uint64_t>(s.what));
+      f.add(static_cast<std::uint64_t>(static_cast<std::uint32_t>(s.priority)));
+    }
+    return f.value() == 0 ? 1 : f.value();
+  }
+
+ private:
+  static bool before(const step& a, const step& b) noexcept {
+    if (a.range.first != b.range.first) return a.range.first < b.range.first;
+    if (order(a) != order(b)) return order(a) < order(b);
+    return a.priority < b.priority;
+  }
+  // weights are changed before a layer runs, sites follow the forward pass, the block's output comes after
+  static int order(const step& s) noexcept {
+    switch (s.what) {
+      case step::kind::weights: return 0;
+      case step::kind::rows: return s.where == site::resid_post ? 2 * n_sites : 1 + static_cast<int>(s.where);
+      default: return n_sites + 1;
+    }
+  }
+  static bool overlap(layer_range a, layer_range b) noexcept { return a.first < b.last && b.first < a.last; }
+  static bool removes_layer(const step& s) noexcept {
+    return s.what == step::kind::replace || (s.what == step::kind::block && !s.reads_output);
+  }
+  static bool acts_inside(const step& s, const step& removed) noexcept {
+    const bool between_layers = s.what == step::kind::rows && (s.where == site::resid_pre || s.where == site::resid_post);
+    if (!between_layers) return true;
+    if (removed.what == step::kind::block) return false;  // the stream between the layers is still there
+    return s.where == site::resid_pre ? s.range.last > removed.range.first + 1 : s.range.first < removed.range.last - 1;
+  }
+  static bool contradicts(const step& a, const step& b) noexcept {
+    if (!overlap(a.range, b.range)) return false;
+    if (removes_layer(a) && acts_inside(b, a)) return true;
+    if (removes_layer(b) && acts_inside(a, b)) return true;
+    const bool same_place = a.what == b.what && (a.what != step::kind::rows || a.where == b.where);
+    return same_place && a.overwrites && b.overwrites;
+  }
+
+  std::vector<step> steps_;
+};
+
+}  // namespace resect::inline RESECT_NAMESPACE_TAG::residual

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include <resect/core/hash.hpp>
+#include <resect/core/result.hpp>
+#include <resect/residual/site.hpp>
+
+namespace resect::inline RESECT_NAMESPACE_TAG::study {
+
+// Token ids of a text, and for every id the document that it comes from (any numbers; empty where the
+// text marks no documents).
+struct token_text {
+  std::span<const std::int32_t> ids;
+  std::span<const std::int32_t> documents;
+};
+
+// Rows to run, and what their measurements are clustered by: a document where the text marks them, else
+// the window. `cluster[r]` is dense from 0; −1 marks a row that is run but not counted (a BOS).
+struct token_windows {
+  std::vector<residual::row_meta> rows;
+  std::vector<index> cluster;
+  index n_clusters = 0;
+  index n_windows = 0;
+  index context = 0;
+  std::vector<std::int32_t> documents;  // of each cluster, where the text marks them
+  std::vector<index> starts;            // first id of each window
+
+  index counted() const noexcept { return n_windows * context; }
+
+  // The id that follows row r in its window, or −1.
+  std::int32_t next_token(index r) const noexcept {
+    const auto i = static_cast<std::size_t>(r);
+    if (cluster[i] < 0 || i + 1 >= rows.size() || rows[i + 1].seq != rows[i].seq) return -1;
+    return rows[i + 1].token;
+  }
+
+  std::uint64_t fingerprint() const noexcept {
+    resect::fingerprint f;
+    for (const auto& row : rows)
+      f.add(static_cast<std::uint64_t>(static_cast<std::uint32_t>(row.seq)) << 32 | static_cast<std::uint32_t>(row.pos))
+          .add(static_cast<std::uint64_t>(static_cast<std::uint32_t>(row.token)));
+    return f.value();
+  }
+};
+
+struct window_options {
+  index sequences = 32;
+  index context = 64;
+  std::int32_t bos = -1;  // put in front of every window where not negative; run, not counted
+};
+
+namespace detail {
+
+inline status check_windows(const token_text& text_, const window_options& o) noexcept {
+  const auto n = static_cast<index>(text_.ids.size());
+  if (n == 0) return error{errc::invalid_argument, "text", "no token", "some text"};
+  if (o.sequences < 1) return error{errc::invalid_argument, "sequences", text(o.sequences), "1 or more"};
+  if (o.context < 2) return error{errc::invalid_argument, "context", text(o.context), "2 or more"};
+  if (!text_.documents.empty() && text_.documents.size() != text_.ids.size())
+    return error{errc::shape_mismatch, "documents", text(text_.documents.size()), text(n, ", one an id")};
+  if (o.sequences > n / o.context)
+    return error{errc::invalid_argument, text(o.sequences, " windows of ", o.context, " tokens"),
+                 text("a text of ", n, " tokens"),
+                 n / o.context == 0 ? text("a text of ", o.context, " tokens or more")
+                                    : text("at most ", n / o.context, " windows of ", o.context)};
+  return {};
+}
+
+inline void append_window(token_windows& out, const token_text& t, index start, const window_options& o,
+                          std::vector<std::int32_t>& known) {
+  const auto seq = static_cast<std::int32_t>(out.n_windows++);
+  std::int32_t pos = 0;
+  if (o.bos >= 0) {
+    out.rows.push_back({seq, pos++, o.bos, residual::row_meta::wants_logits});
+    out.cluster.push_back(-1);
+  }
+  out.starts.push_back(start);
+  for (index i = start; i < start + o.context; ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    out.rows.push_back({seq, pos++, t.ids[at], residual::row_meta::wants_logits});
+    if (t.documents.empty()) {
+      out.cluster.push_back(seq);
+      continue;
+    }
+    const auto found = std::find(known.begin(), known.end(), t.documents[at]);
+    out.cluster.push_back(found - known.begin());
+    if (found == known.end()) known.push_back(t.documents[at]);
+  }
+}
+
+}  // namespace detail
+
+// S windows of C ids, window i beginning at id ⌊i·(N−C+1)/S⌋ of the N ids.
+// Errors: empty text, S·C > N (says how many fit).
+inline result<token_windows> try_windows(const token_text& t, const window_options& o = {}) {
+  if (auto s = detail::check_windows(t, o); !s) return s.error();
+  token_windows out;
+  out.context = o.context;
+  std::vector<std::int32_t> known;
+  const auto room = static_cast<index>(t.ids.size()) - o.context + 1;
+  for (index i = 0; i < o.sequences; ++i) detail::append_window(out, t, i * room / o.sequences, o, known);
+  out.n_clusters = t.documents.empty() ? out.n_windows : static_cast<index>(known.size());
+  out.documents = std::move(known);
+  return out;
+}
+
+// Windows for calibration out of what `evaluation` leaves of the same text: at most S of them, spread
+// over the text, sharing no id and no document with the evaluation windows.
+// Errors: nothing is left over.
+inline result<token_windows> try_calibration_windows(const token_text& t, const token_windows& evaluation,
+                                                     const window_options& o = {}) {
+  if (auto s = detail::check_windows(t, {1, o.context, o.bos}); !s) return s.error();
+  const auto n = static_cast<index>(t.ids.size());
+  std::vector<bool> taken(static_cast<std::size_t>(n), false);
+  for (const index start : evaluation.starts)
+    std::fill_n(taken.begin() + start, evaluation.context, true);
+  if (!t.documents.empty())
+    for (index i = 0; i < n; ++i)
+      if (std::find(evaluation.documents.begin(), evaluation.documents.end(), t.documents[static_cast<std::size_t>(i)]) !=
+          evaluation.documents.end())
+        taken[static_cast<std::size_t>(i)] = true;
+
+  std::vector<index> free;
+  for (index i = 0, run = 0; i < n; ++i) {
+    run = taken[static_cast<std::size_t>(i)] ? 0 : run + 1;
+    if (run < o.context) continue;
+    free.push_back(i - o.context + 1);
+    run = 0;
+  }
+  if (free.empty())
+    return error{errc::invalid_argument, "calibration text", text("no stretch of ", o.context, " tokens outside the ",
+                 evaluation.n_windows, " evaluation windows"), "a longer text, or fewer or shorter windows"};
+  token_windows out;
+  out.context = o.context;
+  std::vector<std::int32_t> known;
+  const auto count = std::min(o.sequences, static_cast<index>(free.size()));
+  for (index i = 0; i < count; ++i)
+    detail::append_window(out, t, free[static_cast<std::size_t>(i * static_cast<index>(free.size()) / count)], o, known);
+  out.n_clusters = t.documents.empty() ? out.n_windows : static_cast<index>(known.size());
+  out.documents = std::move(known);
+  return out;
+}
+
+}  // namespace resect::inline RESECT_NAMESPACE_TAG::study
