@@ -7,5 +7,3 @@ target_compile_options(
   INTERFACE -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Werror
             $<$<BOOL:${RESECT_NATIVE}>:-march=native>)
 target_compile_definitions(resect_development INTERFACE RESECT_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-# third-party headers are not ours to mend
-set(CMAKE_NO_SYSTEM_FROM_IMPORTED OFF)

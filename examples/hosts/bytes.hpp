@@ -11,7 +11,7 @@
 
 namespace hosts {
 
-/// The little-endian number at `p`, on any machine.
+// The little-endian number at `p`, on any machine.
 template <std::unsigned_integral T>
 constexpr T load_little(const std::byte* p) noexcept {
   std::uint64_t value = 0;
@@ -27,7 +27,7 @@ inline std::span<const std::byte> as_bytes(std::string_view text) noexcept {
   return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
 }
 
-/// A name from a file as an error message may show it: quoted, control characters masked, cut when long.
+// A name from a file as an error message may show it: quoted, control characters masked, cut when long.
 inline resect::short_text<88> shown(std::string_view name) noexcept {
   constexpr std::size_t longest = 80;
   resect::short_text<88> out{"'"};
@@ -38,15 +38,15 @@ inline resect::short_text<88> shown(std::string_view name) noexcept {
   return out.append(name.size() > longest ? "...'" : "'");
 }
 
-/// A path as an error message may show it: of a long one, the end.
+// A path as an error message may show it: of a long one, the end.
 inline resect::short_text<120> shown_path(std::string_view path) noexcept {
   constexpr std::size_t longest = 120;
   if (path.size() <= longest) return path;
   return resect::text("...", path.substr(path.size() - (longest - 3)));
 }
 
-/// Walks over bytes that nobody vouches for: every step says whether the bytes were there, and a step
-/// that fails moves nothing.
+// Walks over bytes that nobody vouches for: every step says whether the bytes were there, and a step
+// that fails moves nothing.
 class byte_reader {
  public:
   explicit byte_reader(std::span<const std::byte> bytes) noexcept : bytes_(bytes) {}

@@ -5,7 +5,6 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <span>
 #include <string_view>
 
@@ -14,7 +13,7 @@
 
 namespace hosts {
 
-/// Element types of ggml tensors that can be decoded here; the numbers are those in GGUF files.
+// Element types of ggml tensors that can be decoded here; the numbers are those in GGUF files.
 enum class ggml_type : std::uint32_t {
   f32 = 0,
   f16 = 1,
@@ -28,7 +27,7 @@ enum class ggml_type : std::uint32_t {
   bf16 = 30,
 };
 
-/// How a type is stored: whole blocks of `values` values in `bytes` bytes.
+// How a type is stored: whole blocks of `values` values in `bytes` bytes.
 struct ggml_block {
   ggml_type type;
   std::string_view name;
@@ -49,14 +48,14 @@ inline constexpr std::array<ggml_block, 10> ggml_blocks = {{
     {ggml_type::q6_k, "Q6_K", 256, 210},
 }};
 
-/// The block layout of the type with this number, null where it is not known here.
+// The block layout of the type with this number, null where it is not known here.
 constexpr const ggml_block* find_block(std::uint32_t type_id) noexcept {
   for (const ggml_block& block : ggml_blocks)
     if (static_cast<std::uint32_t>(block.type) == type_id) return &block;
   return nullptr;
 }
 
-/// Exact: every f16 is an f32, subnormals, infinities and the payloads of NaNs included.
+// Exact: every f16 is an f32, subnormals, infinities and the payloads of NaNs included.
 constexpr float f16_to_f32(std::uint16_t half) noexcept {
   const std::uint32_t sign = std::uint32_t{half & 0x8000u} << 16;
   const std::uint32_t exponent = (half >> 10) & 0x1fu;
@@ -67,7 +66,7 @@ constexpr float f16_to_f32(std::uint16_t half) noexcept {
   return std::bit_cast<float>(sign | std::bit_cast<std::uint32_t>(magnitude));
 }
 
-/// Exact: a bf16 is the upper half of an f32.
+// Exact: a bf16 is the upper half of an f32.
 constexpr float bf16_to_f32(std::uint16_t upper) noexcept {
   return std::bit_cast<float>(std::uint32_t{upper} << 16);
 }
@@ -183,10 +182,10 @@ inline void decode_block(ggml_type type, const std::byte* b, float* y) noexcept 
 
 }  // namespace detail
 
-/// Decodes whole blocks to the values that ggml's reference decoder gives, bit for bit.
-/// @param bytes  blocks of `type`, any alignment
-/// @param values  as many as the blocks hold
-/// @return an error, and nothing written, where the sizes do not fit or the type is not known
+// Decodes whole blocks to the values that ggml's reference decoder gives, bit for bit.
+// @param bytes  blocks of `type`, any alignment
+// @param values  as many as the blocks hold
+// @return an error, and nothing written, where the sizes do not fit or the type is not known
 inline resect::status dequantize(ggml_type type, std::span<const std::byte> bytes, std::span<float> values) noexcept {
   const ggml_block* block = find_block(static_cast<std::uint32_t>(type));
   if (block == nullptr)

@@ -17,12 +17,12 @@
 
 namespace hosts {
 
-/// A GGUF file (versions 2 and 3, little-endian) whose every length, count, offset and type was checked.
-/// Names, strings and tensor bytes point into the file and live as long as this object (or, after
-/// `try_parse`, as the caller's bytes).
-///
-/// The `find_` functions answer an absent key with an empty optional and a key of another kind with an
-/// error; the `get_` functions make an absent key an error too.
+// A GGUF file (versions 2 and 3, little-endian) whose every length, count, offset and type was checked.
+// Names, strings and tensor bytes point into the file and live as long as this object (or, after
+// `try_parse`, as the caller's bytes).
+//
+// The `find_` functions answer an absent key with an empty optional and a key of another kind with an
+// error; the `get_` functions make an absent key an error too.
 class gguf_file {
  public:
   static resect::result<gguf_file> try_open(const std::string& path) {
@@ -33,7 +33,7 @@ class gguf_file {
     return gguf_file{std::move(*contents), std::move(*file)};
   }
 
-  /// The same on bytes in memory, which the caller keeps alive.
+  // The same on bytes in memory, which the caller keeps alive.
   static resect::result<gguf_file> try_parse(std::span<const std::byte> bytes) {
     auto contents = detail::gguf_parser{bytes}.parse();
     if (!contents) return contents.error();
@@ -42,30 +42,30 @@ class gguf_file {
 
   std::uint32_t version() const noexcept { return contents_.version; }
 
-  /// All tensors, in the order of the file.
+  // All tensors, in the order of the file.
   std::span<const gguf_tensor> tensors() const noexcept { return contents_.tensors; }
 
-  /// The tensor of this name, null where there is none.
+  // The tensor of this name, null where there is none.
   const gguf_tensor* find(std::string_view name) const {
     const auto found = contents_.tensor_index.find(name);
     return found == contents_.tensor_index.end() ? nullptr : &contents_.tensors[found->second];
   }
 
-  /// All metadata entries, in the order of the file.
+  // All metadata entries, in the order of the file.
   std::span<const gguf_value> metadata() const noexcept { return contents_.metadata; }
 
-  /// The metadata entry with this key, null where there is none.
+  // The metadata entry with this key, null where there is none.
   const gguf_value* find_value(std::string_view key) const {
     const auto found = contents_.key_index.find(key);
     return found == contents_.key_index.end() ? nullptr : &contents_.metadata[found->second];
   }
 
-  /// An integer of any width that is not negative.
+  // An integer of any width that is not negative.
   resect::result<std::optional<std::uint64_t>> find_u64(std::string_view key) const {
     return find_as<std::uint64_t>(key, "an integer >= 0", [](const gguf_value& value) { return as_u64(value); });
   }
 
-  /// A floating-point number, single or double.
+  // A floating-point number, single or double.
   resect::result<std::optional<double>> find_f64(std::string_view key) const {
     return find_as<double>(key, "f32 or f64", [](const gguf_value& value) -> std::optional<double> {
       const std::byte* p = value.bytes.data();
@@ -89,7 +89,7 @@ class gguf_file {
     });
   }
 
-  /// The number of elements of an array of any kind.
+  // The number of elements of an array of any kind.
   resect::result<std::optional<std::uint64_t>> find_array_size(std::string_view key) const {
     return find_as<std::uint64_t>(key, "an array", [](const gguf_value& value) -> std::optional<std::uint64_t> {
       if (value.kind != gguf_kind::array) return {};

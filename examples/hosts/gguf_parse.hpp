@@ -7,10 +7,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <optional>
 #include <span>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include <hosts/bytes.hpp>
@@ -20,7 +20,7 @@
 
 namespace hosts {
 
-/// Kinds of metadata values; the numbers are those in GGUF files.
+// Kinds of metadata values; the numbers are those in GGUF files.
 enum class gguf_kind : std::uint32_t { u8, i8, u16, i16, u32, i32, f32, boolean, string, array, u64, i64, f64 };
 
 inline constexpr std::array<std::string_view, 13> gguf_kind_names = {
@@ -28,7 +28,7 @@ inline constexpr std::array<std::string_view, 13> gguf_kind_names = {
 
 constexpr std::string_view name(gguf_kind kind) noexcept { return gguf_kind_names[static_cast<std::size_t>(kind)]; }
 
-/// One metadata entry. Key and bytes point into the file.
+// One metadata entry. Key and bytes point into the file.
 struct gguf_value {
   std::string_view key;
   gguf_kind kind;
@@ -37,7 +37,7 @@ struct gguf_value {
   std::span<const std::byte> bytes;  // the payload: of a string its characters, of an array all elements as stored
 };
 
-/// One tensor. Name and bytes point into the file; extents are innermost first, unused ones are 1.
+// One tensor. Name and bytes point into the file; extents are innermost first, unused ones are 1.
 struct gguf_tensor {
   std::string_view name;
   ggml_type type;
@@ -48,7 +48,7 @@ struct gguf_tensor {
   resect::index values() const noexcept { return extents[0] * extents[1] * extents[2] * extents[3]; }
 };
 
-/// All that a GGUF file says, in the order of the file.
+// All that a GGUF file says, in the order of the file.
 struct gguf_contents {
   std::uint32_t version = 0;
   std::vector<gguf_value> metadata;

@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -67,8 +68,8 @@ class json_guard {
 
 }  // namespace detail
 
-/// A JSON object from bytes that nobody vouches for.
-/// @param operand  what errors call it
+// A JSON object from bytes that nobody vouches for.
+// @param operand  what errors call it
 inline resect::result<nlohmann::json> try_parse_json(std::string_view bytes, std::string_view operand) {
   constexpr std::size_t largest = 4u << 20;
   if (bytes.size() > largest)
@@ -83,7 +84,7 @@ inline resect::result<nlohmann::json> try_parse_json(std::string_view bytes, std
   return resect::result<nlohmann::json>{std::move(parsed)};
 }
 
-/// The same from a file.
+// The same from a file.
 inline resect::result<nlohmann::json> try_read_json(const std::string& path) {
   auto file = mapped_file::try_open(path);
   if (!file) return file.error();

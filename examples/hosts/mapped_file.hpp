@@ -13,6 +13,7 @@
 #include <limits>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include <hosts/bytes.hpp>
@@ -20,11 +21,11 @@
 
 namespace hosts {
 
-/// A file's bytes, mapped read-only. The mapping stays where it is when the object moves. A file that
-/// another process shortens while it is mapped ends the program (SIGBUS), as with every mapping.
+// A file's bytes, mapped read-only. The mapping stays where it is when the object moves. A file that
+// another process shortens while it is mapped ends the program (SIGBUS), as with every mapping.
 class mapped_file {
  public:
-  /// Maps a regular file that is not empty.
+  // Maps a regular file that is not empty.
   static resect::result<mapped_file> try_open(const std::string& path) {
     const auto failure = [&](std::string_view got, std::string_view wanted = "a file that can be read") {
       return resect::error{resect::errc::io, shown_path(path), got, wanted};

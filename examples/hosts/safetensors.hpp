@@ -21,7 +21,7 @@
 
 namespace hosts {
 
-/// The ggml type that is stored as this tensor is; an error that names the tensor where there is none.
+// The ggml type that is stored as this tensor is; an error that names the tensor where there is none.
 inline resect::result<ggml_type> ggml_type_of(const safetensor& tensor) noexcept {
   if (tensor.dtype == "F32") return ggml_type::f32;
   if (tensor.dtype == "F16") return ggml_type::f16;
@@ -30,17 +30,17 @@ inline resect::result<ggml_type> ggml_type_of(const safetensor& tensor) noexcept
                        resect::text("dtype ", tensor.dtype), "F32, F16 or BF16"};
 }
 
-/// Decodes a tensor to f32; F32, F16 and BF16 can be.
-/// @param values  as many as the tensor has
+// Decodes a tensor to f32; F32, F16 and BF16 can be.
+// @param values  as many as the tensor has
 inline resect::status dequantize(const safetensor& tensor, std::span<float> values) noexcept {
   const auto type = ggml_type_of(tensor);
   if (!type) return type.error();
   return dequantize(*type, tensor.bytes, values);
 }
 
-/// One `.safetensors` file whose header was checked: sizes, offsets, no overlap, no hole, no key twice.
-/// Tensor bytes point into the file and live as long as this object (or, after `try_parse`, as the
-/// caller's bytes).
+// One `.safetensors` file whose header was checked: sizes, offsets, no overlap, no hole, no key twice.
+// Tensor bytes point into the file and live as long as this object (or, after `try_parse`, as the
+// caller's bytes).
 class safetensors_file {
  public:
   static resect::result<safetensors_file> try_open(const std::string& path) {
@@ -51,20 +51,20 @@ class safetensors_file {
     return safetensors_file{std::move(*contents), std::move(*file)};
   }
 
-  /// The same on bytes in memory, which the caller keeps alive.
+  // The same on bytes in memory, which the caller keeps alive.
   static resect::result<safetensors_file> try_parse(std::span<const std::byte> bytes) {
     auto contents = parse(bytes);
     if (!contents) return contents.error();
     return safetensors_file{std::move(*contents), std::nullopt};
   }
 
-  /// All tensors, in the order of the header.
+  // All tensors, in the order of the header.
   std::span<const safetensor> tensors() const noexcept { return contents_.tensors; }
 
-  /// The pairs of `__metadata__`, in the order of the header.
+  // The pairs of `__metadata__`, in the order of the header.
   std::span<const std::pair<std::string, std::string>> metadata() const noexcept { return contents_.metadata; }
 
-  /// The tensor of this name, null where there is none.
+  // The tensor of this name, null where there is none.
   const safetensor* find(std::string_view name) const {
     const auto found = contents_.index.find(std::string{name});
     return found == contents_.index.end() ? nullptr : &contents_.tensors[found->second];

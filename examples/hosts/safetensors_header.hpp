@@ -21,7 +21,7 @@
 
 namespace hosts {
 
-/// One tensor of a safetensors file. Bytes point into the file; extents are outermost first.
+// One tensor of a safetensors file. Bytes point into the file; extents are outermost first.
 struct safetensor {
   std::string name;
   std::string_view dtype;
@@ -30,7 +30,7 @@ struct safetensor {
   std::span<const std::byte> bytes;
 };
 
-/// All that a safetensors header says, in the order of the header.
+// All that a safetensors header says, in the order of the header.
 struct safetensors_contents {
   std::vector<safetensor> tensors;
   std::vector<std::pair<std::string, std::string>> metadata;

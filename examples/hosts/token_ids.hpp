@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <hosts/bytes.hpp>
@@ -13,8 +14,8 @@
 
 namespace hosts {
 
-/// Token ids from a file of little-endian int32 numbers and nothing else. Negative ones are refused;
-/// whether they are below a vocabulary's size is for the caller to check.
+// Token ids from a file of little-endian int32 numbers and nothing else. Negative ones are refused;
+// whether they are below a vocabulary's size is for the caller to check.
 inline resect::result<std::vector<std::int32_t>> try_read_ids(const std::string& path) {
   const auto file = mapped_file::try_open(path);
   if (!file) return file.error();

@@ -17,16 +17,16 @@
 
 namespace hosts {
 
-/// A text as token ids.
+// A text as token ids.
 struct encoded_text {
   std::vector<std::int32_t> ids;
   std::vector<std::int32_t> document;  // of each id, which document it is in, from 0
 };
 
-/// A plain vocabulary: one word a line, the first has id 0.
+// A plain vocabulary: one word a line, the first has id 0.
 class vocabulary {
  public:
-  /// The token that every document starts with.
+  // The token that every document starts with.
   static constexpr std::string_view document_start = "<doc>";
 
   static resect::result<vocabulary> try_open(const std::string& path) {
@@ -35,7 +35,7 @@ class vocabulary {
     return try_parse(as_text(file->bytes()), shown_path(path).view());
   }
 
-  /// The same from a text in memory; errors call it `operand`.
+  // The same from a text in memory; errors call it `operand`.
   static resect::result<vocabulary> try_parse(std::string_view text, std::string_view operand = "vocabulary") {
     const auto malformed = [&](std::size_t line, std::string_view got, std::string_view wanted) {
       return resect::error{resect::errc::malformed, operand, resect::text(got, " in line ", line), wanted};
@@ -60,18 +60,18 @@ class vocabulary {
 
   std::size_t size() const noexcept { return words_.size(); }
 
-  /// The word with this id, which must be one: 0 <= id < size().
+  // The word with this id, which must be one: 0 <= id < size().
   const std::string& word(std::int32_t id) const noexcept { return words_[static_cast<std::size_t>(id)]; }
 
-  /// The id of a word, −1 where it is unknown.
+  // The id of a word, −1 where it is unknown.
   std::int32_t find(std::string_view word) const {
     const auto found = ids_.find(std::string{word});
     return found == ids_.end() ? -1 : found->second;
   }
 
-  /// Encodes a text in which every line is a document and words stand between white space. Each document
-  /// begins with `<doc>`, which the text itself must not contain. A line without words is no document.
-  /// @return ids, and of each the document; or an error that names the first unknown word and its line
+  // Encodes a text in which every line is a document and words stand between white space. Each document
+  // begins with `<doc>`, which the text itself must not contain. A line without words is no document.
+  // @return ids, and of each the document; or an error that names the first unknown word and its line
   resect::result<encoded_text> try_encode(std::string_view text) const {
     const std::int32_t start = find(document_start);
     if (start < 0)
@@ -102,6 +102,13 @@ class vocabulary {
       }
     }
     return resect::result<encoded_text>{std::move(out)};
+  }
+
+  // The same of a file.
+  resect::result<encoded_text> try_encode_file(const std::string& path) const {
+    const auto file = mapped_file::try_open(path);
+    if (!file) return file.error();
+    return try_encode(as_text(file->bytes()));
   }
 
  private:

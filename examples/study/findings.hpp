@@ -74,8 +74,8 @@ inline std::string rank_text(const rank_record& r, std::size_t of) {
 
 inline finding most_critical(const std::string& name, const row_list& rows) {
   const row_record& top = largest_kl(rows);
-  std::string text = name + ": layer " + std::to_string(top.layer) + " matters most, KL " +
-                     with_interval(top.mean.kl) + " nats" + rank_text(top.rank, rows.size()) + ".";
+  std::string text = name + ": layer " + std::to_string(top.layer) + " matters most, KL " + with_interval(top.mean.kl) +
+                     " nats" + rank_text(top.rank, rows.size()) + ".";
   std::vector<int> rivals;
   for (const auto* row : rows)
     if (row != &top && row->rank.lo == 1) rivals.push_back(row->layer);
@@ -84,18 +84,23 @@ inline finding most_critical(const std::string& name, const row_list& rows) {
 }
 
 inline void add_marks(const std::string& name, const row_list& rows, std::vector<finding>& out) {
+  const auto are = [](const std::vector<int>& layers) {
+    return layers_text(layers) + (layers.size() > 1 ? " are " : " is ");
+  };
+  const auto critical = layers_marked(rows, "critical");
   const auto negligible = layers_marked(rows, "negligible");
   const auto better = layers_marked(rows, "better than intact");
-  const auto critical = layers_marked(rows, "critical");
-  if (critical.size() == rows.size() && rows.size() > 1)
-    out.push_back({"critical", name + ": every layer is critical (Δln PPL surely above 0.1).", critical});
-  else
-    out.push_back({"critical", name + ": " + layers_text(critical) + " critical (Δln PPL surely above 0.1).", critical});
-  out.push_back({"negligible", name + ": " + layers_text(negligible) + " negligible (Δln PPL surely within ±0.01).",
-                 negligible});
+  out.push_back({"critical",
+                 name + ": " + (critical.size() == rows.size() ? "every altered layer is " : are(critical)) +
+                     "critical (Δln PPL above 0.1).",
+                 critical});
+  if (critical.size() < rows.size())
+    out.push_back({"negligible", name + ": " + are(negligible) + "negligible (Δln PPL within ±0.01).", negligible});
   if (!better.empty())
-    out.push_back({"better", name + ": the model is better without " + layers_text(better) +
-                                 " (Δln PPL surely below 0). Confirm on another text before acting on it.",
+    out.push_back({"better",
+                   name + ": " + are(better) +
+                       "better than intact (Δln PPL below 0). Confirm on another text before "
+                       "acting on it.",
                    better});
 }
 
@@ -105,43 +110,66 @@ inline void add_saturation(const std::string& name, const row_list& rows, double
     if (row->mean.dlnppl.lo > level) layers.push_back(row->layer);
   if (layers.empty()) return;
   out.push_back({"saturated",
-                 name + ": " + layers_text(layers) + " saturated: Δln PPL surely above " + plain(level) +
-                     ", half of what knowing word frequencies alone would cost, so differences between such layers say little.",
+                 name + ": " + layers_text(layers) + " saturated: Δln PPL above " + plain(level) +
+                     ", half of what knowing word frequencies alone would cost. How far above says little.",
+                 layers});
+}
+
+// Random weights that write little beside the stream do what leaving the layer out does.
+inline void add_faint_reinit(const study_record& r, std::vector<finding>& out) {
+  const auto skip = rows_of(r, "skip"), reinit = rows_of(r, "reinit");
+  if (skip.size() != reinit.size()) return;
+  std::vector<int> layers;
+  for (std::size_t i = 0; i < skip.size(); ++i)
+    if (std::abs(reinit[i]->mean.kl.value - skip[i]->mean.kl.value) < 0.02 * skip[i]->mean.kl.value)
+      layers.push_back(skip[i]->layer);
+  if (2 * layers.size() < skip.size() || layers.empty()) return;
+  out.push_back({"faint_reinit",
+                 "reinit does what skip does in " + layers_text(layers) +
+                     " (KL equal to 2 %): what random weights of sd " + plain(r.options.reinit_std) +
+                     " write is small beside the stream.",
                  layers});
 }
 
 inline void add_norm_growth(const study_record& r, std::vector<finding>& out) {
   if (r.profile.size() < 2) return;
-  const auto shown = [](const layer_record& l) {
-    return plain(l.norm.p50) + " after layer " + std::to_string(l.layer) + " (p1–p99 " + plain(l.norm.p1) + "–" +
-           plain(l.norm.p99) + ")";
+  const auto shown = [&](const layer_record& l) {
+    return plain(l.norm.p50) + " before " +
+           (l.layer < r.model.layers ? "layer " + std::to_string(l.layer) : std::string("the head")) + " (p1–p99 " +
+           plain(l.norm.p1) + "–" + plain(l.norm.p99) + ")";
   };
   const layer_record& first = r.profile.front();
   const layer_record& last = r.profile.back();
   out.push_back({"norm_growth",
-                 "Median norm of the stream: " + shown(first) + ", " + shown(last) + ": × " +
+                 "The stream's median norm is " + shown(first) + " and " + shown(last) + ", × " +
                      plain(last.norm.p50 / first.norm.p50) + ".",
                  {}});
-  const auto heaviest = std::max_element(r.profile.begin(), r.profile.end(), [](const auto& a, const auto& b) {
-    return a.first_norm.p50 / a.norm.p50 < b.first_norm.p50 / b.norm.p50;
-  });
-  const double ratio = heaviest->first_norm.p50 / heaviest->norm.p50;
-  if (ratio > 5)
+  const layer_record* heaviest = nullptr;
+  double largest = 5;  // times the other tokens' norm, for a finding
+  for (const auto& l : r.profile)
+    if (l.layer < r.model.layers && l.first_norm.p50 / l.norm.p50 > largest) {
+      heaviest = &l;
+      largest = l.first_norm.p50 / l.norm.p50;
+    }
+  if (heaviest)
     out.push_back({"massive_first",
-                   "The first token of a window carries a massive activation: its median norm is up to × " + plain(ratio) +
-                       " that of other tokens (after layer " + std::to_string(heaviest->layer) + ").",
+                   "First tokens of a window carry a massive activation: their median norm is up to × " +
+                       plain(largest) + " that of other tokens (before layer " + std::to_string(heaviest->layer) + ").",
                    {heaviest->layer}});
 }
 
 inline finding control(const std::string& name, const row_list& rows) {
-  const auto [low, high] = std::minmax_element(rows.begin(), rows.end(), [](const auto* a, const auto* b) {
-    return a->mean.kl.value < b->mean.kl.value;
-  });
-  return {"control",
-          name + " is a control, not a sensitivity: it loses the stream of all layers so far. KL from " +
-              with_interval((*low)->mean.kl) + " (layer " + std::to_string((*low)->layer) + ") to " +
-              with_interval((*high)->mean.kl) + " (layer " + std::to_string((*high)->layer) + ").",
-          {}};
+  const auto [low, high] = std::minmax_element(
+      rows.begin(), rows.end(), [](const auto* a, const auto* b) { return a->mean.kl.value < b->mean.kl.value; });
+  const auto& least = (*low)->mean.kl;
+  const auto& most = (*high)->mean.kl;
+  std::string text = name + " is a control, not a sensitivity: the stream of all layers so far is lost. KL ";
+  if (most.value - least.value < 1e-6 * most.value)
+    text += with_interval(most) + (rows.size() > 1 ? ", the same for every layer." : ".");
+  else
+    text += "from " + with_interval(least) + " (layer " + std::to_string((*low)->layer) + ") to " +
+            with_interval(most) + " (layer " + std::to_string((*high)->layer) + ").";
+  return {"control", text, {}};
 }
 
 inline void add_agreement(const study_record& r, std::vector<finding>& out) {
@@ -157,7 +185,7 @@ inline void add_agreement(const study_record& r, std::vector<finding>& out) {
   const bool same = std::all_of(tops.begin(), tops.end(), [&](int l) { return l == tops.front(); });
   std::string text;
   if (same) {
-    text = "All alterations put layer " + std::to_string(tops.front()) + " first.";
+    text = "All alterations but the control put layer " + std::to_string(tops.front()) + " first.";
   } else {
     text = "The alterations disagree on which layer comes first: ";
     for (std::size_t i = 0; i < names.size(); ++i)
@@ -186,9 +214,11 @@ inline std::vector<finding> find(const study_record& r) {
     detail::add_saturation(name, rows, saturation_level(r), out);
   }
   detail::add_agreement(r, out);
+  detail::add_faint_reinit(r, out);
   detail::add_norm_growth(r, out);
   for (const auto& name : r.options.alterations)
-    if (const auto rows = rows_of(r, name); is_control(name) && !rows.empty()) out.push_back(detail::control(name, rows));
+    if (const auto rows = rows_of(r, name); is_control(name) && !rows.empty())
+      out.push_back(detail::control(name, rows));
   return out;
 }
 

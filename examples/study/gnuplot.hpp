@@ -22,7 +22,8 @@ namespace app {
 namespace detail {
 
 inline resect::error gnuplot_missing() {
-  return {resect::errc::unsupported, "gnuplot", "no such program", "gnuplot with its pngcairo terminal (Debian: gnuplot-nox)"};
+  return {resect::errc::unsupported, "gnuplot", "no such program",
+          "gnuplot with its pngcairo terminal (Debian: gnuplot-nox)"};
 }
 
 // Runs `gnuplot -d argument…` in `folder`, its output in folder/log; the exit status.
@@ -68,8 +69,8 @@ inline resect::status try_gnuplot(const std::filesystem::path& folder, const std
   const auto status = detail::try_spawn_gnuplot(folder, "gnuplot.log", {script.c_str(), nullptr});
   if (!status) return status.error();
   if (*status != 0)
-    return resect::error{resect::errc::io, resect::text("plot by ", script), detail::first_line(folder / "gnuplot.log"),
-                         "a script that gnuplot accepts"};
+    return resect::error{resect::errc::io, resect::text("plot by ", script),
+                         std::string_view{detail::first_line(folder / "gnuplot.log")}, "a script that gnuplot accepts"};
   return {};
 }
 

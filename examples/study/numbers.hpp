@@ -75,9 +75,13 @@ inline std::string duration(double seconds) {
 
 // "1,234,567"
 inline std::string grouped(long long n) {
-  std::string out = std::to_string(n < 0 ? -n : n);
-  for (std::size_t at = out.size(); at > 3; at -= 3) out.insert(at - 3, ",");
-  return n < 0 ? "-" + out : out;
+  const std::string digits = std::to_string(n < 0 ? -n : n);
+  std::string out = n < 0 ? "-" : "";
+  for (std::size_t i = 0; i < digits.size(); ++i) {
+    if (i > 0 && (digits.size() - i) % 3 == 0) out += ',';
+    out += digits[i];
+  }
+  return out;
 }
 
 }  // namespace app

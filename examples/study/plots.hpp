@@ -3,81 +3,19 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <filesystem>
 #include <string>
 #include <vector>
 
 #include <study/findings.hpp>
 #include <study/gnuplot.hpp>
+#include <study/output.hpp>
+#include <study/plot_style.hpp>
 #include <study/record.hpp>
 
 // The pictures of a study: norms.png and sensitivity.png. Everything that a script holds is written here or is a
 // number; the one text from outside, the model's name, is quoted and stripped.
 namespace app {
-
-namespace detail {
-
-struct series {
-  const char* alteration;
-  const char* title;
-  const char* colour;  // Okabe & Ito's, told apart by colour-blind readers
-  int hollow, filled;  // gnuplot's point types
-  double size;
-};
-inline constexpr series all_series[] = {
-    {"skip", "skip", "0072B2", 6, 7, 1.4},
-    {"mean_delta", "mean_delta", "E69F00", 4, 5, 1.3},
-    {"reinit", "reinit", "009E73", 8, 9, 1.6},
-    {"zero_stream", "zero_stream (control)", "7F7F7F", 2, 2, 1.1},
-};
-
-inline std::string number(double x) {
-  if (!std::isfinite(x)) return "NaN";
-  char buffer[40];
-  std::snprintf(buffer, sizeof buffer, "%.9g", x);
-  return buffer;
-}
-
-// A text between single quotes, as gnuplot reads it.
-inline std::string quoted(std::string_view text) {
-  std::string out = "'";
-  for (const char c : text.substr(0, 60)) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == '\\' || c == '`') continue;
-    out += c;
-    if (c == '\'') out += c;
-  }
-  return out + "'";
-}
-
-inline std::string style(int height, const std::string& file, const std::string& title) {
-  return "set terminal pngcairo size 1600," + std::to_string(height) +
-         " font 'DejaVu Sans,21' linewidth 2 background '#ffffff'\n"
-         "set output '" + file + "'\n"
-         "set encoding utf8\n"
-         "set datafile missing 'NaN'\n"
-         "set border 3 lc rgb '#555555' lw 0.8\n"
-         "set tics nomirror out scale 0.7,0.35 textcolor rgb '#222222'\n"
-         "set grid ytics lt 1 lc rgb '#e3e3e3' lw 0.6\n"
-         "set lmargin at screen 0.105\n"
-         "set rmargin at screen 0.98\n"
-         "set pointintervalbox 0\n"
-         "set key at graph 0,1.01 left bottom horizontal Left reverse maxrows 1 samplen 2 width -4 noenhanced\n"
-         "set label 1 " + title + " at screen 0.105,0.968 left noenhanced font ',25'\n"
-         "set multiplot\n";
-}
-
-// Whole numbers below one another, not too many.
-inline std::string layer_ticks(int first, int last) {
-  int step = 1;
-  for (const int s : {2, 4, 5, 10, 20, 50, 100})
-    if ((last - first) / step > 16) step = s;
-  return std::to_string((first + step - 1) / step * step) + "," + std::to_string(step) + "," + std::to_string(last);
-}
-
-}  // namespace detail
-
-// --- the intact model's stream ----------------------------------------------------------------------
 
 inline std::string norms_data(const study_record& r) {
   using detail::number;
@@ -95,23 +33,35 @@ inline std::string norms_data(const study_record& r) {
   return out;
 }
 
+// clang-format off
 inline std::string norms_script(const study_record& r) {
   const int layers = r.model.layers;
   const bool has_first = !r.profile.empty() && r.profile.front().first_norm.n > 0;
-  std::string out = detail::style(1240, "norms.png", detail::quoted(r.model.name + ": residual stream of the intact model"));
+  double least = 1e300, most = 0;
+  for (const auto& l : r.profile)
+    for (const auto& q : {l.norm, l.first_norm})
+      if (q.p1 > 0) {
+        least = std::min(least, q.p1);
+        most = std::max(most, q.p99);
+      }
+  const double margin = most > least ? std::pow(most / least, 0.07) : 2;
+  const std::string title = r.model.name + ": residual stream of the intact model";
+  std::string out = detail::style(1240, "norms.png", detail::quoted(title));
   out += "set xrange [-0.5:" + std::to_string(layers) + ".5]\n"
          "set xtics " + detail::layer_ticks(0, layers - 1) + "\n"
          "set xtics add ('head' " + std::to_string(layers) + ")\n"
          "set tmargin at screen 0.87\n"
          "set bmargin at screen 0.485\n"
-         "set logscale y\n"
-         "set format y '%g'\n"
-         "set ylabel 'norm of the stream read'\n"
+         "set key width -4\n"
+         "set logscale y\n" +
+         (most > 0 ? detail::y_range(least / margin, most * margin) : "") +
+         "set format y '%g'\n" + detail::y_title("norm of the stream read", 0.68) +
          "plot 'norms.dat' using 1:3:4 with filledcurves fc rgb '#0072B2' fs transparent solid 0.22 noborder "
          "title '1st to 99th percentile', \\\n"
          "  '' using 1:2 with linespoints lc rgb '#0072B2' lw 1.6 pt 7 ps 1.2 title 'median'";
   if (has_first)
-    out += ", \\\n  '' using 1:5:6:7 with yerrorbars lc rgb '#D55E00' pt 9 ps 1.5 lw 1.2 title 'first token of a window'";
+    out += ", \\\n  '' using ($1+0.1):5:6:7 with yerrorbars lc rgb '#D55E00' pt 9 ps 1.5 lw 1.2 "
+           "title 'first token of a window'";
   return out + "\n"
          "unset logscale y\n"
          "unset label 1\n"
@@ -120,14 +70,12 @@ inline std::string norms_script(const study_record& r) {
          "set bmargin at screen 0.095\n"
          "set xlabel 'layer'\n"
          "set yrange [0:*]\n"
-         "set boxwidth 0.6\n"
-         "set ylabel 'block influence, 1 − cos'\n"
+         "set boxwidth 0.6\n" + detail::y_title("block influence, 1 − cos", 0.255) +
          "plot 'norms.dat' using 1:8 with boxes lc rgb '#009E73' fs solid 0.5 noborder, \\\n"
-         "  '' using 1:8:9:10 with yerrorbars lc rgb '#004d38' pt 7 ps 0.5 lw 1.3\n"
+         "  '' using 1:9:(0):($10-$9) with vectors nohead lc rgb '#004d38' lw 2.4\n"
          "unset multiplot\n";
 }
-
-// --- sensitivity --------------------------------------------------------------------------------------
+// clang-format on
 
 namespace detail {
 
@@ -147,7 +95,7 @@ inline axis kl_axis(const study_record& r) {
     if (row.mean.kl.value > 0) least = std::min(least, row.mean.kl.value);
   }
   if (!(most > 0)) return {0, 1, false};
-  if (!(most / least > 100)) return {0, 1.05 * most, false};
+  if (!(most / least > 20)) return {0, 1.05 * most, false};
   for (const auto& row : r.rows)
     if (low_end(row.mean.kl) > 0) least = std::min(least, low_end(row.mean.kl));
   least = std::max(least, 1e-9 * most);
@@ -204,27 +152,31 @@ inline std::string sensitivity_data(const study_record& r, const std::string& al
   return out;
 }
 
+// clang-format off
 inline std::string sensitivity_script(const study_record& r) {
   using detail::number;
   std::vector<const detail::series*> shown;
   for (const auto& s : detail::all_series)
     if (!rows_of(r, s.alteration).empty()) shown.push_back(&s);
   const auto place = [&](std::size_t i) {  // side by side, so that bars do not hide one another
-    return number(0.14 * (static_cast<double>(i) - 0.5 * static_cast<double>(shown.size() - 1)));
+    return number(0.19 * (static_cast<double>(i) - 0.5 * static_cast<double>(shown.size() - 1)));
   };
   const int first = r.layers.empty() ? 0 : r.layers.front();
   const int last = r.layers.empty() ? 0 : r.layers.back();
   const auto kl = detail::kl_axis(r), delta = detail::dlnppl_axis(r);
-  const auto range = [](const detail::axis& a) { return "set yrange [" + number(a.low) + ":" + number(a.high) + "]\n"; };
 
-  std::string out = detail::style(1560, "sensitivity.png", detail::quoted(r.model.name + ": what altering one layer does"));
+  const bool bars = resect::metrics::reliability_of(r.evaluation.clusters) != resect::metrics::reliability::none;
+  const std::string title =
+      r.model.name + ": what altering one layer does" + (bars ? "" : " (too few clusters for intervals)");
+
+  std::string out = detail::style(1560, "sensitivity.png", detail::quoted(title));
   out += "set xrange [" + number(first - 0.5) + ":" + number(last + 0.5) + "]\n"
          "set xtics " + detail::layer_ticks(first, last) + "\n"
          "set tmargin at screen 0.905\n"
          "set bmargin at screen 0.545\n" +
-         (kl.curved ? "set logscale y\n" : "") + range(kl) +
-         "set format y '%g'\n"
-         "set ylabel 'KL(intact ‖ altered), nats'\n"
+         (kl.curved ? "set logscale y\n" : "") + detail::y_range(kl.low, kl.high) +
+         "set key width -8\n"
+         "set format y '%g'\n" + detail::y_title("KL(intact ‖ altered), nats", 0.725) +
          "plot ";
   for (std::size_t i = 0; i < shown.size(); ++i) {
     const auto& s = *shown[i];
@@ -238,8 +190,9 @@ inline std::string sensitivity_script(const study_record& r) {
          "unset label 1\n"
          "set tmargin at screen 0.445\n"
          "set bmargin at screen 0.08\n"
-         "set xlabel 'layer'\n" + range(delta) +
-         "set ylabel 'Δ ln perplexity, nats a token'\n";
+         "set xlabel 'layer'\n"
+         "set key width -7\n" + detail::y_range(delta.low, delta.high) +
+         detail::y_title("Δ ln perplexity, nats a token", 0.262);
   if (delta.curved)
     out += "set nonlinear y via asinh(y/" + number(detail::linear_below) + ") inverse " + number(detail::linear_below) +
            "*sinh(y)\nset ytics " + detail::signed_log_ticks() + "\n";
@@ -250,8 +203,8 @@ inline std::string sensitivity_script(const study_record& r) {
          "  keyentry with points pt 6 ps 1.4 lc rgb '#444444' title 'no mark', \\\n"
          "  keyentry with points pt 2 ps 1.4 lc rgb '#444444' title 'negligible', \\\n"
          "  keyentry with points pt 13 ps 2 lc rgb '#444444' title 'better than intact', \\\n"
-         "  keyentry with lines dt 2 lc rgb '#444444' title '0.1', \\\n"
-         "  keyentry with boxes fs solid 0.3 noborder fc rgb '#56B4E9' title '± 0.01', \\\n  ";
+         "  keyentry with lines dt 2 lc rgb '#444444' title '0.1 (critical above)', \\\n"
+         "  keyentry with boxes fs solid 0.3 noborder fc rgb '#56B4E9' title '± 0.01 (negligible within)', \\\n  ";
   for (std::size_t i = 0; i < shown.size(); ++i) {
     const auto& s = *shown[i];
     if (is_control(s.alteration)) continue;
@@ -263,6 +216,7 @@ inline std::string sensitivity_script(const study_record& r) {
   }
   return out + "NaN notitle\nunset multiplot\n";
 }
+// clang-format on
 
 // Draws both pictures into `folder`; what gnuplot needs lies in a folder beside them meanwhile.
 inline resect::status try_draw_plots(const study_record& r, const std::filesystem::path& folder) {

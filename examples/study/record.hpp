@@ -70,10 +70,10 @@ struct quantiles {
 // The intact model's stream as a layer reads it, what the layer adds to it, and how much it turns it. First rows
 // of a window are kept apart: many models carry a massive activation there.
 struct layer_record {
-  int layer = 0;                         // the number of layers for the stream that the head reads
-  quantiles norm, first_norm;            // of the stream
-  estimate relative_delta, delta_cosine; // ‖Δ‖ / ‖h‖ and cos(Δ, h), not first rows
-  estimate influence;                    // 1 − mean cos(h, h + Δ), all rows
+  int layer = 0;                          // the number of layers for the stream that the head reads
+  quantiles norm, first_norm;             // of the stream
+  estimate relative_delta, delta_cosine;  // ‖Δ‖ / ‖h‖ and cos(Δ, h), not first rows
+  estimate influence;                     // 1 − mean cos(h, h + Δ), all rows
 };
 
 struct options_record {
@@ -85,9 +85,9 @@ struct options_record {
 };
 
 struct baseline_record {
-  estimate nll, perplexity;  // clustered
-  double perplexity_se_tokens = 0;
-  estimate unigram_nll;  // of the same tokens by their frequencies (add-one) in the text outside the evaluation
+  estimate nll, perplexity;
+  estimate perplexity_tokens;  // with tokens taken as independent, as engines print it
+  estimate unigram_nll;        // of the same tokens by their frequencies (add-one) in the text outside the evaluation
 };
 
 struct study_record {
@@ -99,7 +99,7 @@ struct study_record {
   std::vector<int> layers;  // that were altered
   baseline_record baseline;
   std::vector<layer_record> profile;  // one a layer, and one for what the head reads
-  std::vector<row_record> rows;  // by alteration, then by layer
+  std::vector<row_record> rows;       // by alteration, then by layer
 };
 
 struct alteration_text {

@@ -13,36 +13,46 @@
 
 #include <hosts/bytes.hpp>
 #include <resect/core/result.hpp>
-#include <study/input.hpp>
 #include <study/output.hpp>
 
 namespace app {
 
 namespace detail {
 
+inline resect::error folder_error(const std::filesystem::path& path, std::string_view why, std::string_view wanted) {
+  return {resect::errc::io, "--out", resect::text(hosts::shown_path(path.string()).view(), ": ", why), wanted};
+}
+
 // A new empty folder inside `parent`, with a name that nobody else uses.
-inline resect::result<std::string> try_make_folder(const std::filesystem::path& parent) {
+inline resect::result<std::filesystem::path> try_make_folder(const std::filesystem::path& parent) {
   std::string path = (parent / ".partial-XXXXXX").string();
   if (::mkdtemp(path.data()) == nullptr)
-    return resect::error{resect::errc::io, "--out", resect::text(hosts::shown_path(parent.string()).view(), ": ", std::strerror(errno)),
-                         "a folder that can be written"};
-  return resect::result<std::string>{std::move(path)};
+    return folder_error(parent, std::strerror(errno), "a folder that can be written");
+  return resect::result<std::filesystem::path>{std::filesystem::path(path)};
+}
+
+// An error where one of the names is taken by something that a file cannot replace.
+inline resect::status check_targets(const std::filesystem::path& out, const std::vector<std::string>& names) {
+  std::error_code ignored;
+  for (const std::string& name : names)
+    if (std::filesystem::is_directory(out / name, ignored))
+      return folder_error(out / name, "a folder", "a file that can be replaced");
+  return {};
 }
 
 }  // namespace detail
 
 // An error unless `out` is a folder that can be written, or can be made. Leaves nothing behind.
-inline resect::status check_output_folder(const std::filesystem::path& out) {
+inline resect::status check_output_folder(const std::filesystem::path& out, const std::vector<std::string>& names) {
   std::error_code ignored;
   std::filesystem::path there = std::filesystem::absolute(out, ignored);
   while (!std::filesystem::exists(there, ignored) && there.has_relative_path()) there = there.parent_path();
   if (!std::filesystem::is_directory(there, ignored))
-    return resect::error{resect::errc::io, "--out", resect::text(hosts::shown_path(there.string()).view(), ", which is no folder"),
-                         "a folder that can be written"};
+    return detail::folder_error(there, "not a folder", "a folder that can be written");
   const auto probe = detail::try_make_folder(there);
   if (!probe) return probe.error();
   std::filesystem::remove(*probe, ignored);
-  return {};
+  return detail::check_targets(out, names);
 }
 
 // Where a report grows: a hidden folder inside the output folder. `commit` moves its files into place;
@@ -52,9 +62,10 @@ class staged_folder {
   explicit staged_folder(const std::filesystem::path& out) : out_(out) {
     std::error_code failed;
     std::filesystem::create_directories(out_, failed);
-    if (failed) fail({resect::errc::io, "--out", resect::text(hosts::shown_path(out_.string()).view(), ": ", failed.message()),
-                      "a folder that can be written"});
-    path_ = need(detail::try_make_folder(out_));
+    if (failed)
+      resect::value_or_throw(
+          resect::status{detail::folder_error(out_, failed.message(), "a folder that can be written")});
+    path_ = resect::value_or_throw(detail::try_make_folder(out_));
   }
   staged_folder(const staged_folder&) = delete;
   staged_folder& operator=(const staged_folder&) = delete;
@@ -68,11 +79,13 @@ class staged_folder {
 
   // Moves the files in the given order; each is replaced at once.
   void commit(const std::vector<std::string>& names) const {
+    resect::value_or_throw(detail::check_targets(out_, names));
     for (const std::string& name : names) {
       std::error_code failed;
       std::filesystem::rename(path_ / name, out_ / name, failed);
-      if (failed) fail({resect::errc::io, "--out", resect::text(hosts::shown_path((out_ / name).string()).view(), ": ", failed.message()),
-                        "a file that can be replaced"});
+      if (failed)
+        resect::value_or_throw(
+            resect::status{detail::folder_error(out_ / name, failed.message(), "a file that can be replaced")});
     }
   }
 

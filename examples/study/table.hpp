@@ -45,7 +45,8 @@ class text_table {
     }
     std::vector<std::string> joined;
     for (const auto& c : cells)
-      joined.push_back(padded(c.value, left, align::right) + " ± " + padded(c.half, right, align::left));
+      joined.push_back(
+          c.value.empty() ? "" : padded(c.value, left, align::right) + " ± " + padded(c.half, right, align::left));
     add(std::move(header), std::move(joined));
   }
 
@@ -104,9 +105,7 @@ inline std::string alteration_table(const study_record& r, const std::string& na
   t.add("layer", cells(rows, [](const row_record& x) { return std::to_string(x.layer); }));
   t.add("KL, nats", cells(rows, [](const row_record& x) { return split(x.mean.kl); }));
   if (seeds > 1)
-    t.add("seed sd", cells(rows, [](const row_record& x) {
-            return fixed(x.kl_seed_sd, decimals_for(x.kl_seed_sd));
-          }));
+    t.add("seed sd", cells(rows, [](const row_record& x) { return fixed(x.kl_seed_sd, decimals_for(x.kl_seed_sd)); }));
   t.add("rank", cells(rows, [](const row_record& x) { return rank_cell(x.rank); }));
   t.add("top-1, %", cells(rows, [](const row_record& x) { return split(x.mean.top1, 100); }));
   t.add("Δln PPL", cells(rows, [](const row_record& x) { return split(x.mean.dlnppl, 1, sign::always); }));
@@ -142,15 +141,8 @@ inline std::string profile_table(const study_record& r) {
   t.add("first token [p1, p99]", first);
   t.add("|Δ|/|h|", relative);
   t.add("block influence", influence);
-  std::string text = t.text();
-  if (const auto at = text.rfind('\n', text.size() - 2); at != text.npos)  // the head adds nothing
-    if (const auto plus = text.find("±", at); plus != text.npos) {
-      text.erase(plus);
-      text.erase(text.find_last_not_of(' ') + 1);
-      text += "\n";
-    }
-  return "intact model: the stream that each layer reads (median norm), what the layer adds, how much it turns\n" + text +
-         "\n";
+  return "intact model: the stream that each layer reads (median norm), what the layer adds, how much it turns\n" +
+         t.text() + "\n";
 }
 
 // A sentence in lines of at most 98 columns.
@@ -178,7 +170,8 @@ inline std::string baseline_text(const study_record& r) {
   const auto& b = r.baseline;
   return "intact model: perplexity " + with_interval(b.perplexity) + ", " + grouped(b.perplexity.n) + " tokens in " +
          std::to_string(b.perplexity.n_clusters) + " " + (r.text.documents ? "documents" : "windows") +
-         " (standard error with tokens taken as independent: " + plain(b.perplexity_se_tokens) + ")\n";
+         ";\n  standard error " + plain(b.perplexity.se) + ", with tokens taken as independent " +
+         plain(b.perplexity_tokens.se) + "\n";
 }
 
 // What the columns are and how far the intervals reach.
@@ -187,18 +180,22 @@ inline std::string legend_text(const study_record& r) {
   std::string out;
   switch (resect::metrics::reliability_of(r.evaluation.clusters)) {
     case resect::metrics::reliability::none:
-      out += "Too few clusters (" + std::to_string(r.evaluation.clusters) + ", 6 are needed): no intervals, no marks.\n";
+      out +=
+          "Too few clusters (" + std::to_string(r.evaluation.clusters) + ", 6 are needed): no intervals, no marks.\n";
       break;
     case resect::metrics::reliability::marked:
-      out += "* only " + std::to_string(r.evaluation.clusters) + " clusters: take these intervals with care (16 make a full one).\n";
+      out += "* only " + std::to_string(r.evaluation.clusters) +
+             " clusters: take these intervals with care (16 make a full one).\n";
       break;
     case resect::metrics::reliability::full: break;
   }
-  return out +
-         "± is half of the 95 % interval, clustered by " + unit + " (seeds too, where there are any). KL(intact ‖ altered)\n"
-         "and Δln PPL in nats a token; top-1: tokens whose most likely successor stays the same; cosine: of what\n"
-         "the output matrix reads. Ranks by KL, with bootstrap intervals. Marks hold for all layers together (Holm):\n"
-         "critical Δln PPL > 0.1, negligible within ±0.01, better below 0.\n";
+  return out + detail::wrapped("± is half of the 95 % interval, clustered by " + unit +
+                                   " (by seed too, where there are any). KL(intact‖altered) and Δln PPL in nats a "
+                                   "token; top-1: tokens whose most likely successor stays the same; cosine: of what "
+                                   "the output matrix reads. Ranks by KL, with bootstrap intervals. Marks hold for all "
+                                   "layers together (Holm): critical Δln PPL > 0.1, negligible within ±0.01, better "
+                                   "below 0.",
+                               "", "");
 }
 
 inline std::string findings_text(const std::vector<finding>& findings) {

@@ -3,10 +3,11 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string_view>
-#include <vector>
+#include <utility>
 
 #include <hosts/gguf.hpp>
 #include <hosts/llama/source.hpp>
@@ -158,7 +159,7 @@ class gguf_config_reader : public number_checks {
 
 }  // namespace detail
 
-/// The Llama model that a GGUF file holds. The file has to outlive what is returned.
+// The Llama model that a GGUF file holds. The file has to outlive what is returned.
 inline resect::result<llama_source> try_llama_source(const gguf_file& file) {
   detail::gguf_config_reader reader{file};
   llama_source source;

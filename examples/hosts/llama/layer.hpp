@@ -57,11 +57,25 @@ void for_row_blocks(Backend& backend, resect::index rows, F f) {
                [&](resect::index b) { f(b * rows_per_task, std::min(rows, (b + 1) * rows_per_task)); });
 }
 
-template <class T>
-auto row_array(resect::matrix_view<T> m, resect::index r) {
-  using array = Eigen::Array<float, 1, Eigen::Dynamic>;
-  using mapped = std::conditional_t<std::is_const_v<T>, const array, array>;
-  return Eigen::Map<mapped>(m.data + r * m.row_stride, m.cols);
+// Elementwise arithmetic goes in chunks of a fixed size, the last one filled up: an element's bits then do not depend
+// on where its row happens to lie in memory, as they do when a vector loop is peeled up to an aligned address.
+inline constexpr int chunk_size = 16;
+using chunk = Eigen::Array<float, chunk_size, 1>;
+
+// x_i ← f(x_i, other_i …) for n elements; f takes and returns chunks.
+template <class F, class... Others>
+void for_chunks(resect::index n, F f, float* x, const Others*... others) {
+  resect::index i = 0;
+  for (; i + chunk_size <= n; i += chunk_size)
+    Eigen::Map<chunk>(x + i) = f(chunk(Eigen::Map<const chunk>(x + i)), chunk(Eigen::Map<const chunk>(others + i))...);
+  if (i == n) return;
+  const auto filled = [rest = n - i](const float* from) {
+    chunk c = chunk::Zero();
+    std::copy_n(from, rest, c.data());
+    return c;
+  };
+  const chunk last = f(filled(x + i), filled(others + i)...);
+  std::copy_n(last.data(), n - i, x + i);
 }
 
 // out_t = gain · x_t / √(mean x_t² + eps), the mean in double
@@ -70,10 +84,12 @@ void rms_norm(Backend& backend, resect::matrix_view<const float> x, resect::matr
               resect::matrix_view<float> out) {
   for_row_blocks(backend, x.rows, [&](resect::index first, resect::index last) {
     for (resect::index r = first; r < last; ++r) {
-      const std::span<const float> row{x.data + r * x.row_stride, static_cast<std::size_t>(x.cols)};
+      const std::span<const float> row{x.row(r).data, static_cast<std::size_t>(x.cols)};
       const double mean = resect::dot(row, row) / static_cast<double>(x.cols);
       const auto scale = static_cast<float>(1.0 / std::sqrt(mean + static_cast<double>(eps)));
-      row_array(out, r) = row_array(x, r) * scale * row_array(gain, 0);
+      for_chunks(
+          x.cols, [scale](const chunk&, const chunk& v, const chunk& g) -> chunk { return v * scale * g; }, out.row(r).data,
+          x.row(r).data, gain.data);
     }
   });
 }
@@ -82,7 +98,9 @@ void rms_norm(Backend& backend, resect::matrix_view<const float> x, resect::matr
 template <class Backend>
 void add(Backend& backend, resect::matrix_view<const float> x, resect::matrix_view<float> h) {
   for_row_blocks(backend, h.rows, [&](resect::index first, resect::index last) {
-    for (resect::index r = first; r < last; ++r) row_array(h, r) += row_array(x, r);
+    for (resect::index r = first; r < last; ++r)
+      for_chunks(
+          h.cols, [](const chunk& a, const chunk& b) -> chunk { return a + b; }, h.row(r).data, x.row(r).data);
   });
 }
 
@@ -90,11 +108,22 @@ void add(Backend& backend, resect::matrix_view<const float> x, resect::matrix_vi
 template <class Backend>
 void silu_times(Backend& backend, resect::matrix_view<const float> up, resect::matrix_view<float> gate) {
   for_row_blocks(backend, gate.rows, [&](resect::index first, resect::index last) {
-    for (resect::index r = first; r < last; ++r) {
-      auto g = row_array(gate, r);
-      g = g / (1.0f + (-g).exp()) * row_array(up, r);
-    }
+    for (resect::index r = first; r < last; ++r)
+      for_chunks(
+          gate.cols, [](const chunk& g, const chunk& u) -> chunk { return g / (1.0f + (-g).exp()) * u; }, gate.row(r).data,
+          up.row(r).data);
   });
+}
+
+// x ← softmax(x), the sum in double
+inline void softmax(std::span<float> x) {
+  const auto n = static_cast<resect::index>(x.size());
+  const float largest = *std::max_element(x.begin(), x.end());
+  for_chunks(
+      n, [largest](const chunk& v) -> chunk { return (v - largest).exp(); }, x.data());
+  const auto scale = static_cast<float>(1.0 / resect::sum(std::span<const float>(x)));
+  for_chunks(
+      n, [scale](const chunk& v) -> chunk { return v * scale; }, x.data());
 }
 
 // Rotary position embedding; angles are computed in double, once for each position.
@@ -187,11 +216,9 @@ void attention(Backend& backend, const llama_config& c, int layer, std::span<bat
     (void)here.try_gemm(scale, queries, keys.transposed(), 0.0f, scores.view());
     for (resect::index r = 0; r < queries.rows; ++r) {
       const resect::index visible = t.s->first_pos + t.first + r + 1;
-      auto row = row_array(scores.view(), r);
-      auto head = row.head(visible);
-      head = (head - head.maxCoeff()).exp();
-      head /= head.sum();
-      row.tail(seen - visible) = 0.0f;
+      float* row = scores.view().row(r).data;
+      softmax({row, static_cast<std::size_t>(visible)});
+      std::fill(row + visible, row + seen, 0.0f);
     }
     (void)here.try_gemm(1.0f, scores.view(), values, 0.0f, out.block(t.s->first_row + t.first, t.head * d, queries.rows, d));
   });

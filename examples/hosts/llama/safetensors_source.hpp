@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -158,8 +157,8 @@ class json_config_reader : public number_checks {
 
 }  // namespace detail
 
-/// The Llama model that a safetensors file and its config.json make up. The file has to outlive what is returned.
-/// @param tokenizer  tokenizer_config.json, or null: its add_bos_token decides whether a text begins with a BOS
+// The Llama model that a safetensors file and its config.json make up. The file has to outlive what is returned.
+// @param tokenizer  tokenizer_config.json, or null: its add_bos_token decides whether a text begins with a BOS
 inline resect::result<llama_source> try_llama_source(const safetensors_file& file, const nlohmann::json& config,
                                                      const nlohmann::json& tokenizer) {
   detail::json_config_reader reader{config};

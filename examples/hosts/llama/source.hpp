@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <array>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -18,7 +16,7 @@
 
 namespace hosts {
 
-/// A tensor as a file holds it; extents are outermost first.
+// A tensor as a file holds it; extents are outermost first.
 struct stored_tensor {
   std::string_view name;
   std::string_view type_name;
@@ -27,13 +25,13 @@ struct stored_tensor {
   std::span<const std::byte> bytes;
 };
 
-/// How a file format calls the tensors of a Llama model. A layer's are layer_prefix, number, ".", suffix.
+// How a file format calls the tensors of a Llama model. A layer's are layer_prefix, number, ".", suffix.
 struct llama_names {
   std::string_view embed, norm, head, layer_prefix;
   std::string_view attn_norm, q, k, v, o, mlp_norm, gate, up, down;
 };
 
-/// What a file says about a Llama model, before any weight is decoded. Views point into the file.
+// What a file says about a Llama model, before any weight is decoded. Views point into the file.
 struct llama_source {
   std::string name;
   llama_config config;

@@ -17,12 +17,19 @@ namespace detail {
 
 // The tiling of a product follows from its extents alone. Tiles are large enough that Eigen's packing
 // is a few percent of the work, and there are enough of them to share out. k is cut into equal panels
-// that Eigen does not cut again (its own cut depends on cache sizes, hence on the machine).
+// that Eigen does not cut again (its own cut depends on cache sizes, hence on the machine): max_panel is
+// Eigen's limit for the smallest first cache in use, 32 KiB, which leaves the instruction set alone.
+template <class T>
 struct gemm_tiling {
   index tile_rows, tile_cols, panel;
 
+  using kernel = Eigen::internal::gebp_traits<T, T>;
+  static constexpr index element = sizeof(T);
+  static constexpr index max_panel =
+      std::min<index>(256, (32768 - kernel::mr * kernel::nr * element) / ((kernel::mr + kernel::nr) * element) & ~index{7});
+  static_assert(max_panel >= 128, "the error bound of try_gemm counts on panels of 128 or more");
+
   static constexpr gemm_tiling of(index m, index n, index k) noexcept {
-    constexpr index max_panel = 256;
     const index panels = std::max<index>(1, (k + max_panel - 1) / max_panel);
     const index panel = ((k + panels - 1) / panels + 7) & ~index{7};
     if (m >= n) return {even(m, 192, 24), even(n, 768, 16), panel};
@@ -104,7 +111,8 @@ class cpu {
 
   // C ← α·A·B + β·C.
   //   A (m, k), B (k, n), C (m, n); float or double; accumulator of the same type, k summed in panels of
-  //   at most 256 in order. |error| ≤ (k + 2)·u·|α|·(|A|·|B|) + 2u·|β·C|, u = 2⁻²⁴ or 2⁻⁵³.
+  //   128 to 256 in order, each added to C. u = 2⁻²⁴ or 2⁻⁵³:
+  //   |error| ≤ (k + 2)·u·|α|·(|A|·|B|) + (⌈k/128⌉ + 1)·u·|β·C|
   //   Cost 2mnk flop; each tile is packed by Eigen (temporary memory below 2 MB a worker).
   //   Same bits for any number of workers on one instruction set; a row's bits may depend on m.
   //   Errors: shape_mismatch, null_pointer, bad_stride. C must not overlap A or B.
@@ -125,7 +133,7 @@ class cpu {
     if (!detail::is_row_major(a) && !detail::is_col_major(a)) a = detail::copy_row_major(a, a_copy);
     if (!detail::is_row_major(b) && !detail::is_col_major(b)) b = detail::copy_row_major(b, b_copy);
 
-    const auto tiling = detail::gemm_tiling::of(c.rows, c.cols, a.cols);
+    const auto tiling = detail::gemm_tiling<T>::of(c.rows, c.cols, a.cols);
     const index across = (c.cols + tiling.tile_cols - 1) / tiling.tile_cols;
     const index down = (c.rows + tiling.tile_rows - 1) / tiling.tile_rows;
     executor_.bulk(across * down, [&](index t) {

@@ -18,16 +18,31 @@ class function_ref<R(Args...)> {
  public:
   template <class F>
     requires(!std::same_as<std::remove_cvref_t<F>, function_ref> && std::is_invocable_r_v<R, F&, Args...>)
-  function_ref(F&& f) noexcept
-      : object_(const_cast<void*>(static_cast<const void*>(&f))), call_([](void* object, Args... args) -> R {
-          return (*static_cast<std::remove_reference_t<F>*>(object))(std::forward<Args>(args)...);
-        }) {}
+  function_ref(F&& f) noexcept : call_(&call<std::remove_reference_t<F>>) {
+    if constexpr (std::is_function_v<std::remove_reference_t<F>>)
+      target_.function = reinterpret_cast<void (*)()>(&f);
+    else
+      target_.object = const_cast<void*>(static_cast<const void*>(&f));
+  }
 
-  R operator()(Args... args) const { return call_(object_, std::forward<Args>(args)...); }
+  R operator()(Args... args) const { return call_(target_, std::forward<Args>(args)...); }
 
  private:
-  void* object_;
-  R (*call_)(void*, Args...);
+  union target {
+    void* object;
+    void (*function)();
+  };
+  template <class F>
+  static R call(target t, Args... args) {
+    F* f;
+    if constexpr (std::is_function_v<F>) f = reinterpret_cast<F*>(t.function);
+    else f = static_cast<F*>(t.object);
+    if constexpr (std::is_void_v<R>) static_cast<void>((*f)(std::forward<Args>(args)...));
+    else return (*f)(std::forward<Args>(args)...);
+  }
+
+  target target_;
+  R (*call_)(target, Args...);
 };
 
 // Anything that can run tasks 0 … n−1, each once, in any order and on any threads, and returns when all

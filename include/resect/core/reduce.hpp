@@ -39,17 +39,20 @@ template <class T, executor E, class Map, class Combine>
 T parallel_reduce(E& exec, index n, index block, T identity, Map map, Combine combine) {
   if (n <= 0) return identity;
   const index blocks = (n + block - 1) / block;
-  std::vector<T> part(static_cast<std::size_t>(blocks), identity);
+  struct slot {  // vector<bool> would put the results of several workers into one word
+    T value;
+  };
+  std::vector<slot> part(static_cast<std::size_t>(blocks), slot{identity});
   exec.bulk(blocks, [&](index b) {
     const index first = b * block;
-    part[static_cast<std::size_t>(b)] = map(first, first + block < n ? first + block : n);
+    part[static_cast<std::size_t>(b)].value = map(first, first + block < n ? first + block : n);
   });
   for (index width = 1; width < blocks; width *= 2)
     for (index i = 0; i + width < blocks; i += 2 * width) {
-      auto& left = part[static_cast<std::size_t>(i)];
-      left = combine(left, part[static_cast<std::size_t>(i + width)]);
+      T& left = part[static_cast<std::size_t>(i)].value;
+      left = combine(left, part[static_cast<std::size_t>(i + width)].value);
     }
-  return part.front();
+  return part.front().value;
 }
 
 }  // namespace resect::inline RESECT_NAMESPACE_TAG

@@ -20,14 +20,20 @@ class [[nodiscard]] result {
   result(const resect::error& e) noexcept : ok_(false) { ::new (&storage_.error) resect::error(e); }
 
   result(result&& other) noexcept(std::is_nothrow_move_constructible_v<T>) : ok_(other.ok_) { take(std::move(other)); }
-  result(const result& other) : ok_(other.ok_) {
+  result(const result& other)
+    requires std::is_copy_constructible_v<T>
+      : ok_(other.ok_) {
     if (ok_) ::new (&storage_.value) T(other.storage_.value);
     else ::new (&storage_.error) resect::error(other.storage_.error);
   }
   result& operator=(result other) noexcept(std::is_nothrow_move_constructible_v<T>) {
     destroy();
-    ok_ = other.ok_;
+    if constexpr (!std::is_nothrow_move_constructible_v<T>) {  // what there is if the move throws
+      ::new (&storage_.error) resect::error();
+      ok_ = false;
+    }
     take(std::move(other));
+    ok_ = other.ok_;
     return *this;
   }
   ~result() { destroy(); }
@@ -48,7 +54,7 @@ class [[nodiscard]] result {
 
  private:
   void take(result&& other) noexcept(std::is_nothrow_move_constructible_v<T>) {
-    if (ok_) ::new (&storage_.value) T(std::move(other.storage_.value));
+    if (other.ok_) ::new (&storage_.value) T(std::move(other.storage_.value));
     else ::new (&storage_.error) resect::error(other.storage_.error);
   }
   void destroy() noexcept {

@@ -48,7 +48,10 @@ class shared_function<R(Args...)> {
   template <class F>
   struct holder final : node {
     explicit holder(F&& f) : function(std::move(f)) {}
-    R call(Args... args) const override { return function(std::forward<Args>(args)...); }
+    R call(Args... args) const override {
+      if constexpr (std::is_void_v<R>) static_cast<void>(function(std::forward<Args>(args)...));
+      else return function(std::forward<Args>(args)...);
+    }
     F function;
   };
 

@@ -129,23 +129,23 @@ class npz_archive {
       return error{errc::unsupported, text("archive with '", name, "'"), text(end, " bytes"), "below 4 GiB"};
 
     const auto offset = static_cast<std::uint32_t>(data_.size());
-    std::string entry;  // what a local header and the directory say alike
-    detail::append_little(entry, std::uint16_t{20});            // needs version 2.0
-    detail::append_little(entry, std::uint16_t{1 << 11});       // the name is UTF-8
-    detail::append_little(entry, std::uint16_t{0});             // stored
-    detail::append_little(entry, std::uint16_t{0});             // 00:00
-    detail::append_little(entry, std::uint16_t{1 << 5 | 1});    // 1980-01-01
+    std::string entry;                                        // what a local header and the directory say alike
+    detail::append_little(entry, std::uint16_t{20});          // needs version 2.0
+    detail::append_little(entry, std::uint16_t{1 << 11});     // the name is UTF-8
+    detail::append_little(entry, std::uint16_t{0});           // stored
+    detail::append_little(entry, std::uint16_t{0});           // 00:00
+    detail::append_little(entry, std::uint16_t{1 << 5 | 1});  // 1980-01-01
     detail::append_little(entry, crc32(*array));
     detail::append_little(entry, static_cast<std::uint32_t>(array->size()));
     detail::append_little(entry, static_cast<std::uint32_t>(array->size()));
     detail::append_little(entry, static_cast<std::uint16_t>(name.size() + 4));
-    detail::append_little(entry, std::uint16_t{0});             // no extra field
+    detail::append_little(entry, std::uint16_t{0});  // no extra field
 
     data_.append("PK\x03\x04", 4).append(entry).append(name).append(".npy").append(*array);
     directory_.append("PK\x01\x02", 4);
-    detail::append_little(directory_, std::uint16_t{20});       // made by MS-DOS, version 2.0
+    detail::append_little(directory_, std::uint16_t{20});  // made by MS-DOS, version 2.0
     directory_.append(entry);
-    directory_.append(10, '\0');                                // no comment, disk 0, no attributes
+    directory_.append(10, '\0');  // no comment, disk 0, no attributes
     detail::append_little(directory_, offset);
     directory_.append(name).append(".npy");
     names_.emplace_back(name);

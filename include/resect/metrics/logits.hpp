@@ -102,7 +102,7 @@ struct row_state {
   double log_sum() const noexcept {
     return empty() && sum == sum ? static_cast<double>(max) : reference() + std::log(sum);
   }
-  // The lowest id of the maximum, −1 where the row has NaN (its sum has it then); ties in its own block count.
+  // The lowest id of the maximum, −1 where the row has NaN or +∞ (the sum is NaN then); ties in its own block count.
   index argmax(std::span<const float> row) noexcept {
     if (sum != sum) return -1;
     const index n = static_cast<index>(row.size());
@@ -237,7 +237,7 @@ struct logit_comparison {
   double kl = nan;          // KL(softmax full ‖ softmax edited), nats
   double nll_full = nan;    // of the target; NaN without one
   double nll_edited = nan;
-  index top1_full = -1;     // lowest id of the largest logit; −1 where the row has NaN
+  index top1_full = -1;     // lowest id of the largest logit; −1 where the row has NaN or +∞
   index top1_edited = -1;
   bool tie_full = false;    // another id has the same largest logit
   bool tie_edited = false;
@@ -276,8 +276,8 @@ inline logit_comparison compare_logits(std::span<const float> full, std::span<co
   }
   out.top1_full = x.argmax(full);
   out.top1_edited = y.argmax(edited);
-  out.tie_full = x.tie;
-  out.tie_edited = y.tie;
+  out.tie_full = out.top1_full >= 0 && x.tie;
+  out.tie_edited = out.top1_edited >= 0 && y.tie;
   return out;
 }
 

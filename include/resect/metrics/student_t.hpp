@@ -66,7 +66,7 @@ inline double log_gamma(double x) noexcept {
       .15808870322491248884e-3,   -.21026444172410488319e-3, .21743961811521264320e-3, -.16431810653676389022e-3,
       .84418223983852743293e-4,   -.26190838401581408670e-4, .36899182659531622704e-5};
   double sum = c[0];
-  for (int i = 14; i > 0; --i) sum += c[i] / (x - 1 + i);
+  for (int i = 14; i > 0; --i) sum += c[i] / (x + (i - 1));
   const double t = x - 0.5 + g;
   return (x - 0.5) * std::log(t) - t + half_log_2pi + std::log(sum);
 }

@@ -22,9 +22,9 @@ constexpr std::string_view suffix(delta d) noexcept {
 }  // namespace detail
 
 // h_{l+1} := (1 − g)·h_l + g·h_{l+1}, that is h_l + g·Δ_l, for every layer l of the range.
-// g = 0 skips (a host at the surgery level does not run the layer), g = 1 is the identity, bit for bit
-// on finite rows; between them a dose. For delta::attention and delta::mlp the delta itself is scaled.
-// Two roundings an element.
+// g = 0 skips (a host at the surgery level does not run the layer), g = 1 is the identity, bit for bit;
+// between them a dose. For delta::attention and delta::mlp the delta itself is scaled. At most three
+// roundings an element.
 inline step scale_delta(layer_range where, float g, delta which = delta::block) {
   step s;
   s.range = where;
@@ -32,9 +32,10 @@ inline step scale_delta(layer_range where, float g, delta which = delta::block) 
   s.hash = fingerprint{}.add(static_cast<double>(g)).value();
   if (which == delta::block) {
     s.what = step::kind::block;
+    s.overwrites = g == 0.0f;
     s.reads_output = g != 0.0f;
     s.on_block = [g](const tap&, matrix_view<const float> before, matrix_view<float> h) {
-      if (g == 0.0f) return;
+      if (g == 0.0f || g == 1.0f) return;
       for (index r = 0; r < h.rows; ++r)
         for (index c = 0; c < h.cols; ++c) h(r, c) = (1.0f - g) * before(r, c) + g * h(r, c);
     };
@@ -83,11 +84,15 @@ struct delta_means {
 };
 
 // Δ_l := μ_l, the layer's mean delta over the reference set; the layer is not run.
-// Errors: invalid_argument where `means` does not cover the range.
+// Errors: invalid_argument where `means` does not cover the range; shape_mismatch where its extents do not
+// fit what it holds.
 inline result<step> try_mean_delta(layer_range where, const delta_means& means) {
   if (where.first < 0 || where.last > means.n_layers || where.first >= where.last)
     return error{errc::invalid_argument, "layers of mean_delta", text("[", where.first, ", ", where.last, ")"),
                  text("layers 0 to ", means.n_layers - 1, " of the means")};
+  if (means.width < 1 || static_cast<index>(means.mean.size()) != means.n_layers * means.width)
+    return error{errc::shape_mismatch, "means of mean_delta", text(means.mean.size(), " values"),
+                 text(means.n_layers, " x ", means.width)};
   step s;
   s.what = step::kind::block;
   s.reads_output = false;

@@ -40,7 +40,7 @@ struct step {
   bool overwrites = true;           // leaves nothing of what was there: at most one such step a place
   bool reads_output = true;         // block: needs the layer to run; false lets a host leave it out
   index width = 0;                  // columns that it expects, 0 for any
-  int priority = 0;                 // order among steps at one place, ascending, then as added
+  int priority = 0;                 // order among steps at one place, ascending; then by first layer, then as added
   short_text<48> name;
   std::uint64_t hash = 0;           // of everything that changes what it does
 
@@ -50,13 +50,14 @@ struct step {
   weight_function on_weight;        // weights(w, values): changes them (row-major), or returns false
 };
 
-// What to do to a model: steps in the order of layers and sites. A value; immutable once built, shared
+// What to do to a model: steps in the order of sites, priorities and layers. A value; immutable once built, shared
 // freely between threads. Steps that contradict each other are refused when they are added.
 //   plan p = plan{} | skip(layers(6, 8)) | scale_delta(layer(3), 0.5f);
 class plan {
  public:
   // Adds one step and keeps the order. Errors (the plan stays as it was):
-  //   invalid_argument  an empty or negative range
+  //   invalid_argument  an empty or negative range, a site outside the layers
+  //   null_pointer      no function of the step's kind
   //   conflict          two overwriting steps at one place; a step inside a replaced or skipped layer
   status try_add(step s) {
     if (s.range.first < 0 || s.range.last <= s.range.first)
@@ -64,6 +65,7 @@ class plan {
                    "0 <= first < last"};
     if (s.what == step::kind::rows && !is_layer_site(s.where))
       return error{errc::invalid_argument, text("site of ", s.name.view()), name(s.where), "a site of a layer"};
+    if (!has_function(s)) return error{errc::null_pointer, text("function of ", s.name.view()), "none", "one of the step's kind"};
     for (const step& other : steps_)
       if (contradicts(s, other))
         return error{errc::conflict, text(s.name.view(), " on layers [", s.range.first, ", ", s.range.last, ")"),
@@ -113,10 +115,19 @@ class plan {
   }
 
  private:
+  static bool has_function(const step& s) noexcept {
+    switch (s.what) {
+      case step::kind::rows: return static_cast<bool>(s.on_rows);
+      case step::kind::block: return static_cast<bool>(s.on_block);
+      case step::kind::replace: return static_cast<bool>(s.on_replace);
+      default: return static_cast<bool>(s.on_weight);
+    }
+  }
+  // by layer last: where ranges overlap, priorities decide in every layer that they share
   static bool before(const step& a, const step& b) noexcept {
-    if (a.range.first != b.range.first) return a.range.first < b.range.first;
     if (order(a) != order(b)) return order(a) < order(b);
-    return a.priority < b.priority;
+    if (a.priority != b.priority) return a.priority < b.priority;
+    return a.range.first < b.range.first;
   }
   // weights are changed before a layer runs, sites follow the forward pass, the block's output comes after
   static int order(const step& s) noexcept {
@@ -130,13 +141,20 @@ class plan {
   static bool removes_layer(const step& s) noexcept {
     return s.what == step::kind::replace || (s.what == step::kind::block && !s.reads_output);
   }
+  static bool between_layers(const step& s) noexcept {
+    return s.what == step::kind::rows && (s.where == site::resid_pre || s.where == site::resid_post);
+  }
+  // the layers that read what such a step writes: resid_post(l) is resid_pre(l + 1)
+  static layer_range readers(const step& s) noexcept {
+    return s.where == site::resid_pre ? s.range : layer_range{s.range.first + 1, s.range.last + 1};
+  }
   static bool acts_inside(const step& s, const step& removed) noexcept {
-    const bool between_layers = s.what == step::kind::rows && (s.where == site::resid_pre || s.where == site::resid_post);
-    if (!between_layers) return true;
+    if (!between_layers(s)) return true;
     if (removed.what == step::kind::block) return false;  // the stream between the layers is still there
     return s.where == site::resid_pre ? s.range.last > removed.range.first + 1 : s.range.first < removed.range.last - 1;
   }
   static bool contradicts(const step& a, const step& b) noexcept {
+    if (between_layers(a) && between_layers(b)) return a.overwrites && b.overwrites && overlap(readers(a), readers(b));
     if (!overlap(a.range, b.range)) return false;
     if (removes_layer(a) && acts_inside(b, a)) return true;
     if (removes_layer(b) && acts_inside(a, b)) return true;

@@ -40,10 +40,35 @@ inline bool apply_rows(const plan& p, const tap& at, matrix_view<float> h) {
   return changed;
 }
 
+// The host must reach, by its callbacks, every one of `sites` that a step acts on: where a kernel has fused a
+// site away the edit would be lost without a word.
+template <observable_host H>
+status check_access(const H& host, const plan& p, site_set sites) {
+  const auto reaches = [&](const step& s, site where, access wanted) -> status {
+    if (!sites.contains(where)) return {};
+    for (int l = s.range.first; l < s.range.last; ++l)
+      if (host.supports(where, l) < wanted)
+        return error{errc::unsupported, text(s.name.view(), " in layer ", l), text("a host that cannot ",
+                     wanted == access::write ? "write" : "read", " ", name(where)), "one that can"};
+    return {};
+  };
+  for (const step& s : p.steps()) {
+    if (auto st = reaches(s, s.what == step::kind::rows ? s.where : site::resid_post, access::write); !st) return st;
+    if (s.what == step::kind::rows) continue;
+    if (auto st = reaches(s, site::resid_pre, access::read); !st) return st;
+  }
+  return {};
+}
+
 // One layer of a surgical pass: weights, the layer itself if anything reads it, block steps.
 template <surgical_host H>
 status run_edited_layer(H& host, const plan& p, typename H::state& state, int l) {
-  std::vector<typename H::weight_override> overrides;
+  struct undo {  // guards go in reverse order, so that a weight overridden twice is restored twice
+    std::vector<typename H::weight_override> guards;
+    ~undo() {
+      while (!guards.empty()) guards.pop_back();
+    }
+  } overrides;
   const bool leaves_out = std::any_of(p.steps().begin(), p.steps().end(), [&](const step& s) {
     return s.what == step::kind::block && !s.reads_output && covers(s, l);
   });
@@ -56,7 +81,7 @@ status run_edited_layer(H& host, const plan& p, typename H::state& state, int l)
       if (!s.on_weight(w, view)) continue;
       auto guard = host.try_override_weight(w, view);
       if (!guard) return guard.error();
-      overrides.push_back(std::move(*guard));
+      overrides.guards.push_back(std::move(*guard));
     }
   }
   const auto is_block = [&](const step& s) { return s.what == step::kind::block && covers(s, l); };
@@ -79,14 +104,25 @@ status run_edited_layer(H& host, const plan& p, typename H::state& state, int l)
 }  // namespace detail
 
 // Runs layers [first, last) of `state` under the plan; stretches that the plan does not touch go to the
-// host in one call, so an empty plan adds nothing. `first` must not lie inside a replaced span.
-// On error the state is unspecified but valid; weights are as before.
+// host in one call, so an empty plan adds nothing. Errors: what plan::check finds; invalid_argument for layers
+// that do not exist or a cut inside a replaced span; unsupported where the host has no such site (nothing is run
+// then); what the host or a step reports (the state is then unspecified but valid). Weights are as before in any case.
 template <surgical_host H>
   requires(std::same_as<typename H::value, float> && std::same_as<typename H::space, host_space>)
 status try_run(H& host, const plan& p, typename H::state& state, int first, int last) {
   const auto intact = no_hooks<float>();
   if (p.empty()) return host.try_run(state, first, last, intact);
   if (auto s = p.check(host.describe()); !s) return s;
+  if (first < 0 || first > last || last > host.describe().n_layers)
+    return error{errc::invalid_argument, "layers to run", text("[", first, ", ", last, ")"),
+                 text("a range within [0, ", host.describe().n_layers, ")")};
+  for (const step& s : p.steps())
+    if (s.what == step::kind::replace && first < s.range.last && s.range.first < last &&
+        (s.range.first < first || last < s.range.last))
+      return error{errc::invalid_argument, "layers to run", text("[", first, ", ", last, ")"),
+                   text("a cut outside the replaced span [", s.range.first, ", ", s.range.last, ")")};
+
+  if (auto s = detail::check_access(host, p, detail::inner_sites(p)); !s) return s;
 
   const auto touched = [&](int l) {
     return std::any_of(p.steps().begin(), p.steps().end(), [&](const step& s) { return detail::covers(s, l); });
@@ -107,9 +143,6 @@ status try_run(H& host, const plan& p, typename H::state& state, int first, int 
       if (auto s = detail::run_edited_layer(host, p, state, l); !s) return s;
       next = l + 1;
     } else {
-      if (span->range.first != l || span->range.last > last)
-        return error{errc::invalid_argument, "layers to run", text("[", first, ", ", last, ")"),
-                     text("a cut outside the replaced span [", span->range.first, ", ", span->range.last, ")")};
       const auto h = host.stream(state);
       const auto before = detail::copy_rows(h);
       const tap at{site::resid_pre, l, host.rows(state)};
@@ -125,31 +158,36 @@ status try_run(H& host, const plan& p, typename H::state& state, int first, int 
 // A whole pass over the batch on a host of the edit level, which caches keys and values. Layers that the
 // plan leaves out still run there; their output is overwritten. logits() then holds the result.
 // Errors: stale_cache where a sequence continues a cache that grew under another plan (forget it, or start
-// at position 0); unsupported for steps that change weights; what plan::check finds.
+// at position 0); unsupported for steps that change weights or act where the host has no site; what plan::check
+// finds. Nothing is changed then.
+// Where the host or a step fails under a plan that is not empty, or throws, the batch's sequences are forgotten.
 template <editable_host H>
   requires(std::same_as<typename H::value, float> && std::same_as<typename H::space, host_space>)
 status try_forward(H& host, const plan& p, batch_view batch) {
   if (auto s = p.check(host.describe()); !s) return s;
   const std::uint64_t epoch = p.fingerprint();
+  const auto begins = [&](std::size_t i) { return i == 0 || batch[i - 1].seq != batch[i].seq; };
   for (std::size_t i = 0; i < batch.size(); ++i) {
     const row_meta& row = batch[i];
-    if (i > 0 && batch[i - 1].seq == row.seq) continue;
-    if (row.pos == 0) host.forget(row.seq);
-    else if (host.cache_epoch(row.seq) != epoch)
+    if (begins(i) && row.pos != 0 && host.cached(row.seq) > 0 && host.cache_epoch(row.seq) != epoch)
       return error{errc::stale_cache, text("cache of sequence ", row.seq), text("plan ", host.cache_epoch(row.seq)),
                    text("plan ", epoch)};
   }
-  if (p.empty()) return host.try_forward(batch, no_hooks<float>());
-
+  for (const step& s : p.steps())
+    if (s.what == step::kind::weights)
+      return error{errc::unsupported, text(s.name.view()), "a host of the edit level", "a host of the surgery level"};
   site_set write = detail::inner_sites(p);
   bool needs_input = false;
   for (const step& s : p.steps()) {
-    if (s.what == step::kind::weights)
-      return error{errc::unsupported, text(s.name.view()), "a host of the edit level", "a host of the surgery level"};
     needs_input = needs_input || s.what == step::kind::block || s.what == step::kind::replace;
     write.insert(s.what == step::kind::rows ? s.where : site::resid_post);
   }
   if (needs_input) write.insert(site::resid_pre);
+  if (auto s = detail::check_access(host, p, write); !s) return s;
+
+  for (std::size_t i = 0; i < batch.size(); ++i)
+    if (begins(i) && batch[i].pos == 0) host.forget(batch[i].seq);
+  if (p.empty()) return host.try_forward(batch, no_hooks<float>());
 
   std::vector<float> input;           // h_i of the block or span that runs now
   std::vector<row_meta> input_rows;
@@ -162,8 +200,8 @@ status try_forward(H& host, const plan& p, batch_view batch) {
              (s.what == step::kind::replace &&
               (at.where == site::resid_pre ? at.layer == s.range.first : at.layer == s.range.last - 1));
     };
-    const auto block = std::find_if(p.steps().begin(), p.steps().end(), active);
-    if (at.where == site::resid_post && block != p.steps().end() && failed) {
+    const bool any = std::any_of(p.steps().begin(), p.steps().end(), active);
+    if (at.where == site::resid_post && any && failed) {
       // a host may have gathered rows since: find each row's input by what the row is
       std::vector<float> before(static_cast<std::size_t>(h.rows * h.cols));
       std::size_t from = 0;
@@ -178,18 +216,21 @@ status try_forward(H& host, const plan& p, batch_view batch) {
         std::copy_n(input.begin() + static_cast<index>(from) * width, width, before.begin() + r * width);
       }
       const matrix_view<const float> in{before.data(), h.rows, h.cols};
-      if (block->what == step::kind::replace) {
-        failed = block->on_replace(at, in, h);
-      } else {
-        if (!block->reads_output)
-          for (index r = 0; r < h.rows; ++r)
-            for (index c = 0; c < h.cols; ++c) h(r, c) = in(r, c);
-        block->on_block(at, in, h);
+      for (const step& s : p.steps()) {
+        if (!active(s) || !failed) continue;
+        if (s.what == step::kind::replace) {
+          failed = s.on_replace(tap{site::resid_pre, s.range.first, at.rows}, in, h);
+        } else {
+          if (!s.reads_output)
+            for (index r = 0; r < h.rows; ++r)
+              for (index c = 0; c < h.cols; ++c) h(r, c) = in(r, c);
+          s.on_block(at, in, h);
+        }
       }
       changed = true;
     }
     changed = detail::apply_rows(p, at, h) || changed;
-    if (at.where == site::resid_pre && block != p.steps().end()) {
+    if (at.where == site::resid_pre && any) {
       input = detail::copy_rows(h);
       input_rows.assign(at.rows.begin(), at.rows.end());
       width = h.cols;
@@ -197,10 +238,18 @@ status try_forward(H& host, const plan& p, batch_view batch) {
     return changed ? edit::modified : edit::unchanged;
   };
   const hooks<float> k{{}, write, call, epoch};
+  struct forget_what_is_half_done {
+    H& host;
+    batch_view batch;
+    bool armed = true;
+    ~forget_what_is_half_done() {
+      if (!armed) return;
+      for (const row_meta& row : batch) host.forget(row.seq);
+    }
+  } guard{host, batch};
   status done = host.try_forward(batch, k);
   if (done && !failed) done = failed;
-  if (!done)
-    for (const row_meta& row : batch) host.forget(row.seq);  // what they cached is half of something
+  guard.armed = !done;
   return done;
 }
 

@@ -31,11 +31,11 @@ constexpr std::string_view name(alteration a) noexcept {
 
 struct sensitivity_options {
   std::vector<alteration> alterations{alteration::skip, alteration::mean_delta, alteration::reinit, alteration::zero_stream};
-  std::vector<int> layers;       // empty: all
+  std::vector<int> layers{};     // empty: all
   std::uint64_t seed = 1;        // of re-initialization and of the bootstrap
   int reinit_seeds = 5;
   residual::norm_gains reinit_gains = residual::norm_gains::reset;
-  residual::reinit_options reinit;
+  residual::reinit_options reinit{};
   index bootstrap = 1000;        // resamples for the intervals of ranks
   index head_rows = 256;         // rows whose logits are held at a time
 };

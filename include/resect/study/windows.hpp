@@ -146,4 +146,11 @@ inline result<token_windows> try_calibration_windows(const token_text& t, const 
   return out;
 }
 
+#if RESECT_EXCEPTIONS
+inline token_windows windows(const token_text& t, const window_options& o = {}) { return value_or_throw(try_windows(t, o)); }
+inline token_windows calibration_windows(const token_text& t, const token_windows& evaluation, const window_options& o = {}) {
+  return value_or_throw(try_calibration_windows(t, evaluation, o));
+}
+#endif
+
 }  // namespace resect::inline RESECT_NAMESPACE_TAG::study

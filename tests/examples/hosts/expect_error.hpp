@@ -18,7 +18,7 @@
 
 namespace hosts::testing {
 
-/// Requires an error of this kind whose message contains every one of the texts.
+// Requires an error of this kind whose message contains every one of the texts.
 template <class T>
 void expect_error(const resect::result<T>& r, resect::errc code, std::initializer_list<std::string_view> texts) {
   REQUIRE_FALSE(r.has_value());
@@ -31,7 +31,7 @@ void expect_error(const resect::result<T>& r, resect::errc code, std::initialize
   }
 }
 
-/// A copy on the heap of exactly the bytes' size, so that a sanitizer sees every step outside.
+// A copy on the heap of exactly the bytes' size, so that a sanitizer sees every step outside.
 struct exact_copy {
   explicit exact_copy(std::span<const std::byte> bytes) : data(new std::byte[bytes.size()]), size(bytes.size()) {
     std::copy(bytes.begin(), bytes.end(), data.get());
@@ -41,7 +41,7 @@ struct exact_copy {
   std::size_t size;
 };
 
-/// Calls `parse` on every proper prefix; none may succeed.
+// Calls `parse` on every proper prefix; none may succeed.
 template <class Parse>
 void expect_no_prefix_parses(const std::vector<std::byte>& file, Parse parse) {
   std::vector<std::size_t> accepted;
@@ -50,8 +50,8 @@ void expect_no_prefix_parses(const std::vector<std::byte>& file, Parse parse) {
   CHECK(accepted.empty());
 }
 
-/// Calls `parse` on many copies with a few bytes changed at random places; it must only return.
-/// @return how many of them it accepted
+// Calls `parse` on many copies with a few bytes changed at random places; it must only return.
+// @return how many of them it accepted
 template <class Parse>
 std::size_t parse_mutations(const std::vector<std::byte>& file, int n, std::uint32_t seed, Parse parse) {
   std::mt19937 random{seed};

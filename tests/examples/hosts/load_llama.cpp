@@ -459,11 +459,32 @@ TEST_CASE("what is no model is refused by path", "[hosts][load]") {
 
 TEST_CASE("mutated models never crash the loader", "[hosts][load]") {
   const auto file = small_gguf().bytes();
-  std::size_t read = 0, loaded = 0;
-  read = testing::parse_mutations(file, 20'000, 3, [&](std::span<const std::byte> bytes) {
+  std::size_t loaded = 0;
+  const std::size_t read = testing::parse_mutations(file, 20'000, 3, [&](std::span<const std::byte> bytes) {
     const auto parsed = gguf_file::try_parse(bytes);
     if (!parsed) return false;
     const auto source = try_llama_source(*parsed);
+    if (source && detail::llama_assembler{*source}.assemble()) ++loaded;
+    return true;
+  });
+  CHECK(loaded > 0);
+  CHECK(loaded < read);
+}
+
+TEST_CASE("mutated configs never crash the loader", "[hosts][load]") {
+  const auto weights = small_safetensors().bytes();
+  const auto file = safetensors_file::try_parse(weights);
+  REQUIRE(file);
+  nlohmann::json config = small_config();
+  config["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 500.0}};
+  const std::string text = config.dump();
+  const nlohmann::json tokenizer = {{"add_bos_token", true}};
+  std::size_t loaded = 0;
+  const auto bytes = as_bytes(text);
+  const std::size_t read = testing::parse_mutations({bytes.begin(), bytes.end()}, 10'000, 4, [&](auto changed) {
+    const auto parsed = try_parse_json(as_text(changed), "config.json");
+    if (!parsed) return false;
+    const auto source = try_llama_source(*file, *parsed, tokenizer);
     if (source && detail::llama_assembler{*source}.assemble()) ++loaded;
     return true;
   });

@@ -15,7 +15,7 @@
 
 namespace hosts::testing {
 
-/// A folder of its own, gone with this object.
+// A folder of its own, gone with this object.
 class temporary_folder {
  public:
   temporary_folder() {
@@ -34,7 +34,7 @@ class temporary_folder {
   std::string path() const { return path_.string(); }
   std::string operator/(std::string_view name) const { return (path_ / name).string(); }
 
-  /// Writes a file in the folder and returns its path.
+  // Writes a file in the folder and returns its path.
   std::string write(std::string_view name, std::span<const std::byte> bytes) const {
     const std::string file = *this / name;
     std::ofstream{file, std::ios::binary}.write(reinterpret_cast<const char*>(bytes.data()),

@@ -16,7 +16,7 @@
 
 namespace hosts::testing {
 
-/// Bytes that grow; numbers go in little-endian.
+// Bytes that grow; numbers go in little-endian.
 class byte_writer {
  public:
   template <std::unsigned_integral T>
@@ -32,7 +32,7 @@ class byte_writer {
     return *this;
   }
   byte_writer& raw(std::string_view text) { return raw(as_bytes(text)); }
-  /// A length and the characters.
+  // A length and the characters.
   byte_writer& string(std::string_view text) { return number(std::uint64_t{text.size()}).raw(text); }
   byte_writer& pad(std::size_t alignment) {
     while (bytes_.size() % alignment != 0) bytes_.push_back(std::byte{0});
@@ -52,7 +52,7 @@ inline std::vector<std::byte> bytes_of(std::span<const float> values) {
   return out.bytes();
 }
 
-/// Writes GGUF files, wrong ones too: every field can be set to anything before `bytes()`.
+// Writes GGUF files, wrong ones too: every field can be set to anything before `bytes()`.
 struct gguf_writer {
   struct entry {
     std::string key;

@@ -12,12 +12,12 @@
 
 namespace hosts::testing {
 
-/// A safetensors file of any header text and data.
+// A safetensors file of any header text and data.
 inline std::vector<std::byte> safetensors_bytes(std::string_view header, std::span<const std::byte> data) {
   return byte_writer{}.string(header).raw(data).bytes();
 }
 
-/// Writes well-formed safetensors files.
+// Writes well-formed safetensors files.
 struct safetensors_writer {
   struct tensor {
     std::string name, dtype;

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cmath>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <resect/study/sensitivity.hpp>
+#include <study/input.hpp>
+#include <study/record.hpp>
+
+// From what the library measured to plain values.
+namespace app {
+
+inline std::string hexadecimal(std::uint64_t x) {
+  constexpr char digits[] = "0123456789abcdef";
+  std::string out = "0x";
+  for (int shift = 60; shift >= 0; shift -= 4) out += digits[x >> shift & 15];
+  return out;
+}
+
+// Hash of ids as int32, little-endian: of a .i32 file it is the file's.
+inline std::string sha256_of_ids(std::span<const std::int32_t> ids) {
+  std::string bytes;
+  for (const std::int32_t id : ids)
+    for (int shift = 0; shift < 32; shift += 8)
+      bytes += static_cast<char>(static_cast<std::uint32_t>(id) >> shift & 255);
+  return sha256(bytes);
+}
+
+inline windows_record to_record(const resect::study::token_windows& w) {
+  std::vector<std::int32_t> ids;
+  for (const auto& row : w.rows) ids.push_back(row.token);
+  return {sha256_of_ids(ids), w.n_windows, w.context, w.n_clusters};
+}
+
+// nll of the evaluated tokens by their frequencies in the rest of the text, one added to every count; tokens
+// of evaluated documents are not the rest.
+inline estimate unigram_nll(const tokens& text, const resect::study::token_windows& evaluation, int n_vocab) {
+  std::vector<bool> evaluated(text.ids.size(), false);
+  for (const auto start : evaluation.starts) std::fill_n(evaluated.begin() + start, evaluation.context, true);
+  for (std::size_t i = 0; i < text.documents.size(); ++i)
+    for (const auto document : evaluation.documents)
+      if (text.documents[i] == document) evaluated[i] = true;
+  std::vector<double> count(static_cast<std::size_t>(n_vocab), 1.0);
+  double total = n_vocab;
+  for (std::size_t i = 0; i < text.ids.size(); ++i)
+    if (!evaluated[i]) {
+      ++count[static_cast<std::size_t>(text.ids[i])];
+      ++total;
+    }
+  resect::metrics::clustered_sums sums(evaluation.n_clusters);
+  for (resect::index r = 0; r < static_cast<resect::index>(evaluation.rows.size()); ++r)
+    if (const auto next = evaluation.next_token(r); next >= 0)
+      sums.add(evaluation.cluster[static_cast<std::size_t>(r)],
+               std::log(total / count[static_cast<std::size_t>(next)]));
+  return sums.estimate();
+}
+
+namespace detail {
+
+inline measures to_record(const resect::study::effect& e) { return {e.kl, e.top1, e.dlnppl, e.cosine}; }
+
+inline quantiles to_record(const resect::metrics::log_histogram& h) {
+  return {h.quantile(0.01), h.quantile(0.5), h.quantile(0.99), h.max(), h.count()};
+}
+
+inline layer_record to_record(int layer, const resect::metrics::norm_profile& p) {
+  return {layer,
+          to_record(p.rest().norms()),
+          to_record(p.first().norms()),
+          p.rest().delta_ratio(),
+          p.rest().delta_cosine(),
+          p.influence().estimate()};
+}
+
+inline row_record to_record(const resect::study::sensitivity_row& row) {
+  row_record out;
+  out.alteration = resect::study::name(row.what);
+  out.layer = row.layer;
+  out.mean = to_record(row.mean);
+  out.seeds = row.seeds;
+  for (const auto& one : row.per_run) out.per_seed.push_back(to_record(one));
+  out.kl_seed_sd = row.mean.kl_seed_sd;
+  out.dlnppl_seed_sd = row.mean.dlnppl_seed_sd;
+  out.mark = resect::metrics::name(row.mark);
+  out.rank = {static_cast<int>(row.rank.rank), static_cast<int>(row.rank.lo), static_cast<int>(row.rank.hi)};
+  return out;
+}
+
+}  // namespace detail
+
+// What was measured, into a record that knows model, text and options already.
+inline void add_results(study_record& to, const resect::study::sensitivity_report& from) {
+  to.layers = from.options.layers;
+  to.baseline.nll = from.intact.ppl.mean_nll();
+  to.baseline.perplexity = from.intact.ppl.estimate();
+  to.baseline.perplexity_tokens = from.intact.ppl.estimate_tokens();
+  for (const auto& profile : from.intact.layers)
+    to.profile.push_back(detail::to_record(static_cast<int>(to.profile.size()), profile));
+  to.profile.push_back(detail::to_record(static_cast<int>(to.profile.size()), from.intact.output));
+  for (const auto& row : from.rows) to.rows.push_back(detail::to_record(row));
+}
+
+inline options_record to_record(const resect::study::sensitivity_options& o, const resect::study::window_options& w) {
+  options_record out;
+  out.sequences = w.sequences;
+  out.context = w.context;
+  out.reinit_seeds = o.reinit_seeds;
+  out.bootstrap = o.bootstrap;
+  out.seed = o.seed;
+  for (const auto a : o.alterations) out.alterations.emplace_back(resect::study::name(a));
+  out.reinit_gains = o.reinit_gains == resect::residual::norm_gains::keep ? "keep" : "reset";
+  out.reinit_std = static_cast<double>(o.reinit.std);
+  return out;
+}
+
+}  // namespace app

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <filesystem>
+#include <fstream>
+
+#include <study/plots.hpp>
+#include <study/report_html.hpp>
+#include <study/report_json.hpp>
+#include <support/catch.hpp>
+
+#include "records.hpp"
+
+namespace {
+
+app::json report(const app::study_record& r) {
+  return app::json::parse(app::report_text(app::report_json(r, app::find(r))));
+}
+
+std::string text_of(const std::vector<app::finding>& findings, const std::string& kind) {
+  std::string out;
+  for (const auto& f : findings)
+    if (f.kind == kind) out += f.text + "\n";
+  return out;
+}
+
+bool is_estimate(const app::json& e) {
+  return e.size() == 6 && e.contains("value") && e.contains("se") && e.contains("lo") && e.contains("hi") &&
+         e.contains("n") && e.contains("n_clusters");
+}
+
+}  // namespace
+
+TEST_CASE("report.json has the fields of schema 1") {
+  const auto j = report(support::small_study());
+  CHECK(j["schema"] == 1);
+  CHECK(j["command"] == "study --model tiny");
+  CHECK(j["seed"] == 1);
+  CHECK(j["model"]["name"] == "tiny");
+  CHECK(j["model"]["fingerprint"] == "0x0123456789abcdef");
+  CHECK(j["model"]["layers"] == 3);
+  CHECK(j["model"]["d_model"] == 256);
+  CHECK(j["text"]["name"] == "heldout.txt");
+  CHECK(j["text"]["sha256"] == "aa");
+  CHECK(j["text"]["tokens"] == 39090);
+  CHECK(j["text"]["sequences"] == 32);
+  CHECK(j["text"]["context"] == 64);
+  CHECK(j["evaluation"]["sha256"] == "cc");
+  CHECK(j["calibration"]["sha256"] == "dd");
+  CHECK(j["clusters"] == "clusters.npz");
+  for (const auto& [name, e] : j["baseline"].items()) CHECK(is_estimate(e));
+  CHECK(j["baseline"]["perplexity"]["value"] == 4.5);
+  CHECK(j["profile"].size() == 4);
+  CHECK(j["profile"][0]["block_influence"]["value"] == 0.2);
+  CHECK(!j["profile"][3].contains("block_influence"));  // what the head reads
+}
+
+TEST_CASE("report.json has one row an altered layer, and one a seed") {
+  const auto j = report(support::small_study());
+  REQUIRE(j["rows"].size() == 3 + 3 * 3 + 3);
+  for (const auto& row : j["rows"]) {
+    CHECK(row["last"] == row["first"].get<int>() + 1);
+    CHECK(row["matrix"].is_null());
+    for (const char* metric : {"kl", "top1_agreement", "dlnppl", "cosine_head_norm"})
+      CHECK(is_estimate(row["metrics"][metric]));
+  }
+  const auto& skip = j["rows"][0];
+  CHECK(skip["operator"] == "skip");
+  CHECK(skip["seed"].is_null());
+  CHECK(skip["mark"] == "critical");
+  CHECK(skip["rank"]["value"] == 1);
+  CHECK(!skip.contains("seeds"));
+  const auto& mean = j["rows"][3];
+  CHECK(mean["operator"] == "reinit");
+  CHECK(mean["seed"].is_null());
+  CHECK(mean["seeds"] == app::json{1, 2});
+  CHECK(mean["seed_sd"]["kl"] == 0.25);
+  CHECK(j["rows"][4]["seed"] == 1);
+  CHECK(j["rows"][5]["seed"] == 2);
+  CHECK(!j["rows"][4].contains("mark"));
+  CHECK(j["rows"].back()["control"] == true);
+}
+
+TEST_CASE("what does not exist is null in report.json") {
+  const auto j = report(support::small_study(4));
+  CHECK(j["rows"][0]["metrics"]["kl"]["lo"].is_null());
+  CHECK(j["rows"][0]["metrics"]["kl"]["hi"].is_null());
+  CHECK(j["rows"][0]["rank"]["lo"].is_null());
+  CHECK(j["rows"][0]["mark"].is_null());
+}
+
+TEST_CASE("report.json takes names that are not UTF-8, and is the same text every time") {
+  auto r = support::small_study();
+  r.model.name = "bad \xff name \"quoted\"";
+  CHECK(report(r)["model"]["name"] == "bad \xef\xbf\xbd name \"quoted\"");
+  CHECK(app::report_text(app::report_json(r, app::find(r))) == app::report_text(app::report_json(r, app::find(r))));
+}
+
+TEST_CASE("html escapes what comes from outside") {
+  CHECK(app::escaped("a<b>&\"c'\n\x01") == "a&lt;b&gt;&amp;&quot;c&#39;  ");
+  auto r = support::small_study();
+  r.model.name = r.text.name = r.command = "<script>alert('x')</script>";
+  const auto html = app::report_html(r, {{"kind", "<i>finding</i>", {}}});
+  CHECK(html.find("<script") == html.npos);
+  CHECK(html.find("<i>") == html.npos);
+  CHECK(html.find("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;") != html.npos);
+}
+
+TEST_CASE("the page holds tables, pictures, definitions and the command") {
+  const auto html = app::report_html(support::small_study(), app::find(support::small_study()));
+  for (const char* part :
+       {"sensitivity.png", "norms.png", "report.json", "clusters.npz", "study --model tiny", "seed sd",
+        "class=\"mark critical\"", "class=\"mark better\"", "<small>[1.80, 2.20]</small>"})
+    CHECK(html.find(part) != html.npos);
+  CHECK(html.find("nan") == html.npos);
+}
+
+TEST_CASE("findings say what the numbers carry, and no more") {
+  const auto found = app::find(support::small_study());
+  CHECK(text_of(found, "most_critical")
+            .find("skip: layer 0 matters most, KL 2.00 [1.80, 2.20] nats, rank 1 [1–1] of 3.") == 0);
+  CHECK(text_of(found, "negligible").find("skip: layer 1 is negligible") == 0);
+  CHECK(text_of(found, "better").find("layer 2") != std::string::npos);
+  CHECK(text_of(found, "critical").find("reinit: every altered layer is critical") != std::string::npos);
+  CHECK(text_of(found, "saturated").find("skip: layer 0 saturated") == 0);  // 1.9 > (4.5 − 1.5)/2
+  CHECK(text_of(found, "control").find("zero_stream is a control") == 0);
+  CHECK(text_of(found, "norm_growth").find("2.00 before layer 0") != std::string::npos);
+  CHECK(text_of(found, "most_critical").find("zero_stream") == std::string::npos);
+
+  const auto few = app::find(support::small_study(4));
+  CHECK(few.front().kind == "too_few_clusters");
+  CHECK(text_of(few, "critical").empty());
+  CHECK(text_of(few, "saturated").empty());
+}
+
+TEST_CASE("layers whose rank may be first are named beside the first") {
+  auto r = support::small_study();
+  r.rows[2].rank = {2, 1, 2};
+  CHECK(text_of(app::find(r), "most_critical").find("Not told apart from layer 2.") != std::string::npos);
+}
+
+TEST_CASE("lists of layers read like text") {
+  CHECK(app::layers_text({}) == "no layer");
+  CHECK(app::layers_text({3}) == "layer 3");
+  CHECK(app::layers_text({0, 1, 2, 7}) == "layers 0–2 and 7");
+  CHECK(app::layers_text({0, 1, 5}) == "layers 0, 1 and 5");
+}
+
+TEST_CASE("plot scripts hold names only as quoted text") {
+  CHECK(app::detail::quoted("it's `x` \\n\n") == "'it''s x n'");
+  auto r = support::small_study();
+  r.model.name = "a'; system('touch /tmp/x'); '";
+  const auto script = app::norms_script(r);
+  CHECK(script.find("'a''; system(''touch /tmp/x''); '': residual stream of the intact model'") != script.npos);
+}
+
+TEST_CASE("a gap in the layers breaks the line of a plot") {
+  auto r = support::small_study();
+  r.rows[2].layer = 5;
+  const auto data = app::sensitivity_data(r, "skip");
+  CHECK(data.find("\n\n5 ") != data.npos);
+  CHECK(data.find("\n\n1 ") == data.npos);
+}
+
+TEST_CASE("both plots are drawn, also without intervals") {
+  if (!app::check_gnuplot()) return;
+  const auto folder = std::filesystem::temp_directory_path() / "resect_plots_test";
+  for (const resect::index clusters : {32, 4}) {
+    std::filesystem::remove_all(folder);
+    std::filesystem::create_directories(folder);
+    const auto drawn = app::try_draw_plots(support::small_study(clusters), folder);
+    INFO(drawn.error().message().view());
+    REQUIRE(drawn);
+    for (const char* name : {"norms.png", "sensitivity.png"}) {
+      std::ifstream in(folder / name, std::ios::binary);
+      std::string magic(8, '\0');
+      in.read(magic.data(), 8);
+      CHECK(magic == "\x89PNG\r\n\x1a\n");
+    }
+    CHECK(!std::filesystem::exists(folder / "plots"));
+  }
+  std::filesystem::remove_all(folder);
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <cstdlib>
+#include <new>
+#include <type_traits>
+#include <vector>
+
+#include <resect/metrics/cosine.hpp>
+#include <resect/metrics/logits.hpp>
+#include <resect/metrics/nll.hpp>
+#include <resect/metrics/norm_profile.hpp>
+#include <resect/metrics/two_way.hpp>
+#include <resect/random/distributions.hpp>
+#include <support/catch.hpp>
+
+namespace {
+thread_local long allocations = 0;
+}
+
+void* operator new(std::size_t n) {
+  ++allocations;
+  if (void* p = std::malloc(n > 0 ? n : 1)) return p;
+  throw std::bad_alloc{};
+}
+void* operator new[](std::size_t n) { return operator new(n); }
+void operator delete(void* p) noexcept { std::free(p); }
+void operator delete[](void* p) noexcept { std::free(p); }
+void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
+
+namespace tests {
+
+using namespace resect::metrics;
+using resect::index;
+
+TEST_CASE("add, merge, estimate and the row kernels never allocate") {
+  std::vector<float> x(1000), y(1000);
+  resect::random::fill_gaussian(x, 1, 0);
+  resect::random::fill_gaussian(y, 1, 1);
+  perplexity p{8}, p2{8};
+  paired_delta d{8};
+  kl_divergence k{8};
+  top1_agreement t{8};
+  mean_cosine c{8};
+  norm_profile n{8}, n2{8};
+  moments m;
+  log_histogram h;
+  std::vector<clustered_sums> seeds(5, clustered_sums{8});
+  double sink = 0;
+
+  const long before = allocations;
+  for (index i = 0; i < 64; ++i) {
+    const logit_comparison row = compare_logits(x, y, i);
+    p.add(i % 8, row.nll_full);
+    p2.add(i % 8, row.nll_edited);
+    d.add(i % 8, row.nll_full, row.nll_edited);
+    k.add(i % 8, row.kl);
+    t.add(i % 8, row.top1_full, row.top1_edited, row.tie_full);
+    c.add(i % 8, std::span<const float>(x), std::span<const float>(y));
+    n.add(i % 8, i / 8, x, y);
+    n2.add(i % 8, i / 8, y, x);
+    m.add(row.kl);
+    h.add(row.nll_full);
+    for (clustered_sums& s : seeds) s.add(i % 8, row.kl);
+    sink += static_cast<double>(row_argmax(x).id) + log_sum_exp(x);
+  }
+  if (!p.merge(p2) || !n.merge(n2)) sink += 1;
+  sink += p.estimate().hi + p.estimate_tokens().se + d.estimate().se + k.estimate().value + t.estimate().value +
+          c.estimate().value + n.rest().p99_norm() + n.influence().estimate().lo + m.sd() + h.quantile(0.5) +
+          try_two_way(seeds)->mean.se;
+  const long after = allocations;
+  CHECK(after == before);
+  CHECK(sink == sink);
+  // The counter counts.
+  std::vector<int>* made = new std::vector<int>(10);
+  CHECK(allocations > after);
+  delete made;
+}
+
+TEST_CASE("accumulators are values: copies are independent, moves and assignments work") {
+  STATIC_REQUIRE(std::is_copy_constructible_v<perplexity>);
+  STATIC_REQUIRE(std::is_nothrow_move_constructible_v<norm_profile>);
+  STATIC_REQUIRE(std::is_copy_assignable_v<top1_agreement>);
+  STATIC_REQUIRE(std::is_default_constructible_v<mean_cosine>);
+  kl_divergence a{6};
+  a.add(0, 1.0);
+  kl_divergence b = a;
+  b.add(1, 2.0);
+  CHECK(a.estimate().n == 1);
+  CHECK(b.estimate().n == 2);
+  a = b;
+  CHECK(a.estimate().n == 2);
+}
+
+}  // namespace tests

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <resect/metrics/logits.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <vector>
+
+#include <metrics/merge.hpp>
+#include <support/catch.hpp>
+
+namespace tests {
+
+using namespace resect::metrics;
+using resect::index;
+
+namespace {
+
+constexpr float inf = std::numeric_limits<float>::infinity();
+constexpr float quiet = std::numeric_limits<float>::quiet_NaN();
+
+std::vector<float> row(int n, std::uint64_t seed, double sd, double mean = 0) {
+  std::vector<float> x(static_cast<std::size_t>(n));
+  resect::random::fill_gaussian(x, seed, 0, 0, sd);
+  for (float& v : x) v += static_cast<float>(mean);
+  return x;
+}
+
+std::vector<float> plus(std::vector<float> x, const std::vector<float>& y) {
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] += y[i];
+  return x;
+}
+
+long double log_sum(const std::vector<float>& x) {
+  const long double top = *std::max_element(x.begin(), x.end());
+  long double sum = 0;
+  for (const float v : x) sum += std::exp(static_cast<long double>(v) - top);
+  return top + std::log(sum);
+}
+
+// Σ p·(ln p − ln q), the definition, in long double.
+long double divergence(const std::vector<float>& x, const std::vector<float>& y) {
+  const long double a = log_sum(x), b = log_sum(y);
+  long double kl = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const long double p = std::exp(static_cast<long double>(x[i]) - a);
+    if (p > 0) kl += p * ((static_cast<long double>(x[i]) - a) - (static_cast<long double>(y[i]) - b));
+  }
+  return kl;
+}
+
+// The documented bound; the bar of the project (1e-7 + 1e-6·KL) is wider.
+double bound(long double kl) { return 1e-8 + 1e-8 * static_cast<double>(kl); }
+
+void check_pair(const std::vector<float>& x, const std::vector<float>& y) {
+  const long double kl = divergence(x, y);
+  const index n = static_cast<index>(x.size());
+  const index target = n / 3;
+  const logit_comparison c = compare_logits(x, y, target);
+  INFO("n " << n << " kl " << static_cast<double>(kl));
+  CHECK(std::fabs(static_cast<double>(c.kl - kl)) <= bound(kl));
+  CHECK(c.kl >= -1e-13);
+  const auto at = static_cast<std::size_t>(target);
+  const double lse_bound = 3e-9 + 4e-16 * std::fabs(static_cast<double>(log_sum(x)));
+  CHECK(std::fabs(static_cast<double>(c.nll_full - (log_sum(x) - x[at]))) <= lse_bound);
+  CHECK(std::fabs(static_cast<double>(c.nll_edited - (log_sum(y) - y[at]))) <= lse_bound);
+  CHECK(c.nll_full == nll(x, target));
+  CHECK(c.nll_edited == nll(y, target));
+  CHECK(c.nll_full == log_sum_exp(x) - static_cast<double>(x[at]));
+  CHECK(c.top1_full == std::max_element(x.begin(), x.end()) - x.begin());
+  CHECK(c.top1_edited == std::max_element(y.begin(), y.end()) - y.begin());
+  CHECK(c.tie_full == (std::count(x.begin(), x.end(), *std::max_element(x.begin(), x.end())) > 1));
+  CHECK(row_argmax(x).id == c.top1_full);
+  CHECK(row_argmax(y).tie == c.tie_edited);
+  const logit_comparison same = compare_logits(x, x, target);
+  CHECK(same.kl == 0);
+  CHECK(same.nll_full == same.nll_edited);
+  CHECK(same.top1_agrees());
+}
+
+}  // namespace
+
+TEST_CASE("KL, nll and argmax of random rows are within the bound of long double, for every length") {
+  for (int n = 1; n <= 70; ++n) check_pair(row(n, 1, 3), plus(row(n, 1, 3), row(n, 2, 0.5)));
+  for (const int n : {255, 256, 257, 511, 512, 513, 1000, 4096, 32000, 49152, 50257})
+    check_pair(row(n, 3, 3), plus(row(n, 3, 3), row(n, 4, 1)));
+}
+
+TEST_CASE("KL keeps its bound from identical to unrelated, from flat to peaked") {
+  for (const double spread : {0.01, 0.1, 1.0, 3.0, 10.0, 40.0})
+    for (const double edit : {0.0, 1e-4, 1e-2, 0.1, 1.0, 5.0})
+      check_pair(row(3001, 7, spread), plus(row(3001, 7, spread), row(3001, 8, edit)));
+}
+
+TEST_CASE("KL does not see a constant added to either row, and logits may be far from zero") {
+  const auto x = row(5000, 9, 3), y = plus(row(5000, 9, 3), row(5000, 10, 0.3));
+  const double kl = compare_logits(x, y).kl;
+  for (const float shift : {-900.0f, -64.0f, 32.0f, 1024.0f}) {
+    auto a = x, b = y;
+    for (float& v : a) v = std::ldexp(std::nearbyint(std::ldexp(v, 8)), -8) + shift;
+    for (float& v : b) v = std::ldexp(std::nearbyint(std::ldexp(v, 8)), -8) - 2 * shift;
+    check_pair(a, b);
+    CHECK(compare_logits(a, b).kl == Approx(kl).epsilon(1e-2));
+  }
+  check_pair({3e38f, 0, -3e38f}, {3e38f, 1, -3e38f});
+  check_pair({-3e38f, -3e38f, -3e38f}, {-3e38f, -3e38f, -3e38f});
+}
+
+TEST_CASE("rows made to break a float exponential: many equal logits far below the maximum") {
+  for (const float depth : {0.013f, 1.7f, 8.1f, 10.9f, 11.3f, 17.77f}) {
+    std::vector<float> x(49152, 20.3f - depth), y(49152, 20.3f - depth * 0.9f);
+    x[100] = 20.3f;
+    y[40000] = 20.3f;
+    check_pair(x, y);
+  }
+  // Ascending: every block moves the reference.
+  std::vector<float> x(8192), y(8192);
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    x[i] = static_cast<float>(i) * 0.01f;
+    y[i] = static_cast<float>(x.size() - i) * 0.01f;
+  }
+  check_pair(x, y);
+  for (float& v : x) v *= 30;
+  check_pair(x, y);
+}
+
+TEST_CASE("KL of two Bernoulli distributions is the textbook number") {
+  const auto check = [](double p, double q) {
+    const std::vector<float> x{static_cast<float>(std::log(p / (1 - p))), 0}, y{static_cast<float>(std::log(q / (1 - q))), 0};
+    const double kl = p * std::log(p / q) + (1 - p) * std::log((1 - p) / (1 - q));
+    CHECK(compare_logits(x, y).kl == Approx(kl).margin(3e-7));
+  };
+  check(0.5, 0.25);
+  check(0.9, 0.1);
+  check(0.01, 0.02);
+  CHECK(log_sum_exp(std::vector<float>{0, 0, 0, 0}) == Approx(std::log(4.0)).epsilon(1e-15));
+  CHECK(nll(std::vector<float>(1000, 5.5f), 17) == Approx(std::log(1000.0)).epsilon(1e-15));
+}
+
+TEST_CASE("the order of the vocabulary changes KL by rounding only, the roles of the rows by much more") {
+  const auto x = row(4096, 11, 2), y = plus(row(4096, 11, 2), row(4096, 12, 1));
+  auto a = x, b = y;
+  std::reverse(a.begin(), a.end());
+  std::reverse(b.begin(), b.end());
+  CHECK(compare_logits(a, b).kl == Approx(compare_logits(x, y).kl).epsilon(1e-7));
+  CHECK(std::fabs(compare_logits(y, x).kl - compare_logits(x, y).kl) > 1e-3);
+}
+
+TEST_CASE("argmax: the lowest id wins, ties are flagged inside a block, across blocks and in the tail") {
+  for (const int n : {3, 8, 17, 256, 300, 1000})
+    for (const auto& [first, second] : {std::pair{0, 1}, std::pair{1, n - 1}, std::pair{0, n - 1}, std::pair{n - 2, n - 1}}) {
+      if (first >= second) continue;
+      std::vector<float> x(static_cast<std::size_t>(n), -1.0f);
+      x[static_cast<std::size_t>(first)] = x[static_cast<std::size_t>(second)] = 2.5f;
+      INFO("n " << n << " at " << first << " and " << second);
+      CHECK(row_argmax(x).id == first);
+      CHECK(row_argmax(x).tie);
+      CHECK(compare_logits(x, x).top1_full == first);
+      CHECK(compare_logits(x, x).tie_edited);
+      x[static_cast<std::size_t>(second)] = std::nextafter(2.5f, 3.0f);
+      CHECK(row_argmax(x).id == second);
+      CHECK_FALSE(row_argmax(x).tie);
+      CHECK_FALSE(compare_logits(x, x).tie_full);
+    }
+  // A tie below a maximum that comes later is none; zeros of both signs are one value.
+  CHECK_FALSE(row_argmax(std::vector<float>{1, 1, 2}).tie);
+  CHECK(row_argmax(std::vector<float>{-1, -0.0f, 0.0f}).id == 1);
+  CHECK(row_argmax(std::vector<float>{-1, -0.0f, 0.0f}).tie);
+  CHECK(row_argmax({}).id == -1);
+}
+
+TEST_CASE("masked logits: probability zero counts nothing, q = 0 where p > 0 is infinite") {
+  for (const int n : {5, 40, 300, 1000}) {
+    auto x = row(n, 13, 2), y = plus(row(n, 13, 2), row(n, 14, 1));
+    std::vector<float> x_kept, y_kept;
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      if (i % 3 == 1) {
+        x[i] = y[i] = -inf;
+      } else {
+        x_kept.push_back(x[i]);
+        y_kept.push_back(y[i]);
+      }
+    }
+    const long double kl = divergence(x_kept, y_kept);
+    CHECK(std::fabs(static_cast<double>(compare_logits(x, y).kl - kl)) <= bound(kl));
+    CHECK(std::fabs(static_cast<double>(log_sum_exp(x) - log_sum(x_kept))) <= 3e-9);
+    // Masked in the intact model only: p = 0, finite. Masked in the edited one only: infinite.
+    y[1] = 0;
+    CHECK(std::isfinite(compare_logits(x, y).kl));
+    CHECK(compare_logits(y, x).kl == std::numeric_limits<double>::infinity());
+    CHECK(nll(x, 1) == std::numeric_limits<double>::infinity());
+    // Masks by a large negative number say the same as far as they can.
+    auto low_x = x, low_y = y;
+    for (float& v : low_x) v = std::max(v, -1e30f);
+    for (float& v : low_y) v = std::max(v, -1e30f);
+    CHECK(log_sum_exp(low_x) == Approx(log_sum_exp(x)).epsilon(1e-12));
+    CHECK(compare_logits(low_x, low_x).kl == 0);
+    CHECK(compare_logits(low_y, low_x).kl > 1e20);
+  }
+  std::vector<float> whole_blocks(1024, -inf);
+  whole_blocks[700] = 1.5f;
+  CHECK(log_sum_exp(whole_blocks) == 1.5);
+  CHECK(compare_logits(whole_blocks, whole_blocks, 700).kl == 0);
+  CHECK(compare_logits(whole_blocks, whole_blocks, 700).nll_full == 0);
+  CHECK(log_sum_exp(std::vector<float>(300, -inf)) == -std::numeric_limits<double>::infinity());
+  CHECK(log_sum_exp({}) == -std::numeric_limits<double>::infinity());
+}
+
+TEST_CASE("NaN and plus infinity anywhere in a row give NaN, never a number") {
+  for (const int n : {5, 300, 1024})
+    for (const int at : {0, 3, n / 2, n - 1})
+      for (const float bad : {quiet, -quiet, inf}) {
+        INFO("n " << n << " at " << at << " value " << bad);
+        const auto good = row(n, 15, 2);
+        auto broken = good;
+        broken[static_cast<std::size_t>(at)] = bad;
+        CHECK(std::isnan(log_sum_exp(broken)));
+        CHECK(std::isnan(nll(broken, 1)));
+        const logit_comparison first = compare_logits(broken, good, 1), second = compare_logits(good, broken, 1);
+        CHECK(std::isnan(first.kl));
+        CHECK(std::isnan(second.kl));
+        CHECK(std::isnan(first.nll_full));
+        CHECK_FALSE(std::isnan(first.nll_edited));
+        CHECK(std::isnan(second.nll_edited));
+        CHECK(first.top1_full == -1);
+        CHECK(second.top1_edited == -1);
+        CHECK_FALSE(first.top1_agrees());
+        CHECK_FALSE(compare_logits(broken, broken).top1_agrees());
+        if (bad != bad) CHECK(row_argmax(broken).id == -1);
+      }
+}
+
+TEST_CASE("rows that do not fit and targets outside the row give NaN") {
+  const auto x = row(10, 16, 1), y = row(9, 16, 1);
+  CHECK(std::isnan(compare_logits(x, y).kl));
+  CHECK(compare_logits(x, y).top1_full == -1);
+  CHECK(std::isnan(compare_logits({}, {}).kl));
+  CHECK(std::isnan(nll(x, -1)));
+  CHECK(std::isnan(nll(x, 10)));
+  CHECK(std::isnan(compare_logits(x, x, 10).nll_full));
+  CHECK(std::isnan(compare_logits(x, x).nll_full));
+}
+
+TEST_CASE("the polynomial exponential has the documented relative error over its whole range") {
+  double worst = 0;
+  for (double v = 0; v > -650; v -= 0.0037) {
+    const long double exact = std::exp(static_cast<long double>(v));
+    worst = std::max(worst, std::fabs(static_cast<double>(detail::exp_nonpositive(v) / exact - 1)));
+  }
+  CHECK(worst <= 2.0e-9);
+  CHECK(worst >= 1.0e-9);  // else the bound in the comment is stale
+  CHECK(detail::exp_nonpositive(0.0) == 1);
+}
+
+}  // namespace tests

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <numeric>
+#include <set>
+
+#include <support/catch.hpp>
+
+#include <resect/study/windows.hpp>
+
+using namespace resect;
+using namespace resect::study;
+
+namespace {
+
+std::vector<std::int32_t> counting(resect::index n) {
+  std::vector<std::int32_t> ids(static_cast<std::size_t>(n));
+  std::iota(ids.begin(), ids.end(), 0);
+  return ids;
+}
+
+}  // namespace
+
+TEST_CASE("window i begins at id floor(i (N - C + 1) / S) and holds C ids from position 0") {
+  const auto ids = counting(1003);
+  const auto w = windows({ids, {}}, {.sequences = 7, .context = 20});
+  REQUIRE(w.n_windows == 7);
+  REQUIRE(w.rows.size() == 140);
+  CHECK(w.counted() == 140);
+  CHECK(w.n_clusters == 7);
+  for (resect::index i = 0; i < 7; ++i) {
+    const resect::index start = i * (1003 - 20 + 1) / 7;
+    CHECK(w.starts[static_cast<std::size_t>(i)] == start);
+    for (resect::index j = 0; j < 20; ++j) {
+      const auto r = static_cast<std::size_t>(i * 20 + j);
+      CHECK(w.rows[r].seq == i);
+      CHECK(w.rows[r].pos == j);
+      CHECK(w.rows[r].token == start + j);
+      CHECK(w.cluster[r] == i);
+      CHECK(w.next_token(static_cast<resect::index>(r)) == (j + 1 < 20 ? start + j + 1 : -1));
+    }
+  }
+}
+
+TEST_CASE("where the text marks documents they are the clusters, also across windows") {
+  const auto ids = counting(40);
+  std::vector<std::int32_t> documents(40);
+  for (std::size_t i = 0; i < 40; ++i) documents[i] = static_cast<std::int32_t>(i / 7) + 100;
+  const auto w = windows({ids, documents}, {.sequences = 4, .context = 10});
+  std::set<resect::index> clusters;
+  for (std::size_t r = 0; r < w.rows.size(); ++r) {
+    const auto c = w.cluster[r];
+    clusters.insert(c);
+    CHECK(w.documents[static_cast<std::size_t>(c)] == documents[static_cast<std::size_t>(w.rows[r].token)]);
+  }
+  CHECK(static_cast<resect::index>(clusters.size()) == w.n_clusters);
+  CHECK(w.n_clusters < 8);
+}
+
+TEST_CASE("a BOS is run before every window and is not counted") {
+  const auto ids = counting(100);
+  const auto w = windows({ids, {}}, {.sequences = 3, .context = 8, .bos = 99});
+  REQUIRE(w.rows.size() == 27);
+  CHECK(w.counted() == 24);
+  for (std::size_t r = 0; r < 27; r += 9) {
+    CHECK(w.rows[r].token == 99);
+    CHECK(w.rows[r].pos == 0);
+    CHECK(w.cluster[r] == -1);
+    CHECK(w.next_token(static_cast<resect::index>(r)) == -1);
+    CHECK(w.rows[r + 1].pos == 1);
+    CHECK(w.next_token(static_cast<resect::index>(r + 1)) == w.rows[r + 2].token);
+  }
+}
+
+TEST_CASE("texts that are too short are refused with how many windows fit") {
+  const auto ids = counting(100);
+  const auto many = try_windows({ids, {}}, {.sequences = 32, .context = 64});
+  REQUIRE_FALSE(many);
+  CHECK(many.error().message() == "invalid argument: 32 windows of 64 tokens: got a text of 100 tokens, wanted at most 1 windows of 64");
+  CHECK_FALSE(try_windows({ids, {}}, {.sequences = 1, .context = 101}));
+  CHECK(try_windows({ids, {}}, {.sequences = 1, .context = 100}));
+  CHECK(try_windows({{}, {}}, {}).error().operand == "text");
+  CHECK(try_windows({ids, {}}, {.sequences = 0}).error().operand == "sequences");
+  CHECK(try_windows({ids, {}}, {.sequences = 1, .context = 1}).error().operand == "context");
+  const std::vector<std::int32_t> short_documents(3);
+  CHECK(try_windows({ids, short_documents}, {.sequences = 1, .context = 8}).error().operand == "documents");
+}
+
+TEST_CASE("calibration windows share no id and no document with the evaluation windows") {
+  const auto ids = counting(5000);
+  std::vector<std::int32_t> documents(5000);
+  for (std::size_t i = 0; i < documents.size(); ++i) documents[i] = static_cast<std::int32_t>(i / 90);
+  for (const bool marked : {false, true}) {
+    const token_text text{ids, marked ? std::span<const std::int32_t>(documents) : std::span<const std::int32_t>{}};
+    const auto evaluation = windows(text, {.sequences = 9, .context = 50});
+    const auto calibration = calibration_windows(text, evaluation, {.sequences = 9, .context = 50});
+    REQUIRE(calibration.n_windows > 0);
+    std::set<std::int32_t> evaluated, seen;
+    for (const auto& row : evaluation.rows) evaluated.insert(marked ? documents[static_cast<std::size_t>(row.token)] : row.token);
+    for (const auto& row : calibration.rows) {
+      CHECK_FALSE(evaluated.contains(marked ? documents[static_cast<std::size_t>(row.token)] : row.token));
+      CHECK(seen.insert(row.token).second);
+    }
+  }
+  const auto all = windows({ids, {}}, {.sequences = 100, .context = 50});
+  CHECK(try_calibration_windows({ids, {}}, all, {.sequences = 1, .context = 50}).error().operand == "calibration text");
+}
+
+TEST_CASE("the fingerprint of windows follows sequence, position and token") {
+  const auto ids = counting(100);
+  const auto a = windows({ids, {}}, {.sequences = 2, .context = 10});
+  auto b = a;
+  CHECK(a.fingerprint() == b.fingerprint());
+  std::swap(b.rows[0].token, b.rows[1].token);
+  CHECK(a.fingerprint() != b.fingerprint());
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <resect/residual/plan.hpp>
+
+// Steps that a user could write: what the operators of the library do not cover.
+namespace support {
+
+using resect::residual::layer_range;
+using resect::residual::site;
+using resect::residual::step;
+using resect::residual::tap;
+
+enum class effect_on_place { overwrites, edits };
+
+template <class F>
+step rows_step(site where, layer_range range, F f, std::string_view name = "rows", effect_on_place how = effect_on_place::edits) {
+  step s;
+  s.what = step::kind::rows;
+  s.where = where;
+  s.range = range;
+  s.name = name;
+  s.overwrites = how == effect_on_place::overwrites;
+  s.on_rows = std::move(f);
+  return s;
+}
+
+// h ← a·h + b
+inline step affine_step(site where, layer_range range, float a, float b) {
+  auto s = rows_step(where, range, [a, b](const tap&, resect::matrix_view<float> h) {
+    for (resect::index r = 0; r < h.rows; ++r)
+      for (resect::index c = 0; c < h.cols; ++c) h(r, c) = a * h(r, c) + b;
+  }, "affine");
+  s.hash = resect::fingerprint{}.add(a).add(b).value();
+  return s;
+}
+
+inline step idle_rows(site where, layer_range range, std::string_view name = "idle", effect_on_place how = effect_on_place::edits) {
+  return rows_step(where, range, [](const tap&, resect::matrix_view<float>) {}, name, how);
+}
+
+template <class F>
+step block_step(layer_range range, F f, std::string_view name = "block", effect_on_place how = effect_on_place::edits) {
+  step s;
+  s.what = step::kind::block;
+  s.range = range;
+  s.name = name;
+  s.overwrites = how == effect_on_place::overwrites;
+  s.on_block = std::move(f);
+  return s;
+}
+
+template <class F>
+step weights_step(layer_range range, F f, std::string_view name = "weights", effect_on_place how = effect_on_place::edits) {
+  step s;
+  s.what = step::kind::weights;
+  s.range = range;
+  s.name = name;
+  s.overwrites = how == effect_on_place::overwrites;
+  s.on_weight = std::move(f);
+  return s;
+}
+
+inline std::string parts(const resect::error& e) {
+  std::string out{name(e.code)};
+  for (const auto& part : {e.operand, e.got, e.wanted}) out.append(" | ").append(part.view());
+  return out;
+}
+inline std::string parts(const resect::status& s) { return s ? "fine" : parts(s.error()); }
+
+}  // namespace support
