@@ -3,7 +3,7 @@
 """Compares the examples' runtime with llama.cpp and PyTorch on SmolLM2-135M, in one run.
 
     python3 benchmarks/compare/runtime.py --build-dir build --cache DIR --text FILE [--chunks 32] [--context 512]
-        [--bin-dir build/examples] [--threads 2] [--rounds 5]
+        [--bin-dir build/bin] [--threads 2] [--rounds 5]
 
 Every program runs the same file: an F32 GGUF that llama-quantize makes from the Q4_1 one, so no side quantizes and
 llama.cpp computes in fp32 (KV cache in F32, no flash attention; its other settings are its defaults).
@@ -421,7 +421,7 @@ def arguments():
     default_cache = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "resect")
     parser = argparse.ArgumentParser(description="the examples' runtime beside llama.cpp and PyTorch")
     parser.add_argument("--build-dir", default="build", help="results go to BUILD_DIR/compare (%(default)s)")
-    parser.add_argument("--bin-dir", help="folder of our programs (BUILD_DIR/examples)")
+    parser.add_argument("--bin-dir", help="folder of our programs (BUILD_DIR/bin)")
     parser.add_argument("--cache", default=default_cache, help="folder of the model (%(default)s)")
     parser.add_argument("--text", required=True, help="UTF-8 text, for instance WikiText-2's wiki.test.raw")
     parser.add_argument("--chunks", type=positive, default=32)
@@ -429,7 +429,7 @@ def arguments():
     parser.add_argument("--threads", type=positive, default=2)
     parser.add_argument("--rounds", type=positive, default=5, help="alternating rounds of the prefill (%(default)s)")
     options = parser.parse_args()
-    options.bin_dir = options.bin_dir or os.path.join(options.build_dir, "examples")
+    options.bin_dir = options.bin_dir or os.path.join(options.build_dir, "bin")
     return options
 
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -35,15 +36,18 @@ inline double largest(const floats& a) {
   return out;
 }
 
-// The largest difference, over the largest value of `want`; infinite where sizes differ or something is NaN.
+// The largest difference, over the largest value of `want`; infinite where sizes differ, something is NaN or
+// there is nothing to compare with.
 inline double relative_difference(const floats& got, const floats& want) {
-  if (got.size() != want.size() || want.empty()) return std::numeric_limits<double>::infinity();
+  constexpr double wrong = std::numeric_limits<double>::infinity();
+  if (got.size() != want.size() || largest(want) == 0) return wrong;
   double out = 0;
   for (std::size_t i = 0; i < got.size(); ++i) {
     const double d = std::fabs(static_cast<double>(got[i]) - static_cast<double>(want[i]));
-    out = d >= out || std::isnan(d) ? d : out;
+    if (std::isnan(d)) return wrong;
+    out = std::max(out, d);
   }
-  return std::isnan(out) ? std::numeric_limits<double>::infinity() : out / largest(want);
+  return out / largest(want);
 }
 
 inline floats flat(const stream_values& rows) {

@@ -117,8 +117,7 @@ class clustered_sums {
     if (other.clusters() != clusters())
       return error{errc::shape_mismatch, "clusters", text(other.clusters()), text(clusters())};
     if (rejected_ + other.rejected_ > 0)
-      return error{errc::invalid_argument, "cluster ids", text(rejected_ + other.rejected_, " outside the clusters"),
-                   "none"};
+      return error{errc::invalid_argument, "tokens outside the clusters", text(rejected_ + other.rejected_), "none"};
     for (index c = 0; c < clusters(); ++c)
       if (count(c) != other.count(c))
         return error{errc::shape_mismatch, text("tokens in cluster ", c), text(other.count(c)), text(count(c))};

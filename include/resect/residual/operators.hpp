@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
+#include <resect/core/reduce.hpp>
 #include <resect/random/distributions.hpp>
 #include <resect/residual/plan.hpp>
 
@@ -16,6 +18,14 @@ enum class delta : std::uint8_t { block, attention, mlp };
 
 namespace detail {
 constexpr site site_of(delta d) noexcept { return d == delta::attention ? site::attn_delta : site::mlp_delta; }
+inline double root_mean_square(matrix_view<const float> a) noexcept {
+  double squares = 0;
+  for (index r = 0; r < a.rows; ++r) {
+    const std::span<const float> row{a.row(r).data, static_cast<std::size_t>(a.cols)};
+    squares += dot(row, row);
+  }
+  return a.empty() ? 0.0 : std::sqrt(squares / static_cast<double>(a.rows * a.cols));
+}
 constexpr std::string_view suffix(delta d) noexcept {
   return d == delta::block ? "" : d == delta::attention ? ".attention" : ".mlp";
 }
@@ -125,12 +135,14 @@ inline step mean_delta(layer_range where, const delta_means& means) { return val
 enum class norm_gains : std::uint8_t { keep, reset };
 
 struct reinit_options {
-  float std = 0.02f;         // of the normal distribution that matrices are drawn from
+  float std = 0.0f;          // of the normal distribution that matrices are drawn from; 0: each matrix's own root mean square
   float reset_gain = 1.0f;   // what a reset gain becomes (0 where the host's norm uses 1 + gain)
 };
 
-// Every matrix W of the layers := std·ε, ε ~ N(0, 1) drawn by Philox at (seed, layer, weight, element),
-// so the values depend on the place alone. Gains stay or become `reset_gain`, as `gains` says.
+// Every matrix W of the layers := σ·ε, ε ~ N(0, 1) drawn by Philox at (seed, layer, weight, element), so the draws
+// depend on the place alone. σ is the root mean square of W, so that random weights write with the amplitude of the
+// trained ones, or `std` where it is given (0.02 is what many trainers begin with: beside a trained stream it may be
+// next to nothing). Gains stay or become `reset_gain`, as `gains` says.
 inline step reinit(layer_range where, std::uint64_t seed, norm_gains gains, reinit_options options = {}) {
   step s;
   s.what = step::kind::weights;
@@ -149,9 +161,10 @@ inline step reinit(layer_range where, std::uint64_t seed, norm_gains gains, rein
       return true;
     }
     const auto stream = static_cast<std::uint64_t>(w.layer) << 32 | static_cast<std::uint64_t>(static_cast<std::uint32_t>(w.id));
+    const double sigma = options.std > 0.0f ? static_cast<double>(options.std) : detail::root_mean_square(values);
     for (index r = 0; r < values.rows; ++r)
       random::fill_gaussian({values.row(r).data, static_cast<std::size_t>(values.cols)}, seed, stream,
-                            static_cast<std::uint64_t>(r * values.cols), static_cast<double>(options.std));
+                            static_cast<std::uint64_t>(r * values.cols), sigma);
     return true;
   };
   return s;
