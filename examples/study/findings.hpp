@@ -13,10 +13,22 @@
 namespace app {
 
 struct finding {
-  std::string kind;  // for programs
-  std::string text;  // for people
+  std::string kind;   // for programs
+  std::string about;  // the alteration, or nothing
+  std::string text;   // for people
   std::vector<int> layers;
 };
+
+// The findings as paragraphs: those about one alteration together, under its name.
+inline std::vector<std::string> paragraphs(const std::vector<finding>& findings) {
+  std::vector<std::string> out;
+  for (std::size_t i = 0; i < findings.size(); ++i) {
+    const auto& f = findings[i];
+    if (i > 0 && !f.about.empty() && f.about == findings[i - 1].about) out.back() += " " + f.text;
+    else out.push_back(f.about.empty() ? f.text : f.about + ": " + f.text);
+  }
+  return out;
+}
 
 using row_list = std::vector<const row_record*>;
 
@@ -52,6 +64,13 @@ inline std::string layers_text(const std::vector<int>& layers) {
   return out;
 }
 
+// The same at the beginning of a sentence, with its verb: "Layers 0 and 1 are", "No layer is"
+inline std::string layers_are(const std::vector<int>& layers) {
+  std::string out = layers_text(layers) + (layers.size() > 1 ? " are" : " is");
+  out[0] = static_cast<char>(out[0] - 'a' + 'A');
+  return out;
+}
+
 // When an altered model is so broken that the size of the damage says little more: half of what knowing
 // word frequencies alone would cost. NaN where that is not known.
 inline double saturation_level(const study_record& r) {
@@ -74,33 +93,30 @@ inline std::string rank_text(const rank_record& r, std::size_t of) {
 
 inline finding most_critical(const std::string& name, const row_list& rows) {
   const row_record& top = largest_kl(rows);
-  std::string text = name + ": layer " + std::to_string(top.layer) + " matters most, KL " + with_interval(top.mean.kl) +
+  std::string text = "Layer " + std::to_string(top.layer) + " matters most, KL " + with_interval(top.mean.kl) +
                      " nats" + rank_text(top.rank, rows.size()) + ".";
   std::vector<int> rivals;
   for (const auto* row : rows)
     if (row != &top && row->rank.lo == 1) rivals.push_back(row->layer);
   if (!rivals.empty()) text += " Not told apart from " + layers_text(rivals) + ".";
-  return {"most_critical", text, {top.layer}};
+  return {"most_critical", name, text, {top.layer}};
 }
 
 inline void add_marks(const std::string& name, const row_list& rows, std::vector<finding>& out) {
-  const auto are = [](const std::vector<int>& layers) {
-    return layers_text(layers) + (layers.size() > 1 ? " are " : " is ");
-  };
   const auto critical = layers_marked(rows, "critical");
   const auto negligible = layers_marked(rows, "negligible");
   const auto better = layers_marked(rows, "better than intact");
-  out.push_back({"critical",
-                 name + ": " + (critical.size() == rows.size() ? "every altered layer is " : are(critical)) +
-                     "critical (Δln PPL above 0.1).",
-                 critical});
-  if (critical.size() < rows.size())
-    out.push_back({"negligible", name + ": " + are(negligible) + "negligible (Δln PPL within ±0.01).", negligible});
+  const bool all = critical.size() == rows.size();
+  out.push_back(
+      {"critical", name,
+       (all && rows.size() > 1 ? "Every altered layer is" : layers_are(critical)) + " critical (Δln PPL above 0.1).",
+       critical});
+  if (!all)
+    out.push_back({"negligible", name, layers_are(negligible) + " negligible (Δln PPL within ±0.01).", negligible});
   if (!better.empty())
-    out.push_back({"better",
-                   name + ": " + are(better) +
-                       "better than intact (Δln PPL below 0). Confirm on another text before "
-                       "acting on it.",
+    out.push_back({"better", name,
+                   "The model is better than intact without " + layers_text(better) +
+                       " (Δln PPL below 0): confirm on another text before acting on it.",
                    better});
 }
 
@@ -109,8 +125,8 @@ inline void add_saturation(const std::string& name, const row_list& rows, double
   for (const auto* row : rows)
     if (row->mean.dlnppl.lo > level) layers.push_back(row->layer);
   if (layers.empty()) return;
-  out.push_back({"saturated",
-                 name + ": " + layers_text(layers) + " saturated: Δln PPL above " + plain(level) +
+  out.push_back({"saturated", name,
+                 layers_are(layers) + " saturated: Δln PPL above " + plain(level) +
                      ", half of what knowing word frequencies alone would cost. How far above says little.",
                  layers});
 }
@@ -124,10 +140,9 @@ inline void add_faint_reinit(const study_record& r, std::vector<finding>& out) {
     if (std::abs(reinit[i]->mean.kl.value - skip[i]->mean.kl.value) < 0.02 * skip[i]->mean.kl.value)
       layers.push_back(skip[i]->layer);
   if (2 * layers.size() < skip.size() || layers.empty()) return;
-  out.push_back({"faint_reinit",
+  out.push_back({"faint_reinit", "",
                  "reinit does what skip does in " + layers_text(layers) +
-                     " (KL equal to 2 %): what random weights of sd " + plain(r.options.reinit_std) +
-                     " write is small beside the stream.",
+                     " (KL within 2 %): what random weights write there is small beside the stream.",
                  layers});
 }
 
@@ -141,6 +156,7 @@ inline void add_norm_growth(const study_record& r, std::vector<finding>& out) {
   const layer_record& first = r.profile.front();
   const layer_record& last = r.profile.back();
   out.push_back({"norm_growth",
+                 "",
                  "The stream's median norm is " + shown(first) + " and " + shown(last) + ", × " +
                      plain(last.norm.p50 / first.norm.p50) + ".",
                  {}});
@@ -153,6 +169,7 @@ inline void add_norm_growth(const study_record& r, std::vector<finding>& out) {
     }
   if (heaviest)
     out.push_back({"massive_first",
+                   "",
                    "First tokens of a window carry a massive activation: their median norm is up to × " +
                        plain(largest) + " that of other tokens (before layer " + std::to_string(heaviest->layer) + ").",
                    {heaviest->layer}});
@@ -163,13 +180,13 @@ inline finding control(const std::string& name, const row_list& rows) {
       rows.begin(), rows.end(), [](const auto* a, const auto* b) { return a->mean.kl.value < b->mean.kl.value; });
   const auto& least = (*low)->mean.kl;
   const auto& most = (*high)->mean.kl;
-  std::string text = name + " is a control, not a sensitivity: the stream of all layers so far is lost. KL ";
+  std::string text = "A control, not a sensitivity: the stream of all layers so far is lost. KL ";
   if (most.value - least.value < 1e-6 * most.value)
     text += with_interval(most) + (rows.size() > 1 ? ", the same for every layer." : ".");
   else
     text += "from " + with_interval(least) + " (layer " + std::to_string((*low)->layer) + ") to " +
             with_interval(most) + " (layer " + std::to_string((*high)->layer) + ").";
-  return {"control", text, {}};
+  return {"control", name, text, {}};
 }
 
 inline void add_agreement(const study_record& r, std::vector<finding>& out) {
@@ -192,7 +209,7 @@ inline void add_agreement(const study_record& r, std::vector<finding>& out) {
       text += (i ? ", " : "") + names[i] + " says " + std::to_string(tops[i]);
     text += ".";
   }
-  out.push_back({same ? "agreement" : "disagreement", text, tops});
+  out.push_back({same ? "agreement" : "disagreement", "", text, tops});
 }
 
 }  // namespace detail
@@ -202,8 +219,16 @@ inline std::vector<finding> find(const study_record& r) {
   const auto reliability = resect::metrics::reliability_of(r.evaluation.clusters);
   if (reliability == resect::metrics::reliability::none)
     out.push_back({"too_few_clusters",
+                   "",
                    "Too few clusters (" + std::to_string(r.evaluation.clusters) +
                        ", 6 are needed): no intervals, no marks; nothing here can be told from chance.",
+                   {}});
+  if (r.baseline.nll.value > r.baseline.unigram_nll.value)
+    out.push_back({"unfit_text",
+                   "",
+                   "The intact model predicts this text worse than word frequencies alone do (" +
+                       with_interval(r.baseline.nll) + " against " + with_interval(r.baseline.unigram_nll) +
+                       " nats a token): text, token ids and model do not fit, and nothing below means anything.",
                    {}});
   for (const auto& name : r.options.alterations) {
     const auto rows = rows_of(r, name);

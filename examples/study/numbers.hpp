@@ -29,7 +29,7 @@ inline std::string fixed(double value, int decimals, sign s = sign::when_negativ
 // Decimals that show two digits of `size` (of 1 where it is not a positive number), at most six.
 inline int decimals_for(double size) {
   if (!(size > 0) || !std::isfinite(size)) return 4;
-  return std::clamp(1 - static_cast<int>(std::floor(std::log10(size))), 0, 6);
+  return std::clamp(1 - static_cast<int>(std::floor(std::log10(size) + 1e-9)), 0, 6);
 }
 
 inline std::string plain(double value) { return fixed(value, decimals_for(std::abs(value) / 10)); }

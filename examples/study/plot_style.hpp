@@ -67,6 +67,17 @@ inline std::string y_range(double low, double high) {
   return "set yrange [" + number(low) + ":" + number(high) + "]\n";
 }
 
+// More labels than the powers of ten where few of those are in sight.
+inline std::string log_ticks(double low, double high) {
+  if (high / low > 1000) return "";
+  std::string out;
+  for (int decade = -12; decade < 12; ++decade)
+    for (const int digit : {1, 2, 5})
+      if (const double tick = digit * std::pow(10, decade); tick >= low && tick <= high)
+        out += (out.empty() ? "" : ", ") + number(tick);
+  return "set ytics (" + out + ")\n";
+}
+
 // What an axis shows, at the same place whatever its numbers are.
 inline std::string y_title(const char* text, double middle) {
   return "set label 2 '" + std::string(text) + "' at screen 0.021," + number(middle) + " center rotate noenhanced\n";

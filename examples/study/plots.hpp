@@ -54,7 +54,8 @@ inline std::string norms_script(const study_record& r) {
          "set bmargin at screen 0.485\n"
          "set key width -4\n"
          "set logscale y\n" +
-         (most > 0 ? detail::y_range(least / margin, most * margin) : "") +
+         (most > 0 ? detail::y_range(least / margin, most * margin) + detail::log_ticks(least / margin, most * margin)
+                   : "") +
          "set format y '%g'\n" + detail::y_title("norm of the stream read", 0.68) +
          "plot 'norms.dat' using 1:3:4 with filledcurves fc rgb '#0072B2' fs transparent solid 0.22 noborder "
          "title '1st to 99th percentile', \\\n"
@@ -64,6 +65,7 @@ inline std::string norms_script(const study_record& r) {
            "title 'first token of a window'";
   return out + "\n"
          "unset logscale y\n"
+         "set ytics autofreq\n"
          "unset label 1\n"
          "unset key\n"
          "set tmargin at screen 0.415\n"
@@ -174,7 +176,7 @@ inline std::string sensitivity_script(const study_record& r) {
          "set xtics " + detail::layer_ticks(first, last) + "\n"
          "set tmargin at screen 0.905\n"
          "set bmargin at screen 0.545\n" +
-         (kl.curved ? "set logscale y\n" : "") + detail::y_range(kl.low, kl.high) +
+         (kl.curved ? "set logscale y\n" + detail::log_ticks(kl.low, kl.high) : "") + detail::y_range(kl.low, kl.high) +
          "set key width -8\n"
          "set format y '%g'\n" + detail::y_title("KL(intact ‖ altered), nats", 0.725) +
          "plot ";
@@ -187,6 +189,7 @@ inline std::string sensitivity_script(const study_record& r) {
   }
   out += "NaN notitle\n"
          "unset logscale y\n"
+         "set ytics autofreq\n"
          "unset label 1\n"
          "set tmargin at screen 0.445\n"
          "set bmargin at screen 0.08\n"

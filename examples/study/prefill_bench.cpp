@@ -7,6 +7,7 @@
 #include <study/output.hpp>
 
 #include <hosts/llama/host.hpp>
+#include <nlohmann/json.hpp>
 #include <resect/backend/cpu.hpp>
 
 int main(int argc, char** argv) {

@@ -81,7 +81,7 @@ struct options_record {
   std::uint64_t seed = 0;
   std::vector<std::string> alterations;
   std::string reinit_gains;
-  double reinit_std = 0;
+  double reinit_std = 0;  // 0: each matrix's own root mean square
 };
 
 struct baseline_record {

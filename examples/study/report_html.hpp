@@ -45,7 +45,7 @@ inline constexpr const char* page_style = R"(<style>
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink);
   font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
-main { max-width: 62rem; margin: 0 auto; padding: 2rem 1.25rem 4rem; }
+main { max-width: 68rem; margin: 0 auto; padding: 2rem 1.25rem 4rem; }
 h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 .5rem; } h2 { font-size: 1.25rem; margin: 2.5rem 0 .75rem; }
 h3 { font-size: 1rem; margin: 1.75rem 0 .5rem; } h3 span { color: var(--soft); font-weight: normal; }
 p.facts, figcaption, p.note { color: var(--soft); } figcaption, p.note { font-size: .9rem; }
@@ -55,22 +55,26 @@ p.warning { border-left: .25rem solid var(--red); padding-left: .75rem; }
 figure { margin: 1.5rem 0; } figure img { width: 100%; height: auto; background: #fff; border-radius: .5rem;
   border: 1px solid var(--line); }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .7rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
+th, td { padding: .3rem .6rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
 th { color: var(--soft); font-weight: 600; } td.mark, th.mark { text-align: left; } td small { color: var(--soft); }
 .critical { color: var(--red); } .negligible { color: var(--blue); } .better { color: var(--green); }
 dt { font-weight: 600; margin-top: .6rem; } dd { margin: 0 0 0 1.25rem; }
-pre { background: var(--card); border-radius: .5rem; padding: .75rem 1rem; overflow-x: auto; }
+pre { background: var(--card); border-radius: .5rem; padding: .75rem 1rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 code { overflow-wrap: anywhere; }
 </style>
 )";
 
 inline std::string cell(const std::string& text) { return "<td>" + text + "</td>"; }
 
-// "0.512 [0.482, 0.542]" with the interval in small print
-inline std::string interval_cell(const estimate& e, double scale = 1, sign s = sign::when_negative) {
-  const std::string text = escaped(with_interval(e, scale, s));
+// "0.512 [0.482, 0.542]" with what is in brackets in small print
+inline std::string small_print(const std::string& text) {
   const auto bracket = text.find(" [");
-  return cell(text.substr(0, bracket) + " <small>" + text.substr(bracket + 1) + "</small>");
+  if (bracket == text.npos) return cell(escaped(text));
+  return cell(escaped(text.substr(0, bracket)) + " <small>" + escaped(text.substr(bracket + 1)) + "</small>");
+}
+
+inline std::string interval_cell(const estimate& e, double scale = 1, sign s = sign::when_negative) {
+  return small_print(with_interval(e, scale, s));
 }
 
 inline std::string mark_cell(const std::string& mark) {
@@ -103,8 +107,8 @@ inline std::string html_profile(const study_record& r) {
       "<small>[p1, p99]</small></th><th>|Δ|/|h|</th><th>cos(Δ, h)</th><th>block influence</th></tr>\n";
   for (const auto& l : r.profile) {
     const bool is_head = l.layer == r.model.layers;
-    out += "<tr>" + cell(is_head ? "head" : std::to_string(l.layer)) + cell(norm_cell(l.norm)) +
-           cell(norm_cell(l.first_norm));
+    out += "<tr>" + cell(is_head ? "head" : std::to_string(l.layer)) + small_print(norm_cell(l.norm)) +
+           small_print(norm_cell(l.first_norm));
     if (is_head) out += "<td></td><td></td><td></td>";
     else out += interval_cell(l.relative_delta) + interval_cell(l.delta_cosine) + interval_cell(l.influence);
     out += "</tr>\n";
@@ -160,14 +164,15 @@ inline std::string html_provenance(const study_record& r) {
   const auto row = [](const char* what, const std::string& value) {
     return std::string("<dt>") + what + "</dt><dd><code>" + escaped(value) + "</code></dd>\n";
   };
+  const std::string sd = r.options.reinit_std > 0 ? plain(r.options.reinit_std) : "each matrix's own root mean square";
   return "<h2>How to reproduce</h2>\n<pre>" + escaped(r.command) + "</pre>\n<dl>\n" +
          row("resect", RESECT_VERSION) + row("model fingerprint", r.model.fingerprint) +
          row("text, SHA-256", r.text.sha256) +
          row("token ids, SHA-256", r.text.ids_sha256) + row("evaluated ids, SHA-256", r.evaluation.sha256) +
          row("calibration ids, SHA-256", r.calibration.sha256) +
-         row("re-initialization", "normal, sd " + plain(r.options.reinit_std) + ", norm gains " +
-                                      r.options.reinit_gains + ", " + std::to_string(r.options.reinit_seeds) +
-                                      " seeds from " + std::to_string(r.options.seed)) +
+         row("re-initialization", "normal, sd " + sd + ", norm gains " + r.options.reinit_gains + ", " +
+                                      std::to_string(r.options.reinit_seeds) + " seeds from " +
+                                      std::to_string(r.options.seed)) +
          "</dl>\n<p class=\"note\">The numbers are in <a href=\"report.json\">report.json</a>; the sums of every "
          "cluster, for paired comparisons between reports, in <a href=\"clusters.npz\">clusters.npz</a>.</p>\n";
 }
@@ -205,7 +210,7 @@ inline std::string report_html(const study_record& r, const std::vector<finding>
   std::string out = detail::page_head;
   out += "<title>" + title + "</title>\n" + detail::page_style + "</head>\n<body>\n<main>\n<h1>" + title + "</h1>\n" +
          detail::html_facts(r) + "<ul class=\"findings\">\n";
-  for (const auto& f : findings) out += "<li>" + escaped(f.text) + "</li>\n";
+  for (const auto& text : paragraphs(findings)) out += "<li>" + escaped(text) + "</li>\n";
   out += "</ul>\n";
   out += detail::html_pictures;
   out += "<h2>Each layer, altered alone</h2>\n";

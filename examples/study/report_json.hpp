@@ -19,8 +19,12 @@ using json = nlohmann::ordered_json;
 inline json number_or_null(double x) { return std::isfinite(x) ? json(x) : json(nullptr); }
 
 inline json to_json(const estimate& e) {
-  return {{"value", number_or_null(e.value)}, {"se", number_or_null(e.se)}, {"lo", number_or_null(e.lo)},
-          {"hi", number_or_null(e.hi)},       {"n", e.n},                   {"n_clusters", e.n_clusters}};
+  return {{"value", number_or_null(e.value)},
+          {"se", number_or_null(e.se)},
+          {"lo", number_or_null(e.lo)},
+          {"hi", number_or_null(e.hi)},
+          {"n", e.n},
+          {"n_clusters", e.n_clusters}};
 }
 
 inline json to_json(const measures& m) {
@@ -31,8 +35,11 @@ inline json to_json(const measures& m) {
 }
 
 inline json to_json(const quantiles& q) {
-  return {{"p1", number_or_null(q.p1)},   {"p50", number_or_null(q.p50)}, {"p99", number_or_null(q.p99)},
-          {"max", number_or_null(q.max)}, {"n", q.n}};
+  return {{"p1", number_or_null(q.p1)},
+          {"p50", number_or_null(q.p50)},
+          {"p99", number_or_null(q.p99)},
+          {"max", number_or_null(q.max)},
+          {"n", q.n}};
 }
 
 inline json to_json(const windows_record& w) {
@@ -42,8 +49,11 @@ inline json to_json(const windows_record& w) {
 // A row over all seeds (seed null), then one a seed where there are any. `last` is exclusive.
 inline void append_rows(json& out, const row_record& row) {
   const auto place = [&](json seed) {
-    return json{{"operator", row.alteration}, {"first", row.layer}, {"last", row.layer + 1},
-                {"matrix", nullptr},          {"seed", std::move(seed)}};
+    return json{{"operator", row.alteration},
+                {"first", row.layer},
+                {"last", row.layer + 1},
+                {"matrix", nullptr},
+                {"seed", std::move(seed)}};
   };
   json mean = place(nullptr);
   mean["metrics"] = to_json(row.mean);
@@ -81,7 +91,10 @@ inline json options_json(const study_record& r) {
   const auto& o = r.options;
   return {{"layers", r.layers},
           {"alterations", o.alterations},
-          {"reinit", {{"seeds", o.reinit_seeds}, {"norm_gains", o.reinit_gains}, {"std", o.reinit_std}}},
+          {"reinit",
+           {{"seeds", o.reinit_seeds},
+            {"norm_gains", o.reinit_gains},
+            {"std", o.reinit_std > 0 ? json(o.reinit_std) : json("rms of the matrix")}}},
           {"bootstrap_resamples", o.bootstrap},
           {"level", 0.95},
           {"cluster", r.text.documents ? "document" : "window"},
@@ -121,7 +134,10 @@ inline json report_json(const study_record& r, const std::vector<finding>& findi
            {"findings", json::array()}};
   for (const auto& row : r.rows) append_rows(out["rows"], row);
   for (const auto& f : findings)
-    out["findings"].push_back({{"kind", f.kind}, {"text", f.text}, {"layers", f.layers}});
+    out["findings"].push_back({{"kind", f.kind},
+                               {"operator", f.about.empty() ? json(nullptr) : json(f.about)},
+                               {"text", f.text},
+                               {"layers", f.layers}});
   return out;
 }
 

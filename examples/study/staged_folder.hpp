@@ -45,7 +45,7 @@ inline resect::status check_targets(const std::filesystem::path& out, const std:
 // An error unless `out` is a folder that can be written, or can be made. Leaves nothing behind.
 inline resect::status check_output_folder(const std::filesystem::path& out, const std::vector<std::string>& names) {
   std::error_code ignored;
-  std::filesystem::path there = std::filesystem::absolute(out, ignored);
+  std::filesystem::path there = std::filesystem::weakly_canonical(std::filesystem::absolute(out, ignored), ignored);
   while (!std::filesystem::exists(there, ignored) && there.has_relative_path()) there = there.parent_path();
   if (!std::filesystem::is_directory(there, ignored))
     return detail::folder_error(there, "not a folder", "a folder that can be written");

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The layer study: how much does each layer of a model matter?
 #include <chrono>
+#include <optional>
 #include <thread>
 
 #include <study/cli.hpp>
@@ -29,8 +30,9 @@ const std::vector<std::string> report_files{"clusters.npz", "norms.png", "sensit
                                             "report.json"};
 
 struct arguments {
-  std::string model = "tiny", model_name, text, ids, layers, alterations = "skip,mean_delta,reinit,zero_stream";
+  std::string model = "tiny", model_name, text, ids, alterations = "skip,mean_delta,reinit,zero_stream";
   std::string out = "build/study", command;
+  std::optional<std::string> layers;
   study::window_options windows;
   study::sensitivity_options study;
   int threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
@@ -47,7 +49,9 @@ void declare(CLI::App& app, arguments& a) {
   app.add_option("--layers", a.layers, "layers to alter, as in 0-3,7 (default: all)");
   app.add_option("--alterations", a.alterations, "what to do to them")->capture_default_str();
   app.add_option("--reinit-seeds", a.study.reinit_seeds, "seeds of re-initialization")->capture_default_str();
-  app.add_option("--seed", a.study.seed, "first seed")->capture_default_str();
+  app.add_option("--seed", a.study.seed, "first seed")
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 53))
+      ->capture_default_str();
   app.add_option("--threads", a.threads, "worker threads")->check(CLI::Range(1, 1024))->capture_default_str();
   app.add_option("--out", a.out, "folder of the report")->capture_default_str();
   app.add_option("--command", a.command, "command line that the report names (default: this one)");
@@ -158,7 +162,7 @@ int run(arguments a) {
   app::read_file(text, "--text");  // before a large model is loaded
 
   const auto model = app::need(hosts::try_load_llama(model_path));
-  if (!a.layers.empty()) a.study.layers = app::need(app::try_parse_layers(a.layers, model.config.n_layers));
+  if (a.layers) a.study.layers = app::need(app::try_parse_layers(*a.layers, model.config.n_layers));
   const auto tokens = app::read_tokens({text, a.ids}, model_path, model.config.n_vocab);
   a.windows.bos = model.config.bos;
   const auto evaluation = app::need(study::try_windows(tokens.view(), a.windows));

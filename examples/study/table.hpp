@@ -200,7 +200,7 @@ inline std::string legend_text(const study_record& r) {
 
 inline std::string findings_text(const std::vector<finding>& findings) {
   std::string out = "Findings\n";
-  for (const auto& f : findings) out += detail::wrapped(f.text, "  - ", "    ");
+  for (const auto& text : paragraphs(findings)) out += detail::wrapped(text, "  - ", "    ");
   return out;
 }
 

@@ -59,7 +59,7 @@ enum class layout { row_major, col_major, padded_rows, padded_cols, general, row
 // A matrix in memory of its own; what lies between and around its elements is a sentinel.
 template <class T>
 struct operand {
-  index rows, cols, row_stride, col_stride;
+  index rows, cols, row_stride = 0, col_stride = 0;
   std::vector<T> memory, before;
 
   static constexpr T sentinel = static_cast<T>(-7.25e30);

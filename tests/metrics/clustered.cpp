@@ -67,11 +67,13 @@ reference expanded(const std::vector<token>& tokens, index clusters, long double
 TEST_CASE("the clustered standard error is the printed formula, also at a common offset of 1e8") {
   for (const double offset : {0.0, 1.0, -3e4, 1e8}) {
     const auto tokens = sample(20, 1500, offset, 1);
-    const estimate e = tests::one_pass(static_cast<index>(tokens.size()), [] { return clustered_sums{20}; },
-                                       [&](clustered_sums& a, index i) {
-                                         const token& t = tokens[static_cast<std::size_t>(i)];
-                                         a.add(t.cluster, t.value);
-                                       }).estimate();
+    const estimate e = tests::one_pass(
+                           static_cast<index>(tokens.size()), [] { return clustered_sums{20}; },
+                           [&](clustered_sums& a, index i) {
+                             const token& t = tokens[static_cast<std::size_t>(i)];
+                             a.add(t.cluster, t.value);
+                           })
+                           .estimate();
     const reference r = expanded(tokens, 20, offset);
     CHECK(e.value == Approx(static_cast<double>(r.mean)).epsilon(1e-15).margin(1e-15));
     CHECK(e.se == Approx(static_cast<double>(r.se)).epsilon(1e-12));

@@ -60,8 +60,10 @@ TEST_CASE("cosine: equal rows 1, opposite −1, orthogonal 0, scale free, symmet
   }
   CHECK(cosine(std::vector<float>{1, 0}, std::vector<float>{0, 3}) == 0);
   CHECK(cosine(std::vector<float>{1, 1}, std::vector<float>{1, 0}) == Approx(std::sqrt(0.5)).epsilon(1e-15));
-  CHECK(cosine(std::vector<float>{3e38f, 3e38f}, std::vector<float>{3e38f, 0}) == Approx(std::sqrt(0.5)).epsilon(1e-15));
-  CHECK(cosine(std::vector<float>{1e-45f, 1e-45f}, std::vector<float>{1e-45f, 0}) == Approx(std::sqrt(0.5)).epsilon(1e-15));
+  CHECK(cosine(std::vector<float>{3e38f, 3e38f}, std::vector<float>{3e38f, 0}) ==
+        Approx(std::sqrt(0.5)).epsilon(1e-15));
+  CHECK(cosine(std::vector<float>{1e-45f, 1e-45f}, std::vector<float>{1e-45f, 0}) ==
+        Approx(std::sqrt(0.5)).epsilon(1e-15));
 }
 
 TEST_CASE("zero rows: two are equal (1), one is unlike anything (0); NaN and unequal lengths are NaN") {
@@ -88,9 +90,12 @@ TEST_CASE("the mean cosine is the mean over rows, not the pooled cosine, and mer
   const auto feed = [&](mean_cosine& a, index i) {
     a.add(i % 9, row(64, 100 + static_cast<std::uint64_t>(i)), row(64, 1000 + static_cast<std::uint64_t>(i % 50)));
   };
-  const auto whole = tests::one_pass(300, [] { return mean_cosine{9}; }, feed);
+  const auto whole = tests::one_pass(
+      300, [] { return mean_cosine{9}; }, feed);
   for (std::uint64_t seed = 0; seed < 10; ++seed)
-    CHECK(tests::same_estimate(tests::merged_from_parts(seed, 5, 300, [] { return mean_cosine{9}; }, feed).estimate(),
+    CHECK(tests::same_estimate(tests::merged_from_parts(
+                                   seed, 5, 300, [] { return mean_cosine{9}; }, feed)
+                                   .estimate(),
                                whole.estimate()));
 }
 

@@ -46,7 +46,8 @@ coverage simulate(const char* what, index clusters, std::uint64_t seed, Effect e
 }  // namespace
 
 // With 3,000 simulations one standard error of a coverage of 95 % is 0.4 %.
-TEST_CASE("the clustered interval covers 95 +- 1.5 % with heavy-tailed tokens; taking tokens for independent does not") {
+TEST_CASE(
+    "the clustered interval covers 95 +- 1.5 % with heavy-tailed tokens; taking tokens for independent does not") {
   for (const index clusters : {16, 32}) {
     const auto normal = [](tests::draws& d) { return 0.5 * d.gauss(); };
     const auto heavy = [](tests::draws& d) { return 0.5 * d.t3(); };
@@ -65,8 +66,9 @@ TEST_CASE("the clustered interval covers 95 +- 1.5 % with heavy-tailed tokens; t
 }
 
 TEST_CASE("without a cluster effect both intervals cover, so the simulation does not favour one") {
-  const coverage x = simulate("Student-t(3) tokens, no cluster effect", 32, 4, [](tests::draws&) { return 0.0; },
-                              [](tests::draws& d, double) { return d.t3(); });
+  const coverage x = simulate(
+      "Student-t(3) tokens, no cluster effect", 32, 4, [](tests::draws&) { return 0.0; },
+      [](tests::draws& d, double) { return d.t3(); });
   CHECK(x.clustered >= 0.935);
   CHECK(x.token_iid >= 0.935);
 }
@@ -74,9 +76,10 @@ TEST_CASE("without a cluster effect both intervals cover, so the simulation does
 // Known limit of any t interval on few skewed cluster means: the miss is stated in docs and bounded here.
 TEST_CASE("skewed cluster means (KL-like tokens, lognormal times lognormal) cover a little less than 95 %") {
   for (const index clusters : {16, 32}) {
-    const coverage x = simulate("lognormal(1) tokens times lognormal(0.5) clusters", clusters, 5,
-                                [](tests::draws& d) { return std::exp(0.5 * d.gauss() - 0.125); },
-                                [](tests::draws& d, double e) { return e * std::exp(d.gauss() - 0.5) - 1; });
+    const coverage x = simulate(
+        "lognormal(1) tokens times lognormal(0.5) clusters", clusters, 5,
+        [](tests::draws& d) { return std::exp(0.5 * d.gauss() - 0.125); },
+        [](tests::draws& d, double e) { return e * std::exp(d.gauss() - 0.5) - 1; });
     CHECK(x.clustered >= 0.90);
     CHECK(x.clustered <= 0.95);
     CHECK(x.token_iid <= 0.60);

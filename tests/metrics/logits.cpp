@@ -60,7 +60,7 @@ void check_pair(const std::vector<float>& x, const std::vector<float>& y) {
   const logit_comparison c = compare_logits(x, y, target);
   INFO("n " << n << " kl " << static_cast<double>(kl));
   CHECK(std::fabs(static_cast<double>(c.kl - kl)) <= bound(kl));
-  CHECK(c.kl >= -1e-13);
+  CHECK(c.kl >= 0);
   const auto at = static_cast<std::size_t>(target);
   const double lse_bound = 3e-9 + 4e-16 * std::fabs(static_cast<double>(log_sum(x)));
   CHECK(std::fabs(static_cast<double>(c.nll_full - (log_sum(x) - x[at]))) <= lse_bound);
@@ -127,7 +127,8 @@ TEST_CASE("rows made to break a float exponential: many equal logits far below t
 
 TEST_CASE("KL of two Bernoulli distributions is the textbook number") {
   const auto check = [](double p, double q) {
-    const std::vector<float> x{static_cast<float>(std::log(p / (1 - p))), 0}, y{static_cast<float>(std::log(q / (1 - q))), 0};
+    const std::vector<float> x{static_cast<float>(std::log(p / (1 - p))), 0},
+        y{static_cast<float>(std::log(q / (1 - q))), 0};
     const double kl = p * std::log(p / q) + (1 - p) * std::log((1 - p) / (1 - q));
     CHECK(compare_logits(x, y).kl == Approx(kl).margin(3e-7));
   };
@@ -149,7 +150,8 @@ TEST_CASE("the order of the vocabulary changes KL by rounding only, the roles of
 
 TEST_CASE("argmax: the lowest id wins, ties are flagged inside a block, across blocks and in the tail") {
   for (const int n : {3, 8, 17, 256, 300, 1000})
-    for (const auto& [first, second] : {std::pair{0, 1}, std::pair{1, n - 1}, std::pair{0, n - 1}, std::pair{n - 2, n - 1}}) {
+    for (const auto& [first, second] :
+         {std::pair{0, 1}, std::pair{1, n - 1}, std::pair{0, n - 1}, std::pair{n - 2, n - 1}}) {
       if (first >= second) continue;
       std::vector<float> x(static_cast<std::size_t>(n), -1.0f);
       x[static_cast<std::size_t>(first)] = x[static_cast<std::size_t>(second)] = 2.5f;

@@ -17,7 +17,8 @@ inline bool same_number(double a, double b, double relative) {
   return a == b || std::fabs(a - b) <= relative * std::fmax(std::fabs(a), std::fabs(b));
 }
 
-inline bool same_estimate(const resect::metrics::estimate& a, const resect::metrics::estimate& b, double relative = 1e-12) {
+inline bool same_estimate(const resect::metrics::estimate& a, const resect::metrics::estimate& b,
+                          double relative = 1e-12) {
   return same_number(a.value, b.value, relative) && same_number(a.se, b.se, relative) &&
          same_number(a.lo, b.lo, relative) && same_number(a.hi, b.hi, relative) && a.n == b.n &&
          a.n_clusters == b.n_clusters;
@@ -33,7 +34,9 @@ auto merged_from_parts(std::uint64_t seed, int parts, index n, Make make, Feed f
   const index start = static_cast<index>(resect::random::integer_below(s, 1u << 30, static_cast<std::uint64_t>(n)));
   for (index j = 0; j < n; ++j) {
     const index i = (j + start) % n;
-    feed(accumulators[resect::random::integer_below(s, static_cast<std::uint64_t>(i), static_cast<std::uint64_t>(parts))], i);
+    feed(accumulators[resect::random::integer_below(s, static_cast<std::uint64_t>(i),
+                                                    static_cast<std::uint64_t>(parts))],
+         i);
   }
   std::uint64_t draw = 1u << 20;
   while (accumulators.size() > 1) {

@@ -103,7 +103,9 @@ TEST_CASE("one-sided p-values say 0.025 exactly where the bound is an end of the
 TEST_CASE("a table of one layer is marked by the bounds of its 95 % interval") {
   for (const index g : {6, 16, 32}) {
     const double t = student_t_quantile(0.975, static_cast<double>(g - 1));
-    const auto marked = [&](double value, double se) { return assign_marks(std::vector<estimate>{over(g, value, se)})[0].verdict; };
+    const auto marked = [&](double value, double se) {
+      return assign_marks(std::vector<estimate>{over(g, value, se)})[0].verdict;
+    };
     CHECK(marked(0.1 + t * 0.01 * 1.001, 0.01) == mark::critical);
     CHECK(marked(0.1 + t * 0.01 * 0.999, 0.01) == mark::none);
     CHECK(marked(0.0, 0.01 / t * 0.999) == mark::negligible);
@@ -119,7 +121,8 @@ TEST_CASE("a table of one layer is marked by the bounds of its 95 % interval") {
 
 TEST_CASE("marks are corrected over the table: a layer that is critical alone may not be among many") {
   const double t = student_t_quantile(0.975, 31);
-  const estimate borderline = over(32, 0.1 + t * 0.01 * 1.05, 0.01), clear = over(32, 0.5, 0.01), dull = over(32, 0.05, 0.01);
+  const estimate borderline = over(32, 0.1 + t * 0.01 * 1.05, 0.01), clear = over(32, 0.5, 0.01),
+                 dull = over(32, 0.05, 0.01);
   std::vector<estimate> table(30, dull);
   table[3] = borderline;
   CHECK(assign_marks(table)[3].verdict == mark::none);

@@ -102,24 +102,28 @@ TEST_CASE("every named accumulator merges over any partition to one pass, 1e-12 
     b.push_back(a.back() + 0.01 * d.t3());
   }
   const auto at = [](const std::vector<double>& v, index i) { return v[static_cast<std::size_t>(i)]; };
-  merge_law(n, [] { return perplexity{13}; }, [&](perplexity& p, index i) { p.add(i % 13, at(a, i)); },
-            [](const perplexity& x, const perplexity& y) {
-              return tests::same_estimate(x.estimate(), y.estimate()) &&
-                     tests::same_estimate(x.estimate_tokens(), y.estimate_tokens());
-            });
-  merge_law(n, [] { return paired_delta{13}; }, [&](paired_delta& p, index i) { p.add(i % 13, at(a, i), at(b, i)); },
-            [](const paired_delta& x, const paired_delta& y) { return tests::same_estimate(x.estimate(), y.estimate()); });
-  merge_law(n, [] { return kl_divergence{13}; }, [&](kl_divergence& p, index i) { p.add(i % 13, at(a, i)); },
-            [](const kl_divergence& x, const kl_divergence& y) {
-              const estimate e = x.estimate(), f = y.estimate();
-              return std::fabs(e.value - f.value) <= 1e-12 && std::fabs(e.lo - f.lo) <= 1e-12 &&
-                     std::fabs(e.hi - f.hi) <= 1e-12 && std::fabs(e.se - f.se) <= 1e-12;
-            });
-  merge_law(n, [] { return top1_agreement{13}; },
-            [&](top1_agreement& p, index i) { p.add(i % 13, i % 7, at(a, i) > 1 ? i % 7 : 9, i % 11 == 0); },
-            [](const top1_agreement& x, const top1_agreement& y) {
-              return tests::same_estimate(x.estimate(), y.estimate()) && x.ties() == y.ties() && x.ties() == 182;
-            });
+  merge_law(
+      n, [] { return perplexity{13}; }, [&](perplexity& p, index i) { p.add(i % 13, at(a, i)); },
+      [](const perplexity& x, const perplexity& y) {
+        return tests::same_estimate(x.estimate(), y.estimate()) &&
+               tests::same_estimate(x.estimate_tokens(), y.estimate_tokens());
+      });
+  merge_law(
+      n, [] { return paired_delta{13}; }, [&](paired_delta& p, index i) { p.add(i % 13, at(a, i), at(b, i)); },
+      [](const paired_delta& x, const paired_delta& y) { return tests::same_estimate(x.estimate(), y.estimate()); });
+  merge_law(
+      n, [] { return kl_divergence{13}; }, [&](kl_divergence& p, index i) { p.add(i % 13, at(a, i)); },
+      [](const kl_divergence& x, const kl_divergence& y) {
+        const estimate e = x.estimate(), f = y.estimate();
+        return std::fabs(e.value - f.value) <= 1e-12 && std::fabs(e.lo - f.lo) <= 1e-12 &&
+               std::fabs(e.hi - f.hi) <= 1e-12 && std::fabs(e.se - f.se) <= 1e-12;
+      });
+  merge_law(
+      n, [] { return top1_agreement{13}; },
+      [&](top1_agreement& p, index i) { p.add(i % 13, i % 7, at(a, i) > 1 ? i % 7 : 9, i % 11 == 0); },
+      [](const top1_agreement& x, const top1_agreement& y) {
+        return tests::same_estimate(x.estimate(), y.estimate()) && x.ties() == y.ties() && x.ties() == 182;
+      });
 }
 
 TEST_CASE("the paired difference has the sign edited minus intact and the error of the difference") {
@@ -178,11 +182,13 @@ TEST_CASE("moments: known values, the merge law at an offset of 1e8, minima and 
       s2 += (x.back() - static_cast<long double>(offset)) * (x.back() - static_cast<long double>(offset));
     }
     const auto feed = [&](moments& a, index i) { a.add(x[static_cast<std::size_t>(i)]); };
-    const moments whole = tests::one_pass(3000, [] { return moments{}; }, feed);
+    const moments whole = tests::one_pass(
+        3000, [] { return moments{}; }, feed);
     CHECK(whole.squared_deviations() == Approx(static_cast<double>(s2 - s * s / 3000)).epsilon(1e-12));
     CHECK(whole.mean() == Approx(static_cast<double>(offset + s / 3000)).epsilon(1e-15));
     for (std::uint64_t seed = 0; seed < 25; ++seed) {
-      const moments merged = tests::merged_from_parts(seed, 7, 3000, [] { return moments{}; }, feed);
+      const moments merged = tests::merged_from_parts(
+          seed, 7, 3000, [] { return moments{}; }, feed);
       CHECK(tests::same_number(merged.mean(), whole.mean(), 1e-15));
       CHECK(tests::same_number(merged.squared_deviations(), whole.squared_deviations(), 1e-12));
       CHECK(merged.min() == whole.min());

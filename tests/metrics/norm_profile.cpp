@@ -75,7 +75,8 @@ TEST_CASE("a profile merged over any partition equals one pass") {
       const row_profile &a = first ? merged.first() : merged.rest(), &b = first ? whole.first() : whole.rest();
       CHECK(tests::same_estimate(a.mean_norm(), b.mean_norm()));
       CHECK(tests::same_estimate(a.delta_ratio(), b.delta_ratio()));
-      CHECK(tests::same_estimate(a.delta_cosine(), b.delta_cosine(), 1e-10));  // near 0: a relative bound of 1e-12 of the terms
+      CHECK(tests::same_estimate(a.delta_cosine(), b.delta_cosine(),
+                                 1e-10));  // near 0: a relative bound of 1e-12 of the terms
       CHECK(a.median_norm() == b.median_norm());
       CHECK(a.p99_norm() == b.p99_norm());
       CHECK(a.max_norm() == b.max_norm());

@@ -104,7 +104,8 @@ TEST_CASE("rank intervals equal a bootstrap written out differently") {
   for (index b = 0; b < resamples; ++b) {
     long double sum[3] = {};
     for (index g = 0; g < 9; ++g) {
-      const auto c = static_cast<index>(resect::random::integer_below(stream, static_cast<std::uint64_t>(b * 9 + g), 9));
+      const auto c =
+          static_cast<index>(resect::random::integer_below(stream, static_cast<std::uint64_t>(b * 9 + g), 9));
       for (std::size_t l = 0; l < 3; ++l) sum[l] += t[l].sum(c);
     }
     for (std::size_t l = 0; l < 3; ++l) {

@@ -169,7 +169,8 @@ TEST_CASE("student's t is symmetric, monotone and continuous where its formula c
       REQUIRE(f + student_t_cdf(-t, nu) == Approx(1.0).epsilon(1e-14));
       last = f;
     }
-    for (double p = 1e-9; p < 0.5; p *= 3) CHECK(student_t_cdf(student_t_quantile(p, nu), nu) == Approx(p).epsilon(1e-11));
+    for (double p = 1e-9; p < 0.5; p *= 3)
+      CHECK(student_t_cdf(student_t_quantile(p, nu), nu) == Approx(p).epsilon(1e-11));
   }
   for (double t = -12; t < 12; t += 0.1)
     CHECK(student_t_cdf(t, 1e4) / student_t_cdf(t, std::nextafter(1e4, 2e4)) == Approx(1).epsilon(1e-12));

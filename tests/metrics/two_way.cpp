@@ -16,8 +16,8 @@ using resect::index;
 namespace {
 
 // Tokens of `clusters` sequences under `seeds` seeds: effects of the sequence, the seed, the pair, and the token.
-std::vector<clustered_sums> runs(index clusters, int seeds, double by_cluster, double by_seed, double by_cell, double noise,
-                                 tests::draws& d, double offset = 0) {
+std::vector<clustered_sums> runs(index clusters, int seeds, double by_cluster, double by_seed, double by_cell,
+                                 double noise, tests::draws& d, double offset = 0) {
   std::vector<double> cluster_effect(static_cast<std::size_t>(clusters));
   for (double& e : cluster_effect) e = by_cluster * d.gauss();
   std::vector<clustered_sums> out;
@@ -27,7 +27,8 @@ std::vector<clustered_sums> runs(index clusters, int seeds, double by_cluster, d
     for (index c = 0; c < clusters; ++c) {
       const double cell = by_cell * d.gauss();
       for (int k = 0; k < 4 + static_cast<int>(c % 3); ++k)
-        out.back().add(c, offset + cluster_effect[static_cast<std::size_t>(c)] + seed_effect + cell + noise * d.gauss());
+        out.back().add(c,
+                       offset + cluster_effect[static_cast<std::size_t>(c)] + seed_effect + cell + noise * d.gauss());
     }
   }
   return out;
@@ -134,7 +135,8 @@ TEST_CASE("two-way intervals cover where seeds matter; clustering by sequence al
     const double half = student_t_quantile(0.975, 15) * e.se_cluster;
     one_way += std::fabs(e.mean.value) <= half;
   }
-  std::printf("two-way coverage: %.3f, by sequence alone %.3f\n", covered / double{simulations}, one_way / double{simulations});
+  std::printf("two-way coverage: %.3f, by sequence alone %.3f\n", covered / double{simulations},
+              one_way / double{simulations});
   CHECK(covered >= simulations * 0.93);
   CHECK(one_way < simulations * 0.75);
 }

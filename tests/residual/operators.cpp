@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include <algorithm>
+#include <cmath>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -361,6 +362,25 @@ TEST_CASE("a re-initialized value depends on seed, layer, weight and element alo
         resect::random::fill_gaussian(want, seed, stream, 0, static_cast<double>(0.05f));
         CHECK(same_bits(got, want));
       }
+}
+
+TEST_CASE("where no amplitude is given a re-initialized matrix keeps its own root mean square") {
+  const weight_desc w{.name = "w", .layer = 2, .id = 4, .rows = 6, .cols = 50};
+  for (const float size_of : {0.01f, 3.0f}) {
+    floats v(300);
+    resect::random::fill_gaussian(v, 3, 0, 0, static_cast<double>(size_of));
+    double squares = 0;
+    for (const float x : v) squares += static_cast<double>(x) * static_cast<double>(x);
+    const double rms = std::sqrt(squares / 300);
+    floats want(300), got = v;
+    resect::random::fill_gaussian(want, 8, std::uint64_t{2} << 32 | 4, 0, rms);
+    REQUIRE(reinit(layer(2), 8, norm_gains::keep).on_weight(w, {got.data(), 6, 50}));
+    CHECK(relative_difference(got, want) < 1e-6);
+    CHECK_FALSE(same_bits(got, v));
+  }
+  floats zero(300, 0.0f);
+  REQUIRE(reinit(layer(2), 8, norm_gains::keep).on_weight(w, {zero.data(), 6, 50}));
+  CHECK(largest(zero) == 0);
 }
 
 TEST_CASE("gains are kept or reset as the plan says") {

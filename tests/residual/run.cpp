@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <algorithm>
 #include <map>
 #include <stdexcept>
 #include <string>
@@ -383,7 +384,7 @@ TEST_CASE("where a host gathers the rows that want logits, every row still finds
   o.at_the_end = last_layer::wanted_rows;
   planted_host gathers(o), plain;
   auto batch = plain.draw(4, 6);
-  for (std::size_t i = 0; i < batch.size(); ++i) batch[i].flags = i % 3 == 2 || i == 5 ? row_meta::wants_logits : 0;
+  for (std::size_t i = 0; i < batch.size(); ++i) batch[i].flags = i % 3 == 2 || i == 4 ? row_meta::wants_logits : 0;
   delta_means m{.n_layers = 6, .width = 8, .mean = std::vector<float>(48)};
   resect::random::fill_gaussian(m.mean, 4, 0);
   const auto student = [](const tap& at, matrix_view<const float> in, matrix_view<float> out) {
@@ -393,7 +394,7 @@ TEST_CASE("where a host gathers the rows that want logits, every row still finds
   for (const auto& p : {plan{}, plan{} | skip(layer(5)), plan{} | skip(layers(3, 6)), plan{} | scale_delta(layer(5), 0.5f),
                         plan{} | mean_delta(layer(5), m), plan{} | replace_span(layers(4, 6), student, 1)}) {
     const auto want = by_forward(plain, p, batch);
-    CHECK(want.size() == 10u * static_cast<std::size_t>(plain.describe().n_vocab));
+    CHECK(want.size() == 9u * static_cast<std::size_t>(plain.describe().n_vocab));
     CHECK(same_bits(by_forward(gathers, p, batch), want));
   }
 }

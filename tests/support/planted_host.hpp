@@ -47,7 +47,7 @@ struct planted_options {
   double strength = 0.08;        // of the weakest other layer; the l-th is (1 + l mod 4) times as strong
   int n_streams = 1;             // what describe() says
   last_layer at_the_end = last_layer::all_rows;
-  std::optional<resect::residual::site> fused;  // a site that cannot be reached
+  std::optional<resect::residual::site> fused{};  // a site that cannot be reached
 };
 
 class planted_host {
@@ -154,8 +154,7 @@ class planted_host {
     double kl_squared = 0.0;
     for (int id = 0; id < desc_.n_vocab; ++id) {
       const auto intact = log_softmax(true_logits(id, whole)), altered = log_softmax(true_logits(id, scale));
-      double kl = 0.0;
-      for (std::size_t v = 0; v < intact.size(); ++v) kl += std::exp(intact[v]) * (intact[v] - altered[v]);
+      const double kl = divergence(intact, altered);
       const double p = probability(id);
       out.kl += p * kl;
       kl_squared += p * kl * kl;
@@ -179,6 +178,12 @@ class planted_host {
     return true_effect(scale);
   }
   double true_kl(int layer) const { return true_skip(layer).kl; }
+
+  // KL(intact ‖ altered) of a row with this token: with `draw`, all that a simulation of many studies needs.
+  double true_row_kl(int id, std::span<const double> scale) const {
+    const std::vector<double> whole(static_cast<std::size_t>(o_.n_layers), 1.0);
+    return divergence(log_softmax(true_logits(id, whole)), log_softmax(true_logits(id, scale)));
+  }
 
   // Probability of a row with this token, over all texts.
   double probability(int id) const { return token_share(token_level(id)) / (2.0 * o_.sequence_levels); }
@@ -457,6 +462,11 @@ class planted_host {
       }
   }
 
+  static double divergence(const std::vector<double>& p, const std::vector<double>& q) {
+    double kl = 0.0;
+    for (std::size_t v = 0; v < p.size(); ++v) kl += std::exp(p[v]) * (p[v] - q[v]);
+    return kl;
+  }
   static std::vector<double> log_softmax(std::vector<double> x) {
     const double top = *std::max_element(x.begin(), x.end());
     double sum = 0.0;

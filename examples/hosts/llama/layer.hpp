@@ -13,6 +13,10 @@
 #include <resect/core/reduce.hpp>
 #include <resect/residual/site.hpp>
 
+// Compiled once, in products.cpp: Eigen's products are most of what a file that runs a model costs to compile.
+extern template void resect::detail::gemm_panel<float>(float, resect::matrix_view<const float>,
+                                                       resect::matrix_view<const float>, resect::matrix_view<float>);
+
 // What a Llama layer is made of, apart from its matrix products.
 namespace hosts {
 

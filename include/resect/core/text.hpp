@@ -32,7 +32,7 @@ class short_text {
   template <class T>
     requires(std::is_arithmetic_v<T> && !std::same_as<T, bool> && !std::same_as<T, char>)
   short_text& append(T value) noexcept {
-    char buffer[48];
+    char buffer[48] = {};
     const auto end = [&] {
       if constexpr (std::is_floating_point_v<T>)
         return std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::general, 9);

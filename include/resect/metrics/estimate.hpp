@@ -33,8 +33,9 @@ inline constexpr index min_clusters = 6;
 inline constexpr index min_full_clusters = 16;
 
 constexpr reliability reliability_of(index clusters) noexcept {
-  return clusters < min_clusters ? reliability::none
-                                 : clusters < min_full_clusters ? reliability::marked : reliability::full;
+  return clusters < min_clusters        ? reliability::none
+         : clusters < min_full_clusters ? reliability::marked
+                                        : reliability::full;
 }
 constexpr reliability reliability_of(const estimate& e) noexcept {
   return e.has_interval() ? reliability_of(e.n_clusters) : reliability::none;

@@ -234,20 +234,20 @@ inline double nll(std::span<const float> row, index target) noexcept {
 
 // What two logit rows of the same token say about an edit.
 struct logit_comparison {
-  double kl = nan;          // KL(softmax full ‖ softmax edited), nats
-  double nll_full = nan;    // of the target; NaN without one
+  double kl = nan;        // KL(softmax full ‖ softmax edited), nats
+  double nll_full = nan;  // of the target; NaN without one
   double nll_edited = nan;
-  index top1_full = -1;     // lowest id of the largest logit; −1 where the row has NaN or +∞
+  index top1_full = -1;  // lowest id of the largest logit; −1 where the row has NaN or +∞
   index top1_edited = -1;
-  bool tie_full = false;    // another id has the same largest logit
+  bool tie_full = false;  // another id has the same largest logit
   bool tie_edited = false;
 
   bool top1_agrees() const noexcept { return top1_full == top1_edited && top1_full >= 0; }
 };
 
 // Both rows in one pass: KL = A/S_x − lse_x + lse_y with A = Σe^{x−m_x}(x − y), S_x = Σe^{x−m_x}, x full and y
-// edited; nll of `target` (−1: none); both argmaxes. Not clipped, so rounding may leave −1e-15; exactly 0 for identical
-// rows. Error of KL ≤ 1e-8 + 1e-8·KL nats; of nll as log_sum_exp. p = 0 counts nothing; q = 0 where p > 0 gives +∞;
+// edited; nll of `target` (−1: none); both argmaxes. Rounding below 0 is set to 0; exactly 0 for identical rows.
+// Error of KL ≤ 1e-8 + 1e-8·KL nats; of nll as log_sum_exp. p = 0 counts nothing; q = 0 where p > 0 gives +∞;
 // NaN or +∞ in a row, or rows of different lengths, gives NaN (the caller reports it). No allocation.
 inline logit_comparison compare_logits(std::span<const float> full, std::span<const float> edited,
                                        index target = -1) noexcept {
@@ -269,7 +269,8 @@ inline logit_comparison compare_logits(std::span<const float> full, std::span<co
     a += weighted;
   }
   const double lse_x = x.log_sum(), lse_y = y.log_sum();
-  out.kl = a / x.sum - lse_x + lse_y;
+  const double kl = a / x.sum - lse_x + lse_y;
+  out.kl = kl < 0 && kl > -1e-7 ? 0.0 : kl;
   if (target >= 0 && target < n) {
     out.nll_full = lse_x - static_cast<double>(full[static_cast<std::size_t>(target)]);
     out.nll_edited = lse_y - static_cast<double>(edited[static_cast<std::size_t>(target)]);

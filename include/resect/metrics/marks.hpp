@@ -20,10 +20,14 @@ enum class mark : std::uint8_t {
 
 constexpr std::string_view name(mark m) noexcept {
   switch (m) {
-    case mark::none: return "";
-    case mark::critical: return "critical";
-    case mark::negligible: return "negligible";
-    case mark::better_than_intact: return "better than intact";
+    case mark::none:
+      return "";
+    case mark::critical:
+      return "critical";
+    case mark::negligible:
+      return "negligible";
+    case mark::better_than_intact:
+      return "better than intact";
   }
   return "";
 }
@@ -37,10 +41,10 @@ struct marked_layer {
 };
 
 struct mark_options {
-  double critical_above = 0.1;      // Δln PPL, nats a token
+  double critical_above = 0.1;  // Δln PPL, nats a token
   double negligible_within = 0.01;
-  double alpha = 0.025;             // one-sided, family-wise over the layers of the table, for each kind of mark
-  double degrees = 0;               // of freedom, where they are not n_clusters − 1 (operators with seeds); 0: they are
+  double alpha = 0.025;  // one-sided, family-wise over the layers of the table, for each kind of mark
+  double degrees = 0;    // of freedom, where they are not n_clusters − 1 (operators with seeds); 0: they are
 };
 
 // Marks for all layers of one table. Each kind of mark is a family of one hypothesis a layer, corrected by Holm:

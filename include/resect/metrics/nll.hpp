@@ -3,8 +3,8 @@
 
 #include <cmath>
 
-#include <resect/metrics/moments.hpp>
 #include <resect/metrics/clustered_mean.hpp>
+#include <resect/metrics/moments.hpp>
 
 namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
 

@@ -5,8 +5,8 @@
 #include <span>
 #include <utility>
 
-#include <resect/metrics/cosine.hpp>
 #include <resect/metrics/clustered_mean.hpp>
+#include <resect/metrics/cosine.hpp>
 #include <resect/metrics/quantiles.hpp>
 
 namespace resect::inline RESECT_NAMESPACE_TAG::metrics {

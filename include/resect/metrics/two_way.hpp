@@ -10,10 +10,10 @@ namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
 
 // The mean of an operator with a random seed over R seeds and its tokens.
 struct seeded_estimate {
-  estimate mean;           // n: tokens × seeds; n_clusters: clusters of tokens
-  double seed_sd = nan;    // sd over seeds of the per-seed mean; NaN for R < 2
+  estimate mean;         // n: tokens × seeds; n_clusters: clusters of tokens
+  double seed_sd = nan;  // sd over seeds of the per-seed mean; NaN for R < 2
   index seeds = 0;
-  double degrees = nan;    // of freedom of the interval, min(G, R) − 1
+  double degrees = nan;  // of freedom of the interval, min(G, R) − 1
 
   double se_cluster = nan;  // one-way, tokens clustered by sequence
   double se_seed = nan;     // one-way, clustered by seed

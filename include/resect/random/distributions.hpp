@@ -13,9 +13,7 @@
 namespace resect::inline RESECT_NAMESPACE_TAG::random {
 
 // Uniform on [0, 1): the top 24 bits times 2⁻²⁴.
-RESECT_HD constexpr float uniform_f32(std::uint32_t bits) noexcept {
-  return static_cast<float>(bits >> 8) * 0x1p-24f;
-}
+RESECT_HD constexpr float uniform_f32(std::uint32_t bits) noexcept { return static_cast<float>(bits >> 8) * 0x1p-24f; }
 // Uniform on [0, 1): the top 53 bits times 2⁻⁵³.
 RESECT_HD constexpr double uniform_f64(std::uint64_t bits) noexcept {
   return static_cast<double>(bits >> 11) * 0x1p-53;

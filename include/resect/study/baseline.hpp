@@ -8,6 +8,7 @@
 #include <resect/core/reduce.hpp>
 #include <resect/metrics/norm_profile.hpp>
 #include <resect/residual/operators.hpp>
+#include <resect/residual/run.hpp>
 #include <resect/study/effect.hpp>
 
 // What the intact model does: its perplexity, how its stream grows, how much each layer turns it.

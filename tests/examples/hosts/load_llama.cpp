@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <hosts/llama/assemble.hpp>
 #include <hosts/llama/load.hpp>
 
 #include <cstdint>

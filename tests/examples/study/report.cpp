@@ -98,7 +98,7 @@ TEST_CASE("html escapes what comes from outside") {
   CHECK(app::escaped("a<b>&\"c'\n\x01") == "a&lt;b&gt;&amp;&quot;c&#39;  ");
   auto r = support::small_study();
   r.model.name = r.text.name = r.command = "<script>alert('x')</script>";
-  const auto html = app::report_html(r, {{"kind", "<i>finding</i>", {}}});
+  const auto html = app::report_html(r, {{"kind", "", "<i>finding</i>", {}}});
   CHECK(html.find("<script") == html.npos);
   CHECK(html.find("<i>") == html.npos);
   CHECK(html.find("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;") != html.npos);
@@ -115,20 +115,37 @@ TEST_CASE("the page holds tables, pictures, definitions and the command") {
 
 TEST_CASE("findings say what the numbers carry, and no more") {
   const auto found = app::find(support::small_study());
-  CHECK(text_of(found, "most_critical")
-            .find("skip: layer 0 matters most, KL 2.00 [1.80, 2.20] nats, rank 1 [1–1] of 3.") == 0);
-  CHECK(text_of(found, "negligible").find("skip: layer 1 is negligible") == 0);
-  CHECK(text_of(found, "better").find("layer 2") != std::string::npos);
-  CHECK(text_of(found, "critical").find("reinit: every altered layer is critical") != std::string::npos);
-  CHECK(text_of(found, "saturated").find("skip: layer 0 saturated") == 0);  // 1.9 > (4.5 − 1.5)/2
-  CHECK(text_of(found, "control").find("zero_stream is a control") == 0);
+  CHECK(text_of(found, "most_critical").find("Layer 0 matters most, KL 2.00 [1.80, 2.20] nats, rank 1 [1–1] of 3.") ==
+        0);
+  CHECK(text_of(found, "critical").find("Layer 0 is critical (Δln PPL above 0.1).\nEvery altered layer is critical") ==
+        0);
+  CHECK(text_of(found, "negligible") == "Layer 1 is negligible (Δln PPL within ±0.01).\n");
+  CHECK(text_of(found, "better").find("without layer 2 ") != std::string::npos);
+  CHECK(text_of(found, "saturated").find("Layer 0 is saturated: Δln PPL above 1.50") == 0);  // (4.5 − 1.5)/2
+  CHECK(text_of(found, "control").find("A control, not a sensitivity") == 0);
   CHECK(text_of(found, "norm_growth").find("2.00 before layer 0") != std::string::npos);
-  CHECK(text_of(found, "most_critical").find("zero_stream") == std::string::npos);
+  CHECK(text_of(found, "unfit_text").empty());
+  for (const auto& f : found) CHECK((f.kind == "control" || f.about != "zero_stream"));
 
   const auto few = app::find(support::small_study(4));
   CHECK(few.front().kind == "too_few_clusters");
   CHECK(text_of(few, "critical").empty());
   CHECK(text_of(few, "saturated").empty());
+}
+
+TEST_CASE("findings about one alteration make one paragraph") {
+  const auto text = app::paragraphs(
+      {{"a", "skip", "One.", {}}, {"b", "skip", "Two.", {}}, {"c", "", "Three.", {}}, {"d", "", "Four.", {}}});
+  CHECK(text == std::vector<std::string>{"skip: One. Two.", "Three.", "Four."});
+}
+
+TEST_CASE("a model that predicts worse than word frequencies is said to be the wrong one") {
+  auto r = support::small_study();
+  r.baseline.nll = support::around(9.6, 0.3);
+  const auto found = app::find(r);
+  CHECK(found.front().kind == "unfit_text");
+  CHECK(found.front().text.find("9.60 [9.30, 9.90] against 4.50 [4.40, 4.60] nats a token") != std::string::npos);
+  CHECK(text_of(found, "saturated").empty());
 }
 
 TEST_CASE("layers whose rank may be first are named beside the first") {
