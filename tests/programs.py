@@ -109,7 +109,7 @@ def case_study_refuses_bad_options_and_leaves_nothing(folder):
         (["--text", short], ["windows", "tokens"]),
         (["--sequences", "100000"], ["100000 windows", "at most"]),
         (["--context", "1"], ["context"]),
-        (["--model", folder / "missing.gguf"], ["missing.gguf"]),
+        (["--model", folder / "missing.gguf", "--text", TINY / "heldout.txt"], ["missing.gguf"]),
     ]
     for arguments, words in cases:
         given = {str(a) for a in arguments}

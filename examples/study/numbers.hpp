@@ -26,9 +26,9 @@ inline std::string fixed(double value, int decimals, sign s = sign::when_negativ
   return buffer;
 }
 
-// Decimals that show two digits of `size` (of 1 where it is not a positive number), at most six.
+// Decimals that show two digits of `size`, at most six; two where it is not a positive number.
 inline int decimals_for(double size) {
-  if (!(size > 0) || !std::isfinite(size)) return 4;
+  if (!(size > 0) || !std::isfinite(size)) return 2;
   return std::clamp(1 - static_cast<int>(std::floor(std::log10(size) + 1e-9)), 0, 6);
 }
 
@@ -37,7 +37,8 @@ inline std::string plain(double value) { return fixed(value, decimals_for(std::a
 inline double half_width(const estimate& e) { return e.hi - e.value; }
 
 inline int decimals_of(const estimate& e, double scale = 1) {
-  return e.has_interval() ? decimals_for(scale * half_width(e)) : decimals_for(std::abs(scale * e.value) / 10);
+  const bool shows_half = e.has_interval() && half_width(e) > 0;
+  return decimals_for(shows_half ? scale * half_width(e) : std::abs(scale * e.value) / 10);
 }
 
 // "0.512" and "0.030" of 0.512 ± 0.030, the half-width of the interval ("–" where there is none).

@@ -53,12 +53,12 @@ inline std::string style(int height, const std::string& file, const std::string&
          "set border 3 lc rgb '#555555' lw 0.8\n"
          "set tics nomirror out scale 0.7,0.35 textcolor rgb '#222222'\n"
          "set grid ytics lt 1 lc rgb '#e3e3e3' lw 0.6\n"
-         "set lmargin at screen 0.105\n"
+         "set lmargin at screen 0.115\n"
          "set rmargin at screen 0.975\n"
          "set pointintervalbox 0\n"
          "set key at graph 0,1.01 left bottom horizontal Left reverse samplen 2 noenhanced\n"
          "set format x '%g'\n"
-         "set label 1 " + title + " at screen 0.105,0.968 left noenhanced font ',25'\n"
+         "set label 1 " + title + " at screen 0.115,0.968 left noenhanced font ',25'\n"
          "set multiplot\n";
 }
 // clang-format on
@@ -80,7 +80,7 @@ inline std::string log_ticks(double low, double high) {
 
 // What an axis shows, at the same place whatever its numbers are.
 inline std::string y_title(const char* text, double middle) {
-  return "set label 2 '" + std::string(text) + "' at screen 0.021," + number(middle) + " center rotate noenhanced\n";
+  return "set label 2 '" + std::string(text) + "' at screen 0.018," + number(middle) + " center rotate noenhanced\n";
 }
 
 // Whole numbers below one another, not too many.

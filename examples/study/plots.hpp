@@ -177,7 +177,7 @@ inline std::string sensitivity_script(const study_record& r) {
          "set tmargin at screen 0.905\n"
          "set bmargin at screen 0.545\n" +
          (kl.curved ? "set logscale y\n" + detail::log_ticks(kl.low, kl.high) : "") + detail::y_range(kl.low, kl.high) +
-         "set key width -8\n"
+         "set key width " + std::string(shown.size() > 3 ? "-8" : "2") + "\n"
          "set format y '%g'\n" + detail::y_title("KL(intact ‖ altered), nats", 0.725) +
          "plot ";
   for (std::size_t i = 0; i < shown.size(); ++i) {

@@ -59,7 +59,8 @@ th, td { padding: .3rem .6rem; text-align: right; white-space: nowrap; border-bo
 th { color: var(--soft); font-weight: 600; } td.mark, th.mark { text-align: left; } td small { color: var(--soft); }
 .critical { color: var(--red); } .negligible { color: var(--blue); } .better { color: var(--green); }
 dt { font-weight: 600; margin-top: .6rem; } dd { margin: 0 0 0 1.25rem; }
-pre { background: var(--card); border-radius: .5rem; padding: .75rem 1rem; white-space: pre-wrap; overflow-wrap: anywhere; }
+pre { background: var(--card); border-radius: .5rem; padding: .75rem 1rem; white-space: pre-wrap; overflow-wrap:
+  anywhere; }
 code { overflow-wrap: anywhere; }
 </style>
 )";

@@ -115,10 +115,12 @@ speed measure_speed(backend& exec, host& h, const study::token_windows& evaluati
 void print_plan(const app::study_record& r, const study::sensitivity_cost& cost, const speed& s, int threads) {
   std::printf("model  %s: %d layers, width %d, vocabulary %s, %.1f million parameters\n", r.model.name.c_str(),
               r.model.layers, r.model.d_model, app::grouped(r.model.vocabulary).c_str(), r.model.parameters / 1e6);
-  std::printf("text   %s: %s tokens; %lld windows of %lld evaluated (%lld %s), %lld others for calibration\n",
+  const std::string documents =
+      r.text.documents ? " (from " + std::to_string(r.evaluation.clusters) + " documents)" : std::string();
+  std::printf("text   %s: %s tokens\n       %lld windows of %lld evaluated%s, %lld others for calibration\n",
               r.text.name.c_str(), app::grouped(r.text.tokens).c_str(), static_cast<long long>(r.evaluation.windows),
-              static_cast<long long>(r.evaluation.context), static_cast<long long>(r.evaluation.clusters),
-              r.text.documents ? "documents" : "clusters", static_cast<long long>(r.calibration.windows));
+              static_cast<long long>(r.evaluation.context), documents.c_str(),
+              static_cast<long long>(r.calibration.windows));
   std::printf(
       "cost   %lld altered models, %s GFLOP, %s GB of memory; about %s on %d thread%s\n"
       "       (at %s GFLOP/s, timed just now on %lld of the windows)\n\n",

@@ -190,7 +190,7 @@ inline std::string legend_text(const study_record& r) {
     case resect::metrics::reliability::full: break;
   }
   return out + detail::wrapped("± is half of the 95 % interval, clustered by " + unit +
-                                   " (by seed too, where there are any). KL(intact‖altered) and Δln PPL in nats a "
+                                   " (and seed). KL(intact‖altered) and Δln PPL in nats a "
                                    "token; top-1: tokens whose most likely successor stays the same; cosine: of what "
                                    "the output matrix reads. Ranks by KL, with bootstrap intervals. Marks hold for all "
                                    "layers together (Holm): critical Δln PPL > 0.1, negligible within ±0.01, better "

@@ -67,13 +67,27 @@ struct operand {
 
   operand(index m, index n, layout how, std::uint64_t seed) : rows(m), cols(n) {
     switch (how) {
-      case layout::row_major: row_stride = n, col_stride = 1; break;
-      case layout::col_major: row_stride = 1, col_stride = m; break;
-      case layout::padded_rows: row_stride = n + 3, col_stride = 1; break;
-      case layout::padded_cols: row_stride = 1, col_stride = m + 5; break;
-      case layout::general: row_stride = 2 * n + 1, col_stride = 2; break;
-      case layout::row_repeated: row_stride = 0, col_stride = 1; break;
-      case layout::element_repeated: row_stride = 0, col_stride = 0; break;
+      case layout::row_major:
+        row_stride = n, col_stride = 1;
+        break;
+      case layout::col_major:
+        row_stride = 1, col_stride = m;
+        break;
+      case layout::padded_rows:
+        row_stride = n + 3, col_stride = 1;
+        break;
+      case layout::padded_cols:
+        row_stride = 1, col_stride = m + 5;
+        break;
+      case layout::general:
+        row_stride = 2 * n + 1, col_stride = 2;
+        break;
+      case layout::row_repeated:
+        row_stride = 0, col_stride = 1;
+        break;
+      case layout::element_repeated:
+        row_stride = 0, col_stride = 0;
+        break;
     }
     const index extent = m == 0 || n == 0 ? 0 : (m - 1) * row_stride + (n - 1) * col_stride + 1;
     memory.assign(static_cast<std::size_t>(extent + 2 * margin), sentinel);
@@ -93,7 +107,8 @@ struct operand {
   bool surroundings_unchanged() const {
     std::vector<bool> inside(memory.size(), false);
     for (index r = 0; r < rows; ++r)
-      for (index c = 0; c < cols; ++c) inside[static_cast<std::size_t>(margin + r * row_stride + c * col_stride)] = true;
+      for (index c = 0; c < cols; ++c)
+        inside[static_cast<std::size_t>(margin + r * row_stride + c * col_stride)] = true;
     for (std::size_t i = 0; i < memory.size(); ++i)
       if (!inside[i] && std::memcmp(&memory[i], &before[i], sizeof(T)) != 0) return false;
     return true;
@@ -140,7 +155,8 @@ std::string parts(const status& s) {
   return out;
 }
 
-TEMPLATE_TEST_CASE("a product is within its bound for every pair of layouts and every layout of the output", "", float, double) {
+TEMPLATE_TEST_CASE("a product is within its bound for every pair of layouts and every layout of the output", "", float,
+                   double) {
   using T = TestType;
   cpu exec;
   const layout outputs[] = {layout::row_major, layout::col_major, layout::padded_rows, layout::padded_cols};
@@ -150,7 +166,8 @@ TEMPLATE_TEST_CASE("a product is within its bound for every pair of layouts and 
         for (int how_a = 0; how_a <= 6; ++how_a)
           for (int how_b = 0; how_b <= 6; ++how_b) {
             const auto how_c = outputs[(how_a + 3 * how_b) % 4];
-            operand<T> a(m, k, static_cast<layout>(how_a), 1), b(k, n, static_cast<layout>(how_b), 2), c(m, n, how_c, 3);
+            operand<T> a(m, k, static_cast<layout>(how_a), 1), b(k, n, static_cast<layout>(how_b), 2),
+                c(m, n, how_c, 3);
             const double share = share_of_bound(exec, T(0.75), a, b, T(-1.5), c);
             if (!(share <= 1)) {
               CAPTURE(m, n, k, how_a, how_b, static_cast<int>(how_c));
@@ -168,10 +185,24 @@ TEMPLATE_TEST_CASE("a product is within its bound for every pair of layouts and 
 TEMPLATE_TEST_CASE("a product is within its bound where tiles and panels end", "", float, double) {
   using T = TestType;
   cpu exec;
-  struct extents { index m, n, k; };
+  struct extents {
+    index m, n, k;
+  };
   double worst = 0;
-  for (const auto& e : {extents{191, 5, 30}, {192, 17, 8}, {193, 33, 257}, {385, 9, 255}, {5, 193, 256}, {33, 769, 40},
-                        {767, 3, 12}, {769, 193, 7}, {194, 770, 5}, {2, 2, 1025}, {3, 1, 513}, {1, 3, 2049}, {1, 1, 5000}, {40, 40, 640}}) {
+  for (const auto& e : {extents{191, 5, 30},
+                        {192, 17, 8},
+                        {193, 33, 257},
+                        {385, 9, 255},
+                        {5, 193, 256},
+                        {33, 769, 40},
+                        {767, 3, 12},
+                        {769, 193, 7},
+                        {194, 770, 5},
+                        {2, 2, 1025},
+                        {3, 1, 513},
+                        {1, 3, 2049},
+                        {1, 1, 5000},
+                        {40, 40, 640}}) {
     operand<T> a(e.m, e.k, layout::row_major, 4), b(e.k, e.n, layout::col_major, 5), c(e.m, e.n, layout::row_major, 6);
     const double share = share_of_bound(exec, T(1), a, b, T(0), c);
     CAPTURE(e.m, e.n, e.k);
@@ -211,7 +242,8 @@ TEMPLATE_TEST_CASE("sizes of zero are products too", "", float, double) {
   using in = matrix_view<const T>;
   using out = matrix_view<T>;
   CHECK(exec.try_gemm(T(1), in{nullptr, 0, 5}, in{b.read().data, 5, 0}, T(0), out{nullptr, 0, 0}));
-  CHECK(exec.try_gemm(T(1), in{nullptr, 0, 2}, operand<T>(2, 3, layout::row_major, 4).read(), T(0), out{nullptr, 0, 3}));
+  CHECK(
+      exec.try_gemm(T(1), in{nullptr, 0, 2}, operand<T>(2, 3, layout::row_major, 4).read(), T(0), out{nullptr, 0, 3}));
   CHECK(exec.try_gemm(T(1), in{nullptr, 2, 0}, in{nullptr, 0, 0}, T(0), out{nullptr, 2, 0}));
 }
 
@@ -260,9 +292,12 @@ TEMPLATE_TEST_CASE("a vector is a matrix of one row or column, at any stride", "
   }
 }
 
-TEMPLATE_TEST_CASE("the bits do not depend on the workers, nor on whose they are, nor on where the operands lie", "", float, double) {
+TEMPLATE_TEST_CASE("the bits do not depend on the workers, nor on whose they are, nor on where the operands lie", "",
+                   float, double) {
   using T = TestType;
-  struct extents { index m, n, k; };
+  struct extents {
+    index m, n, k;
+  };
   for (const auto& e : {extents{500, 900, 70}, {401, 200, 600}, {3, 1000, 300}, {1000, 1, 300}, {7, 7, 7}})
     for (const auto how : {layout::row_major, layout::col_major}) {
       operand<T> a(e.m, e.k, layout::row_major, 1), b(e.k, e.n, how, 2), first(e.m, e.n, how, 3);
@@ -307,7 +342,8 @@ TEMPLATE_TEST_CASE("Eigen does not cut a panel again", "", float, double) {
     for (const index m : {24, 100, 192, 400, 1000})
       for (const index n : {16, 192, 700, 2000}) {
         const auto tiling = detail::gemm_tiling<T>::of(m, n, k);
-        Eigen::Index depth = std::min(k, tiling.panel), rows = std::min(m, tiling.tile_rows), cols = std::min(n, tiling.tile_cols);
+        Eigen::Index depth = std::min(k, tiling.panel), rows = std::min(m, tiling.tile_rows),
+                     cols = std::min(n, tiling.tile_cols);
         const Eigen::Index panel = depth;
         Eigen::internal::computeProductBlockingSizes<T, T>(depth, rows, cols, Eigen::Index{1});
         if (depth != panel) {
@@ -331,7 +367,8 @@ TEST_CASE("an error names the operand, what it is and what is wanted, and C stay
   cpu exec;
   using in = matrix_view<const float>;
   using out = matrix_view<float>;
-  operand<float> a(2, 3, layout::row_major, 1), b(3, 4, layout::row_major, 2), c(2, 4, layout::row_major, 3), wide(6, 40, layout::row_major, 4);
+  operand<float> a(2, 3, layout::row_major, 1), b(3, 4, layout::row_major, 2), c(2, 4, layout::row_major, 3),
+      wide(6, 40, layout::row_major, 4);
   const auto refused = [&](in x, in y, out z) {
     const auto text = parts(exec.try_gemm(1.0f, x, y, 0.0f, z));
     CHECK(c.unchanged());
@@ -343,19 +380,23 @@ TEST_CASE("an error names the operand, what it is and what is wanted, and C stay
   CHECK(refused(in{nullptr, 2, 3}, b.read(), c.view()) == "null pointer | A | null | data for 2 x 3 elements");
   CHECK(refused(a.read(), in{nullptr, 3, 4}, c.view()) == "null pointer | B | null | data for 3 x 4 elements");
   CHECK(refused(a.read(), b.read(), out{nullptr, 2, 4}) == "null pointer | C | null | data for 2 x 4 elements");
-  CHECK(refused(in{a.read().data, -2, 3}, b.read(), c.view()) == "shape mismatch | A | -2 x 3 | extents that are not negative");
+  CHECK(refused(in{a.read().data, -2, 3}, b.read(), c.view()) ==
+        "shape mismatch | A | -2 x 3 | extents that are not negative");
   CHECK(refused(in{a.read().data, 2, 3, -3, 1}, b.read(), c.view()) == "bad stride | A | strides -3, 1 | strides >= 0");
   CHECK(refused(a.read(), in{b.read().data, 3, 4, 4, -1}, c.view()) == "bad stride | B | strides 4, -1 | strides >= 0");
   CHECK(refused(a.read(), b.read(), out{c.view().data, 2, 4, 0, 1}) == "bad stride | C | strides 0, 1 | strides >= 1");
   CHECK(refused(a.read(), b.read(), out{c.view().data, 2, 4, 3, 1}) ==
         "bad stride | C | strides 3, 1 | rows that do not overlap for 2 x 4");
-  CHECK(refused(a.read(), b.read(), out{wide.view().data, 2, 4, 20, 2}) == "bad stride | C | strides 20, 2 | one stride of 1");
-  CHECK(refused(a.read(), b.read(), out{wide.view().data, 2, 4, 2, 20}) == "bad stride | C | strides 2, 20 | one stride of 1");
+  CHECK(refused(a.read(), b.read(), out{wide.view().data, 2, 4, 20, 2}) ==
+        "bad stride | C | strides 20, 2 | one stride of 1");
+  CHECK(refused(a.read(), b.read(), out{wide.view().data, 2, 4, 2, 20}) ==
+        "bad stride | C | strides 2, 20 | one stride of 1");
 }
 
 TEST_CASE("the throwing form throws the same error, and else computes") {
   cpu exec;
-  operand<double> a(2, 3, layout::row_major, 1), b(3, 4, layout::row_major, 2), c(2, 4, layout::row_major, 3), d(2, 4, layout::row_major, 3);
+  operand<double> a(2, 3, layout::row_major, 1), b(3, 4, layout::row_major, 2), c(2, 4, layout::row_major, 3),
+      d(2, 4, layout::row_major, 3);
   CHECK_THROWS_WITH(exec.gemm(1.0, a.read(), a.read(), 0.0, c.view()), "shape mismatch: B: got 2 x 3, wanted 3 x 3");
   exec.gemm(1.0, a.read(), b.read(), 0.5, c.view());
   REQUIRE(exec.try_gemm(1.0, a.read(), b.read(), 0.5, d.view()));

@@ -15,7 +15,8 @@ static_assert(std::is_base_of_v<std::exception, resect::exception>);
 
 TEST_CASE("every code has a name of its own") {
   std::set<std::string> names;
-  for (int c = 0; c <= static_cast<int>(errc::out_of_memory); ++c) names.insert(std::string(name(static_cast<errc>(c))));
+  for (int c = 0; c <= static_cast<int>(errc::out_of_memory); ++c)
+    names.insert(std::string(name(static_cast<errc>(c))));
   CHECK(names.size() == static_cast<std::size_t>(errc::out_of_memory) + 1);
   CHECK(names.count("unknown") == 0);
   CHECK(names.count("") == 0);

@@ -28,6 +28,9 @@ TEST_CASE("fingerprints are what they always were") {
   CHECK(fingerprint{}.add(std::uint64_t{1}).add(std::uint64_t{2}).value() == 0x7d6ed062e2e1044u);
   CHECK(of_text("resect") == 0x9d0b1e0ef5019688u);
   CHECK(of_bytes("resect, layer surgery") == 0xa62847806a424f8cu);
+  CHECK(of_bytes("0123456789abcdef") == 0x479d8c8bde266956u);
+  CHECK(of_bytes("") == 0x5b232ea28e2eae7eu);
+  CHECK(of_text("01234567") == 0x9caac3dbe7089c39u);
   CHECK(fingerprint{}.add(0.5).value() == 0x372ee1ff5408a49fu);
 }
 
@@ -35,7 +38,8 @@ TEST_CASE("the order of words matters") {
   const auto ab = fingerprint{}.add(std::uint64_t{1}).add(std::uint64_t{2}).value();
   const auto ba = fingerprint{}.add(std::uint64_t{2}).add(std::uint64_t{1}).value();
   CHECK(ab != ba);
-  CHECK(fingerprint{}.add(std::uint64_t{0}).value() != fingerprint{}.add(std::uint64_t{0}).add(std::uint64_t{0}).value());
+  CHECK(fingerprint{}.add(std::uint64_t{0}).value() !=
+        fingerprint{}.add(std::uint64_t{0}).add(std::uint64_t{0}).value());
   CHECK(fingerprint{}.add(std::uint64_t{0}).value() != 0);
 }
 

@@ -37,7 +37,8 @@ double stated_bound(std::size_t n, long double absolute) {
 TEST_CASE("sum keeps to its stated error against long double, for all tails and for wide spreads") {
   double worst = 0.0;
   for (const double spread : {0.0, 4.0})
-    for (const std::size_t n : std::initializer_list<std::size_t>{0, 1, 2, 7, 8, 9, 15, 16, 17, 63, 64, 65, 1000, 100003}) {
+    for (const std::size_t n :
+         std::initializer_list<std::size_t>{0, 1, 2, 7, 8, 9, 15, 16, 17, 63, 64, 65, 1000, 100003}) {
       const auto f = draws<float>(n, n + 1, spread);
       const auto d = draws<double>(n, n + 1, spread);
       long double f_sum = 0, f_abs = 0, d_sum = 0, d_abs = 0;
@@ -47,7 +48,8 @@ TEST_CASE("sum keeps to its stated error against long double, for all tails and 
       }
       CHECK(std::fabs(sum<float>(f) - static_cast<double>(f_sum)) <= stated_bound(n, f_abs));
       CHECK(std::fabs(sum<double>(d) - static_cast<double>(d_sum)) <= stated_bound(n, d_abs));
-      if (n > 0) worst = std::max(worst, std::fabs(sum<double>(d) - static_cast<double>(d_sum)) / stated_bound(n, d_abs));
+      if (n > 0)
+        worst = std::max(worst, std::fabs(sum<double>(d) - static_cast<double>(d_sum)) / stated_bound(n, d_abs));
     }
   CHECK(worst > 1e-4);  // the bound says something
 }
@@ -55,7 +57,8 @@ TEST_CASE("sum keeps to its stated error against long double, for all tails and 
 TEST_CASE("sum is exact where the partial sums are") {
   std::vector<float> x;
   double exact = 0;
-  for (int i = 0; i < 1003; ++i) x.push_back(static_cast<float>(i * (i % 2 == 0 ? 1 : -3))), exact += static_cast<double>(x.back());
+  for (int i = 0; i < 1003; ++i)
+    x.push_back(static_cast<float>(i * (i % 2 == 0 ? 1 : -3))), exact += static_cast<double>(x.back());
   CHECK(sum<float>(x) == exact);
   CHECK(sum<float>({}) == 0.0);
   CHECK(sum<double>(std::vector<double>{-0.5}) == -0.5);
@@ -105,7 +108,8 @@ TEST_CASE("a parallel reduction gives the same bits for 1, 2, 3, 7 and 64 worker
     return parallel_reduce(
         exec, n, block, 0.0,
         [&](index first, index last) {
-          return sum<double>(std::span(x).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(last - first)));
+          return sum<double>(
+              std::span(x).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(last - first)));
         },
         [](double a, double b) { return a + b; });
   };
@@ -114,8 +118,11 @@ TEST_CASE("a parallel reduction gives the same bits for 1, 2, 3, 7 and 64 worker
       inline_executor here;
       const double want = reduce(here, n, block);
       long double exact = 0, absolute = 0;
-      for (index i = 0; i < n; ++i) exact += static_cast<long double>(x[static_cast<std::size_t>(i)]), absolute += std::fabs(static_cast<long double>(x[static_cast<std::size_t>(i)]));
-      CHECK(std::fabs(want - static_cast<double>(exact)) <= 2 * stated_bound(static_cast<std::size_t>(n) + 100, absolute));
+      for (index i = 0; i < n; ++i)
+        exact += static_cast<long double>(x[static_cast<std::size_t>(i)]),
+            absolute += std::fabs(static_cast<long double>(x[static_cast<std::size_t>(i)]));
+      CHECK(std::fabs(want - static_cast<double>(exact)) <=
+            2 * stated_bound(static_cast<std::size_t>(n) + 100, absolute));
       if (block < 100 && n > 3000) continue;
       for (const int workers : {1, 2, 3, 7, 64}) {
         const threads pool{workers};

@@ -46,7 +46,8 @@ static_assert(std::is_nothrow_move_constructible_v<result<tracked>>);
 static_assert(!std::is_nothrow_move_constructible_v<result<throws_when_moved>>);
 static_assert(std::is_copy_constructible_v<result<int>> && std::is_copy_assignable_v<result<int>>);
 static_assert(std::is_move_constructible_v<result<std::unique_ptr<int>>>);
-static_assert(!std::is_copy_constructible_v<result<std::unique_ptr<int>>>, "a result must not claim copies that its value has not");
+static_assert(!std::is_copy_constructible_v<result<std::unique_ptr<int>>>,
+              "a result must not claim copies that its value has not");
 static_assert(!std::is_copy_assignable_v<result<std::unique_ptr<int>>>);
 static_assert(!std::is_convertible_v<result<int>, bool>);
 static_assert(std::is_same_v<result<int>::value_type, int> && std::is_same_v<status::value_type, void>);

@@ -37,7 +37,8 @@ struct only_mutable {
   int operator()(int x) { return x; }
 };
 }  // namespace
-static_assert(!std::is_constructible_v<function, only_mutable>, "a shared function is called from many threads: const only");
+static_assert(!std::is_constructible_v<function, only_mutable>,
+              "a shared function is called from many threads: const only");
 static_assert(!std::is_constructible_v<function, int>);
 
 TEST_CASE("copies share one callable, which is never copied and dies with the last of them") {

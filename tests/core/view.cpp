@@ -135,8 +135,10 @@ TEST_CASE("check_view names the operand and what is wrong with it") {
   CHECK(parts(check_view(in{p, 3, 2, 2, -1}, "B")) == "bad stride | B | strides 2, -1 | strides >= 0");
   CHECK(parts(check_view(out{p, 3, 2, 0, 1}, "C")) == "bad stride | C | strides 0, 1 | strides >= 1");
   CHECK(parts(check_view(out{p, 3, 2, 2, 0}, "C")) == "bad stride | C | strides 2, 0 | strides >= 1");
-  CHECK(parts(check_view(out{p, 3, 4, 3, 1}, "C")) == "bad stride | C | strides 3, 1 | rows that do not overlap for 3 x 4");
-  CHECK(parts(check_view(out{p, 3, 4, 1, 2}, "C")) == "bad stride | C | strides 1, 2 | rows that do not overlap for 3 x 4");
+  CHECK(parts(check_view(out{p, 3, 4, 3, 1}, "C")) ==
+        "bad stride | C | strides 3, 1 | rows that do not overlap for 3 x 4");
+  CHECK(parts(check_view(out{p, 3, 4, 1, 2}, "C")) ==
+        "bad stride | C | strides 1, 2 | rows that do not overlap for 3 x 4");
   CHECK(parts(check_view(in{p, 3, 2}, 2, 3, "W")) == "shape mismatch | W | 3 x 2 | 2 x 3");
   CHECK(parts(check_view(in{nullptr, 2, 3}, 2, 3, "W")) == "null pointer | W | null | data for 2 x 3 elements");
 }
@@ -149,13 +151,13 @@ TEST_CASE("check_view takes what is allowed") {
   CHECK(check_view(in{}, "A"));
   CHECK(check_view(in{nullptr, 0, 5}, "A"));
   CHECK(check_view(out{nullptr, 5, 0, -1, -1}, "A"));
-  CHECK(check_view(in{p, 3, 4, 0, 1}, "A"));         // one row, repeated
-  CHECK(check_view(in{p, 3, 4, 0, 0}, "A"));         // one element, repeated
-  CHECK(check_view(in{p, 3, 4, 1, 1}, "A"));         // overlapping windows
-  CHECK(check_view(out{p, 1, 4, -7, 1}, "A"));       // a stride that nothing uses
+  CHECK(check_view(in{p, 3, 4, 0, 1}, "A"));    // one row, repeated
+  CHECK(check_view(in{p, 3, 4, 0, 0}, "A"));    // one element, repeated
+  CHECK(check_view(in{p, 3, 4, 1, 1}, "A"));    // overlapping windows
+  CHECK(check_view(out{p, 1, 4, -7, 1}, "A"));  // a stride that nothing uses
   CHECK(check_view(out{p, 4, 1, 1, 0}, "A"));
   CHECK(check_view(out{p, 3, 4, 4, 1}, "A"));
-  CHECK(check_view(out{p, 3, 4, 1, 3}, "A"));        // column-major
+  CHECK(check_view(out{p, 3, 4, 1, 3}, "A"));  // column-major
   CHECK(check_view(out{p, 3, 4, 12, 3}, "A"));
   CHECK(check_view(out{p, 3, 4}, 3, 4, "A"));
 }

@@ -80,8 +80,8 @@ TEST_CASE("the clustered standard error is the printed formula, also at a common
     CHECK(e.n == 1500);
     CHECK(e.n_clusters == r.used);
     const double half = student_t_quantile(0.975, static_cast<double>(r.used - 1)) * e.se;
-    CHECK(e.lo == e.value - half);
-    CHECK(e.hi == e.value + half);
+    CHECK(e.lo == Approx(e.value - half).epsilon(1e-14));
+    CHECK(e.hi == Approx(e.value + half).epsilon(1e-14));
   }
 }
 

@@ -107,6 +107,26 @@ TEST_CASE("KL does not see a constant added to either row, and logits may be far
   check_pair({-3e38f, -3e38f, -3e38f}, {-3e38f, -3e38f, -3e38f});
 }
 
+TEST_CASE("differences of logits are not rounded to float: a constant that no float grid holds") {
+  for (const float shift : {37.3f, -211.7f}) {
+    auto x = row(4096, 17, 3), y = plus(row(4096, 17, 3), row(4096, 18, 1e-3));
+    for (float& v : y) v += shift;
+    check_pair(x, y);
+    // One value nearly everywhere, so that a rounding of x - y would not average out.
+    std::vector<float> a(4096, 0.1f), b(4096, 0.1f + shift);
+    a[7] = 9.7f;
+    b[7] = 9.9f + shift;
+    check_pair(a, b);
+    a[9] = -inf;
+    b[9] = -inf;
+    std::vector<float> a_kept = a, b_kept = b;
+    a_kept.erase(a_kept.begin() + 9);
+    b_kept.erase(b_kept.begin() + 9);
+    const long double kl = divergence(a_kept, b_kept);
+    CHECK(std::fabs(static_cast<double>(compare_logits(a, b).kl - kl)) <= bound(kl));
+  }
+}
+
 TEST_CASE("rows made to break a float exponential: many equal logits far below the maximum") {
   for (const float depth : {0.013f, 1.7f, 8.1f, 10.9f, 11.3f, 17.77f}) {
     std::vector<float> x(49152, 20.3f - depth), y(49152, 20.3f - depth * 0.9f);

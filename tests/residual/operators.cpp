@@ -62,7 +62,8 @@ struct codec {
     std::vector<float> out(static_cast<std::size_t>(width), 0.0f);
     for (size k = 0; k < features; ++k)
       for (size c = 0; c < width; ++c)
-        out[static_cast<std::size_t>(c)] += 0.1f * f[static_cast<std::size_t>(k)] * directions[static_cast<std::size_t>(k * width + c)];
+        out[static_cast<std::size_t>(c)] +=
+            0.1f * f[static_cast<std::size_t>(k)] * directions[static_cast<std::size_t>(k * width + c)];
     return out;
   }
 };
@@ -71,21 +72,25 @@ enum class codec_error { keep, drop };
 
 template <class Edit>
 step spliced(const codec& code, site where, layer_range range, codec_error error, Edit edit) {
-  return rows_step(where, range, [code, error, edit](const tap&, matrix_view<float> h) {
-    for (size r = 0; r < h.rows; ++r) {
-      auto f = code.encode(h, r);
-      const auto before = code.decode(f);
-      edit(f);
-      const auto after = code.decode(f);
-      for (size c = 0; c < h.cols; ++c) {
-        const auto i = static_cast<std::size_t>(c);
-        h(r, c) = error == codec_error::keep ? h(r, c) + (after[i] - before[i]) : after[i];
-      }
-    }
-  }, "codec");
+  return rows_step(
+      where, range,
+      [code, error, edit](const tap&, matrix_view<float> h) {
+        for (size r = 0; r < h.rows; ++r) {
+          auto f = code.encode(h, r);
+          const auto before = code.decode(f);
+          edit(f);
+          const auto after = code.decode(f);
+          for (size c = 0; c < h.cols; ++c) {
+            const auto i = static_cast<std::size_t>(c);
+            h(r, c) = error == codec_error::keep ? h(r, c) + (after[i] - before[i]) : after[i];
+          }
+        }
+      },
+      "codec");
 }
 
-// Logits of the reference where a block's output is g(before, after), layer by layer, and the rows of a site are f(rows).
+// Logits of the reference where a block's output is g(before, after), layer by layer, and the rows of a site are
+// f(rows).
 template <class Block>
 floats reference_with_block(const hosts::llama_model& model, batch_view batch, layer_range where, Block block) {
   stream_values before;
@@ -118,7 +123,11 @@ void check_against(H& host, const plan& p, const std::vector<row_meta>& batch, c
 }
 
 delta_means some_means(int n_layers, int width) {
-  delta_means m{.n_layers = n_layers, .width = width, .rows = 10, .model = 1, .reference = 2,
+  delta_means m{.n_layers = n_layers,
+                .width = width,
+                .rows = 10,
+                .model = 1,
+                .reference = 2,
                 .mean = std::vector<float>(static_cast<std::size_t>(n_layers * width))};
   resect::random::fill_gaussian(m.mean, 17, 0);
   return m;
@@ -173,8 +182,10 @@ TEST_CASE("a span replaced by the host's own layers changes no bit, for every sp
     for (int i = 0; i < n; ++i)
       for (int j = i + 1; j <= n; ++j)
         check_identity(host, plan{} | replace_span(layers(i, j), own_layers(host, layers(i, j)), 1), batch, want);
-    check_identity(host, plan{} | replace_span(layers(0, 1), own_layers(host, layers(0, 1)), 1) |
-                             replace_span(layers(1, 3), own_layers(host, layers(1, 3)), 1), batch, want);
+    check_identity(host,
+                   plan{} | replace_span(layers(0, 1), own_layers(host, layers(0, 1)), 1) |
+                       replace_span(layers(1, 3), own_layers(host, layers(1, 3)), 1),
+                   batch, want);
   });
 }
 
@@ -258,9 +269,10 @@ TEST_CASE("a dose scales the whole block's delta") {
   for (const auto& model : small_models()) {
     llama_setting s(model);
     for (const float g : {0.0f, 0.25f, 0.5f, 1.5f, -1.0f}) {
-      const auto want = reference_with_block(model, s.batch, layers(1, 3), [g](int, std::size_t, double before, double after) {
-        return before + static_cast<double>(g) * (after - before);
-      });
+      const auto want =
+          reference_with_block(model, s.batch, layers(1, 3), [g](int, std::size_t, double before, double after) {
+            return before + static_cast<double>(g) * (after - before);
+          });
       check_against(s.host, plan{} | scale_delta(layers(1, 3), g), s.batch, want);
     }
   }
@@ -271,8 +283,8 @@ TEST_CASE("a dose of attention or MLP alone scales that delta") {
     llama_setting s(model);
     for (const float g : {0.0f, 0.5f, -2.0f})
       for (const auto which : {delta::attention, delta::mlp}) {
-        const auto want = reference_with_rows(model, s.batch, which == delta::mlp ? site::mlp_delta : site::attn_delta, layers(0, 2),
-                                              [g](double x) { return static_cast<double>(g) * x; });
+        const auto want = reference_with_rows(model, s.batch, which == delta::mlp ? site::mlp_delta : site::attn_delta,
+                                              layers(0, 2), [g](double x) { return static_cast<double>(g) * x; });
         check_against(s.host, plan{} | scale_delta(layers(0, 2), g, which), s.batch, want);
       }
   }
@@ -280,11 +292,13 @@ TEST_CASE("a dose of attention or MLP alone scales that delta") {
 
 TEST_CASE("doses at one place multiply") {
   llama_setting s;
-  const auto quarter = reference_with_block(s.model, s.batch, layer(1), [](int, std::size_t, double b, double a) { return b + 0.25 * (a - b); });
+  const auto quarter = reference_with_block(s.model, s.batch, layer(1),
+                                            [](int, std::size_t, double b, double a) { return b + 0.25 * (a - b); });
   check_against(s.host, plan{} | scale_delta(layer(1), 0.5f) | scale_delta(layer(1), 0.5f), s.batch, quarter);
   check_against(s.host, plan{} | scale_delta(layers(0, 2), 1.0f) | scale_delta(layer(1), 0.25f), s.batch, quarter);
   const auto mlp = reference_with_rows(s.model, s.batch, site::mlp_delta, layer(2), [](double x) { return 3.0 * x; });
-  check_against(s.host, plan{} | scale_delta(layer(2), 1.5f, delta::mlp) | scale_delta(layer(2), 2.0f, delta::mlp), s.batch, mlp);
+  check_against(s.host, plan{} | scale_delta(layer(2), 1.5f, delta::mlp) | scale_delta(layer(2), 2.0f, delta::mlp),
+                s.batch, mlp);
 }
 
 TEST_CASE("doses of planted layers have exactly the effect that they were planted with") {
@@ -330,9 +344,9 @@ TEST_CASE("mean_delta adds the layer's own mean to what came in, for every layer
   for (const auto& model : small_models()) {
     llama_setting s(model);
     const auto m = some_means(4, s.model.config.d_model);
-    const auto want = reference_with_block(model, s.batch, layers(1, 3), [&](int l, std::size_t i, double before, double) {
-      return before + static_cast<double>(m.of(l)[i]);
-    });
+    const auto want = reference_with_block(
+        model, s.batch, layers(1, 3),
+        [&](int l, std::size_t i, double before, double) { return before + static_cast<double>(m.of(l)[i]); });
     check_against(s.host, plan{} | mean_delta(layers(1, 3), m), s.batch, want);
   }
 }
@@ -403,10 +417,10 @@ TEST_CASE("re-initializing gives the bits of a model with those weights, whateve
         for (int id = 0; id < hosts::n_layer_weights; ++id) {
           auto& w = weight_in(drawn.layers[static_cast<std::size_t>(l)], id);
           if (!hosts::is_norm_gain(id))
-            resect::random::fill_gaussian(w.data, 5, static_cast<std::uint64_t>(l) << 32 | static_cast<std::uint64_t>(id), 0,
+            resect::random::fill_gaussian(w.data, 5,
+                                          static_cast<std::uint64_t>(l) << 32 | static_cast<std::uint64_t>(id), 0,
                                           static_cast<double>(0.2f));
-          else if (gains == norm_gains::reset)
-            std::fill(w.data.begin(), w.data.end(), 1.0f);
+          else if (gains == norm_gains::reset) std::fill(w.data.begin(), w.data.end(), 1.0f);
         }
       llama_setting with(drawn);
       const auto want = by_surgery(with.host, plan{}, s.batch);
@@ -414,7 +428,8 @@ TEST_CASE("re-initializing gives the bits of a model with those weights, whateve
       CHECK(relative_difference(intact, want) > 0.01);
       const reinit_options o{.std = 0.2f};
       CHECK(same_bits(by_surgery(s.host, plan{} | reinit(layers(1, 3), 5, gains, o), s.batch), want));
-      CHECK(same_bits(by_surgery(s.host, plan{} | reinit(layer(2), 5, gains, o) | reinit(layer(1), 5, gains, o), s.batch), want));
+      CHECK(same_bits(
+          by_surgery(s.host, plan{} | reinit(layer(2), 5, gains, o) | reinit(layer(1), 5, gains, o), s.batch), want));
       CHECK(same_bits(by_surgery(s.host, plan{}, s.batch), intact));
     }
 }
@@ -441,11 +456,13 @@ TEST_CASE("weights are as before after a pass, after a refusal of the host and a
   host.refuse_override = -1;
   for (const int refused : {1, 2}) {
     host.refuse_layer = refused;
-    CHECK(error_of([&] { by_surgery(host, p, s.batch); }) == "unsupported | layer " + std::to_string(refused) + " | a refusal | none");
+    CHECK(error_of([&] { by_surgery(host, p, s.batch); }) ==
+          "unsupported | layer " + std::to_string(refused) + " | a refusal | none");
     CHECK(all_weights(s.host) == weights);
   }
   host.refuse_layer = -1;
-  const auto throws = p | rows_step(site::mlp_delta, layer(2), [](const tap&, matrix_view<float>) { throw std::runtime_error("step"); });
+  const auto throws = p | rows_step(site::mlp_delta, layer(2),
+                                    [](const tap&, matrix_view<float>) { throw std::runtime_error("step"); });
   CHECK_THROWS_AS(by_surgery(host, throws, s.batch), std::runtime_error);
   CHECK(all_weights(s.host) == weights);
   CHECK(same_bits(by_surgery(host, plan{}, s.batch), intact));
@@ -520,14 +537,17 @@ TEST_CASE("a student may return nothing, a status, and be anything that can be c
       for (size c = 0; c < in.cols; ++c) out(r, c) = in(r, c);
   };
   const auto want = by_surgery(host, plan{} | skip(layers(1, 3)), batch);
-  const auto returns_nothing = [copy](const tap&, matrix_view<const float> in, matrix_view<float> out) { copy(in, out); };
+  const auto returns_nothing = [copy](const tap&, matrix_view<const float> in, matrix_view<float> out) {
+    copy(in, out);
+  };
   const auto returns_status = [copy](const tap&, matrix_view<const float> in, matrix_view<float> out) -> status {
     copy(in, out);
     return {};
   };
   check_identity(host, plan{} | replace_span(layers(1, 3), returns_nothing, 1), batch, want);
   check_identity(host, plan{} | replace_span(layers(1, 3), returns_status, 1), batch, want);
-  const resect::shared_function<status(const tap&, matrix_view<const float>, matrix_view<float>)> shared{returns_status};
+  const resect::shared_function<status(const tap&, matrix_view<const float>, matrix_view<float>)> shared{
+      returns_status};
   check_identity(host, plan{} | replace_span(layers(1, 3), shared, 1), batch, want);
 }
 
@@ -540,7 +560,8 @@ TEST_CASE("steps on rows act at their site, in their layers, by priority and the
       const auto twice = affine_step(where, layers(1, 3), 2.0f, 0.0f);
       auto plus = affine_step(where, layers(1, 3), 1.0f, 0.5f);
       const auto after = reference_with_rows(model, s.batch, where, layers(1, 3), [](double x) { return 2 * x + 0.5; });
-      const auto before = reference_with_rows(model, s.batch, where, layers(1, 3), [](double x) { return 2 * (x + 0.5); });
+      const auto before =
+          reference_with_rows(model, s.batch, where, layers(1, 3), [](double x) { return 2 * (x + 0.5); });
       check_against(s.host, plan{} | twice | plus, s.batch, after);
       check_against(s.host, plan{} | plus | twice, s.batch, before);
       plus.priority = -1;
@@ -573,14 +594,16 @@ TEST_CASE("priorities decide between overlapping ranges, whichever begins first"
 TEST_CASE("a block step sees the layer's input and output, and its tap names the layer and the rows") {
   llama_setting s;
   std::vector<int> seen;
-  const auto p = plan{} | block_step(layers(1, 4), [&](const tap& at, matrix_view<const float> before, matrix_view<float> h) {
-                   CHECK(at.where == site::resid_post);
-                   CHECK(at.rows.size() == s.batch.size());
-                   seen.push_back(at.layer);
-                   for (size r = 0; r < h.rows; ++r)
-                     for (size c = 0; c < h.cols; ++c) h(r, c) = 3.0f * before(r, c) - h(r, c);
-                 });
-  const auto want = reference_with_block(s.model, s.batch, layers(1, 4), [](int, std::size_t, double b, double a) { return 3 * b - a; });
+  const auto p =
+      plan{} | block_step(layers(1, 4), [&](const tap& at, matrix_view<const float> before, matrix_view<float> h) {
+        CHECK(at.where == site::resid_post);
+        CHECK(at.rows.size() == s.batch.size());
+        seen.push_back(at.layer);
+        for (size r = 0; r < h.rows; ++r)
+          for (size c = 0; c < h.cols; ++c) h(r, c) = 3.0f * before(r, c) - h(r, c);
+      });
+  const auto want = reference_with_block(s.model, s.batch, layers(1, 4),
+                                         [](int, std::size_t, double b, double a) { return 3 * b - a; });
   check_against(s.host, p, s.batch, want);
   CHECK(seen == std::vector<int>{1, 2, 3, 1, 2, 3});
 }

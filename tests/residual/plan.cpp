@@ -29,7 +29,9 @@ void nothing_to_block(const tap&, matrix_view<const float>, matrix_view<float>) 
 bool nothing_to_weight(const weight_desc&, matrix_view<float>) { return false; }
 
 step span_of(int first, int last) { return replace_span(layers(first, last), nothing, 1); }
-step block_of(int first, int last, support::effect_on_place how) { return block_step(layers(first, last), nothing_to_block, "block", how); }
+step block_of(int first, int last, support::effect_on_place how) {
+  return block_step(layers(first, last), nothing_to_block, "block", how);
+}
 step weights_of(int first, int last, support::effect_on_place how) {
   return weights_step(layers(first, last), nothing_to_weight, "weights", how);
 }
@@ -84,8 +86,8 @@ TEST_CASE("at one place steps stand by priority, then by first layer, then as ad
     s.priority = priority;
     return s;
   };
-  const auto p = plan{} | at("d", 1, layers(0, 4)) | at("b", 0, layers(2, 3)) | at("c", 0, layers(2, 5)) | at("a", -1, layer(3)) |
-                 at("e", 2, layer(0));
+  const auto p = plan{} | at("d", 1, layers(0, 4)) | at("b", 0, layers(2, 3)) | at("c", 0, layers(2, 5)) |
+                 at("a", -1, layer(3)) | at("e", 2, layer(0));
   CHECK(names(p) == "a b c d e");
 }
 
@@ -99,7 +101,8 @@ TEST_CASE("two steps that overwrite one place are refused") {
     CHECK(agree(place(layer(2), overwrites), place(layer(2), edits)));
     CHECK(agree(place(layer(2), edits), place(layer(2), edits)));
   }
-  CHECK(agree(idle_rows(site::attn_delta, layer(2), "a", overwrites), idle_rows(site::mlp_delta, layer(2), "b", overwrites)));
+  CHECK(agree(idle_rows(site::attn_delta, layer(2), "a", overwrites),
+              idle_rows(site::mlp_delta, layer(2), "b", overwrites)));
   CHECK_FALSE(agree(block_of(1, 3, overwrites), block_of(2, 4, overwrites)));
   CHECK(agree(block_of(1, 3, overwrites), block_of(2, 4, edits)));
   CHECK_FALSE(agree(weights_of(1, 3, overwrites), weights_of(2, 4, overwrites)));
@@ -118,9 +121,9 @@ TEST_CASE("what one layer writes and the next one reads is one place") {
 
 TEST_CASE("a step inside a skipped layer is refused, one on the stream beside it is not") {
   for (const auto& removed : {skip(layers(2, 4)), [] {
-         delta_means m{.n_layers = 6, .width = 1, .mean = std::vector<float>(6, 0.0f)};
-         return mean_delta(layers(2, 4), m);
-       }()}) {
+                                delta_means m{.n_layers = 6, .width = 1, .mean = std::vector<float>(6, 0.0f)};
+                                return mean_delta(layers(2, 4), m);
+                              }()}) {
     for (const site s : {site::attn_delta, site::resid_mid, site::mlp_delta}) {
       CHECK_FALSE(agree(removed, idle_rows(s, layer(2))));
       CHECK_FALSE(agree(removed, idle_rows(s, layers(0, 3))));
@@ -192,9 +195,11 @@ TEST_CASE("a refused step leaves the plan as it was and says which two steps con
     return text;
   };
   CHECK(refused(reinit(layers(2, 4), 7, norm_gains::keep)) ==
-        "conflict | reinit.keep on layers [2, 4) | also scale_delta on layers [1, 3) | steps that do not undo each other");
+        "conflict | reinit.keep on layers [2, 4) | also scale_delta on layers [1, 3) | steps that do not undo each "
+        "other");
   CHECK(refused(span_of(4, 6)) ==
-        "conflict | replace_span on layers [4, 6) | also scale_delta.mlp on layers [4, 5) | steps that do not undo each other");
+        "conflict | replace_span on layers [4, 6) | also scale_delta.mlp on layers [4, 5) | steps that do not undo "
+        "each other");
   CHECK(refused(skip(layers(3, 3))) == "invalid argument | layers of scale_delta | [3, 3) | 0 <= first < last");
   CHECK(refused(skip(layers(4, 3))) == "invalid argument | layers of scale_delta | [4, 3) | 0 <= first < last");
   CHECK(refused(skip(layers(-1, 3))) == "invalid argument | layers of scale_delta | [-1, 3) | 0 <= first < last");
@@ -209,7 +214,8 @@ TEST_CASE("a refused step leaves the plan as it was and says which two steps con
     CHECK(refused(empty) == "null pointer | function of mine | none | one of the step's kind");
   }
   CHECK_THROWS_WITH(p | skip(layer(2)),
-                    "conflict: scale_delta on layers [2, 3): got also scale_delta on layers [1, 3), wanted steps that do not undo each other");
+                    "conflict: scale_delta on layers [2, 3): got also scale_delta on layers [1, 3), wanted steps that "
+                    "do not undo each other");
   CHECK(p.fingerprint() == before);
 }
 
@@ -235,15 +241,32 @@ TEST_CASE("the fingerprint is 0 for the empty plan, the same for the same plan, 
     s.priority = 1;
     return s;
   };
-  const std::vector<step> all{
-      skip(layer(1)), skip(layer(2)), skip(layers(1, 3)), scale_delta(layer(1), 0.5f), scale_delta(layer(1), -0.5f),
-      scale_delta(layer(1), 0.0f, delta::mlp), scale_delta(layer(1), 0.0f, delta::attention), scale_delta(layer(1), 0.5f, delta::mlp),
-      zero_stream(layer(1)), zero_stream(layer(2)), means_of(m), means_of(other_mean), means_of(other_model), means_of(other_rows),
-      reinit(layer(1), 1, norm_gains::keep), reinit(layer(1), 2, norm_gains::keep), reinit(layer(1), 1, norm_gains::reset),
-      reinit(layer(1), 1, norm_gains::keep, {.std = 0.03f}), reinit(layer(1), 1, norm_gains::reset, {.reset_gain = 0.0f}),
-      replace_span(layer(1), nothing, 1), replace_span(layer(1), nothing, 2), replace_span(layers(1, 3), nothing, 1),
-      idle_rows(site::resid_pre, layer(1)), idle_rows(site::resid_post, layer(1)), idle_rows(site::resid_post, layer(1), "other"),
-      late(idle_rows(site::resid_post, layer(1)))};
+  const std::vector<step> all{skip(layer(1)),
+                              skip(layer(2)),
+                              skip(layers(1, 3)),
+                              scale_delta(layer(1), 0.5f),
+                              scale_delta(layer(1), -0.5f),
+                              scale_delta(layer(1), 0.0f, delta::mlp),
+                              scale_delta(layer(1), 0.0f, delta::attention),
+                              scale_delta(layer(1), 0.5f, delta::mlp),
+                              zero_stream(layer(1)),
+                              zero_stream(layer(2)),
+                              means_of(m),
+                              means_of(other_mean),
+                              means_of(other_model),
+                              means_of(other_rows),
+                              reinit(layer(1), 1, norm_gains::keep),
+                              reinit(layer(1), 2, norm_gains::keep),
+                              reinit(layer(1), 1, norm_gains::reset),
+                              reinit(layer(1), 1, norm_gains::keep, {.std = 0.03f}),
+                              reinit(layer(1), 1, norm_gains::reset, {.reset_gain = 0.0f}),
+                              replace_span(layer(1), nothing, 1),
+                              replace_span(layer(1), nothing, 2),
+                              replace_span(layers(1, 3), nothing, 1),
+                              idle_rows(site::resid_pre, layer(1)),
+                              idle_rows(site::resid_post, layer(1)),
+                              idle_rows(site::resid_post, layer(1), "other"),
+                              late(idle_rows(site::resid_post, layer(1)))};
   std::set<std::uint64_t> seen{0};
   for (const step& s : all) {
     seen.insert(of(s));
@@ -252,22 +275,26 @@ TEST_CASE("the fingerprint is 0 for the empty plan, the same for the same plan, 
   CHECK(seen.size() == all.size() + 1);
   CHECK(of(reinit(layer(1), 1, norm_gains::keep)) == of(reinit(layer(1), 1, norm_gains::keep)));
 
-  const auto x = support::affine_step(site::resid_post, layer(1), 2.0f, 0.0f), y = support::affine_step(site::resid_post, layer(1), 1.0f, 3.0f);
+  const auto x = support::affine_step(site::resid_post, layer(1), 2.0f, 0.0f),
+             y = support::affine_step(site::resid_post, layer(1), 1.0f, 3.0f);
   CHECK((plan{} | x | y).fingerprint() != (plan{} | y | x).fingerprint());  // 2h + 3 and 2(h + 3)
   CHECK((plan{} | x | y).fingerprint() != (plan{} | x).fingerprint());
-  CHECK((plan{} | skip(layer(1)) | skip(layer(2))).fingerprint() == (plan{} | skip(layer(2)) | skip(layer(1))).fingerprint());
+  CHECK((plan{} | skip(layer(1)) | skip(layer(2))).fingerprint() ==
+        (plan{} | skip(layer(2)) | skip(layer(1))).fingerprint());
 }
 
 TEST_CASE("check names the missing layer, the width that does not fit and the second stream") {
   CHECK(parts((plan{} | skip(layers(4, 6))).check(model)) == "fine");
-  CHECK(parts((plan{} | skip(layers(4, 7))).check(model)) == "invalid argument | layers of scale_delta | [4, 7) | layers 0 to 5");
+  CHECK(parts((plan{} | skip(layers(4, 7))).check(model)) ==
+        "invalid argument | layers of scale_delta | [4, 7) | layers 0 to 5");
   CHECK(parts((plan{} | skip(layer(1)) | zero_stream(layer(9))).check(model)) ==
         "invalid argument | layers of zero_stream | [9, 10) | layers 0 to 5");
   CHECK(parts((plan{} | replace_span(layers(1, 2), nothing, 1, 8)).check(model)) == "fine");
   CHECK(parts((plan{} | replace_span(layers(1, 2), nothing, 1, 9)).check(model)) ==
         "shape mismatch | width of replace_span | 9 | d_model = 8");
   delta_means m{.n_layers = 6, .width = 4, .mean = std::vector<float>(24, 0.0f)};
-  CHECK(parts((plan{} | mean_delta(layer(1), m)).check(model)) == "shape mismatch | width of mean_delta | 4 | d_model = 8");
+  CHECK(parts((plan{} | mean_delta(layer(1), m)).check(model)) ==
+        "shape mismatch | width of mean_delta | 4 | d_model = 8");
   auto two = model;
   two.n_streams = 2;
   CHECK(parts((plan{} | skip(layer(1))).check(two)) == "unsupported | residual streams of the model | 2 | 1");

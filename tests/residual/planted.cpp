@@ -106,7 +106,8 @@ TEST_CASE("tokens' probabilities add up, and texts are drawn from them") {
   CHECK(kept / pairs == Approx(0.9).margin(4 * std::sqrt(0.09 / pairs)));
   for (int id = 0; id < host.describe().n_vocab; ++id) {
     const double p = host.probability(id);  // the level of a sequence is shared by 8 rows, the class nearly so
-    CHECK(share[static_cast<std::size_t>(id)] == Approx(p).margin(5 * std::sqrt(8 * p / static_cast<double>(rows.size()))));
+    CHECK(share[static_cast<std::size_t>(id)] ==
+          Approx(p).margin(5 * std::sqrt(8 * p / static_cast<double>(rows.size()))));
   }
 }
 
@@ -116,7 +117,8 @@ TEST_CASE("texts depend on seed, sequence and position alone") {
   const planted_host a(o), b(o);
   const auto rows = a.draw(6, 9), again = b.draw(8, 12);
   for (const auto& row : rows) {
-    const auto same = std::find_if(again.begin(), again.end(), [&](const row_meta& r) { return r.seq == row.seq && r.pos == row.pos; });
+    const auto same = std::find_if(again.begin(), again.end(),
+                                   [&](const row_meta& r) { return r.seq == row.seq && r.pos == row.pos; });
     CHECK(same->token == row.token);
   }
   o.seed = 6;
@@ -204,7 +206,9 @@ TEST_CASE("means over many texts come close to the truth, for every measure") {
     CHECK(got.mean == Approx(truth.kl).margin(4 * got.se));
     CHECK(got_nll.mean == Approx(truth.dlnppl).margin(4 * got_nll.se));
     const double share = same / static_cast<double>(rows.size());
-    CHECK(share == Approx(truth.top1).margin(4 * std::sqrt(8 * truth.top1 * (1 - truth.top1) / static_cast<double>(rows.size())) + 1e-12));
+    CHECK(share ==
+          Approx(truth.top1)
+              .margin(4 * std::sqrt(8 * truth.top1 * (1 - truth.top1) / static_cast<double>(rows.size())) + 1e-12));
   }
 }
 

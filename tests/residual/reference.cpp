@@ -18,8 +18,14 @@ TEST_CASE("the example runtime computes what the model says, to 1e-5 of the larg
 }
 
 TEST_CASE("a long sequence, many rows and a wide model agree with the reference too") {
-  const hosts::llama_config c{.n_layers = 2, .d_model = 80, .d_ff = 300, .n_heads = 6, .n_kv_heads = 3, .head_dim = 16,
-                              .n_vocab = 211, .rope = hosts::rope_layout::interleaved};
+  const hosts::llama_config c{.n_layers = 2,
+                              .d_model = 80,
+                              .d_ff = 300,
+                              .n_heads = 6,
+                              .n_kv_heads = 3,
+                              .head_dim = 16,
+                              .n_vocab = 211,
+                              .rope = hosts::rope_layout::interleaved};
   llama_setting s(random_llama(c, output_matrix::tied, 21));
   const int lengths[] = {150, 3, 64, 65};
   const auto batch = random_batch(lengths, c.n_vocab, 8);
@@ -54,7 +60,9 @@ TEST_CASE("only rows that want logits get them, in the order of the batch") {
   floats want;
   const auto vocab = static_cast<std::size_t>(s.model.config.n_vocab);
   for (std::size_t i = 0; i < some.size(); ++i) {
-    if (i % 3 == 1) want.insert(want.end(), all.begin() + static_cast<long>(i * vocab), all.begin() + static_cast<long>((i + 1) * vocab));
+    if (i % 3 == 1)
+      want.insert(want.end(), all.begin() + static_cast<long>(i * vocab),
+                  all.begin() + static_cast<long>((i + 1) * vocab));
     else some[i].flags = 0;
   }
   const auto got = by_forward(s.host, plan{}, some);

@@ -23,8 +23,8 @@ namespace {
 
 using size = resect::index;
 
-const site all_sites[] = {site::embed_out, site::resid_pre, site::attn_delta, site::resid_mid, site::mlp_delta,
-                          site::resid_post, site::head_in, site::head_norm, site::logits};
+const site all_sites[] = {site::embed_out,  site::resid_pre, site::attn_delta, site::resid_mid, site::mlp_delta,
+                          site::resid_post, site::head_in,   site::head_norm,  site::logits};
 
 site_set every_site() {
   site_set out;
@@ -63,7 +63,8 @@ void on_all_hosts(F f) {
 
 // A plan of every kind that a cache can live with.
 plan varied_plan(int n_layers, int d_model) {
-  delta_means m{.n_layers = n_layers, .width = d_model, .mean = std::vector<float>(static_cast<std::size_t>(n_layers * d_model))};
+  delta_means m{
+      .n_layers = n_layers, .width = d_model, .mean = std::vector<float>(static_cast<std::size_t>(n_layers * d_model))};
   resect::random::fill_gaussian(m.mean, 4, 0, 0, 0.3);
   const auto student = [](const tap& at, matrix_view<const float> in, matrix_view<float> out) {
     for (size r = 0; r < in.rows; ++r)
@@ -71,8 +72,9 @@ plan varied_plan(int n_layers, int d_model) {
         out(r, c) = 0.75f * in(r, c) + 0.01f * static_cast<float>(at.rows[static_cast<std::size_t>(r)].pos);
   };
   return plan{} | scale_delta(layer(0), 0.5f) | affine_step(site::attn_delta, layer(0), 1.5f, 0.125f) |
-         affine_step(site::resid_pre, layer(1), 1.0f, -0.25f) | mean_delta(layer(1), m) | replace_span(layer(2), student, 8) |
-         scale_delta(layer(3), 0.5f, delta::mlp) | affine_step(site::resid_post, layer(3), 0.5f, 0.0f);
+         affine_step(site::resid_pre, layer(1), 1.0f, -0.25f) | mean_delta(layer(1), m) |
+         replace_span(layer(2), student, 8) | scale_delta(layer(3), 0.5f, delta::mlp) |
+         affine_step(site::resid_post, layer(3), 0.5f, 0.0f);
 }
 
 std::vector<plan> plans_of_one_step(int n_layers, int d_model) {
@@ -190,7 +192,8 @@ TEST_CASE("a plan gives the same bits both ways") {
 }
 
 TEST_CASE("the bits do not depend on the number of workers, nor on whose they are") {
-  const hosts::llama_config c{.n_layers = 4, .d_model = 32, .d_ff = 64, .n_heads = 4, .n_kv_heads = 2, .head_dim = 8, .n_vocab = 50};
+  const hosts::llama_config c{
+      .n_layers = 4, .d_model = 32, .d_ff = 64, .n_heads = 4, .n_kv_heads = 2, .head_dim = 8, .n_vocab = 50};
   const auto model = random_llama(c, output_matrix::tied, 3);
   const int lengths[] = {70, 2, 33, 129};
   const auto batch = random_batch(lengths, c.n_vocab, 5);
@@ -242,7 +245,8 @@ TEST_CASE("what is seen at the sites adds up, and one layer's output is the next
       const auto at = [&](site s) { return seen.at({s, l}).values; };
       CHECK(same_bits(at(site::resid_mid), sum(at(site::resid_pre), at(site::attn_delta))));
       CHECK(same_bits(at(site::resid_post), sum(at(site::resid_mid), at(site::mlp_delta))));
-      CHECK(same_bits(at(site::resid_pre), l == 0 ? seen.at({site::embed_out, 0}).values : seen.at({site::resid_post, l - 1}).values));
+      CHECK(same_bits(at(site::resid_pre),
+                      l == 0 ? seen.at({site::embed_out, 0}).values : seen.at({site::resid_post, l - 1}).values));
       for (const site s : all_sites)
         if (is_layer_site(s)) CHECK(seen.at({s, l}).rows == batch);
     }
@@ -296,7 +300,9 @@ TEST_CASE("what is written at a site is what everything after it sees") {
       if (s == site::embed_out) CHECK(same_bits(seen.at({site::resid_pre, 0}).values, seen.at({s, 0}).values));
       for (const auto& [place, value] : intact) {  // nothing before it
         const auto order = [](site where, int layer) {
-          return is_layer_site(where) ? 10 * (layer + 1) + static_cast<int>(where) : where == site::embed_out ? 0 : 1000 + static_cast<int>(where);
+          return is_layer_site(where)       ? 10 * (layer + 1) + static_cast<int>(where)
+                 : where == site::embed_out ? 0
+                                            : 1000 + static_cast<int>(where);
         };
         if (order(place.first, place.second) < order(s, l)) CHECK(same_bits(seen.at(place).values, value.values));
       }
@@ -319,7 +325,8 @@ TEST_CASE("changing one token changes the later rows of its sequence and no othe
         other[at].token = (other[at].token + 5) % host.describe().n_vocab;
         const auto check = [&](const floats& got) {
           for (std::size_t r = 0; r < batch.size(); ++r) {
-            const bool same = std::equal(want.begin() + static_cast<long>(r * vocab), want.begin() + static_cast<long>((r + 1) * vocab),
+            const bool same = std::equal(want.begin() + static_cast<long>(r * vocab),
+                                         want.begin() + static_cast<long>((r + 1) * vocab),
                                          got.begin() + static_cast<long>(r * vocab));
             const bool later = batch[r].seq == batch[at].seq && batch[r].pos >= batch[at].pos;
             if (later && (rows_mix || r == at)) CHECK_FALSE(same);
@@ -357,7 +364,8 @@ TEST_CASE("prefill and decode row by row give the pass in one go, under any plan
           forward(host, p, part);
           const auto got = copied(host.logits());
           for (std::size_t r = 0; r < part.size(); ++r)
-            rows[{part[r].seq, part[r].pos}] = floats(got.begin() + static_cast<long>(r) * vocab, got.begin() + static_cast<long>(r + 1) * vocab);
+            rows[{part[r].seq, part[r].pos}] =
+                floats(got.begin() + static_cast<long>(r) * vocab, got.begin() + static_cast<long>(r + 1) * vocab);
         };
         const auto of_all = [&](int first, int last) {
           std::vector<row_meta> part;
@@ -389,10 +397,12 @@ TEST_CASE("where a host gathers the rows that want logits, every row still finds
   resect::random::fill_gaussian(m.mean, 4, 0);
   const auto student = [](const tap& at, matrix_view<const float> in, matrix_view<float> out) {
     for (size r = 0; r < in.rows; ++r)
-      for (size c = 0; c < in.cols; ++c) out(r, c) = 2.0f * in(r, c) + static_cast<float>(at.rows[static_cast<std::size_t>(r)].pos);
+      for (size c = 0; c < in.cols; ++c)
+        out(r, c) = 2.0f * in(r, c) + static_cast<float>(at.rows[static_cast<std::size_t>(r)].pos);
   };
-  for (const auto& p : {plan{}, plan{} | skip(layer(5)), plan{} | skip(layers(3, 6)), plan{} | scale_delta(layer(5), 0.5f),
-                        plan{} | mean_delta(layer(5), m), plan{} | replace_span(layers(4, 6), student, 1)}) {
+  for (const auto& p :
+       {plan{}, plan{} | skip(layer(5)), plan{} | skip(layers(3, 6)), plan{} | scale_delta(layer(5), 0.5f),
+        plan{} | mean_delta(layer(5), m), plan{} | replace_span(layers(4, 6), student, 1)}) {
     const auto want = by_forward(plain, p, batch);
     CHECK(want.size() == 9u * static_cast<std::size_t>(plain.describe().n_vocab));
     CHECK(same_bits(by_forward(gathers, p, batch), want));
@@ -416,7 +426,8 @@ TEST_CASE("rows that are none of the layer's input are refused, and what was cac
   mislabels host(inner);
   const auto batch = inner.draw(2, 3);
   CHECK(parts(try_forward(host, plan{} | skip(layer(5)), batch)) ==
-        "unsupported | rows of resid_post in layer 5 | sequence 0 position 100 | a row of the layer's input, in its order");
+        "unsupported | rows of resid_post in layer 5 | sequence 0 position 100 | a row of the layer's input, in its "
+        "order");
   CHECK(host.cached(0) == 0);
   CHECK(host.cached(1) == 0);
   CHECK(parts(try_forward(host, plan{} | skip(layer(4)), batch)) == "fine");
@@ -459,7 +470,8 @@ TEST_CASE("a sequence that has no cache cannot be continued: its position is wha
   const auto next = rows_of(s.batch, 0, 4, 6);
   for (const auto& p : {plan{}, plan{} | skip(layer(1))}) {
     s.host.forget(0);
-    CHECK(parts(try_forward(s.host, p, next)) == "invalid argument | position of sequence 0 | 4 | 0, the length of its cache");
+    CHECK(parts(try_forward(s.host, p, next)) ==
+          "invalid argument | position of sequence 0 | 4 | 0, the length of its cache");
   }
 }
 
@@ -495,9 +507,12 @@ TEST_CASE("after a step that throws the host computes as before, and half a cach
   on_all_hosts([](auto& host, const auto& batch) {
     const auto intact = by_forward(host, plan{}, batch);
     const auto boom = [](auto&&...) { throw std::runtime_error("step"); };
-    const auto replacing = [](const tap&, matrix_view<const float>, matrix_view<float>) -> status { throw std::runtime_error("step"); };
-    for (const auto& p : {plan{} | rows_step(site::mlp_delta, layer(2), boom), plan{} | rows_step(site::resid_post, layer(1), boom),
-                          plan{} | block_step(layer(1), boom), plan{} | replace_span(layer(1), replacing, 1)}) {
+    const auto replacing = [](const tap&, matrix_view<const float>, matrix_view<float>) -> status {
+      throw std::runtime_error("step");
+    };
+    for (const auto& p :
+         {plan{} | rows_step(site::mlp_delta, layer(2), boom), plan{} | rows_step(site::resid_post, layer(1), boom),
+          plan{} | block_step(layer(1), boom), plan{} | replace_span(layer(1), replacing, 1)}) {
       CHECK_THROWS_AS(by_surgery(host, p, batch), std::runtime_error);
       forget_all(host, batch);
       CHECK_THROWS_AS(try_forward(host, p, batch), std::runtime_error);
@@ -511,7 +526,8 @@ TEST_CASE("after a step that throws the host computes as before, and half a cach
 
 // --- refusals -------------------------------------------------------------------------------------------
 
-TEST_CASE("layers that do not exist, cuts inside a replaced span and a second stream are refused before anything runs") {
+TEST_CASE(
+    "layers that do not exist, cuts inside a replaced span and a second stream are refused before anything runs") {
   planted_host inner;
   counting_host host(inner);
   const auto batch = inner.draw(2, 3);
@@ -532,9 +548,12 @@ TEST_CASE("layers that do not exist, cuts inside a replaced span and a second st
   CHECK(refused(span, 4, 7) == "invalid argument | layers to run | [4, 7) | a range within [0, 6)");
   CHECK(refused(span, -1, 2) == "invalid argument | layers to run | [-1, 2) | a range within [0, 6)");
   CHECK(refused(span, 2, 1) == "invalid argument | layers to run | [2, 1) | a range within [0, 6)");
-  CHECK(refused(plan{} | skip(layers(5, 7)), 0, 6) == "invalid argument | layers of scale_delta | [5, 7) | layers 0 to 5");
-  CHECK(parts(try_run(host, plan{}, state, 0, 7)) == "invalid argument | layers to run | [0, 7) | a range within [0, 6)");
-  CHECK(parts(try_forward(host, plan{} | skip(layers(5, 7)), batch)) == "invalid argument | layers of scale_delta | [5, 7) | layers 0 to 5");
+  CHECK(refused(plan{} | skip(layers(5, 7)), 0, 6) ==
+        "invalid argument | layers of scale_delta | [5, 7) | layers 0 to 5");
+  CHECK(parts(try_run(host, plan{}, state, 0, 7)) ==
+        "invalid argument | layers to run | [0, 7) | a range within [0, 6)");
+  CHECK(parts(try_forward(host, plan{} | skip(layers(5, 7)), batch)) ==
+        "invalid argument | layers of scale_delta | [5, 7) | layers 0 to 5");
   CHECK(parts(try_run(host, span, state, 2, 2)) == "fine");
   CHECK(parts(try_run(host, span, state, 5, 6)) == "fine");
   CHECK(parts(try_run(host, span, state, 2, 5)) == "fine");
@@ -543,8 +562,10 @@ TEST_CASE("layers that do not exist, cuts inside a replaced span and a second st
   o.n_streams = 2;
   planted_host two(o);
   auto other = value_or_throw(two.try_embed(batch));
-  CHECK(parts(try_run(two, plan{} | skip(layer(1)), other, 0, 6)) == "unsupported | residual streams of the model | 2 | 1");
-  CHECK(parts(try_forward(two, plan{} | skip(layer(1)), batch)) == "unsupported | residual streams of the model | 2 | 1");
+  CHECK(parts(try_run(two, plan{} | skip(layer(1)), other, 0, 6)) ==
+        "unsupported | residual streams of the model | 2 | 1");
+  CHECK(parts(try_forward(two, plan{} | skip(layer(1)), batch)) ==
+        "unsupported | residual streams of the model | 2 | 1");
   CHECK(parts(try_forward(two, plan{}, batch)) == "fine");
 }
 
@@ -599,25 +620,30 @@ TEST_CASE("the example runtime names what is wrong with a batch, and stays as it
   CHECK(both({{7, 0, 1, 0}, {7, 0, 1, 0}}) == "invalid argument | position of row 1 | 0 | 1");
   CHECK(both({{7, 0, 1, 0}, {8, 0, 1, 0}, {7, 1, 1, 0}}) ==
         "invalid argument | rows of sequence 7 | apart from each other | rows next to each other");
-  CHECK(both({{7, 3, 1, 0}}) == "invalid argument | first position of sequence 7 | 3 | 0: a state holds whole sequences / "
-                                "invalid argument | position of sequence 7 | 3 | 0, the length of its cache");
+  CHECK(both({{7, 3, 1, 0}}) ==
+        "invalid argument | first position of sequence 7 | 3 | 0: a state holds whole sequences / "
+        "invalid argument | position of sequence 7 | 3 | 0, the length of its cache");
   CHECK(parts(s.host.try_forward(rows_of(s.batch, 0, 5, 6), no_hooks<float>())) ==
         "invalid argument | position of sequence 0 | 5 | 4, the length of its cache");
-  CHECK(parts(s.host.try_forward(first, no_hooks<float>())) == "invalid argument | position of sequence 0 | 0 | 4, the length of its cache");
+  CHECK(parts(s.host.try_forward(first, no_hooks<float>())) ==
+        "invalid argument | position of sequence 0 | 0 | 4, the length of its cache");
 
   auto state = value_or_throw(s.host.try_embed(first));
   const auto before = copied(s.host.stream(state));
   for (const auto& [a, b] : {std::pair{-1, 2}, std::pair{0, 5}, std::pair{3, 2}})
-    CHECK(parts(s.host.try_run(state, a, b, no_hooks<float>())) ==
-          "invalid argument | layers to run | [" + std::to_string(a) + ", " + std::to_string(b) + ") | a range within [0, 4)");
+    CHECK(parts(s.host.try_run(state, a, b, no_hooks<float>())) == "invalid argument | layers to run | [" +
+                                                                       std::to_string(a) + ", " + std::to_string(b) +
+                                                                       ") | a range within [0, 4)");
   CHECK(same_bits(copied(s.host.stream(state)), before));
   floats norm(24 * 5, 7.0f), out(37 * 5, 7.0f);
   CHECK(parts(s.host.try_head(state, 0, {norm.data(), 5, 24}, {out.data(), 5, 37})) ==
         "invalid argument | rows of the head | [0, 5) | rows within [0, 4)");
   CHECK(parts(s.host.try_head(state, 3, {norm.data(), 2, 24}, {out.data(), 2, 37})) ==
         "invalid argument | rows of the head | [3, 5) | rows within [0, 4)");
-  CHECK(parts(s.host.try_head(state, 0, {norm.data(), 2, 23}, {out.data(), 2, 37})) == "shape mismatch | norm | 2 x 23 | 2 x 24");
-  CHECK(parts(s.host.try_head(state, 0, {norm.data(), 2, 24}, {out.data(), 3, 37})) == "shape mismatch | logits | 3 x 37 | 2 x 37");
+  CHECK(parts(s.host.try_head(state, 0, {norm.data(), 2, 23}, {out.data(), 2, 37})) ==
+        "shape mismatch | norm | 2 x 23 | 2 x 24");
+  CHECK(parts(s.host.try_head(state, 0, {norm.data(), 2, 24}, {out.data(), 3, 37})) ==
+        "shape mismatch | logits | 3 x 37 | 2 x 37");
   CHECK(norm == floats(24 * 5, 7.0f));
   CHECK(out == floats(37 * 5, 7.0f));
 }

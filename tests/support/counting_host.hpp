@@ -22,8 +22,8 @@ class counting_host {
 
   struct counts {
     int embeds = 0, forwards = 0, runs = 0, snapshots = 0, streams = 0, overrides = 0, forgets = 0;
-    int hook_calls = 0;               // of the caller's hooks
-    std::vector<int> layers = {};     // how often layer l was run by try_run
+    int hook_calls = 0;            // of the caller's hooks
+    std::vector<int> layers = {};  // how often layer l was run by try_run
     int layer_runs() const noexcept {
       int n = 0;
       for (const int x : layers) n += x;
@@ -40,7 +40,8 @@ class counting_host {
 
   const resect::residual::model_desc& describe() const { return host_.describe(); }
   resect::residual::access supports(resect::residual::site s, int layer) const { return host_.supports(s, layer); }
-  resect::status try_forward(batch_view b, resect::residual::site_set want, resect::residual::observer<value, space> call) {
+  resect::status try_forward(batch_view b, resect::residual::site_set want,
+                             resect::residual::observer<value, space> call) {
     ++n.forwards;
     return host_.try_forward(b, want, call);
   }
@@ -76,12 +77,15 @@ class counting_host {
     return host_.stream(s);
   }
   batch_view rows(const state& s) const { return host_.rows(s); }
-  resect::status try_head(const state& s, resect::index row, view norm, view logits) { return host_.try_head(s, row, norm, logits); }
+  resect::status try_head(const state& s, resect::index row, view norm, view logits) {
+    return host_.try_head(s, row, norm, logits);
+  }
   auto weights(int layer) const { return host_.weights(layer); }
   resect::status try_read_weight(const resect::residual::weight_desc& w, resect::matrix_view<float> out) const {
     return host_.try_read_weight(w, out);
   }
-  resect::result<weight_override> try_override_weight(const resect::residual::weight_desc& w, resect::matrix_view<const float> values) {
+  resect::result<weight_override> try_override_weight(const resect::residual::weight_desc& w,
+                                                      resect::matrix_view<const float> values) {
     if (n.overrides++ == refuse_override) return resect::error{resect::errc::out_of_memory, "weight", {}, {}};
     return host_.try_override_weight(w, values);
   }

@@ -17,8 +17,8 @@ namespace support {
 
 enum class output_matrix { tied, untied };
 
-inline hosts::matrix random_matrix(resect::index rows, resect::index cols, double std, std::uint64_t seed, std::uint64_t stream,
-                                   double mean = 0.0) {
+inline hosts::matrix random_matrix(resect::index rows, resect::index cols, double std, std::uint64_t seed,
+                                   std::uint64_t stream, double mean = 0.0) {
   hosts::matrix out(rows, cols);
   resect::random::fill_gaussian(out.data, seed, stream, 0, std);
   for (float& x : out.data) x += static_cast<float>(mean);
@@ -64,13 +64,15 @@ inline hosts::llama_model without_layers(const hosts::llama_model& m, int first,
 }
 
 // Tokens of sequences of the given lengths, every row asking for its logits.
-inline std::vector<resect::residual::row_meta> random_batch(std::span<const int> lengths, int n_vocab, std::uint64_t seed) {
+inline std::vector<resect::residual::row_meta> random_batch(std::span<const int> lengths, int n_vocab,
+                                                            std::uint64_t seed) {
   std::vector<resect::residual::row_meta> out;
   const resect::random::philox_stream draws{seed, 77};
   for (std::size_t s = 0; s < lengths.size(); ++s)
     for (int pos = 0; pos < lengths[s]; ++pos) {
       const auto token = resect::random::integer_below(draws, out.size(), static_cast<std::uint64_t>(n_vocab));
-      out.push_back({static_cast<std::int32_t>(s), pos, static_cast<std::int32_t>(token), resect::residual::row_meta::wants_logits});
+      out.push_back({static_cast<std::int32_t>(s), pos, static_cast<std::int32_t>(token),
+                     resect::residual::row_meta::wants_logits});
     }
   return out;
 }

@@ -32,7 +32,7 @@ namespace support {
 enum class last_layer { all_rows, wanted_rows };  // a host may gather the rows that want logits
 
 struct planted_options {
-  std::uint64_t seed = 1;        // of the texts; the model is the same for every seed
+  std::uint64_t seed = 1;  // of the texts; the model is the same for every seed
   int n_layers = 6;
   int d_model = 8;
   int critical = 2;
@@ -44,8 +44,8 @@ struct planted_options {
   double tail = 2.2;             // P(amplitude > x) ~ x^−tail within a sequence
   double class_kept = 0.9;
   double margin = 1.0;
-  double strength = 0.08;        // of the weakest other layer; the l-th is (1 + l mod 4) times as strong
-  int n_streams = 1;             // what describe() says
+  double strength = 0.08;  // of the weakest other layer; the l-th is (1 + l mod 4) times as strong
+  int n_streams = 1;       // what describe() says
   last_layer at_the_end = last_layer::all_rows;
   std::optional<resect::residual::site> fused{};  // a site that cannot be reached
 };
@@ -118,7 +118,8 @@ class planted_host {
     std::vector<row_meta> out;
     for (int s = 0; s < sequences; ++s) {
       const resect::random::philox_stream draws{o_.seed, static_cast<std::uint64_t>(s)};
-      const auto level = static_cast<int>(resect::random::integer_below(draws, 0, static_cast<std::uint64_t>(o_.sequence_levels)));
+      const auto level =
+          static_cast<int>(resect::random::integer_below(draws, 0, static_cast<std::uint64_t>(o_.sequence_levels)));
       int kind = resect::random::uniform(draws, 2) < 0.5 ? 0 : 1;
       for (int pos = 0; pos < length; ++pos) {
         const auto at = static_cast<std::uint64_t>(4 + 2 * pos);
@@ -197,8 +198,8 @@ class planted_host {
         const auto before = after;
         for (int r = 0; r < o_.d_model; ++r)
           for (int c = 0; c < o_.d_model; ++c)
-            after[static_cast<std::size_t>(r)] +=
-                static_cast<double>(w[static_cast<std::size_t>(r * o_.d_model + c)]) * before[static_cast<std::size_t>(c)];
+            after[static_cast<std::size_t>(r)] += static_cast<double>(w[static_cast<std::size_t>(r * o_.d_model + c)]) *
+                                                  before[static_cast<std::size_t>(c)];
       }
       for (std::size_t i = 0; i < h.size(); ++i) h[i] += scale[static_cast<std::size_t>(l)] * (after[i] - h[i]);
     }
@@ -206,7 +207,8 @@ class planted_host {
     for (int v = 0; v < desc_.n_vocab; ++v) {
       double sum = 0.0;
       for (int c = 0; c < o_.d_model; ++c)
-        sum += static_cast<double>(head_[static_cast<std::size_t>(v * o_.d_model + c)]) * h[static_cast<std::size_t>(c)];
+        sum +=
+            static_cast<double>(head_[static_cast<std::size_t>(v * o_.d_model + c)]) * h[static_cast<std::size_t>(c)];
       out.push_back(sum);
     }
     return out;
@@ -222,7 +224,8 @@ class planted_host {
     return exists && s != o_.fused ? resect::residual::access::write : resect::residual::access::none;
   }
 
-  resect::status try_forward(batch_view batch, resect::residual::site_set want, resect::residual::observer<float> call) {
+  resect::status try_forward(batch_view batch, resect::residual::site_set want,
+                             resect::residual::observer<float> call) {
     auto observe = [&](const tap& at, view rows) {
       call(at, rows);
       return resect::residual::edit::unchanged;
@@ -244,7 +247,8 @@ class planted_host {
     state s;
     embed(batch, s);
     call(k, {site::embed_out, 0, s.rows}, s);
-    for (int l = 0; l < o_.n_layers; ++l) run_layer(l, s, k, l + 1 == o_.n_layers ? o_.at_the_end : last_layer::all_rows);
+    for (int l = 0; l < o_.n_layers; ++l)
+      run_layer(l, s, k, l + 1 == o_.n_layers ? o_.at_the_end : last_layer::all_rows);
     keep_wanted(s);
     call(k, {site::head_in, 0, s.rows}, s);
     call(k, {site::head_norm, 0, s.rows}, s);
@@ -295,7 +299,8 @@ class planted_host {
   resect::status try_head(const state& s, resect::index row, view norm, view logits) {
     if (row < 0 || norm.rows < 0 || row + norm.rows > static_cast<resect::index>(s.rows.size()))
       return resect::error{resect::errc::invalid_argument, "rows of the head",
-                           resect::text("[", row, ", ", row + norm.rows, ")"), resect::text("rows below ", s.rows.size())};
+                           resect::text("[", row, ", ", row + norm.rows, ")"),
+                           resect::text("rows below ", s.rows.size())};
     if (auto st = check_view(norm, norm.rows, o_.d_model, "norm"); !st) return st;
     if (auto st = check_view(logits, norm.rows, desc_.n_vocab, "logits"); !st) return st;
     for (resect::index r = 0; r < norm.rows; ++r)
@@ -338,7 +343,9 @@ class planted_host {
 
   static std::size_t slot(int layer, int id) noexcept { return static_cast<std::size_t>(layer * n_weights + id); }
 
-  int id_of(int sequence, int token, int kind) const noexcept { return (sequence * o_.token_levels + token) * 2 + kind; }
+  int id_of(int sequence, int token, int kind) const noexcept {
+    return (sequence * o_.token_levels + token) * 2 + kind;
+  }
   int class_of(int id) const noexcept { return id % 2; }
   int token_level(int id) const noexcept { return id / 2 % o_.token_levels; }
   int sequence_level(int id) const noexcept { return id / 2 / o_.token_levels; }
@@ -401,25 +408,29 @@ class planted_host {
 
   resect::status check_token(const row_meta& row) const {
     if (row.token >= 0 && row.token < desc_.n_vocab) return {};
-    return resect::error{resect::errc::invalid_argument, resect::text("token in sequence ", row.seq), resect::text(row.token),
-                         resect::text("an id below ", desc_.n_vocab)};
+    return resect::error{resect::errc::invalid_argument, resect::text("token in sequence ", row.seq),
+                         resect::text(row.token), resect::text("an id below ", desc_.n_vocab)};
   }
   resect::status check_weight(const weight_desc& w) const {
     if (w.layer >= 0 && w.layer < o_.n_layers && w.id >= 0 && w.id < n_weights) return {};
-    return resect::error{resect::errc::invalid_argument, "weight", resect::text("layer ", w.layer, ", id ", w.id), "one of the model"};
+    return resect::error{resect::errc::invalid_argument, "weight", resect::text("layer ", w.layer, ", id ", w.id),
+                         "one of the model"};
   }
 
   bool wanted(const hooks& k, site s) const { return s != o_.fused && (k.read.contains(s) || k.write.contains(s)); }
   void call(const hooks& k, const tap& at, state& s) const {
     if (wanted(k, at.where)) k.call(at, view_of(s));
   }
-  view view_of(state& s) const noexcept { return {s.stream.data(), static_cast<resect::index>(s.rows.size()), o_.d_model}; }
+  view view_of(state& s) const noexcept {
+    return {s.stream.data(), static_cast<resect::index>(s.rows.size()), o_.d_model};
+  }
 
   void embed(batch_view batch, state& s) const {
     s.rows.assign(batch.begin(), batch.end());
     s.stream.reserve(batch.size() * static_cast<std::size_t>(o_.d_model));
     for (const auto& row : batch)
-      s.stream.insert(s.stream.end(), embed_.begin() + row.token * o_.d_model, embed_.begin() + (row.token + 1) * o_.d_model);
+      s.stream.insert(s.stream.end(), embed_.begin() + row.token * o_.d_model,
+                      embed_.begin() + (row.token + 1) * o_.d_model);
   }
 
   void keep_wanted(state& s) const {
@@ -445,9 +456,11 @@ class planted_host {
       for (std::size_t r = 0; r < s.rows.size(); ++r)
         for (const entry& e : entries_[slot(l, half)])
           delta[r * d + static_cast<std::size_t>(e.row)] +=
-              e.value * (active_[slot(l, gain)][static_cast<std::size_t>(e.col)] * s.stream[r * d + static_cast<std::size_t>(e.col)]);
+              e.value * (active_[slot(l, gain)][static_cast<std::size_t>(e.col)] *
+                         s.stream[r * d + static_cast<std::size_t>(e.col)]);
       const site where = half == attention ? site::attn_delta : site::mlp_delta;
-      if (wanted(k, where)) k.call({where, l, s.rows}, view{delta.data(), static_cast<resect::index>(s.rows.size()), o_.d_model});
+      if (wanted(k, where))
+        k.call({where, l, s.rows}, view{delta.data(), static_cast<resect::index>(s.rows.size()), o_.d_model});
       for (std::size_t i = 0; i < delta.size(); ++i) s.stream[i] += delta[i];
       call(k, {half == attention ? site::resid_mid : site::resid_post, l, s.rows}, s);
     }

@@ -102,7 +102,8 @@ std::string error_of(F f) {
 // The kinds of small model that tests run: both rope layouts, tied and untied, heads that share keys, and heads
 // whose widths do not add up to the model's.
 inline std::vector<hosts::llama_config> small_configs() {
-  hosts::llama_config c{.n_layers = 4, .d_model = 24, .d_ff = 40, .n_heads = 4, .n_kv_heads = 2, .head_dim = 6, .n_vocab = 37};
+  hosts::llama_config c{
+      .n_layers = 4, .d_model = 24, .d_ff = 40, .n_heads = 4, .n_kv_heads = 2, .head_dim = 6, .n_vocab = 37};
   std::vector<hosts::llama_config> out;
   for (const auto rope : {hosts::rope_layout::interleaved, hosts::rope_layout::half}) {
     c.rope = rope;
@@ -121,7 +122,8 @@ inline std::vector<hosts::llama_config> small_configs() {
 inline std::vector<hosts::llama_model> small_models() {
   std::vector<hosts::llama_model> out;
   for (const auto& c : small_configs())
-    for (const auto output : {output_matrix::tied, output_matrix::untied}) out.push_back(random_llama(c, output, 40 + out.size()));
+    for (const auto output : {output_matrix::tied, output_matrix::untied})
+      out.push_back(random_llama(c, output, 40 + out.size()));
   return out;
 }
 
@@ -135,7 +137,8 @@ struct llama_setting {
   hosts::llama_host<Backend> host{backend, model};
   std::vector<resect::residual::row_meta> batch = random_batch(small_lengths, model.config.n_vocab, 3);
 
-  explicit llama_setting(hosts::llama_model m = random_llama(small_configs().front(), output_matrix::untied, 9), Backend b = Backend{})
+  explicit llama_setting(hosts::llama_model m = random_llama(small_configs().front(), output_matrix::untied, 9),
+                         Backend b = Backend{})
       : model(std::move(m)), backend(std::move(b)) {}
 };
 

@@ -18,7 +18,8 @@ using resect::residual::tap;
 enum class effect_on_place { overwrites, edits };
 
 template <class F>
-step rows_step(site where, layer_range range, F f, std::string_view name = "rows", effect_on_place how = effect_on_place::edits) {
+step rows_step(site where, layer_range range, F f, std::string_view name = "rows",
+               effect_on_place how = effect_on_place::edits) {
   step s;
   s.what = step::kind::rows;
   s.where = where;
@@ -31,15 +32,19 @@ step rows_step(site where, layer_range range, F f, std::string_view name = "rows
 
 // h ← a·h + b
 inline step affine_step(site where, layer_range range, float a, float b) {
-  auto s = rows_step(where, range, [a, b](const tap&, resect::matrix_view<float> h) {
-    for (resect::index r = 0; r < h.rows; ++r)
-      for (resect::index c = 0; c < h.cols; ++c) h(r, c) = a * h(r, c) + b;
-  }, "affine");
+  auto s = rows_step(
+      where, range,
+      [a, b](const tap&, resect::matrix_view<float> h) {
+        for (resect::index r = 0; r < h.rows; ++r)
+          for (resect::index c = 0; c < h.cols; ++c) h(r, c) = a * h(r, c) + b;
+      },
+      "affine");
   s.hash = resect::fingerprint{}.add(a).add(b).value();
   return s;
 }
 
-inline step idle_rows(site where, layer_range range, std::string_view name = "idle", effect_on_place how = effect_on_place::edits) {
+inline step idle_rows(site where, layer_range range, std::string_view name = "idle",
+                      effect_on_place how = effect_on_place::edits) {
   return rows_step(where, range, [](const tap&, resect::matrix_view<float>) {}, name, how);
 }
 
@@ -55,7 +60,8 @@ step block_step(layer_range range, F f, std::string_view name = "block", effect_
 }
 
 template <class F>
-step weights_step(layer_range range, F f, std::string_view name = "weights", effect_on_place how = effect_on_place::edits) {
+step weights_step(layer_range range, F f, std::string_view name = "weights",
+                  effect_on_place how = effect_on_place::edits) {
   step s;
   s.what = step::kind::weights;
   s.range = range;

@@ -25,8 +25,8 @@ struct gemm_tiling {
 
   using kernel = Eigen::internal::gebp_traits<T, T>;
   static constexpr index element = sizeof(T);
-  static constexpr index max_panel =
-      std::min<index>(256, (32768 - kernel::mr * kernel::nr * element) / ((kernel::mr + kernel::nr) * element) & ~index{7});
+  static constexpr index max_panel = std::min<index>(
+      256, (32768 - kernel::mr * kernel::nr * element) / ((kernel::mr + kernel::nr) * element) & ~index{7});
   static_assert(max_panel >= 128, "the error bound of try_gemm counts on panels of 128 or more");
 
   static constexpr gemm_tiling of(index m, index n, index k) noexcept {

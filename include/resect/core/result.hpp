@@ -16,7 +16,9 @@ class [[nodiscard]] result {
  public:
   using value_type = T;
 
-  result(T value) noexcept(std::is_nothrow_move_constructible_v<T>) : ok_(true) { ::new (&storage_.value) T(std::move(value)); }
+  result(T value) noexcept(std::is_nothrow_move_constructible_v<T>) : ok_(true) {
+    ::new (&storage_.value) T(std::move(value));
+  }
   result(const resect::error& e) noexcept : ok_(false) { ::new (&storage_.error) resect::error(e); }
 
   result(result&& other) noexcept(std::is_nothrow_move_constructible_v<T>) : ok_(other.ok_) { take(std::move(other)); }

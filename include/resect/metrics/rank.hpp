@@ -75,14 +75,11 @@ inline result<std::vector<rank_interval>> try_rank_intervals(std::span<const clu
     for (index& t : times) t = 0;
     for (index d = 0; d < g; ++d)
       ++times[random::integer_below(stream, static_cast<std::uint64_t>(b * g + d), static_cast<std::uint64_t>(g))];
-    double tokens = 0;
-    for (std::size_t c = 0; c < used.size(); ++c)
-      tokens += static_cast<double>(times[c]) * static_cast<double>(layers[0].count(used[c]));
     for (std::size_t l = 0; l < n; ++l) {
       double sum = 0;
       for (std::size_t c = 0; c < used.size(); ++c)
         if (times[c] > 0) sum += static_cast<double>(times[c]) * sums[l * used.size() + c];
-      value[l] = sum / tokens;
+      value[l] = sum;  // all layers have the same tokens, so sums rank like means
     }
     detail::ranks_of(value, rank);
     for (std::size_t l = 0; l < n; ++l) ++seen[l * (n + 1) + static_cast<std::size_t>(rank[l])];

@@ -61,11 +61,12 @@ class plan {
   //   conflict          two overwriting steps at one place; a step inside a replaced or skipped layer
   status try_add(step s) {
     if (s.range.first < 0 || s.range.last <= s.range.first)
-      return error{errc::invalid_argument, text("layers of ", s.name.view()), text("[", s.range.first, ", ", s.range.last, ")"),
-                   "0 <= first < last"};
+      return error{errc::invalid_argument, text("layers of ", s.name.view()),
+                   text("[", s.range.first, ", ", s.range.last, ")"), "0 <= first < last"};
     if (s.what == step::kind::rows && !is_layer_site(s.where))
       return error{errc::invalid_argument, text("site of ", s.name.view()), name(s.where), "a site of a layer"};
-    if (!has_function(s)) return error{errc::null_pointer, text("function of ", s.name.view()), "none", "one of the step's kind"};
+    if (!has_function(s))
+      return error{errc::null_pointer, text("function of ", s.name.view()), "none", "one of the step's kind"};
     for (const step& other : steps_)
       if (contradicts(s, other))
         return error{errc::conflict, text(s.name.view(), " on layers [", s.range.first, ", ", s.range.last, ")"),
@@ -92,7 +93,8 @@ class plan {
         return error{errc::invalid_argument, text("layers of ", s.name.view()),
                      text("[", s.range.first, ", ", s.range.last, ")"), text("layers 0 to ", model.n_layers - 1)};
       if (s.width != 0 && s.width != model.d_model)
-        return error{errc::shape_mismatch, text("width of ", s.name.view()), text(s.width), text("d_model = ", model.d_model)};
+        return error{errc::shape_mismatch, text("width of ", s.name.view()), text(s.width),
+                     text("d_model = ", model.d_model)};
     }
     return {};
   }

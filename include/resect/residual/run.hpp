@@ -48,8 +48,9 @@ status check_access(const H& host, const plan& p, site_set sites) {
     if (!sites.contains(where)) return {};
     for (int l = s.range.first; l < s.range.last; ++l)
       if (host.supports(where, l) < wanted)
-        return error{errc::unsupported, text(s.name.view(), " in layer ", l), text("a host that cannot ",
-                     wanted == access::write ? "write" : "read", " ", name(where)), "one that can"};
+        return error{errc::unsupported, text(s.name.view(), " in layer ", l),
+                     text("a host that cannot ", wanted == access::write ? "write" : "read", " ", name(where)),
+                     "one that can"};
     return {};
   };
   for (const step& s : p.steps()) {
@@ -207,10 +208,12 @@ status try_forward(H& host, const plan& p, batch_view batch) {
       std::size_t from = 0;
       for (index r = 0; r < h.rows; ++r) {
         const auto& want = at.rows[static_cast<std::size_t>(r)];
-        while (from < input_rows.size() && !(input_rows[from].seq == want.seq && input_rows[from].pos == want.pos)) ++from;
+        while (from < input_rows.size() && !(input_rows[from].seq == want.seq && input_rows[from].pos == want.pos))
+          ++from;
         if (from == input_rows.size()) {
-          failed = error{errc::unsupported, text("rows of ", name(at.where), " in layer ", at.layer),
-                         text("sequence ", want.seq, " position ", want.pos), "a row of the layer's input, in its order"};
+          failed =
+              error{errc::unsupported, text("rows of ", name(at.where), " in layer ", at.layer),
+                    text("sequence ", want.seq, " position ", want.pos), "a row of the layer's input, in its order"};
           return edit::unchanged;
         }
         std::copy_n(input.begin() + static_cast<index>(from) * width, width, before.begin() + r * width);

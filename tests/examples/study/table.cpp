@@ -20,7 +20,7 @@ TEST_CASE("a value has as many decimals as two digits of its interval's half-wid
   CHECK(joined(app::split(support::around(-0.00001, 0.01))) == "0.000±0.010");  // no "-0.000"
   CHECK(joined(app::split(support::around(0.5, 0.01, 8))) == "0.500±0.010*");   // few clusters
   CHECK(joined(app::split(support::around(0.5, 0.01, 5))) == "0.500±–");        // too few
-  CHECK(joined(app::split(support::around(0, 0))) == "0.0000±0.0000");
+  CHECK(joined(app::split(support::around(0, 0))) == "0.00±0.00");
 }
 
 TEST_CASE("an interval is written with its ends") {
