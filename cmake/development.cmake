@@ -4,6 +4,6 @@
 add_library(resect_development INTERFACE)
 target_compile_options(
   resect_development
-  INTERFACE -O2 -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Werror
+  INTERFACE -O2 -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow $<$<BOOL:${RESECT_WERROR}>:-Werror>
             $<$<BOOL:${RESECT_NATIVE}>:-march=native>)
 target_compile_definitions(resect_development INTERFACE RESECT_SOURCE_DIR="${PROJECT_SOURCE_DIR}")

@@ -16,7 +16,7 @@ import zipfile
 BIN = pathlib.Path(sys.argv[1])
 SOURCE = pathlib.Path(sys.argv[2])
 TINY = SOURCE / "examples/models/tiny"
-SMALL = ["--sequences", "8", "--context", "16", "--reinit-seeds", "2", "--threads", "2"]
+SMALL = ["--sequences", "8", "--context", "16", "--reinit-seeds", "5", "--threads", "2"]
 TWO_LAYERS = ["--layers", "0,2"]
 
 
@@ -61,7 +61,7 @@ def case_study_leaves_a_whole_report(folder):
         operators.setdefault(row["operator"], []).append((row["first"], row["seed"]))
     assert set(operators) == {"skip", "mean_delta", "reinit", "zero_stream"}, operators
     assert sorted(operators["skip"]) == [(0, None), (2, None)]
-    assert len(operators["reinit"]) == 6  # two layers: their mean and two seeds each
+    assert len(operators["reinit"]) == 12  # two layers: their mean and five seeds each
     assert report["findings"]
     out = folder / "report"
     for name in ("norms.png", "sensitivity.png"):
@@ -109,6 +109,9 @@ def case_study_refuses_bad_options_and_leaves_nothing(folder):
         (["--text", short], ["windows", "tokens"]),
         (["--sequences", "100000"], ["100000 windows", "at most"]),
         (["--context", "1"], ["context"]),
+        (["--reinit-seeds", "2"], ["--reinit-seeds", "5"]),
+        (["--model", "tyni"], ["--model", "tyni"]),
+        (["--text", ""], ["text"]),
         (["--model", folder / "missing.gguf", "--text", TINY / "heldout.txt"], ["missing.gguf"]),
     ]
     for arguments, words in cases:

@@ -93,7 +93,12 @@ inline tokens read_tokens(const text_source& from, const std::string& model_path
 
 // `tiny` is the model in the repository; anything else is a path.
 inline std::string model_path(const std::string& model) {
-  return model == "tiny" ? std::string(RESECT_SOURCE_DIR "/examples/models/tiny") : model;
+  const std::string path = model == "tiny" ? std::string(RESECT_SOURCE_DIR "/examples/models/tiny") : model;
+  std::error_code ignored;
+  if (!std::filesystem::is_directory(path, ignored) && !std::filesystem::is_regular_file(path, ignored))
+    fail({resect::errc::io, "--model", resect::text(model.empty() ? "nothing" : model, ", which is no file or folder"),
+          "tiny, a GGUF file or a safetensors folder (smollm2: through ./run)"});
+  return path;
 }
 
 // Runs `body`; a failure becomes one line and exit status 2.

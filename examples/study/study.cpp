@@ -30,9 +30,9 @@ const std::vector<std::string> report_files{"clusters.npz", "norms.png", "sensit
                                             "report.json"};
 
 struct arguments {
-  std::string model = "tiny", model_name, text, ids, alterations = "skip,mean_delta,reinit,zero_stream";
+  std::string model = "tiny", model_name, ids, alterations = "skip,mean_delta,reinit,zero_stream";
   std::string out = "build/study", command;
-  std::optional<std::string> layers;
+  std::optional<std::string> text, layers;
   study::window_options windows;
   study::sensitivity_options study;
   int threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
@@ -48,7 +48,7 @@ void declare(CLI::App& app, arguments& a) {
   app.add_option("--context", a.windows.context, "tokens a window")->capture_default_str();
   app.add_option("--layers", a.layers, "layers to alter, as in 0-3,7 (default: all)");
   app.add_option("--alterations", a.alterations, "what to do to them")->capture_default_str();
-  app.add_option("--reinit-seeds", a.study.reinit_seeds, "seeds of re-initialization")->capture_default_str();
+  app.add_option("--reinit-seeds", a.study.reinit_seeds, "seeds of re-initialization, 5 or more")->check(CLI::Range(5, 1000))->capture_default_str();
   app.add_option("--seed", a.study.seed, "first seed")
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 53))
       ->capture_default_str();
@@ -59,7 +59,7 @@ void declare(CLI::App& app, arguments& a) {
 }
 
 std::string text_path(const arguments& a, const std::string& model_path) {
-  if (!a.text.empty()) return a.text;
+  if (a.text) return *a.text;
   const auto own = std::filesystem::path(model_path) / "heldout.txt";
   if (std::filesystem::exists(own)) return own.string();
   app::fail({resect::errc::invalid_argument, "--text", "none", "a file, as this model brings no heldout.txt"});
@@ -168,7 +168,9 @@ int run(arguments a) {
   const auto tokens = app::read_tokens({text, a.ids}, model_path, model.config.n_vocab);
   a.windows.bos = model.config.bos;
   const auto evaluation = app::need(study::try_windows(tokens.view(), a.windows));
-  const auto calibration = app::need(study::try_calibration_windows(tokens.view(), evaluation, a.windows));
+  study::token_windows calibration;  // only the means need one
+  if (study::detail::needs_calibration(a.study))
+    calibration = app::need(study::try_calibration_windows(tokens.view(), evaluation, a.windows));
 
   app::note_long_context(a.windows.context, model.config.context);
 

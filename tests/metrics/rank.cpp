@@ -97,28 +97,35 @@ TEST_CASE("rank intervals depend on the seed and on nothing else: not on the ord
 }
 
 TEST_CASE("rank intervals equal a bootstrap written out differently") {
-  const auto t = table({1, 1.2, 0.8}, 9, 2.0, 6);
   constexpr index resamples = 200;
-  std::vector<std::vector<index>> ranks(3);
-  const resect::random::philox_stream stream{17, detail::rank_stream};
-  for (index b = 0; b < resamples; ++b) {
-    long double sum[3] = {};
-    for (index g = 0; g < 9; ++g) {
-      const auto c =
-          static_cast<index>(resect::random::integer_below(stream, static_cast<std::uint64_t>(b * 9 + g), 9));
-      for (std::size_t l = 0; l < 3; ++l) sum[l] += t[l].sum(c);
+  constexpr std::size_t layers = 8;
+  for (std::uint64_t seed = 17; seed < 20; ++seed) {
+    const auto t = table({1, 1.2, 0.8, 1.4, 0.6, 1.1, 0.9, 1.0}, 9, 1.0, seed);
+    std::vector<std::vector<index>> ranks(layers);
+    const resect::random::philox_stream stream{seed, detail::rank_stream};
+    for (index b = 0; b < resamples; ++b) {
+      long double sum[layers] = {};
+      for (index g = 0; g < 9; ++g) {
+        const std::uint64_t c = resect::random::integer_below(stream, static_cast<std::uint64_t>(b * 9 + g), 9);
+        for (std::size_t l = 0; l < layers; ++l) sum[l] += t[l].sum(static_cast<index>(c));
+      }
+      for (std::size_t l = 0; l < layers; ++l) {
+        index rank = 1;
+        for (std::size_t k = 0; k < layers; ++k) rank += sum[k] > sum[l];
+        ranks[l].push_back(rank);
+      }
     }
-    for (std::size_t l = 0; l < 3; ++l) {
-      index rank = 1;
-      for (std::size_t k = 0; k < 3; ++k) rank += sum[k] > sum[l];
-      ranks[l].push_back(rank);
-    }
-  }
-  const auto r = rank_intervals(t, {.seed = 17, .resamples = resamples});
-  for (std::size_t l = 0; l < 3; ++l) {
-    std::sort(ranks[l].begin(), ranks[l].end());
-    CHECK(r[l].lo == ranks[l][4]);    // the 5th of 200: 2.5 %
-    CHECK(r[l].hi == ranks[l][194]);  // the 195th: 97.5 %
+    for (auto& r : ranks) std::sort(r.begin(), r.end());
+    const auto check = [&](double level, std::size_t low, std::size_t high) {
+      const auto r = rank_intervals(t, {.seed = seed, .resamples = resamples, .level = level});
+      for (std::size_t l = 0; l < layers; ++l) {
+        CHECK(r[l].lo == ranks[l][low]);
+        CHECK(r[l].hi == ranks[l][high]);
+      }
+    };
+    check(0.95, 4, 194);  // the 5th and the 195th of 200: 2.5 % and 97.5 %
+    check(0.75, 24, 174);
+    check(0.5, 49, 149);
   }
 }
 

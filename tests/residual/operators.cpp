@@ -529,6 +529,27 @@ TEST_CASE("a replaced span is the function of what came in, with the rows' meta 
   }
 }
 
+TEST_CASE("the stream may be edited right before and right after a replaced span") {
+  for (const auto& model : small_models()) {
+    llama_setting s(model);
+    const auto student = [](const tap&, matrix_view<const float> in, matrix_view<float> out) {
+      for (size r = 0; r < in.rows; ++r)
+        for (size c = 0; c < in.cols; ++c) out(r, c) = 2.0f * in(r, c) - 1.0f;
+    };
+    stream_values before;
+    reference_llama ref{s.model, [&](site where, int l, stream_values& h) {
+                          if (where == site::resid_pre && l == 1) before = h;
+                          if (where != site::resid_post || l != 2) return;
+                          for (std::size_t t = 0; t < h.size(); ++t)
+                            for (std::size_t i = 0; i < h[t].size(); ++i)
+                              h[t][i] = 0.5 * (2.0 * (3.0 * before[t][i] + 0.25) - 1.0) + 0.125;
+                        }};
+    const auto p = plan{} | affine_step(site::resid_post, layer(2), 0.5f, 0.125f) |
+                   replace_span(layers(1, 3), student, 1) | affine_step(site::resid_pre, layer(1), 3.0f, 0.25f);
+    check_against(s.host, p, s.batch, flat(ref.logits(s.batch)));
+  }
+}
+
 TEST_CASE("a student may return nothing, a status, and be anything that can be called") {
   planted_host host;
   const auto batch = host.draw(2, 3);

@@ -169,7 +169,7 @@ TEST_CASE("the announced cost is the work reported, and counts every run") {
     last = p.done;
   };
   REQUIRE(try_sensitivity(exec, host, s.evaluation, s.calibration, options, report));
-  CHECK(last == Approx(cost.flop).epsilon(0.05));
+  CHECK(last == Approx(cost.flop).epsilon(1e-9));
 }
 
 TEST_CASE("bad input is refused by name before anything runs") {

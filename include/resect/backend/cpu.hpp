@@ -32,8 +32,8 @@ struct gemm_tiling {
   static constexpr gemm_tiling of(index m, index n, index k) noexcept {
     const index panels = std::max<index>(1, (k + max_panel - 1) / max_panel);
     const index panel = ((k + panels - 1) / panels + 7) & ~index{7};
-    if (m >= n) return {even(m, 192, 24), even(n, 768, 16), panel};
-    return {even(m, 768, 16), even(n, 192, 24), panel};
+    if (m >= n) return {even(m, 384, 24), even(n, 768, 16), panel};
+    return {even(m, 768, 16), even(n, 384, 24), panel};
   }
 
  private:

@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -12,7 +13,8 @@
 
 namespace resect::inline RESECT_NAMESPACE_TAG {
 
-// A pool of n workers, the caller being one of them. `bulk` may be called from one thread at a time;
+// A pool of n workers, the caller being one of them; fewer where the system starts no more (concurrency() says how
+// many). `bulk` may be called from one thread at a time;
 // a call from inside a task runs its tasks on that worker (nested calls do not deadlock). Movable.
 class threads {
  public:
@@ -25,8 +27,17 @@ class threads {
  private:
   class pool {
    public:
-    explicit pool(int n) : workers_(static_cast<std::size_t>(n - 1)) {
-      for (auto& w : workers_) w = std::thread([this] { serve(); });
+    explicit pool(int n) {
+      workers_.reserve(static_cast<std::size_t>(n - 1));
+#if RESECT_EXCEPTIONS
+      try {
+        for (int i = 1; i < n; ++i) workers_.emplace_back([this] { serve(); });
+      } catch (const std::system_error&) {
+        // the system starts no more: go on with those that run, which changes no result
+      }
+#else
+      for (int i = 1; i < n; ++i) workers_.emplace_back([this] { serve(); });
+#endif
     }
     pool(const pool&) = delete;
     pool& operator=(const pool&) = delete;
@@ -45,7 +56,9 @@ class threads {
       if (n <= 0) return;
       const bool nested = running_.exchange(true);
       if (nested || workers_.empty() || n == 1) {
-        for (index i = 0; i < n; ++i) f(i);
+        [&]() noexcept {
+          for (index i = 0; i < n; ++i) f(i);
+        }();
         if (!nested) running_.store(false);
         return;
       }
@@ -68,7 +81,8 @@ class threads {
     }
 
    private:
-    void drain(const function_ref<void(index)>& f, index n) {
+    // noexcept: a task that throws ends the program here, not in a pool that waits for ever
+    void drain(const function_ref<void(index)>& f, index n) noexcept {
       for (index i = next_.fetch_add(1); i < n; i = next_.fetch_add(1)) f(i);
     }
 

@@ -209,7 +209,7 @@ struct row_top {
   bool tie = false;  // another id has the same logit
 };
 
-// The largest logit of a row. About 4 µs for 49,152 logits.
+// The largest logit of a row. About 8 µs for 49,152 logits.
 inline row_top row_argmax(std::span<const float> row) noexcept {
   const index n = static_cast<index>(row.size());
   detail::row_state s;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 #include <span>
 #include <vector>
@@ -39,15 +38,22 @@ inline double p_within(const estimate& e, double bound, double degrees = 0) noex
 // is not counted. Source: Holm, Scand. J. Statist. 6 (1979).
 inline std::vector<double> holm(std::span<const double> p) {
   std::vector<double> adjusted(p.begin(), p.end());
-  std::vector<std::size_t> order;
+  std::vector<std::size_t> order;  // by insertion: tables have tens of layers, and <algorithm> is slow to include
   order.reserve(p.size());
-  for (std::size_t i = 0; i < p.size(); ++i)
-    if (p[i] == p[i]) order.push_back(i);
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return p[a] < p[b]; });
+  for (std::size_t i = 0; i < p.size(); ++i) {
+    if (p[i] != p[i]) continue;
+    order.push_back(i);
+    for (std::size_t j = order.size() - 1; j > 0 && p[order[j]] < p[order[j - 1]]; --j) {
+      const std::size_t larger = order[j - 1];
+      order[j - 1] = order[j];
+      order[j] = larger;
+    }
+  }
   double running = 0;
   for (std::size_t j = 0; j < order.size(); ++j) {
     const double scaled = static_cast<double>(order.size() - j) * p[order[j]];
-    running = std::max(running, std::min(1.0, scaled));
+    const double capped = scaled < 1 ? scaled : 1.0;
+    running = running > capped ? running : capped;
     adjusted[order[j]] = running;
   }
   return adjusted;

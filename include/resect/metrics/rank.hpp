@@ -84,16 +84,21 @@ inline result<std::vector<rank_interval>> try_rank_intervals(std::span<const clu
     detail::ranks_of(value, rank);
     for (std::size_t l = 0; l < n; ++l) ++seen[l * (n + 1) + static_cast<std::size_t>(rank[l])];
   }
-  const double tail = 0.5 * (1 - options.level) * static_cast<double>(options.resamples);
+  // The k-th smallest rank of the replicates, k = ⌈share·resamples⌉; a hair less, so that no rounding of a share such
+  // as 0.025 decides where the product is whole.
+  const auto order = [&](double share) {
+    const double k = std::ceil(share * static_cast<double>(options.resamples) - 1e-6);
+    return k < 1 ? index{1} : static_cast<index>(k);
+  };
+  const index k_lo = order(0.5 - options.level / 2), k_hi = order(0.5 + options.level / 2);
   for (std::size_t l = 0; l < n; ++l) {
     if (out[l].rank == 0) continue;
     index below = 0;
-    for (std::size_t r = 0; r <= n; ++r) {
+    for (std::size_t r = 0; r <= n && below < k_hi; ++r) {
       const index before = below;
       below += seen[l * (n + 1) + r];
-      if (static_cast<double>(before) < tail && static_cast<double>(below) >= tail) out[l].lo = static_cast<index>(r);
-      const double upper = static_cast<double>(options.resamples) - tail;
-      if (static_cast<double>(before) < upper && static_cast<double>(below) >= upper) out[l].hi = static_cast<index>(r);
+      if (before < k_lo && below >= k_lo) out[l].lo = static_cast<index>(r);
+      if (below >= k_hi) out[l].hi = static_cast<index>(r);
     }
   }
   return out;

@@ -51,7 +51,8 @@ RESECT_HD constexpr std::uint64_t integer_below(const philox_stream& s, std::uin
   }
 }
 
-// The i-th standard normal number of a stream: Φ⁻¹ of `uniform_open`. |x| ≤ 8.2; about 30 ns.
+// The i-th standard normal number of a stream: Φ⁻¹ of `uniform_open`. |x| ≤ 8.2. About 30 ns with
+// hardware fma, 70 ns without.
 RESECT_HD inline double gaussian(const philox_stream& s, std::uint64_t i) noexcept {
   return gaussian(uniform_open(s, i));
 }

@@ -188,7 +188,21 @@ status try_forward(H& host, const plan& p, batch_view batch) {
 
   for (std::size_t i = 0; i < batch.size(); ++i)
     if (begins(i) && batch[i].pos == 0) host.forget(batch[i].seq);
-  if (p.empty()) return host.try_forward(batch, no_hooks<float>());
+  struct forget_what_is_half_done {
+    H& host;
+    batch_view batch;
+    bool armed = false;  // while the host runs
+    ~forget_what_is_half_done() {
+      if (!armed) return;
+      for (const row_meta& row : batch) host.forget(row.seq);
+    }
+  } guard{host, batch};
+  if (p.empty()) {
+    guard.armed = true;
+    status done = host.try_forward(batch, no_hooks<float>());
+    guard.armed = !done;
+    return done;
+  }
 
   std::vector<float> input;           // h_i of the block or span that runs now
   std::vector<row_meta> input_rows;
@@ -241,15 +255,7 @@ status try_forward(H& host, const plan& p, batch_view batch) {
     return changed ? edit::modified : edit::unchanged;
   };
   const hooks<float> k{{}, write, call, epoch};
-  struct forget_what_is_half_done {
-    H& host;
-    batch_view batch;
-    bool armed = true;
-    ~forget_what_is_half_done() {
-      if (!armed) return;
-      for (const row_meta& row : batch) host.forget(row.seq);
-    }
-  } guard{host, batch};
+  guard.armed = true;
   status done = host.try_forward(batch, k);
   if (done && !failed) done = failed;
   guard.armed = !done;

@@ -37,7 +37,7 @@ struct sensitivity_options {
   residual::norm_gains reinit_gains = residual::norm_gains::reset;
   residual::reinit_options reinit{};
   index bootstrap = 1000;        // resamples for the intervals of ranks
-  index head_rows = 256;         // rows whose logits are held at a time
+  index head_rows = 512;         // rows whose logits are held at a time
 };
 
 // One altered layer: its effect, with one set of sums a seed (one where there is no seed).
@@ -70,7 +70,7 @@ struct sensitivity_cost {
 struct progress {
   double done = 0;        // flop so far
   double total = 0;
-  std::string_view step;  // "baseline", "calibration", or the alteration
+  std::string_view step;  // "baseline", or the alteration
   int layer = 0;
 };
 
@@ -94,6 +94,12 @@ inline double head_flop(const residual::model_desc& m, index rows) {
   return 2.0 * static_cast<double>(m.n_vocab) * static_cast<double>(m.d_model) * static_cast<double>(rows);
 }
 
+inline bool needs_calibration(const sensitivity_options& o) noexcept {
+  for (const alteration a : o.alterations)
+    if (a == alteration::mean_delta) return true;
+  return false;
+}
+
 inline index runs_of(alteration a, const sensitivity_options& o) noexcept {
   return a == alteration::reinit ? o.reinit_seeds : 1;
 }
@@ -111,7 +117,9 @@ inline status check_options(const sensitivity_options& o, const residual::model_
   return {};
 }
 
+// Windows of different texts share nothing.
 inline status check_disjoint(const token_windows& evaluation, const token_windows& calibration) {
+  if (evaluation.text != calibration.text) return {};
   for (const index a : evaluation.starts)
     for (const index b : calibration.starts)
       if (a < b + calibration.context && b < a + evaluation.context)
@@ -170,8 +178,11 @@ sensitivity_cost estimate_cost(const H& host, const token_windows& evaluation, i
   for (int l = m.n_layers - 1; l >= 0; --l)
     from[static_cast<std::size_t>(l)] = from[static_cast<std::size_t>(l) + 1] + detail::layer_flop(host, l, rows);
   cost.baseline_flop = from.front();
-  cost.flop = 2 * from.front() - from.back();  // the intact model, and once more as the shared prefix
-  for (int l = 0; l < m.n_layers; ++l) cost.flop += detail::layer_flop(host, l, calibration_rows);
+  cost.flop = from.front();
+  const int prefix = detail::chosen_layers(o, m.n_layers).back();  // run once more, for the snapshots
+  for (int l = 0; l < prefix; ++l) cost.flop += detail::layer_flop(host, l, rows);
+  if (detail::needs_calibration(o))
+    for (int l = 0; l < m.n_layers; ++l) cost.flop += detail::layer_flop(host, l, calibration_rows);
   for (const alteration a : o.alterations)
     for (const int l : detail::chosen_layers(o, m.n_layers)) {
       const bool runs_layer = a == alteration::reinit || a == alteration::zero_stream;
@@ -186,7 +197,7 @@ sensitivity_cost estimate_cost(const H& host, const token_windows& evaluation, i
 // Runs the study. Every altered model restarts from a snapshot of the intact stream before its layer, and
 // goes through the rest of the model under a plan of one step.
 //   evaluation    rows that are measured; clusters as token_windows says
-//   calibration   rows for the mean deltas; shares no id with the evaluation (refused)
+//   calibration   rows for the mean deltas; shares no id with the evaluation (refused). Not read without mean_delta
 //   report        called with the work done so far
 // Measures as in effect.hpp; marks only after Holm over the layers of each alteration; ranks by KL with
 // bootstrap intervals over clusters.
@@ -210,10 +221,13 @@ result<sensitivity_report> try_sensitivity(Backend& backend, H& host, const toke
   progress at{0, cost.flop, "baseline", 0};
   report(at);
 
-  auto means = try_delta_means(host, calibration);
-  if (!means) return means.error();
-  out.means = std::move(*means);
-  for (int l = 0; l < m.n_layers; ++l) at.done += detail::layer_flop(host, l, static_cast<index>(calibration.rows.size()));
+  if (detail::needs_calibration(options)) {
+    auto means = try_delta_means(host, calibration);
+    if (!means) return means.error();
+    out.means = std::move(*means);
+    for (int l = 0; l < m.n_layers; ++l)
+      at.done += detail::layer_flop(host, l, static_cast<index>(calibration.rows.size()));
+  }
 
   intact_outputs reference;
   auto intact = try_baseline(backend, host, evaluation, options.head_rows, reference);

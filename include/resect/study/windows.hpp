@@ -29,6 +29,7 @@ struct token_windows {
   index context = 0;
   std::vector<std::int32_t> documents;  // of each cluster, where the text marks them
   std::vector<index> starts;            // first id of each window
+  std::uint64_t text = 0;               // fingerprint of all ids of the text that the windows are of
 
   index counted() const noexcept { return n_windows * context; }
 
@@ -47,6 +48,14 @@ struct token_windows {
     return f.value();
   }
 };
+
+namespace detail {
+inline std::uint64_t fingerprint_of(std::span<const std::int32_t> ids) noexcept {
+  resect::fingerprint f;
+  for (const std::int32_t id : ids) f.add(static_cast<std::uint64_t>(static_cast<std::uint32_t>(id)));
+  return f.value();
+}
+}  // namespace detail
 
 struct window_options {
   index sequences = 32;
@@ -101,6 +110,7 @@ inline result<token_windows> try_windows(const token_text& t, const window_optio
   if (auto s = detail::check_windows(t, o); !s) return s.error();
   token_windows out;
   out.context = o.context;
+  out.text = detail::fingerprint_of(t.ids);
   std::vector<std::int32_t> known;
   const auto room = static_cast<index>(t.ids.size()) - o.context + 1;
   for (index i = 0; i < o.sequences; ++i) detail::append_window(out, t, i * room / o.sequences, o, known);
@@ -137,6 +147,7 @@ inline result<token_windows> try_calibration_windows(const token_text& t, const 
                  evaluation.n_windows, " evaluation windows"), "a longer text, or fewer or shorter windows"};
   token_windows out;
   out.context = o.context;
+  out.text = detail::fingerprint_of(t.ids);
   std::vector<std::int32_t> known;
   const auto count = std::min(o.sequences, static_cast<index>(free.size()));
   for (index i = 0; i < count; ++i)
