@@ -198,6 +198,8 @@ TEMPLATE_TEST_CASE("a product is within its bound where tiles and panels end", "
                         {767, 3, 12},
                         {769, 193, 7},
                         {194, 770, 5},
+                        {385, 20, 9},
+                        {20, 385, 9},
                         {2, 2, 1025},
                         {3, 1, 513},
                         {1, 3, 2049},
@@ -354,12 +356,12 @@ TEMPLATE_TEST_CASE("Eigen does not cut a panel again", "", float, double) {
 }
 
 TEST_CASE("tiles and panels cover the product, whatever its size") {
-  for (const index m : {1, 23, 24, 25, 191, 192, 193, 1000, 5000})
+  for (const index m : {1, 23, 24, 25, 191, 192, 193, 383, 384, 385, 1000, 5000})
     for (const index n : {1, 15, 16, 17, 767, 768, 769, 1000, 5000})
       for (const index k : {1, 7, 8, 9, 255, 256, 257, 4096}) {
         const auto t = detail::gemm_tiling<float>::of(m, n, k);
         CHECK((t.tile_rows > 0 && t.tile_cols > 0 && t.panel > 0 && t.panel <= 256 && t.panel % 8 == 0));
-        CHECK(((t.tile_rows <= 192 && t.tile_cols <= 768) || (t.tile_rows <= 768 && t.tile_cols <= 192)));
+        CHECK(((t.tile_rows <= 384 && t.tile_cols <= 768) || (t.tile_rows <= 768 && t.tile_cols <= 384)));
       }
 }
 

@@ -112,17 +112,17 @@ TEST_CASE("a shared function passes references, values that only move and conver
 
 TEST_CASE("threads copy, call and drop one shared function without losing or doubling it") {
   counted::reset();
-  std::atomic<int> wrong{0};
+  std::atomic<int> wrong{0}, ready{0};
   {
     const function f{counted{3}};
     std::vector<std::thread> all;
     for (int t = 0; t < 4; ++t)
-      all.emplace_back([f, &wrong] {
-        std::vector<function> copies;
-        for (int i = 0; i < 2000; ++i) {
-          copies.push_back(f);
-          if (copies.back()(i) != i + 3) ++wrong;
-          if (i % 7 == 0) copies.clear();
+      all.emplace_back([f, &wrong, &ready] {
+        ++ready;
+        while (ready < 4) std::this_thread::yield();
+        for (int i = 0; i < 200000; ++i) {
+          const function copy = f;
+          if (copy(i) != i + 3) ++wrong;
         }
       });
     for (auto& t : all) t.join();

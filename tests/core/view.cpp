@@ -70,7 +70,7 @@ TEST_CASE("a view is row-major by default") {
   CHECK(padded(3, 4) == 28.0f);
 }
 
-TEST_CASE("transposing twice gives the view back; blocks of the transpose are transposes of blocks") {
+TEST_CASE("transposing twice gives the view back, and blocks of the transpose are transposes of blocks") {
   numbers n;
   const matrix_view<const float> m{n.x.data(), 6, 7, 8, 1};
   const auto twice = m.transposed().transposed();

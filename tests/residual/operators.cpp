@@ -189,7 +189,7 @@ TEST_CASE("a span replaced by the host's own layers changes no bit, for every sp
   });
 }
 
-TEST_CASE("a codec spliced in with its error kept and nothing edited changes no bit; with its error dropped it does") {
+TEST_CASE("a codec spliced in with its error kept and nothing edited changes no bit, with its error dropped it does") {
   on_all_hosts([](auto& host, const auto& batch) {
     const auto want = by_surgery(host, plan{}, batch);
     const codec code(host.describe().d_model, 11);
@@ -247,7 +247,7 @@ TEST_CASE("skipping by partial passes is writing the layer's input to its output
   });
 }
 
-TEST_CASE("skipping the useless planted layer changes no bit; without the critical one the likeliest class is wrong") {
+TEST_CASE("skipping the useless planted layer changes no bit, but without the critical one the likeliest class is wrong") {
   planted_host host;
   const auto batch = host.draw(6, 9);
   const auto want = by_surgery(host, plan{}, batch);

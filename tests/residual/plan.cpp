@@ -142,7 +142,7 @@ TEST_CASE("a step inside a skipped layer is refused, one on the stream beside it
   }
 }
 
-TEST_CASE("a step inside a replaced span is refused; the stream before and after the span may be edited") {
+TEST_CASE("a step inside a replaced span is refused, but the stream before and after the span may be edited") {
   const auto span = span_of(2, 5);
   for (const site s : {site::attn_delta, site::resid_mid, site::mlp_delta}) {
     for (int l = 2; l < 5; ++l) CHECK_FALSE(agree(span, idle_rows(s, layer(l))));

@@ -569,7 +569,7 @@ TEST_CASE(
   CHECK(parts(try_forward(two, plan{}, batch)) == "fine");
 }
 
-TEST_CASE("a step on weights needs a host of the surgery level; refusing it forgets nothing") {
+TEST_CASE("a step on weights needs a host of the surgery level, and refusing it forgets nothing") {
   llama_setting s;
   forward(s.host, plan{}, s.batch);
   CHECK(parts(try_forward(s.host, plan{} | reinit(layer(1), 1, norm_gains::keep), s.batch)) ==
