@@ -247,7 +247,8 @@ TEST_CASE("skipping by partial passes is writing the layer's input to its output
   });
 }
 
-TEST_CASE("skipping the useless planted layer changes no bit, but without the critical one the likeliest class is wrong") {
+TEST_CASE(
+    "skipping the useless planted layer changes no bit, but without the critical one the likeliest class is wrong") {
   planted_host host;
   const auto batch = host.draw(6, 9);
   const auto want = by_surgery(host, plan{}, batch);
@@ -446,6 +447,9 @@ TEST_CASE("weights are as before after a pass, after a refusal of the host and a
   host.reset();
   (void)by_surgery(host, p, s.batch);
   CHECK(host.n.overrides == 2 * hosts::n_layer_weights);
+  host.reset();
+  (void)by_surgery(host, plan{} | reinit(layers(1, 3), 5, norm_gains::keep), s.batch);
+  CHECK(host.n.overrides == 2 * (hosts::n_layer_weights - 2));  // the gains are left alone
   for (const int refused : {0, 1, 8, 9, 17}) {
     host.reset();
     host.refuse_override = refused;
