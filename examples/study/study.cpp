@@ -96,7 +96,8 @@ speed measure_speed(backend& exec, host& h, const study::token_windows& evaluati
   few.rows.resize(rows);
   few.cluster.resize(rows);
   study::intact_outputs outputs;
-  app::need(study::try_baseline(exec, h, few, o.head_rows, outputs));  // not timed: memory is touched first here
+  study::head_workspace work{.rows = o.head_rows};
+  app::need(study::try_baseline(exec, h, few, work, outputs));  // not timed: memory is touched first here
 
   const double flop = study::estimate_cost(h, few, 0, o).baseline_flop;
   const auto start = std::chrono::steady_clock::now();
@@ -105,7 +106,7 @@ speed measure_speed(backend& exec, host& h, const study::token_windows& evaluati
   do {
     auto state = app::need(h.try_embed(few.rows));
     app::need(h.try_run(state, 0, h.describe().n_layers, resect::residual::no_hooks<float>()));
-    app::need(study::try_effect(exec, h, state, few, outputs, o.head_rows));
+    app::need(study::try_effect(exec, h, state, few, outputs, work));
     ++passes;
     seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   } while (seconds < 0.3 && passes < 20);

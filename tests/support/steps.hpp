@@ -67,7 +67,8 @@ step weights_step(layer_range range, F f, std::string_view name = "weights",
   s.range = range;
   s.name = name;
   s.overwrites = how == effect_on_place::overwrites;
-  s.on_weight = std::move(f);
+  s.on_weight = [f = std::move(f)](const resect::residual::weight_desc& w, resect::matrix_view<float> v,
+                                   resect::executor_ref) { return f(w, v); };
   return s;
 }
 

@@ -287,7 +287,11 @@ class llama_host {
     const resect::index n = h.rows;
     call(k, tap{site::resid_pre, l, batch}, h);
 
-    matrix x(n, c.d_model), q(n, c.n_heads * c.head_dim), key(n, c.n_kv_heads * c.head_dim), val(n, c.n_kv_heads * c.head_dim);
+    auto& [x, q, key, val, mixed, gate, up] = scratch_;
+    x.resize(n, c.d_model);
+    q.resize(n, c.n_heads * c.head_dim);
+    key.resize(n, c.n_kv_heads * c.head_dim);
+    val.resize(n, c.n_kv_heads * c.head_dim);
     rms_norm(backend_, h, weight(l, layer_weight::attn_norm).view(), c.rms_eps, x.view());
     check(project(x.view(), weight(l, layer_weight::q).view(), q.view()));
     check(project(x.view(), weight(l, layer_weight::k).view(), key.view()));
@@ -295,14 +299,15 @@ class llama_host {
     rope_.reserve(sequences);
     rope_.apply(backend_, batch, q.view(), c.n_heads);
     rope_.apply(backend_, batch, key.view(), c.n_kv_heads);
-    matrix mixed(n, c.n_heads * c.head_dim);
+    mixed.resize(n, c.n_heads * c.head_dim);
     attention(backend_, c, l, sequences, q.view(), key.view(), val.view(), mixed.view());
     check(project(mixed.view(), weight(l, layer_weight::o).view(), x.view()));
     call(k, tap{site::attn_delta, l, batch}, x.view());
     add(backend_, x.view(), h);
     call(k, tap{site::resid_mid, l, batch}, h);
 
-    matrix gate(n, c.d_ff), up(n, c.d_ff);
+    gate.resize(n, c.d_ff);
+    up.resize(n, c.d_ff);
     rms_norm(backend_, h, weight(l, layer_weight::mlp_norm).view(), c.rms_eps, x.view());
     check(project(x.view(), weight(l, layer_weight::gate).view(), gate.view()));
     check(project(x.view(), weight(l, layer_weight::up).view(), up.view()));
@@ -318,8 +323,13 @@ class llama_host {
     if (!s) throw resect::exception(s.error());
   }
 
+  struct layer_scratch {  // overwritten by every layer
+    matrix x, q, key, val, mixed, gate, up;
+  };
+
   Backend& backend_;
   const llama_model& model_;
+  layer_scratch scratch_;
   resect::residual::model_desc desc_;
   rotary_embedding rope_;
   std::vector<weight_desc> weights_;

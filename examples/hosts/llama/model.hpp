@@ -19,6 +19,11 @@ struct matrix {
   matrix(resect::index m, resect::index n) : rows(m), cols(n), data(static_cast<std::size_t>(m * n)) {}
 
   bool empty() const noexcept { return data.empty(); }
+  void resize(resect::index m, resect::index n) {  // what it holds then is unspecified
+    rows = m;
+    cols = n;
+    data.resize(static_cast<std::size_t>(m * n));
+  }
   resect::matrix_view<const float> view() const noexcept { return {data.data(), rows, cols}; }
   resect::matrix_view<float> view() noexcept { return {data.data(), rows, cols}; }
 };

@@ -59,4 +59,20 @@ struct inline_executor {
   }
 };
 
+// A reference to an executor that outlives it, for functions that are no templates. Two pointers.
+class executor_ref {
+ public:
+  template <executor E>
+    requires(!std::same_as<std::remove_cv_t<E>, executor_ref>)
+  executor_ref(E& e) noexcept
+      : object_(const_cast<void*>(static_cast<const void*>(&e))),
+        bulk_([](void* object, index n, function_ref<void(index)> f) { static_cast<E*>(object)->bulk(n, f); }) {}
+
+  void bulk(index n, function_ref<void(index)> f) const { bulk_(object_, n, f); }
+
+ private:
+  void* object_;
+  void (*bulk_)(void*, index, function_ref<void(index)>);
+};
+
 }  // namespace resect::inline RESECT_NAMESPACE_TAG

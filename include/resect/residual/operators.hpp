@@ -153,7 +153,7 @@ inline step reinit(layer_range where, std::uint64_t seed, norm_gains gains, rein
                .add(static_cast<double>(options.std))
                .add(static_cast<double>(options.reset_gain))
                .value();
-  s.on_weight = [seed, gains, options](const weight_desc& w, matrix_view<float> values) {
+  s.on_weight = [seed, gains, options](const weight_desc& w, matrix_view<float> values, executor_ref exec) {
     if (w.role == weight_role::norm_gain) {
       if (gains == norm_gains::keep) return false;
       for (index r = 0; r < values.rows; ++r)
@@ -162,9 +162,10 @@ inline step reinit(layer_range where, std::uint64_t seed, norm_gains gains, rein
     }
     const auto stream = static_cast<std::uint64_t>(w.layer) << 32 | static_cast<std::uint64_t>(static_cast<std::uint32_t>(w.id));
     const double sigma = options.std > 0.0f ? static_cast<double>(options.std) : detail::root_mean_square(values);
-    for (index r = 0; r < values.rows; ++r)
+    exec.bulk(values.rows, [&](index r) {
       random::fill_gaussian({values.row(r).data, static_cast<std::size_t>(values.cols)}, seed, stream,
                             static_cast<std::uint64_t>(r * values.cols), sigma);
+    });
     return true;
   };
   return s;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include <resect/core/executor.hpp>
 #include <resect/core/hash.hpp>
 #include <resect/core/shared_function.hpp>
 #include <resect/residual/host.hpp>
@@ -32,7 +33,7 @@ struct step {
   using rows_function = shared_function<void(const tap&, matrix_view<float>)>;
   using block_function = shared_function<void(const tap&, matrix_view<const float>, matrix_view<float>)>;
   using replace_function = shared_function<status(const tap&, matrix_view<const float>, matrix_view<float>)>;
-  using weight_function = shared_function<bool(const weight_desc&, matrix_view<float>)>;
+  using weight_function = shared_function<bool(const weight_desc&, matrix_view<float>, executor_ref)>;
 
   kind what = kind::rows;
   layer_range range;
@@ -47,7 +48,7 @@ struct step {
   rows_function on_rows;            // rows(tap, h): changes h
   block_function on_block;          // block(tap, h_l, h): h holds h_{l+1} (h_l where reads_output is false)
   replace_function on_replace;      // replace(tap, h_i, h): h is to become h_j
-  weight_function on_weight;        // weights(w, values): changes them (row-major), or returns false
+  weight_function on_weight;        // weights(w, values, exec): changes them (row-major), or returns false
 };
 
 // What to do to a model: steps in the order of sites, priorities and layers. A value; immutable once built, shared

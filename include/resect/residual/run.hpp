@@ -63,7 +63,7 @@ status check_access(const H& host, const plan& p, site_set sites) {
 
 // One layer of a surgical pass: weights, the layer itself if anything reads it, block steps.
 template <surgical_host H>
-status run_edited_layer(H& host, const plan& p, typename H::state& state, int l) {
+status run_edited_layer(executor_ref exec, H& host, const plan& p, typename H::state& state, int l) {
   struct undo {  // guards go in reverse order, so that a weight overridden twice is restored twice
     std::vector<typename H::weight_override> guards;
     ~undo() {
@@ -79,7 +79,7 @@ status run_edited_layer(H& host, const plan& p, typename H::state& state, int l)
       std::vector<float> values(static_cast<std::size_t>(w.rows * w.cols));
       const matrix_view<float> view{values.data(), w.rows, w.cols};
       if (auto st = host.try_read_weight(w, view); !st) return st;
-      if (!s.on_weight(w, view)) continue;
+      if (!s.on_weight(w, view, exec)) continue;
       auto guard = host.try_override_weight(w, view);
       if (!guard) return guard.error();
       overrides.guards.push_back(std::move(*guard));
@@ -108,9 +108,10 @@ status run_edited_layer(H& host, const plan& p, typename H::state& state, int l)
 // host in one call, so an empty plan adds nothing. Errors: what plan::check finds; invalid_argument for layers
 // that do not exist or a cut inside a replaced span; unsupported where the host has no such site (nothing is run
 // then); what the host or a step reports (the state is then unspecified but valid). Weights are as before in any case.
-template <surgical_host H>
+// `exec` runs what a step can share out (drawing weights); the host has its own workers. No bit depends on it.
+template <executor E, surgical_host H>
   requires(std::same_as<typename H::value, float> && std::same_as<typename H::space, host_space>)
-status try_run(H& host, const plan& p, typename H::state& state, int first, int last) {
+status try_run(E& exec, H& host, const plan& p, typename H::state& state, int first, int last) {
   const auto intact = no_hooks<float>();
   if (p.empty()) return host.try_run(state, first, last, intact);
   if (auto s = p.check(host.describe()); !s) return s;
@@ -141,7 +142,7 @@ status try_run(H& host, const plan& p, typename H::state& state, int first, int 
       return s.what == step::kind::replace && detail::covers(s, l);
     });
     if (span == p.steps().end()) {
-      if (auto s = detail::run_edited_layer(host, p, state, l); !s) return s;
+      if (auto s = detail::run_edited_layer(exec, host, p, state, l); !s) return s;
       next = l + 1;
     } else {
       const auto h = host.stream(state);
@@ -154,6 +155,13 @@ status try_run(H& host, const plan& p, typename H::state& state, int first, int 
     l = next;
   }
   return {};
+}
+
+template <surgical_host H>
+  requires(std::same_as<typename H::value, float> && std::same_as<typename H::space, host_space>)
+status try_run(H& host, const plan& p, typename H::state& state, int first, int last) {
+  inline_executor here;
+  return try_run(here, host, p, state, first, last);
 }
 
 // A whole pass over the batch on a host of the edit level, which caches keys and values. Layers that the

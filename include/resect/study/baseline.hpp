@@ -38,7 +38,8 @@ inline status check_finite(matrix_view<const float> h, const token_windows& wind
 // Runs the intact model over the windows, keeps its outputs, measures the stream at every layer.
 // Errors: not_finite names the layer or the row; what the host says.
 template <class Backend, residual::surgical_host H>
-result<baseline> try_baseline(Backend& backend, H& host, const token_windows& windows, index head_rows, intact_outputs& outputs) {
+result<baseline> try_baseline(Backend& backend, H& host, const token_windows& windows, head_workspace& work,
+                              intact_outputs& outputs) {
   const auto& m = host.describe();
   const auto rows = static_cast<index>(windows.rows.size());
   auto state = host.try_embed(windows.rows);
@@ -69,7 +70,7 @@ result<baseline> try_baseline(Backend& backend, H& host, const token_windows& wi
   outputs.head_norm.resize(static_cast<std::size_t>(rows * m.d_model));
   outputs.logits.resize(static_cast<std::size_t>(rows * m.n_vocab));
   std::vector<double> nll;
-  auto done = detail::for_head_chunks(host, *state, rows, head_rows,
+  auto done = detail::for_head_chunks(host, *state, rows, work,
                                       [&](index first, matrix_view<float> norm, matrix_view<float> logits) -> status {
     std::copy_n(norm.data, norm.rows * norm.cols, outputs.head_norm.begin() + first * norm.cols);
     std::copy_n(logits.data, logits.rows * logits.cols, outputs.logits.begin() + first * logits.cols);

@@ -31,6 +31,12 @@ struct intact_outputs {
   }
 };
 
+// How many rows of logits are held at a time, and the memory for them: made by the first use, kept for the next.
+struct head_workspace {
+  index rows = 512;
+  std::vector<float> norm = {}, logits = {};
+};
+
 // Estimates of the four measures.
 //   kl          mean KL(intact ‖ altered) of the next-token distributions, nats, all counted rows
 //   top1        share of rows whose most likely token is the intact model's
@@ -59,10 +65,11 @@ namespace detail {
 
 // head_norm and logits of all rows of a state, a chunk at a time: call(first_row, norm, logits)
 template <residual::surgical_host H, class F>
-status for_head_chunks(H& host, const typename H::state& state, index rows, index chunk, F call) {
+status for_head_chunks(H& host, const typename H::state& state, index rows, head_workspace& work, F call) {
   const auto& m = host.describe();
-  std::vector<float> norm(static_cast<std::size_t>(std::min(rows, chunk) * m.d_model));
-  std::vector<float> logits(static_cast<std::size_t>(std::min(rows, chunk) * m.n_vocab));
+  auto& [chunk, norm, logits] = work;
+  norm.resize(static_cast<std::size_t>(std::min(rows, chunk) * m.d_model));
+  logits.resize(static_cast<std::size_t>(std::min(rows, chunk) * m.n_vocab));
   for (index first = 0; first < rows; first += chunk) {
     const index n = std::min(chunk, rows - first);
     const matrix_view<float> norm_rows{norm.data(), n, m.d_model};
@@ -90,14 +97,14 @@ inline error not_finite_row(const token_windows& w, index row) {
 // the backend's workers, and adds them up in the order of rows. Errors: not_finite names the row.
 template <class Backend, residual::surgical_host H>
 result<effect_sums> try_effect(Backend& backend, H& host, const typename H::state& state, const token_windows& windows,
-                               const intact_outputs& intact, index head_rows) {
+                               const intact_outputs& intact, head_workspace& work) {
   effect_sums sums(windows.n_clusters);
   struct outcome {
     metrics::logit_comparison logits;
     double cosine;
   };
   std::vector<outcome> outcomes;
-  auto done = detail::for_head_chunks(host, state, static_cast<index>(windows.rows.size()), head_rows,
+  auto done = detail::for_head_chunks(host, state, static_cast<index>(windows.rows.size()), work,
                                       [&](index first, matrix_view<float> norm, matrix_view<float> logits) -> status {
     outcomes.resize(static_cast<std::size_t>(norm.rows));
     backend.bulk(norm.rows, [&](index r) {

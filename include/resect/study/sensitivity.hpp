@@ -11,6 +11,7 @@
 #include <resect/residual/run.hpp>
 #include <resect/study/baseline.hpp>
 #include <resect/study/effect.hpp>
+#include <resect/study/lost_stream.hpp>
 #include <resect/study/windows.hpp>
 
 // How much does each layer matter? Every chosen layer is altered alone, in every chosen way, and the
@@ -59,7 +60,7 @@ struct sensitivity_report {
   std::vector<sensitivity_row> rows;      // by alteration, then by layer
 };
 
-// What a study will do, in passes through layers and head. `layer_rows` and `head_rows` count rows.
+// What a study will do at most: runs that are found to end as an earlier one did (lost_stream.hpp) stop early.
 struct sensitivity_cost {
   index runs = 0;         // altered models
   double flop = 0;        // of matrix products, everything included
@@ -230,7 +231,8 @@ result<sensitivity_report> try_sensitivity(Backend& backend, H& host, const toke
   }
 
   intact_outputs reference;
-  auto intact = try_baseline(backend, host, evaluation, options.head_rows, reference);
+  head_workspace work{.rows = options.head_rows};
+  auto intact = try_baseline(backend, host, evaluation, work, reference);
   if (!intact) return intact.error();
   out.intact = std::move(*intact);
   at.done += cost.baseline_flop;
@@ -241,6 +243,7 @@ result<sensitivity_report> try_sensitivity(Backend& backend, H& host, const toke
   auto prefix = host.try_embed(evaluation.rows);
   if (!prefix) return prefix.error();
   int reached = 0;
+  detail::lost_streams lost;
   for (const int l : out.options.layers) {
     if (auto s = host.try_run(*prefix, reached, l, residual::no_hooks<float>()); !s) return s.error();
     for (; reached < l; ++reached) at.done += detail::layer_flop(host, reached, rows);
@@ -260,8 +263,12 @@ result<sensitivity_report> try_sensitivity(Backend& backend, H& host, const toke
         if (auto s = plan.try_add(std::move(*step)); !s) return s.error();
 
         auto state = host.snapshot(*prefix);
-        if (auto s = residual::try_run(host, plan, state, l, m.n_layers); !s) return s.error();
-        auto sums = try_effect(backend, host, state, evaluation, reference, options.head_rows);
+        const auto compare = [&](const typename H::state& done) {
+          return try_effect(backend, host, done, evaluation, reference, work);
+        };
+        const int run_to = what == alteration::zero_stream ? l + 1 : m.n_layers;
+        if (auto s = residual::try_run(backend, host, plan, state, l, run_to); !s) return s.error();
+        auto sums = what == alteration::zero_stream ? lost.finish(host, state, run_to, compare) : compare(state);
         if (!sums) {
           error e = sums.error();
           e.operand = text(name(what), " of layer ", l, ": ", e.operand.view());
