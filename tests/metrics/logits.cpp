@@ -229,6 +229,16 @@ TEST_CASE("masked logits: probability zero counts nothing, q = 0 where p > 0 is 
   CHECK(log_sum_exp({}) == -std::numeric_limits<double>::infinity());
 }
 
+TEST_CASE("a logit that the edited row masks gives an infinite KL, however small its share turns out to be") {
+  for (const std::size_t masked : {0u, 255u, 300u, 599u})
+    for (const std::size_t largest : {1u, 256u, 301u, 598u}) {
+      std::vector<float> full(600, 0.5f), edited(600, 0.25f);
+      edited[masked] = -inf;
+      full[largest] = edited[largest] = 3000.0f;  // e^-2999.5 is 0 in double
+      CHECK(compare_logits(full, edited).kl == std::numeric_limits<double>::infinity());
+    }
+}
+
 TEST_CASE("NaN and plus infinity anywhere in a row give NaN, never a number") {
   for (const int n : {5, 300, 1024})
     for (const int at : {0, 3, n / 2, n - 1})

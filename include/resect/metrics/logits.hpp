@@ -261,7 +261,8 @@ inline logit_comparison compare_logits(std::span<const float> full, std::span<co
     const float* py = edited.data() + i;
     const index size = detail::block_size(i, n);
     const detail::block_range range_x = detail::range_of(px, size), range_y = detail::range_of(py, size);
-    a *= x.meet(range_x.max(), i);
+    const double factor = x.meet(range_x.max(), i);
+    a = a == std::numeric_limits<double>::infinity() ? a : a * factor;  // p > 0 against q = 0 stays
     y.meet(range_y.max(), i);
     double weighted = 0;
     x.sum += detail::block_sum(px, py, size, range_x, x.reference(), weighted);
