@@ -63,7 +63,8 @@ hooks<T, Space> no_hooks() noexcept {
   return {{}, {}, detail::ignore_rows<T, Space>, 0};
 }
 
-// Level 1, observe. `value` is the element type of activations, `space` where they live.
+// Level 1, observe. `value` is the element type of activations, `space` where they live. Matrices that a host hands out
+// have rows whose elements lie side by side (col_stride 1); rows may be apart.
 //   describe()                 the model
 //   supports(site, layer)      what may be done there (a fused kernel may delete a site)
 //   try_forward(batch, want, observer)   runs all layers; rows of a sequence continue its cache, if any

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cmath>
+#include <concepts>
+#include <span>
+#include <vector>
+
+#include <resect/core/reduce.hpp>
+#include <resect/residual/plan.hpp>
+
+// Steering: a direction v is added to rows of the stream, held at a value or taken out of them.
+namespace resect::inline RESECT_NAMESPACE_TAG::residual {
+
+// What a strength c does to a row h; u = v/‖v‖.
+namespace steering {
+struct add {};          // h + c·v
+struct relative {};     // h + c·‖h‖·u: the same share of every row, whatever its norm
+struct keep_norm {};    // (h + c·v)·‖h‖/‖h + c·v‖; a row that v cancels to 0 stays 0
+struct clamp {};        // h + (c − ⟨h, u⟩)·u: the row's component along v becomes c
+struct project_out {};  // h − ⟨h, u⟩·u: clamp at 0
+}  // namespace steering
+
+template <class M>
+concept steering_mode = std::same_as<M, steering::add> || std::same_as<M, steering::relative> ||
+                        std::same_as<M, steering::keep_norm> || std::same_as<M, steering::clamp> ||
+                        std::same_as<M, steering::project_out>;
+
+namespace detail {
+
+// w is c·v for add and keep_norm, u for the others. One pass over the row, two where it has to be measured first.
+template <steering_mode Mode>
+void steer_row(std::span<float> h, std::span<const float> w, double c) noexcept {
+  const std::size_t n = h.size();
+  if constexpr (std::same_as<Mode, steering::add>) {
+    for (std::size_t i = 0; i < n; ++i) h[i] += w[i];
+  } else if constexpr (std::same_as<Mode, steering::keep_norm>) {
+    const double before = dot(h, h);
+    for (std::size_t i = 0; i < n; ++i) h[i] += w[i];
+    const double after = dot(h, h);
+    if (!(after > 0)) return;
+    const auto back = static_cast<float>(std::sqrt(before / after));
+    for (std::size_t i = 0; i < n; ++i) h[i] *= back;
+  } else {
+    double by = 0;
+    if constexpr (std::same_as<Mode, steering::relative>) by = c * std::sqrt(dot(h, h));
+    else by = (std::same_as<Mode, steering::clamp> ? c : 0.0) - dot(h, w);
+    for (std::size_t i = 0; i < n; ++i)
+      h[i] = static_cast<float>(static_cast<double>(h[i]) + by * static_cast<double>(w[i]));
+  }
+}
+
+template <class Mode>
+constexpr std::string_view steering_name() noexcept {
+  if constexpr (std::same_as<Mode, steering::add>) return "steer.add";
+  else if constexpr (std::same_as<Mode, steering::relative>) return "steer.relative";
+  else if constexpr (std::same_as<Mode, steering::keep_norm>) return "steer.keep_norm";
+  else if constexpr (std::same_as<Mode, steering::clamp>) return "steer.clamp";
+  else return "steer.project_out";
+}
+
+}  // namespace detail
+
+// Steers the rows at a site of the layers along v (d_model), with strength c, in the way that Mode says:
+//   steer(steering::add{}, layer(12), site::resid_post, v, 4.0f)
+// Norms and inner products in double; at most three roundings an element (add: one). c = 0 leaves rows as they are,
+// bit for bit, for add, relative and keep_norm. No allocation a row; a pure function of the row.
+// Errors: invalid_argument where v is empty; not_finite where v or c is; for all modes but add, invalid_argument where
+// v is zero.
+template <steering_mode Mode>
+result<step> try_steer(Mode, layer_range where, site at, std::span<const float> v, float c = 0.0f) {
+  const auto name = detail::steering_name<Mode>();
+  if (v.empty()) return error{errc::invalid_argument, text("direction of ", name), "no element", "d_model elements"};
+  const double norm = std::sqrt(dot(v, v));
+  if (!std::isfinite(norm) || !std::isfinite(c))
+    return error{errc::not_finite, text("direction or strength of ", name), "NaN or infinity", "finite values"};
+  if (!std::same_as<Mode, steering::add> && norm == 0)
+    return error{errc::invalid_argument, text("direction of ", name), "zero", "a direction"};
+
+  constexpr bool scaled = std::same_as<Mode, steering::add> || std::same_as<Mode, steering::keep_norm>;
+  constexpr bool idle_at_zero = scaled || std::same_as<Mode, steering::relative>;
+  std::vector<float> w(v.size());
+  for (std::size_t i = 0; i < v.size(); ++i) {
+    const auto x = static_cast<double>(v[i]);
+    w[i] = static_cast<float>(scaled ? x * static_cast<double>(c) : x / norm);
+  }
+  step s;
+  s.what = step::kind::rows;
+  s.range = where;
+  s.where = at;
+  s.overwrites = false;
+  s.width = static_cast<index>(v.size());
+  s.name = name;
+  s.hash = fingerprint{}.add(v).add(static_cast<double>(c)).value();
+  s.on_rows = [w = std::move(w), c](const tap&, matrix_view<float> h) {
+    if (idle_at_zero && c == 0.0f) return;
+    for (index r = 0; r < h.rows; ++r)
+      detail::steer_row<Mode>({h.row(r).data, static_cast<std::size_t>(h.cols)}, w, static_cast<double>(c));
+  };
+  return s;
+}
+
+#if RESECT_EXCEPTIONS
+template <steering_mode Mode>
+step steer(Mode mode, layer_range where, site at, std::span<const float> v, float c = 0.0f) {
+  return value_or_throw(try_steer(mode, where, at, v, c));
+}
+#endif
+
+}  // namespace resect::inline RESECT_NAMESPACE_TAG::residual
