@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 # Sets up the peers of `./run compare` in a throw-away folder:
 #
-#     sh benchmarks/compare/peers.sh [FOLDER]          default build/compare
+#     sh benchmarks/compare/peers.sh [FOLDER [PEER]]   default build/compare and all; PEER: torch or llama.cpp
 #
 #     FOLDER/venv                Python environment: torch numpy gguf tokenizers (5.5 GB)
 #     FOLDER/llama.cpp/bin       llama-perplexity llama-quantize llama-bench llama-batched-bench, built for this machine
@@ -20,6 +20,8 @@ llama_version="0.3.36"
 llama_targets="llama-perplexity llama-quantize llama-bench llama-batched-bench"
 
 folder=${1:-build/compare}
+only=${2:-all}
+case $only in all | torch | llama.cpp) ;; *) echo "peers: got $only, wanted torch or llama.cpp" >&2; exit 1 ;; esac
 mkdir -p "$folder" 2>/dev/null || { echo "peers: cannot make folder $folder" >&2; exit 1; }
 folder=$(cd "$folder" && pwd)
 jobs=$(nproc 2>/dev/null || echo 2)
@@ -45,6 +47,8 @@ if [ "$(cat "$venv/packages" 2>/dev/null)" != "$python_packages" ]; then
     logged "$log" "pip install $python_packages" "$venv/bin/python" -m pip install --disable-pip-version-check $python_packages
     echo "$python_packages" >"$venv/packages"
 fi
+
+[ "$only" != torch ] || exit 0
 
 # llama.cpp
 llama=$folder/llama.cpp

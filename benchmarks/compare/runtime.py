@@ -36,10 +36,12 @@ import argparse
 import json
 import os
 import re
-import resource
 import statistics
 import subprocess
 import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from harness import Failed, Others, QUIET, finish, row, run, say  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -48,45 +50,8 @@ STUDY = os.path.join(ROOT, "examples", "study")
 PERPLEXITY_LIMIT = 1e-4
 LOGITS_LIMIT = 1e-3
 PREFILL_BAR = 0.9
-QUIET = 0.1  # share of the cores that others may take while speed is measured
 LOGIT_ROWS = 64
 PREFILL_TOKENS = 512
-
-
-class Failed(Exception):
-    pass
-
-
-def say(text):
-    print(f"runtime: {text}", file=sys.stderr, flush=True)
-
-
-def run(command, what):
-    """Runs a program; its standard output and standard error."""
-    try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              text=True, errors="replace")
-    except OSError as error:
-        raise Failed(f"{what}: cannot run {command[0]}: {error.strerror}")
-    if done.returncode != 0:
-        lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()] or ["no message"]
-        raise Failed(f"{what}: exit status {done.returncode}: {lines[-1].strip()}")
-    return done.stdout, done.stderr
-
-
-def machine():
-    name = None
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            name = next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), None)
-    except OSError:
-        pass
-    return {"cpu": name or "unknown", "cores": len(os.sched_getaffinity(0))}
-
-
-def row(name, unit, resect, peer, peer_name, peer_version, ratio=None, bar=None, runs=1, spread=None, note=""):
-    return {"name": name, "unit": unit, "resect": resect, "peer": peer, "peer_name": peer_name,
-            "peer_version": peer_version, "ratio": ratio, "bar": bar, "runs": runs, "spread": spread, "note": note}
 
 
 # ---- our programs -----------------------------------------------------------------------------------------------
@@ -168,28 +133,6 @@ def perplexity(options, paths, programs):
 
 
 # ---- prefill ----------------------------------------------------------------------------------------------------
-
-class Others:
-    """The share of all cores that processes other than this one and its children take."""
-
-    def __init__(self):
-        self.mark = self.now()
-
-    @staticmethod
-    def now():
-        with open("/proc/stat", encoding="ascii") as file:
-            # user nice system idle iowait irq softirq steal; guest time is part of user
-            ticks = [int(word) for word in file.readline().split()[1:9]]
-        own = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-        second = os.sysconf("SC_CLK_TCK")
-        return sum(ticks) / second, (sum(ticks) - ticks[3] - ticks[4]) / second, own
-
-    def share(self):
-        """Since the last call."""
-        before, self.mark = self.mark, self.now()
-        whole, busy, own = (after - start for after, start in zip(self.mark, before))
-        return max(0.0, busy - own) / whole if whole > 0 else 0.0
-
 
 def prefill(options, paths, programs):
     program = programs.find("prefill_bench")
@@ -394,23 +337,6 @@ def prepare(options, folder):
     return paths
 
 
-def table(rows):
-    def number(value):
-        return "-" if value is None else f"{value:.4f}" if 0.01 <= abs(value) < 100 else f"{value:.4g}"
-
-    cells = [["name", "unit", "resect", "peer", "ratio", "bar", "", "spread", "peer's name, note"]]
-    for r in rows:
-        mark = "" if r["bar"] is None or r["ratio"] is None else "met" if r["ratio"] >= r["bar"] else "MISSED"
-        s = r["spread"] or {}
-        spread = " / ".join("-" if s.get(side) is None else f"{100 * s[side]:.0f} %" for side in ("resect", "peer")) if s else "-"
-        cells.append([r["name"], r["unit"], number(r["resect"]), number(r["peer"]), number(r["ratio"]), number(r["bar"]),
-                      mark, spread, f"{r['peer_name']} {r['peer_version']}; {r['note']}"])
-    widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
-    for line in cells:
-        print("  ".join(cell.rjust(w) if 2 <= i <= 5 else cell.ljust(w)
-                        for i, (cell, w) in enumerate(zip(line, widths))).rstrip())
-
-
 def arguments():
     def positive(text):
         value = int(text)
@@ -451,16 +377,7 @@ def main():
             rows += part(options, paths, programs)
         except (Failed, OSError) as failure:
             failures.append(str(failure))
-    report = os.path.join(folder, "runtime.json")
-    with open(report + ".part", "w", encoding="utf-8") as file:
-        json.dump({"schema": 1, "machine": machine(), "rows": rows}, file, indent=1, allow_nan=False)
-        file.write("\n")
-    os.replace(report + ".part", report)
-
-    here = machine()
-    print(f"{here['cpu']}, {here['cores']} cores, {options.threads} threads")
-    table(rows)
-    print(report)
+    finish(os.path.join(folder, "runtime.json"), rows, options.threads)
     failures += [f"{path} is missing, build the examples first" for path in programs.missing]
     if failures:
         say("could not run everything: " + "; ".join(failures))
