@@ -145,16 +145,15 @@ inline result<residual::step> alteration_step(alteration a, int layer, std::uint
   return error{errc::invalid_argument, "alteration", text(static_cast<int>(a)), "a known one"};
 }
 
-// Marks and ranks of one alteration's table: a family of claims is all its layers.
-inline status mark_and_rank(std::vector<sensitivity_row>& table, std::uint64_t seed, index resamples) {
+// Marks and ranks of one table: a family of claims is all its layers. kl_of(row): the sums that rank it.
+template <class Row, class Kl>
+status mark_and_rank(std::vector<Row>& table, Kl kl_of, std::uint64_t seed, index resamples) {
   if (table.empty()) return {};
   std::vector<metrics::estimate> deltas;
   std::vector<metrics::clustered_sums> kl;
-  for (const sensitivity_row& row : table) {
+  for (const Row& row : table) {
     deltas.push_back(row.mean.dlnppl);
-    kl.push_back(row.runs.front().kl.sums());
-    for (std::size_t run = 1; run < row.runs.size(); ++run)
-      if (auto s = kl.back().merge(row.runs[run].kl.sums()); !s) return s;
+    kl.push_back(kl_of(row));
   }
   const auto marks = metrics::assign_marks(deltas, {.degrees = table.front().mean.degrees});
   const auto ranks = metrics::try_rank_intervals(kl, {.seed = seed, .resamples = resamples});
@@ -164,6 +163,13 @@ inline status mark_and_rank(std::vector<sensitivity_row>& table, std::uint64_t s
     table[l].rank = (*ranks)[l];
   }
   return {};
+}
+
+// KL of all runs of a row together. Runs of one study have the same clusters, so that merging cannot fail.
+inline metrics::clustered_sums kl_over_runs(const sensitivity_row& row) {
+  metrics::clustered_sums kl = row.runs.front().kl.sums();
+  for (std::size_t run = 1; run < row.runs.size(); ++run) (void)kl.merge(row.runs[run].kl.sums());
+  return kl;
 }
 
 }  // namespace detail
@@ -290,7 +296,7 @@ result<sensitivity_report> try_sensitivity(Backend& backend, H& host, const toke
     }
   }
   for (auto& table : tables) {
-    if (auto s = detail::mark_and_rank(table, options.seed, options.bootstrap); !s) return s.error();
+    if (auto s = detail::mark_and_rank(table, detail::kl_over_runs, options.seed, options.bootstrap); !s) return s.error();
     for (auto& row : table) out.rows.push_back(std::move(row));
   }
   return out;

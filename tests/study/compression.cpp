@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <cmath>
+#include <cstring>
+
+#include <hosts/llama/host.hpp>
+#include <support/catch.hpp>
+#include <support/counting_host.hpp>
+#include <support/llama_models.hpp>
+
+#include <resect/backend/cpu.hpp>
+#include <resect/study/compression.hpp>
+
+using namespace resect;
+using namespace resect::study;
+
+namespace {
+
+const hosts::llama_config small{.n_layers = 4, .d_model = 32, .d_ff = 48, .n_heads = 4, .n_kv_heads = 2, .head_dim = 8, .n_vocab = 61};
+
+struct setting {
+  hosts::llama_model model = support::random_llama(small, support::output_matrix::tied, 5);
+  std::vector<std::int32_t> ids;
+  token_windows evaluation, calibration;
+
+  setting() {
+    const random::philox_stream draws{11, 0};
+    for (std::uint64_t i = 0; i < 1000; ++i) ids.push_back(static_cast<std::int32_t>(random::integer_below(draws, i, 61)));
+    evaluation = windows({ids, {}}, {.sequences = 8, .context = 12});
+    calibration = calibration_windows({ids, {}}, evaluation, {.sequences = 8, .context = 12});
+  }
+};
+
+using threaded = cpu<threads>;
+
+// Rounds every value to a multiple of `step`.
+weight_method rounding(float step) {
+  weight_method m;
+  m.name = "rounding";
+  m.hash = fingerprint{}.add(static_cast<double>(step)).value();
+  m.apply = [step](const residual::weight_desc&, matrix_view<float> w, executor_ref exec) -> status {
+    exec.bulk(w.rows, [&](resect::index r) {
+      for (resect::index c = 0; c < w.cols; ++c) w(r, c) = step * std::nearbyint(w(r, c) / step);
+    });
+    return {};
+  };
+  return m;
+}
+
+// The same model with the matrices of some layers rounded: what a run under the method has to equal.
+hosts::llama_model rounded(hosts::llama_model model, const std::vector<int>& layers, float step) {
+  for (const int l : layers) {
+    auto& layer = model.layers[static_cast<std::size_t>(l)];
+    for (auto* m : {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down})
+      for (float& x : m->data) x = step * std::nearbyint(x / step);
+  }
+  return model;
+}
+
+TEST_CASE("S, R and I are those of models whose weights were altered by hand, bit for bit") {
+  const setting s;
+  constexpr float step = 0.05f;
+  threaded exec{threads{2}};
+  hosts::llama_host host(exec, s.model);
+  const auto r = compression(exec, host, s.evaluation, s.calibration, rounding(step));
+  REQUIRE(r.rows.size() == 4);
+  CHECK_FALSE(r.saturated);
+
+  intact_outputs outputs;
+  head_workspace work;
+  REQUIRE(try_baseline(exec, host, s.evaluation, work, outputs));
+  const auto sums_of = [&](const std::vector<int>& layers) {
+    const auto model = rounded(s.model, layers, step);
+    hosts::llama_host other(exec, model);
+    auto state = value_or_throw(other.try_embed(s.evaluation.rows));
+    value_or_throw(other.try_run(state, 0, 4, residual::no_hooks<float>()));
+    return value_or_throw(try_effect(exec, other, state, s.evaluation, outputs, work));
+  };
+  const auto all = sums_of({0, 1, 2, 3});
+  CHECK(r.all.kl.value == all.estimate().kl.value);
+  for (int l = 0; l < 4; ++l) {
+    const auto& row = r.rows[static_cast<std::size_t>(l)];
+    CHECK(row.layer == l);
+    const auto alone = sums_of({l});
+    CHECK(row.mean.kl.value == alone.estimate().kl.value);
+    CHECK(row.mean.dlnppl.value == alone.estimate().dlnppl.value);
+    CHECK(row.mean.kl.value > 0);
+    std::vector<int> others;
+    for (int other = 0; other < 4; ++other)
+      if (other != l) others.push_back(other);
+    const auto without = sums_of(others);
+    CHECK(row.without.estimate().value == without.estimate().kl.value);
+    CHECK(row.spared.value == Approx(all.estimate().kl.value - without.estimate().kl.value).epsilon(1e-12));
+    CHECK(row.interaction.value == Approx(row.spared.value - row.mean.kl.value).margin(1e-15));
+    CHECK(row.spared.n_clusters == 8);
+    CHECK(row.spared.lo < row.spared.value);
+    CHECK((row.error > 0.001 && row.error < 0.5));
+  }
+}
+
+TEST_CASE("a method that changes nothing costs nothing: every measure of it is exactly zero") {
+  const setting s;
+  threaded exec{threads{1}};
+  hosts::llama_host host(exec, s.model);
+  weight_method same{"same", 1, [](const residual::weight_desc&, matrix_view<float>, executor_ref) { return status{}; }};
+  const auto r = compression(exec, host, s.evaluation, s.calibration, same);
+  for (const auto& row : r.rows) {
+    CHECK(row.mean.kl.value == 0);
+    CHECK(row.mean.top1.value == 1);
+    CHECK(row.spared.value == 0);
+    CHECK(row.interaction.value == 0);
+    CHECK(row.error == 0);
+  }
+  CHECK(r.all.kl.value == 0);
+}
+
+TEST_CASE("where the altered model knows no more than word frequencies do, R is not given") {
+  const setting s;
+  threaded exec{threads{1}};
+  auto model = s.model;
+  for (float& x : model.embed.data) x *= 6;  // a model that is sure of itself
+  hosts::llama_host host(exec, model);
+  weight_method noise{"noise", 1, [](const residual::weight_desc& w, matrix_view<float> v, executor_ref) {
+                        random::fill_gaussian({v.data, static_cast<std::size_t>(v.rows * v.cols)}, 3, static_cast<std::uint64_t>(w.id), 0, 3.0);
+                        return status{};
+                      }};
+  const auto r = compression(exec, host, s.evaluation, s.calibration, noise);
+  CHECK(r.unigram_kl.value > 0);
+  CHECK(r.saturated == (r.all.kl.value > r.unigram_kl.value / 2));
+  REQUIRE(r.saturated);
+  for (const auto& row : r.rows) {
+    CHECK(std::isnan(row.spared.value));
+    CHECK(std::isnan(row.interaction.value));
+    CHECK(std::isfinite(row.mean.kl.value));
+  }
+}
+
+TEST_CASE("the compression study gives the same bits for 1, 2, 3, 7 and 64 workers, and leaves the weights alone") {
+  const setting s;
+  std::vector<double> first;
+  for (const int workers : {1, 2, 3, 7, 64}) {
+    threaded exec{threads{workers}};
+    hosts::llama_host host(exec, s.model);
+    const auto r = compression(exec, host, s.evaluation, s.calibration, rounding(0.03f), {.layers = {1, 3}});
+    std::vector<double> now{r.all.kl.value, r.all.kl.se};
+    for (const auto& row : r.rows)
+      now.insert(now.end(), {row.mean.kl.value, row.spared.value, row.spared.se, row.interaction.se, row.mean.cosine.value, row.error});
+    if (first.empty()) first = now;
+    REQUIRE(now.size() == first.size());
+    CHECK(std::memcmp(now.data(), first.data(), now.size() * sizeof(double)) == 0);
+    const auto again = compression(exec, host, s.evaluation, s.calibration, rounding(0.03f), {.layers = {1, 3}});
+    CHECK(again.rows[0].mean.kl.value == r.rows[0].mean.kl.value);
+  }
+}
+
+TEST_CASE("the announced cost of a compression study is the work that is done") {
+  const setting s;
+  threaded exec{threads{1}};
+  hosts::llama_host model(exec, s.model);
+  support::counting_host host(model);
+  const compression_options options{.layers = {1, 2}};
+  double last = -1, total = 0;
+  const auto r = try_compression(exec, host, s.evaluation, s.calibration, rounding(0.05f), options, [&](const progress& p) {
+    CHECK(p.done >= last);
+    last = p.done;
+    total = p.total;
+  });
+  REQUIRE(r);
+  CHECK(last == total);
+  // intact 4; both prefixes to layer 2: 2 + 2; alone and spared from 1 on: 3 + 3; from 2 on: 2 + 2; the rest of all: 2
+  CHECK(host.n.layer_runs() == 4 + 4 + 6 + 4 + 2);
+}
+
+TEST_CASE("a compression study refuses what it cannot do, by name") {
+  const setting s;
+  threaded exec{threads{1}};
+  hosts::llama_host host(exec, s.model);
+  const auto ignore = [](const progress&) {};
+  const auto refusal = [&](const weight_method& m, const compression_options& o, const token_windows& calibration) {
+    const auto r = try_compression(exec, host, s.evaluation, calibration, m, o, ignore);
+    return r ? std::string("fine") : std::string(r.error().message().view());
+  };
+  CHECK(refusal({}, {}, s.calibration) == "null pointer: method: got no function, wanted one");
+  CHECK(refusal(rounding(0.1f), {.layers = {4}}, s.calibration) == "invalid argument: layers: got layer 4, wanted layers 0 to 3");
+  CHECK(refusal(rounding(0.1f), {.head_rows = 0}, s.calibration).find("head_rows") != std::string::npos);
+  CHECK(refusal(rounding(0.1f), {}, s.evaluation).find("calibration windows") != std::string::npos);
+  weight_method fails{"fails", 1, [](const residual::weight_desc& w, matrix_view<float>, executor_ref) -> status {
+                        if (w.layer == 2) return error{errc::invalid_argument, "rank", "0", "1 or more"};
+                        return {};
+                      }};
+  CHECK(refusal(fails, {}, s.calibration) == "invalid argument: fails of layer 2, attn.q: rank: got 0, wanted 1 or more");
+}
+
+}  // namespace
