@@ -27,10 +27,11 @@ RESECT_HD constexpr double uniform_open_f64(std::uint64_t bits) noexcept {
   return (static_cast<double>(bits >> 12) + 0.5) * 0x1p-52;
 }
 
-// The i-th uniform number of a stream: [0, 1), or (0, 1) for `uniform_open`. One 64-bit word each.
+// The i-th uniform number of a stream: on [0, 1). One 64-bit word each.
 RESECT_HD constexpr double uniform(const philox_stream& s, std::uint64_t i) noexcept {
   return uniform_f64(s.word64(i));
 }
+// The same on (0, 1).
 RESECT_HD constexpr double uniform_open(const philox_stream& s, std::uint64_t i) noexcept {
   return uniform_open_f64(s.word64(i));
 }

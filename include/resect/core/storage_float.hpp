@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <type_traits>
+#include <utility>
+
+#include <resect/core/leaf.hpp>
+
+namespace resect::inline RESECT_NAMESPACE_TAG {
+
+// What a number becomes that is too large for its type, after rounding; infinities go the same way.
+enum class overflow : std::uint8_t {
+  non_finite,  // infinity, or NaN in a type that has no infinity; the sign stays
+  saturate,    // the largest finite number of that sign
+};
+
+// What the largest exponent of a type is for.
+enum class top_exponent : std::uint8_t {
+  infinity_and_nan,  // as in IEEE 754
+  finite_but_one,    // ordinary numbers; only the largest code is NaN (OCP's "FN" types)
+};
+
+// A floating-point number that is stored in 1 or 2 bytes and computed with as float: sign, `ExponentBits` bits of
+// exponent with bias 2^(ExponentBits−1) − 1, the rest mantissa. It is used through its aliases f16, bf16 (float16.hpp),
+// fp8_e4m3 and fp8_e5m2 (float8.hpp). A storage type: there is no arithmetic and no comparison on purpose, write
+// float(x) and say what you mean (`bits` compares codes). Trivially copyable and trivially constructible.
+//
+// To float and to double: exact. NaN stays NaN (quiet, sign and payload kept).
+// From float and from double: rounded once to the nearest, ties to the even code; subnormal results included, signed
+// zeros kept. Too large after rounding: see `overflow`, by default what CUDA's constructors do. Every NaN becomes the
+// positive NaN whose other bits are all ones, which is CUDA's.
+// The code is integer arithmetic and products with powers of two that are exact, so the bits are the same on every
+// compiler, flag, rounding mode and device, and in constant expressions.
+// Source: IEEE 754-2019, 4.3.1, 5.4; Micikevicius et al., "FP8 formats for deep learning" (2022), table 1; OCP 8-bit
+// floating point specification (OFP8) 1.0 (2023), 5.2, 5.3.
+template <std::unsigned_integral Bits, int ExponentBits, top_exponent Top, overflow Default>
+struct storage_float {
+  Bits bits;
+
+  static constexpr int digits = 8 * static_cast<int>(sizeof(Bits)) - ExponentBits;  // the leading one included
+  static constexpr int mantissa_bits = digits - 1;
+  static constexpr int bias = (1 << (ExponentBits - 1)) - 1;
+  static constexpr bool has_infinity = Top == top_exponent::infinity_and_nan;
+  static constexpr overflow default_overflow = Default;
+
+  storage_float() = default;
+  RESECT_HD constexpr explicit storage_float(float x, overflow o = Default) noexcept
+      : bits(rounded<std::uint32_t, 23, 127>(bits_of(x), o)) {}
+  RESECT_HD constexpr explicit storage_float(double x, overflow o = Default) noexcept
+      : bits(rounded<std::uint64_t, 52, 1023>(bits_of(x), o)) {}
+
+  RESECT_HD static constexpr storage_float from_bits(Bits code) noexcept {
+    storage_float x{};
+    x.bits = code;
+    return x;
+  }
+
+  RESECT_HD constexpr explicit operator float() const noexcept {
+    const std::uint32_t code = bits;
+    const std::uint32_t magnitude = code & largest_code;
+    const std::uint32_t sign = (code & sign_bit) << (32 - 8 * sizeof(Bits));
+    const bool special = magnitude > finite_code;
+    const bool nan = magnitude > (has_infinity ? infinity_code : finite_code);
+    const std::uint32_t fraction = magnitude << (23 - mantissa_bits);
+    std::uint32_t wide = fraction + (std::uint32_t{127 - bias} << 23);
+    if constexpr (bias != 127) {  // a subnormal code counts multiples of the smallest number
+      const auto count = static_cast<float>(static_cast<std::int32_t>(magnitude));
+      const std::uint32_t small = bits_of(count * float_of(std::uint32_t{128 - bias - mantissa_bits} << 23));
+      const std::uint32_t mask = 0u - static_cast<std::uint32_t>(magnitude < smallest_normal_code);
+      wide = (small & mask) | (wide & ~mask);  // a mask, because compilers vectorize no branch around a product
+    }
+    return float_of(wide | sign | (special ? 0x7f800000u : 0u) | (nan ? 0x00400000u : 0u));
+  }
+  RESECT_HD constexpr explicit operator double() const noexcept {
+    return static_cast<double>(static_cast<float>(*this));
+  }
+
+  RESECT_HD constexpr bool is_nan() const noexcept {
+    return (bits & largest_code) > (has_infinity ? infinity_code : finite_code);
+  }
+  RESECT_HD constexpr bool is_finite() const noexcept { return (bits & largest_code) <= finite_code; }
+
+  // As in std::numeric_limits.
+  RESECT_HD static constexpr storage_float max() noexcept { return from_bits(static_cast<Bits>(finite_code)); }
+  RESECT_HD static constexpr storage_float lowest() noexcept {
+    return from_bits(static_cast<Bits>(finite_code | sign_bit));
+  }
+  RESECT_HD static constexpr storage_float min() noexcept { return from_bits(static_cast<Bits>(smallest_normal_code)); }
+  RESECT_HD static constexpr storage_float denorm_min() noexcept { return from_bits(Bits{1}); }
+  RESECT_HD static constexpr storage_float quiet_nan() noexcept { return from_bits(static_cast<Bits>(largest_code)); }
+  RESECT_HD static constexpr storage_float infinity() noexcept
+    requires(Top == top_exponent::infinity_and_nan)
+  {
+    return from_bits(static_cast<Bits>(infinity_code));
+  }
+  // The distance from 1 to the next number, 2^(1−digits): twice the largest relative rounding error.
+  RESECT_HD static constexpr float epsilon() noexcept { return float_of(std::uint32_t{128 - digits} << 23); }
+
+ private:
+  static constexpr std::uint32_t sign_bit = std::uint32_t{1} << (8 * sizeof(Bits) - 1);
+  static constexpr std::uint32_t largest_code = sign_bit - 1;
+  static constexpr std::uint32_t infinity_code = ((std::uint32_t{1} << ExponentBits) - 1) << mantissa_bits;
+  static constexpr std::uint32_t finite_code = (has_infinity ? infinity_code : largest_code) - 1;
+  static constexpr std::uint32_t smallest_normal_code = std::uint32_t{1} << mantissa_bits;
+
+  // The code of an IEEE number with the given layout. Codes of one sign are ordered as the numbers are, so a carry
+  // out of the mantissa goes into the exponent by itself, and a code above the largest finite one is an overflow.
+  template <class Source, int SourceMantissa, int SourceBias>
+  RESECT_HD static constexpr Bits rounded(Source x, overflow o) noexcept {
+    constexpr int source_size = 8 * static_cast<int>(sizeof(Source));
+    constexpr Source source_sign = Source{1} << (source_size - 1);
+    constexpr Source source_infinity = source_sign - (Source{1} << SourceMantissa);
+    constexpr int dropped = SourceMantissa - mantissa_bits;
+    const Source magnitude = x & ~source_sign;
+    const Source over = o == overflow::saturate ? finite_code : has_infinity ? infinity_code : largest_code;
+
+    Source code;
+    if constexpr (SourceBias == bias) {
+      code = (magnitude + ((Source{1} << (dropped - 1)) - 1) + (magnitude >> dropped & 1)) >> dropped;
+    } else {
+      // A number below the smallest normal one loses more bits, one for each power of two; after mantissa_bits + 2
+      // nothing is left, so subnormal sources need no care.
+      constexpr Source first_normal = SourceBias - bias + 1;
+      constexpr Source all = mantissa_bits + 2;
+      const Source exponent = magnitude >> SourceMantissa;
+      const Source significand = (magnitude & ((Source{1} << SourceMantissa) - 1)) | Source{1} << SourceMantissa;
+      const Source below = exponent < first_normal ? first_normal - exponent : Source{0};
+      const Source above = exponent > first_normal ? exponent - first_normal : Source{0};
+      const Source shift = static_cast<Source>(dropped) + (below < all ? below : all);
+      const Source half = Source{1} << (shift - 1);
+      code = ((significand + (half - 1) + (significand >> shift & 1)) >> shift) + (above << mantissa_bits);
+    }
+    code = code > finite_code ? over : code;
+    code |= x >> (source_size - 8 * static_cast<int>(sizeof(Bits))) & sign_bit;
+    code = magnitude > source_infinity ? Source{largest_code} : code;
+    return static_cast<Bits>(code);
+  }
+};
+
+namespace detail {
+template <class T>
+inline constexpr bool is_storage_float = false;
+template <class Bits, int E, top_exponent Top, overflow Default>
+inline constexpr bool is_storage_float<storage_float<Bits, E, Top, Default>> = true;
+
+template <class Range>
+using span_element = typename decltype(std::span{std::declval<Range&>()})::element_type;
+
+// Whole groups first: a compiler turns loops of a fixed length into vector code at every level of optimisation.
+template <class From, class To, class Map>
+void convert_groups(const From* __restrict from, To* __restrict to, std::size_t n, Map map) noexcept {
+  constexpr std::size_t group = 16;
+  std::size_t i = 0;
+  for (; i + group <= n; i += group)
+    for (std::size_t j = 0; j < group; ++j) to[i + j] = map(from[i + j]);
+  for (; i < n; ++i) to[i] = map(from[i]);
+}
+}  // namespace detail
+
+// Types that are stored small and computed with as float.
+template <class T>
+concept small_float = detail::is_storage_float<T>;
+
+// to[i] = To(from[i]) for contiguous ranges (std::vector, std::span, …) that do not overlap; where one is shorter, its
+// length counts. From a small type to float, exact; or from float or double to a small type, rounded once as its
+// constructor does. Never allocates; about a load, a few integer operations and a store an element, in vector code
+// where the machine has shifts by variable counts (AVX2, NEON).
+template <class In, class Out>
+  requires(small_float<std::remove_const_t<detail::span_element<const In>>> &&
+           std::same_as<detail::span_element<Out>, float>)
+void convert(const In& from, Out&& to) noexcept {
+  const std::span in{from};
+  const std::span out{to};
+  using element = typename decltype(in)::value_type;
+  detail::convert_groups(in.data(), out.data(), in.size() < out.size() ? in.size() : out.size(),
+                         [](element x) { return static_cast<float>(x); });
+}
+template <class In, class Out>
+  requires(std::floating_point<std::remove_const_t<detail::span_element<const In>>> &&
+           small_float<detail::span_element<Out>>)
+void convert(const In& from, Out&& to, overflow o = detail::span_element<Out>::default_overflow) noexcept {
+  const std::span in{from};
+  const std::span out{to};
+  using source = typename decltype(in)::value_type;
+  using element = typename decltype(out)::value_type;
+  detail::convert_groups(in.data(), out.data(), in.size() < out.size() ? in.size() : out.size(),
+                         [o](source x) { return element{x, o}; });
+}
+
+}  // namespace resect::inline RESECT_NAMESPACE_TAG
