@@ -4,7 +4,7 @@
 add_library(resect_development INTERFACE)
 target_compile_options(
   resect_development
-  INTERFACE -O2 -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow $<$<BOOL:${RESECT_WERROR}>:-Werror>
+  INTERFACE $<$<NOT:$<CONFIG:Debug>>:-O2> -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow $<$<BOOL:${RESECT_WERROR}>:-Werror>
             $<$<BOOL:${RESECT_NATIVE}>:-march=native>)
 # g++ before 13 warns of its own AVX-512 intrinsics (GCC bug 105593) wherever Eigen inlines them.
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)

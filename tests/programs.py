@@ -3,9 +3,11 @@
 
 usage: programs.py BIN_DIR SOURCE_DIR CASE, with CASE one of the functions below whose name begins with `case_`.
 """
+import ast
 import json
 import math
 import pathlib
+import re
 import shutil
 import struct
 import subprocess
@@ -77,6 +79,38 @@ def case_study_leaves_a_whole_report(folder):
     assert "skip" in done.stdout
 
 
+def case_study_quantizes_and_factorizes(folder):
+    """S, R and I = R - S of two ways to store the matrices, from the report and again from the clusters' sums."""
+    done = run("study", *SMALL, *TWO_LAYERS, "--alterations", "skip", "--quantize", 3, "--group", 32, "--scale", "mse",
+               "--low-rank", 200, "--out", folder / "report")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((folder / "report/report.json").read_text())
+    assert report["grid"]["matrices"] == 14 and report["grid"]["on_grid"] == 0, report["grid"]
+    assert [c["operator"] for c in report["compressions"]] == ["quantize", "low_rank"]
+    assert report["compressions"][0]["description"] == "quantize 3 bit, group 32"
+    assert abs(report["compressions"][0]["bits_per_weight"] - (3 + 35 / 32)) < 1e-9
+    with zipfile.ZipFile(folder / "report/clusters.npz") as archive:
+        for c in report["compressions"]:
+            name = c["operator"]
+            rows = [r for r in report["rows"] if r["operator"] == name]
+            assert [r["first"] for r in rows] == [0, 2]
+            (_, whole), (_, count) = array(archive, name + "_all_kl_sum"), array(archive, name + "_all_kl_count")
+            mean_all = sum(whole) / sum(count)
+            assert abs(mean_all - c["all"]["kl"]["value"]) < 1e-12
+            _, but_one = array(archive, name + "_all_but_one_kl_sum")
+            for i, row in enumerate(rows):
+                assert 0 < row["weight_error"] < 1 and row["metrics"]["kl"]["value"] > 0
+                if c["saturated"]:
+                    assert row["restored_kl"]["value"] is None
+                    continue
+                without = but_one[i * len(whole):(i + 1) * len(whole)]
+                restored = mean_all - sum(without) / sum(count)
+                assert abs(row["restored_kl"]["value"] - restored) < 1e-12
+                alone = row["metrics"]["kl"]["value"]
+                assert abs(row["interaction_kl"]["value"] - (restored - alone)) < 1e-12
+    assert "spared: R" in done.stdout and "low_rank" in done.stdout
+
+
 def case_study_has_the_same_numbers_for_any_number_of_threads(folder):
     reports = []
     for threads in (1, 3):
@@ -110,6 +144,9 @@ def case_study_refuses_bad_options_and_leaves_nothing(folder):
         (["--sequences", "100000"], ["100000 windows", "at most"]),
         (["--context", "1"], ["context"]),
         (["--reinit-seeds", "2"], ["--reinit-seeds", "5"]),
+        (["--quantize", "9"], ["--quantize", "8"]),
+        (["--low-rank", "0"], ["--low-rank", "1"]),
+        (["--scale", "best"], ["--scale", "mse"]),
         (["--model", "tyni"], ["--model", "tyni"]),
         (["--text", ""], ["text"]),
         (["--model", folder / "missing.gguf", "--text", TINY / "heldout.txt"], ["missing.gguf"]),
@@ -167,12 +204,192 @@ def case_perplexity_scores_the_second_half_of_each_chunk(folder):
                        "--context", "64"), "100000")
 
 
+def array(archive, name):
+    """An array of a .npz file: shape and values."""
+    data = archive.read(name + ".npy")
+    end = 10 + struct.unpack("<H", data[8:10])[0]
+    header = ast.literal_eval(data[10:end].decode())
+    kind = {"<f8": "d", "<i8": "q"}[header["descr"]]
+    return header["shape"], [x[0] for x in struct.iter_unpack("<" + kind, data[end:])]
+
+
+def paired_difference(a, b, name, run, clusters):
+    """Mean of b − a over tokens and its clustered standard error, from the definitions."""
+    with zipfile.ZipFile(a) as first, zipfile.ZipFile(b) as second:
+        sums_a, sums_b = array(first, name + "_sum")[1], array(second, name + "_sum")[1]
+        counts = array(first, name + "_count")[1]
+    cells = [(y - x, n) for x, y, n in list(zip(sums_a, sums_b, counts))[run * clusters:(run + 1) * clusters] if n]
+    total = sum(n for _, n in cells)
+    mean = sum(d for d, _ in cells) / total
+    g = len(cells)
+    return mean, math.sqrt(g / (g - 1) * sum((d - mean * n) ** 2 for d, n in cells)) / total
+
+
+def with_halved_matrix(data):
+    """The model with model.layers.2.mlp.down_proj.weight, stored as f16, times one half."""
+    start = 8 + struct.unpack("<Q", data[:8])[0]
+    matrix = json.loads(data[8:start])["model.layers.2.mlp.down_proj.weight"]
+    assert matrix["dtype"] == "F16"
+    first, last = (start + x for x in matrix["data_offsets"])
+    halved = [x / 2 for (x,) in struct.iter_unpack("<e", data[first:last])]
+    return data[:first] + struct.pack(f"<{len(halved)}e", *halved) + data[last:]
+
+
+def case_diff_compares_two_studies_in_pairs(folder):
+    small = ["--sequences", "10", "--context", "16", "--layers", "0,2,4", "--alterations", "skip,reinit", "--threads", "2"]
+    spoiled = spoiled_model(folder, with_halved_matrix)
+    studies = {"a": [], "same": ["--threads", "1"], "seeds": ["--seed", "11"], "halved": ["--model", spoiled]}
+    for name, arguments in studies.items():
+        given = [str(a) for a in arguments]
+        base = small[:-2] if "--threads" in given else small
+        done = run("study", *base, "--quiet", "--out", folder / name, *arguments)
+        assert done.returncode == 0, done.stderr
+
+    def diff(b, *arguments):
+        done = run("diff", folder / "a", folder / b / "report.json", "--json", folder / "diff.json", *arguments)
+        assert done.returncode == 0 and not done.stderr, done.stderr
+        return done.stdout, json.loads((folder / "diff.json").read_text())
+
+    for same in ("a", "same"):  # the number of threads changes no bit
+        text, result = diff(same)
+        assert "No difference: every number is the same in both." in text
+        for row in result["rows"]:
+            for m in row["metrics"].values():
+                assert m["difference"]["value"] == m["difference"]["se"] == 0 and not m["differs"], row
+
+    text, result = diff("seeds")
+    assert "intact models: no difference." in text and "skip: no difference." in text
+    reinit = [r for r in result["rows"] if r["operator"] == "reinit"]
+    assert [r["first"] for r in reinit] == [0, 2, 4]
+    assert reinit[0]["seeds_a"] == [1, 2, 3, 4, 5] and reinit[0]["seeds_b"] == [11, 12, 13, 14, 15]
+    assert all(r["metrics"]["kl"]["difference"]["se"] > 0 for r in reinit)
+
+    text, result = diff("halved")
+    clusters = result["text"]["clusters"]
+    archives = [folder / name / "clusters.npz" for name in ("a", "halved")]
+    skips = [r for r in result["rows"] if r["operator"] == "skip"]
+    for i, row in enumerate(skips):
+        for measure, m in row["metrics"].items():
+            value, se = paired_difference(*archives, f"skip_{measure}", i, clusters)
+            assert math.isclose(m["difference"]["value"], value, rel_tol=1e-9, abs_tol=1e-12), (row["first"], measure)
+            assert math.isclose(m["difference"]["se"], se, rel_tol=1e-6, abs_tol=1e-12), (row["first"], measure)
+            assert is_estimate(m["difference"]) and is_estimate(m["a"]) and is_estimate(m["b"])
+    assert skips[1]["metrics"]["cosine_head_norm"]["differs"], "layer 2 writes half as much"
+    value, se = paired_difference(*archives, "baseline_nll", 0, clusters)
+    assert math.isclose(result["baseline"]["perplexity_ratio"]["value"], math.exp(value), rel_tol=1e-9)
+    assert result["a"]["model"]["fingerprint"] != result["b"]["model"]["fingerprint"]
+    assert sorted(p.name for p in folder.iterdir()) == ["a", "diff.json", "halved", "model", "same", "seeds"]
+
+
+def case_diff_refuses_what_cannot_be_paired(folder):
+    small = ["--sequences", "8", "--context", "16", "--layers", "1", "--alterations", "skip", "--quiet"]
+    for name, arguments in {"a": [], "windows": ["--sequences", "9"], "context": ["--context", "17"]}.items():
+        base = [a for i, a in enumerate(small) if not arguments or (a != arguments[0] and small[i - 1] != arguments[0])]
+        done = run("study", *base, "--out", folder / name, *arguments)
+        assert done.returncode == 0, done.stderr
+    broken = folder / "broken"
+    shutil.copytree(folder / "a", broken)
+    report = (broken / "report.json").read_text()
+    (folder / "out").mkdir()
+    expect_refusal(run("diff", folder / "a"), "B", "required")
+    expect_refusal(run("diff", folder / "a", folder / "missing"), "missing")
+    expect_refusal(run("diff", folder / "a", TINY / "heldout.txt"), "heldout.txt", "JSON")
+    expect_refusal(run("diff", folder / "a", folder / "out"), "out/report.json")
+    expect_refusal(run("diff", folder / "a", folder / "windows"), "windows", "got 9, wanted 8")
+    expect_refusal(run("diff", folder / "a", folder / "context"), "context", "got 17, wanted 16")
+    expect_refusal(run("diff", folder / "a", folder / "a", "--json", folder / "out"), str(folder / "out"))
+    for text, words in [
+        (report[:len(report) // 2], ["JSON"]),
+        (report.replace('"schema": 1', '"schema": 7'), ["schema", "7"]),
+        (report.replace('"value": ', '"value": 1', 1), ["baseline", "value"]),
+        (report.replace('"context": 16', '"context": NaN'), ["JSON"]),
+        ("[]", ["array", "object"]),
+    ]:
+        assert text != report
+        (broken / "report.json").write_text(text)
+        expect_refusal(run("diff", folder / "a", broken, "--json", folder / "out" / "diff.json"), *words)
+    (broken / "report.json").write_text(report)
+    (broken / "clusters.npz").write_bytes((folder / "a" / "clusters.npz").read_bytes()[:500])
+    expect_refusal(run("diff", broken, folder / "a"), "clusters.npz")
+    (broken / "clusters.npz").unlink()
+    expect_refusal(run("diff", broken, folder / "a"), "clusters.npz")
+    assert not list((folder / "out").iterdir())
+
+
 def case_help_lists_the_options(folder):
     for program in ("study", "perplexity"):
         done = run(program, "--help")
         assert done.returncode == 0
         for option in ("--model", "--text", "--context", "--threads"):
             assert option in done.stdout, (program, option)
+    done = run("diff", "--help")
+    assert done.returncode == 0 and "--json" in done.stdout and "report.json" in done.stdout
+
+
+def example(name, *arguments):
+    """What a short program prints, run from the repository's folder as docs/examples.md says."""
+    source = (SOURCE / "examples/short" / f"{name}.cpp").read_text()
+    assert source.count("\n") <= 60, "short programs have at most 60 lines"
+    done = subprocess.run([BIN / "short" / name, *map(str, arguments)], capture_output=True, text=True, cwd=SOURCE)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    return done.stdout
+
+
+def numbers(text):
+    return [float(x) for x in re.findall(r"(?<![\w.])-?\d+(?:\.\d+)?", text)]
+
+
+def case_short_skip_a_layer(folder):
+    lines = example("skip_a_layer").splitlines()
+    assert lines[0] == "tiny without layer 3, 2048 tokens in 100 documents", lines[0]
+    kl, low, high = numbers(lines[1])
+    assert 0 < low < kl < high < 1, lines[1]
+    agreement, low, high = numbers(lines[2])
+    assert 50 < low < agreement < high < 100, lines[2]
+    perplexity, ratio, low, high = numbers(lines[3])
+    assert 2 < perplexity < 5 and 1 < low < ratio < high < 1.5, lines[3]
+    first = numbers(example("skip_a_layer", "examples/models/tiny", 0).splitlines()[1])[0]
+    assert first > 10 * kl, "layer 0 matters far more"
+    refused = subprocess.run([BIN / "short/skip_a_layer", TINY, "9"], capture_output=True, text=True, cwd=SOURCE)
+    expect_refusal(refused, "layers 0 to 5")
+
+
+def case_short_own_operator(folder):
+    rows = [numbers(line) for line in example("own_operator").splitlines()]
+    assert [r[0] for r in rows] == [256, 128, 64, 32, 16, 8], rows
+    kls = [r[2] for r in rows]
+    assert kls[0] == 0 and kls == sorted(kls) and kls[-1] > 1, kls
+    assert all(r[3] <= r[2] <= r[4] for r in rows), rows
+
+
+def case_short_watch_norms(folder):
+    rows = [numbers(line) for line in example("watch_norms").splitlines()[1:]]
+    assert [r[0] for r in rows] == list(range(6)), rows
+    means = [r[1] for r in rows]
+    assert means == sorted(means) and means[0] < 10 and means[-1] > 100, means
+    assert all(r[3] < r[1] < r[4] for r in rows), rows
+
+
+def case_short_compare_two_models(folder):
+    same = example("compare_two_models", TINY, TINY)
+    assert "perplexity B / A  1.0000 [1.0000, 1.0000]" in same and "The outputs are the same." in same, same
+    lines = example("compare_two_models", TINY, spoiled_model(folder, with_halved_matrix)).splitlines()
+    (ratio, low, high), (kl, kl_low, kl_high) = numbers(lines[1]), numbers(lines[2])[:3]
+    assert low < ratio < high and 0 < kl_low < kl < kl_high < 0.1, lines
+    assert lines[4] in ("The perplexities differ.", "No difference of perplexity shown."), lines
+    expect_refusal(subprocess.run([BIN / "short/compare_two_models", TINY, folder / "missing"], capture_output=True,
+                                  text=True, cwd=SOURCE), "missing")
+
+
+def case_short_quantize_a_matrix(folder):
+    lines = example("quantize_a_matrix").splitlines()
+    assert re.fullmatch(r"\S+ of layer 0, \d+ x \d+", lines[0]), lines[0]
+    rows = [numbers(line) for line in lines[1:]]
+    assert [r[0] for r in rows] == [8, 6, 5, 4, 3, 2], rows
+    assert all(r[0] < r[1] < r[0] + 1 for r in rows), "scales and zero points are counted"
+    errors, kls = [r[2] for r in rows], [r[3] for r in rows]
+    assert errors == sorted(errors) and errors[0] < 1 < errors[-1] < 60, errors
+    assert kls == sorted(kls) and kls[0] < 1e-4, kls
 
 
 def main():

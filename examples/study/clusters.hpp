@@ -6,12 +6,14 @@
 #include <vector>
 
 #include <resect/io/npy.hpp>
+#include <resect/study/compression.hpp>
 #include <resect/study/sensitivity.hpp>
 
 // clusters.npz: the sums behind every estimate of a study, so that two reports on the same text can be compared in
 // pairs later. For each alteration A and measure M (kl, top1_agreement, dlnppl, cosine_head_norm):
 //   A_layer (runs), A_seed (runs; −1 where nothing is drawn)
 //   A_M_sum, A_M_count (runs, clusters)
+// of a compression C also C_all_but_one_kl_sum, …_count (layers, clusters) and C_all_kl_sum, …_count (clusters)
 // and of the intact model baseline_nll_sum, baseline_nll_count (clusters); cluster_id (clusters) is the document
 // or the window, window_first_id (windows) where each window begins in the text's ids.
 namespace app {
@@ -34,10 +36,41 @@ struct cluster_table {
   }
 };
 
+// Runs of one alteration, one row each.
+struct run_table {
+  std::vector<std::int64_t> layers, seeds;
+  cluster_table kl, top1, dlnppl, cosine;
+
+  void append(int layer, std::int64_t seed, const resect::study::effect_sums& sums) {
+    layers.push_back(layer);
+    seeds.push_back(seed);
+    kl.append(sums.kl.sums());
+    top1.append(sums.top1.sums());
+    dlnppl.append(sums.dlnppl.sums());
+    cosine.append(sums.cosine.sums());
+  }
+  void store(resect::io::npz_archive& out, const std::string& name, resect::index clusters) const {
+    const auto runs = static_cast<resect::index>(layers.size());
+    out.add<std::int64_t>(name + "_layer", layers, {runs});
+    out.add<std::int64_t>(name + "_seed", seeds, {runs});
+    kl.store(out, name + "_kl", {runs, clusters});
+    top1.store(out, name + "_top1_agreement", {runs, clusters});
+    dlnppl.store(out, name + "_dlnppl", {runs, clusters});
+    cosine.store(out, name + "_cosine_head_norm", {runs, clusters});
+  }
+};
+
 }  // namespace detail
 
+// A compression study under the name of its rows.
+struct named_compression {
+  std::string name;
+  resect::study::compression_report report;
+};
+
 inline std::string clusters_npz(const resect::study::sensitivity_report& report,
-                                const resect::study::token_windows& windows) {
+                                const resect::study::token_windows& windows,
+                                const std::vector<named_compression>& compressions = {}) {
   resect::io::npz_archive out;
   std::vector<std::int64_t> ids(windows.documents.begin(), windows.documents.end());
   for (resect::index c = windows.documents.empty() ? 0 : windows.n_clusters; c < windows.n_clusters; ++c)
@@ -49,27 +82,26 @@ inline std::string clusters_npz(const resect::study::sensitivity_report& report,
   intact.store(out, "baseline_nll", {windows.n_clusters});
 
   for (const auto what : report.options.alterations) {
-    const std::string name{resect::study::name(what)};
-    std::vector<std::int64_t> layers, seeds;
-    detail::cluster_table kl, top1, dlnppl, cosine;
+    detail::run_table runs;
     for (const auto& row : report.rows) {
       if (row.what != what) continue;
-      for (std::size_t i = 0; i < row.runs.size(); ++i) {
-        layers.push_back(row.layer);
-        seeds.push_back(row.seeds.empty() ? -1 : static_cast<std::int64_t>(row.seeds[i]));
-        kl.append(row.runs[i].kl.sums());
-        top1.append(row.runs[i].top1.sums());
-        dlnppl.append(row.runs[i].dlnppl.sums());
-        cosine.append(row.runs[i].cosine.sums());
-      }
+      for (std::size_t i = 0; i < row.runs.size(); ++i)
+        runs.append(row.layer, row.seeds.empty() ? -1 : static_cast<std::int64_t>(row.seeds[i]), row.runs[i]);
     }
-    const auto runs = static_cast<resect::index>(layers.size());
-    out.add<std::int64_t>(name + "_layer", layers, {runs});
-    out.add<std::int64_t>(name + "_seed", seeds, {runs});
-    kl.store(out, name + "_kl", {runs, windows.n_clusters});
-    top1.store(out, name + "_top1_agreement", {runs, windows.n_clusters});
-    dlnppl.store(out, name + "_dlnppl", {runs, windows.n_clusters});
-    cosine.store(out, name + "_cosine_head_norm", {runs, windows.n_clusters});
+    runs.store(out, std::string(resect::study::name(what)), windows.n_clusters);
+  }
+  for (const auto& [name, compression] : compressions) {
+    detail::run_table runs;
+    detail::cluster_table without;
+    for (const auto& row : compression.rows) {
+      runs.append(row.layer, -1, row.alone);
+      without.append(row.without);
+    }
+    runs.store(out, name, windows.n_clusters);
+    without.store(out, name + "_all_but_one_kl", {static_cast<resect::index>(compression.rows.size()), windows.n_clusters});
+    detail::cluster_table all;
+    all.append(compression.all_sums.kl.sums());
+    all.store(out, name + "_all_kl", {windows.n_clusters});
   }
   return out.bytes();
 }

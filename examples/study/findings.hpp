@@ -189,6 +189,36 @@ inline finding control(const std::string& name, const row_list& rows) {
   return {"control", name, text, {}};
 }
 
+// Layers that cost more among altered layers than alone, and weights that a quantizer finds where it puts them.
+inline void add_compressions(const study_record& r, std::vector<finding>& out) {
+  if (r.grid.on_grid > 0)
+    out.push_back({"on_grid",
+                   "",
+                   std::to_string(r.grid.on_grid) + " of " + std::to_string(r.grid.matrices) +
+                       " matrices lie on a grid of " + std::to_string(r.grid.bits) + " bits in groups of " +
+                       std::to_string(r.grid.group) + " already (" + r.grid.kind +
+                       "), as this model was stored: a quantizer that meets the grid makes no error there, so that "
+                       "its rows say nothing of what quantizing costs.",
+                   {}});
+  for (const auto& c : r.compressions) {
+    if (c.saturated) {
+      out.push_back({"saturated_together", c.name,
+                     "All layers together cost KL " + with_interval(c.all.kl) + " nats, more than half of what knowing "
+                     "word frequencies alone would cost (" + with_interval(c.unigram_kl) +
+                     "): what sparing one layer brings back is not given.",
+                     {}});
+      continue;
+    }
+    std::vector<int> synergy;
+    for (const auto* row : rows_of(r, c.name))
+      if (row->interaction.lo > 0) synergy.push_back(row->layer);
+    if (!synergy.empty())
+      out.push_back({"interaction", c.name,
+                     layers_are(synergy) + " worth more among altered layers than alone (interval of R − S above 0).",
+                     synergy});
+  }
+}
+
 inline void add_agreement(const study_record& r, std::vector<finding>& out) {
   std::vector<std::string> names;
   std::vector<int> tops;
@@ -238,6 +268,7 @@ inline std::vector<finding> find(const study_record& r) {
     detail::add_marks(name, rows, out);
     detail::add_saturation(name, rows, saturation_level(r), out);
   }
+  detail::add_compressions(r, out);
   detail::add_agreement(r, out);
   detail::add_faint_reinit(r, out);
   detail::add_norm_growth(r, out);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <resect/study/sensitivity.hpp>
+#include <study/clusters.hpp>
 #include <study/input.hpp>
 #include <study/record.hpp>
 
@@ -101,6 +102,34 @@ inline void add_results(study_record& to, const resect::study::sensitivity_repor
     to.profile.push_back(detail::to_record(static_cast<int>(to.profile.size()), profile));
   to.profile.push_back(detail::to_record(static_cast<int>(to.profile.size()), from.intact.output));
   for (const auto& row : from.rows) to.rows.push_back(detail::to_record(row));
+}
+
+// A compression study, as rows of a name of its own.
+inline void add_results(study_record& to, const named_compression& from) {
+  const auto& r = from.report;
+  compression_record c;
+  c.name = from.name;
+  c.description = r.method.view();
+  c.all = detail::to_record(r.all);
+  c.unigram_kl = r.unigram_kl;
+  c.saturated = r.saturated;
+  to.options.alterations.push_back(from.name);
+  double bits = 0;
+  for (const auto& row : r.rows) {
+    row_record out;
+    out.alteration = from.name;
+    out.layer = row.layer;
+    out.mean = detail::to_record(row.mean);
+    out.mark = resect::metrics::name(row.mark);
+    out.rank = {static_cast<int>(row.rank.rank), static_cast<int>(row.rank.lo), static_cast<int>(row.rank.hi)};
+    out.restored = row.causal.restored;
+    out.interaction = row.causal.interaction;
+    out.weight_error = row.error;
+    bits += row.bits / static_cast<double>(r.rows.size());  // layers of a model have the same shapes
+    to.rows.push_back(std::move(out));
+  }
+  c.bits = bits;
+  to.compressions.push_back(std::move(c));
 }
 
 inline options_record to_record(const resect::study::sensitivity_options& o, const resect::study::window_options& w) {

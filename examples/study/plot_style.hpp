@@ -23,6 +23,8 @@ inline constexpr series all_series[] = {
     {"mean_delta", "mean_delta", "E69F00", 4, 5, 1.3},
     {"reinit", "reinit", "009E73", 8, 9, 1.6},
     {"zero_stream", "zero_stream (control)", "7F7F7F", 2, 2, 1.1},
+    {"quantize", "quantize", "CC79A7", 10, 11, 1.5},
+    {"low_rank", "low_rank", "56B4E9", 12, 13, 1.6},
 };
 
 inline std::string number(double x) {

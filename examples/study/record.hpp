@@ -59,6 +59,27 @@ struct row_record {
   double dlnppl_seed_sd = kl_seed_sd;
   std::string mark;  // "critical", "negligible", "better than intact" or nothing
   rank_record rank;
+  estimate restored, interaction;  // of rows of a compression: R and I = R − S, S being mean.kl
+  double weight_error = std::numeric_limits<double>::quiet_NaN();  // ‖W − Ŵ‖_F / ‖W‖_F
+};
+
+// A way to store the layers' matrices with fewer bytes, and what it does to all of them together.
+struct compression_record {
+  std::string name;         // of its rows
+  std::string description;  // "quantize 4 bit, group 64"
+  measures all;             // every chosen layer altered
+  estimate unigram_kl;      // KL(intact ‖ word frequencies)
+  bool saturated = false;   // all altered: more than half of that; nothing is said of spared layers then
+  double bits = std::numeric_limits<double>::quiet_NaN();  // stored bits a weight of the altered matrices
+};
+
+// How many of the layers' matrices lie on a grid of few bits, and on which (the first that was found).
+struct grid_record {
+  int matrices = 0;  // that were looked at
+  int on_grid = 0;
+  int bits = 0;
+  std::int64_t group = 0;
+  std::string kind;
 };
 
 struct quantiles {
@@ -100,6 +121,8 @@ struct study_record {
   baseline_record baseline;
   std::vector<layer_record> profile;  // one a layer, and one for what the head reads
   std::vector<row_record> rows;       // by alteration, then by layer
+  std::vector<compression_record> compressions;
+  grid_record grid;
 };
 
 struct alteration_text {
@@ -118,6 +141,18 @@ inline const char* describe_alteration(const std::string& name) {
   for (const auto& k : known)
     if (name == k.name) return k.what;
   return "";
+}
+
+inline const compression_record* compression_of(const study_record& r, const std::string& alteration) {
+  for (const auto& c : r.compressions)
+    if (c.name == alteration) return &c;
+  return nullptr;
+}
+
+// The same for the alterations of one study, which name their own ways to compress.
+inline std::string describe_alteration(const study_record& r, const std::string& name) {
+  const auto* compression = compression_of(r, name);
+  return compression ? compression->description + ", the matrices of the layer alone" : describe_alteration(name);
 }
 
 inline bool is_control(const std::string& alteration) { return alteration == "zero_stream"; }

@@ -87,7 +87,7 @@ inline std::string html_alteration(const study_record& r, const std::string& nam
   const auto rows = rows_of(r, name);
   if (rows.empty()) return "";
   const std::size_t seeds = rows.front()->seeds.size();
-  std::string out = "<h3>" + escaped(name) + " <span>" + describe_alteration(name);
+  std::string out = "<h3>" + escaped(name) + " <span>" + escaped(describe_alteration(r, name));
   if (seeds > 0) out += "; mean over " + std::to_string(seeds) + (seeds == 1 ? " seed" : " seeds");
   out += "</span></h3>\n<div class=\"scroll\"><table>\n<tr><th>layer</th><th>KL, nats</th>";
   if (seeds > 1) out += "<th>seed sd</th>";
@@ -98,6 +98,21 @@ inline std::string html_alteration(const study_record& r, const std::string& nam
     if (seeds > 1) out += cell(fixed(row->kl_seed_sd, decimals_for(row->kl_seed_sd)));
     out += cell(rank_cell(row->rank)) + interval_cell(m.top1, 100) + interval_cell(m.dlnppl, 1, sign::always) +
            interval_cell(m.cosine) + mark_cell(row->mark) + "</tr>\n";
+  }
+  return out + "</table></div>\n";
+}
+
+inline std::string html_compression(const study_record& r, const compression_record& c) {
+  std::string out = "<p>" + escaped(c.name) + ", all of these layers together: KL " + escaped(with_interval(c.all.kl)) +
+                    " nats, Δln PPL " + escaped(with_interval(c.all.dlnppl, 1, sign::always));
+  if (std::isfinite(c.bits)) out += ", " + fixed(c.bits, 2) + " bits a weight";
+  out += ".</p>\n<div class=\"scroll\"><table>\n<tr><th>layer</th><th>alone: S</th>";
+  if (!c.saturated) out += "<th>spared: R</th><th>R − S</th>";
+  out += "<th>‖W − Ŵ‖/‖W‖</th></tr>\n";
+  for (const auto* row : rows_of(r, c.name)) {
+    out += "<tr>" + cell(std::to_string(row->layer)) + interval_cell(row->mean.kl);
+    if (!c.saturated) out += interval_cell(row->restored) + interval_cell(row->interaction, 1, sign::always);
+    out += cell(plain(row->weight_error)) + "</tr>\n";
   }
   return out + "</table></div>\n";
 }
@@ -143,6 +158,9 @@ intact model, not accuracy.</dd>
 <dt>Δln PPL</dt><dd>Mean over tokens of the altered model's negative log-likelihood minus the intact model's on the
 same token: the logarithm of the ratio of perplexities. Below 0 the altered model is better.</dd>
 <dt>cosine</dt><dd>Mean cosine between what the output matrix reads in both models.</dd>
+<dt>S, R</dt><dd>Of a way to store matrices with fewer bytes. S: KL where this layer alone is altered. R: what sparing
+it alone brings back where all layers are altered, KL(all) − KL(all but this one). R − S is how much the damages of layers
+hang together.</dd>
 <dt>norm read</dt><dd>Median norm of the residual stream that the layer reads, with 1st and 99th percentile; first
 tokens of a window apart, because many models carry a massive activation there.</dd>
 <dt>|Δ|/|h|, cos(Δ, h)</dt><dd>How large what the layer adds is beside the stream, and in which direction it points;
@@ -215,7 +233,10 @@ inline std::string report_html(const study_record& r, const std::vector<finding>
   out += "</ul>\n";
   out += detail::html_pictures;
   out += "<h2>Each layer, altered alone</h2>\n";
-  for (const auto& alteration : r.options.alterations) out += detail::html_alteration(r, alteration);
+  for (const auto& alteration : r.options.alterations) {
+    out += detail::html_alteration(r, alteration);
+    if (const auto* c = compression_of(r, alteration)) out += detail::html_compression(r, *c);
+  }
   out += "<h2>The intact model</h2>\n" + detail::html_profile(r) + detail::html_columns + detail::html_provenance(r);
   return out + "</main>\n</body>\n</html>\n";
 }

@@ -65,6 +65,11 @@ inline void append_rows(json& out, const row_record& row) {
     mean["seeds"] = row.seeds;
     mean["seed_sd"] = {{"kl", number_or_null(row.kl_seed_sd)}, {"dlnppl", number_or_null(row.dlnppl_seed_sd)}};
   }
+  if (row.weight_error == row.weight_error) {
+    mean["restored_kl"] = to_json(row.restored);
+    mean["interaction_kl"] = to_json(row.interaction);
+    mean["weight_error"] = row.weight_error;
+  }
   out.push_back(std::move(mean));
   for (std::size_t i = 0; i < row.seeds.size(); ++i) {
     json one = place(row.seeds[i]);
@@ -133,6 +138,16 @@ inline json report_json(const study_record& r, const std::vector<finding>& findi
            {"rows", json::array()},
            {"findings", json::array()}};
   for (const auto& row : r.rows) append_rows(out["rows"], row);
+  if (r.grid.matrices > 0)
+    out["grid"] = {{"matrices", r.grid.matrices}, {"on_grid", r.grid.on_grid}, {"bits", r.grid.bits},
+                   {"group", r.grid.group},       {"kind", r.grid.kind}};
+  for (const auto& c : r.compressions)
+    out["compressions"].push_back({{"operator", c.name},
+                                   {"description", c.description},
+                                   {"all", to_json(c.all)},
+                                   {"unigram_kl", to_json(c.unigram_kl)},
+                                   {"saturated", c.saturated},
+                                   {"bits_per_weight", number_or_null(c.bits)}});
   for (const auto& f : findings)
     out["findings"].push_back({{"kind", f.kind},
                                {"operator", f.about.empty() ? json(nullptr) : json(f.about)},

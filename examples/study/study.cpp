@@ -9,7 +9,9 @@
 
 #include <hosts/llama/host.hpp>
 #include <resect/backend/cpu.hpp>
+#include <resect/quant/grid_detector.hpp>
 #include <resect/study/sensitivity.hpp>
+#include <resect/study/weight_methods.hpp>
 #include <study/arguments.hpp>
 #include <study/clusters.hpp>
 #include <study/make_record.hpp>
@@ -35,6 +37,9 @@ struct arguments {
   std::optional<std::string> text, layers;
   study::window_options windows;
   study::sensitivity_options study;
+  int quantize_bits = 0, low_rank = 0;
+  resect::index group = 64;
+  std::string scale = "min-max", zero = "integer";
   int threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   bool quiet = false;
 };
@@ -48,6 +53,17 @@ void declare(CLI::App& app, arguments& a) {
   app.add_option("--context", a.windows.context, "tokens a window")->capture_default_str();
   app.add_option("--layers", a.layers, "layers to alter, as in 0-3,7 (default: all)");
   app.add_option("--alterations", a.alterations, "what to do to them")->capture_default_str();
+  app.add_option("--quantize", a.quantize_bits, "also: the layers' matrices at this many bits, 2 to 8")->check(CLI::Range(2, 8));
+  app.add_option("--group", a.group, "columns that share a scale, 0 for the whole row")
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 31))
+      ->capture_default_str();
+  app.add_option("--scale", a.scale, "how scales are chosen: min-max or mse")
+      ->check(CLI::IsMember({"min-max", "mse"}))
+      ->capture_default_str();
+  app.add_option("--zero", a.zero, "zero points: integer or symmetric")
+      ->check(CLI::IsMember({"integer", "symmetric"}))
+      ->capture_default_str();
+  app.add_option("--low-rank", a.low_rank, "also: the layers' matrices as products of this rank")->check(CLI::Range(1, 1 << 20));
   app.add_option("--reinit-seeds", a.study.reinit_seeds, "seeds of re-initialization, 5 or more")->check(CLI::Range(5, 1000))->capture_default_str();
   app.add_option("--seed", a.study.seed, "first seed")
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 53))
@@ -113,6 +129,42 @@ speed measure_speed(backend& exec, host& h, const study::token_windows& evaluati
   return {few.n_windows, flop * passes / seconds};
 }
 
+// The ways to store matrices that were asked for, under the names of their rows.
+std::vector<std::pair<std::string, study::weight_method>> methods(backend& exec, const arguments& a) {
+  namespace quant = resect::quant;
+  std::vector<std::pair<std::string, study::weight_method>> out;
+  if (a.quantize_bits > 0) {
+    const quant::affine_format format{
+        a.quantize_bits, a.zero == "symmetric" ? quant::zero_point::symmetric : quant::zero_point::integer, a.group};
+    out.emplace_back("quantize", a.scale == "mse" ? study::quantize_weights(format, quant::mse_scale{})
+                                                  : study::quantize_weights(format));
+  }
+  if (a.low_rank > 0)
+    out.emplace_back("low_rank", study::factorize_weights(exec, {.rank = a.low_rank, .error_probes = 0}));
+  return out;
+}
+
+// How many matrices of the layers lie on a grid of few bits already: a quantizer that meets it makes no error.
+app::grid_record look_for_grids(backend& exec, const host& h, const std::vector<int>& layers) {
+  app::grid_record out;
+  for (const int l : layers)
+    for (const auto& w : h.weights(l)) {
+      if (w.role != resect::residual::weight_role::matrix) continue;
+      std::vector<float> values(static_cast<std::size_t>(w.rows * w.cols));
+      app::need(h.try_read_weight(w, {values.data(), w.rows, w.cols}));
+      const auto found = app::need(
+          resect::quant::try_detect_grid(exec, resect::matrix_view<const float>{values.data(), w.rows, w.cols}));
+      ++out.matrices;
+      if (!found.found()) continue;
+      if (out.on_grid++ == 0) {
+        out.bits = found.bits;
+        out.group = found.group;
+        out.kind = resect::quant::name(found.kind);
+      }
+    }
+  return out;
+}
+
 void print_plan(const app::study_record& r, const study::sensitivity_cost& cost, const speed& s, int threads) {
   std::printf("model  %s: %d layers, width %d, vocabulary %s, %.1f million parameters\n", r.model.name.c_str(),
               r.model.layers, r.model.d_model, app::grouped(r.model.vocabulary).c_str(), r.model.parameters / 1e6);
@@ -139,6 +191,17 @@ study::sensitivity_report run_study(backend& exec, host& h, const study::token_w
     const bool altered = p.step != "baseline" && p.step != "calibration";
     bar.show(p.done, p.total,
              altered ? std::string(p.step) + " of layer " + std::to_string(p.layer) : std::string("intact model"));
+  }));
+}
+
+study::compression_report run_compression(backend& exec, host& h, const study::token_windows& evaluation,
+                                          const study::token_windows& calibration, const arguments& a,
+                                          const study::weight_method& method) {
+  app::progress_bar bar(a.quiet ? app::progress_bar::style::silent : app::progress_bar::style_of_stderr());
+  const study::compression_options options{.layers = a.study.layers, .seed = a.study.seed, .bootstrap = a.study.bootstrap,
+                                           .head_rows = a.study.head_rows};
+  return app::need(study::try_compression(exec, h, evaluation, calibration, method, options, [&](const study::progress& p) {
+    bar.show(p.done, p.total, std::string(method.name.view()) + ", layer " + std::to_string(p.layer));
   }));
 }
 
@@ -169,8 +232,8 @@ int run(arguments a) {
   const auto tokens = app::read_tokens({text, a.ids}, model_path, model.config.n_vocab);
   a.windows.bos = model.config.bos;
   const auto evaluation = app::need(study::try_windows(tokens.view(), a.windows));
-  study::token_windows calibration;  // only the means need one
-  if (study::detail::needs_calibration(a.study))
+  study::token_windows calibration;  // of the means and of word frequencies
+  if (study::detail::needs_calibration(a.study) || a.quantize_bits > 0 || a.low_rank > 0)
     calibration = app::need(study::try_calibration_windows(tokens.view(), evaluation, a.windows));
 
   app::note_long_context(a.windows.context, model.config.context);
@@ -189,14 +252,27 @@ int run(arguments a) {
   record.options = app::to_record(a.study, a.windows);
   record.baseline.unigram_nll = app::unigram_nll(tokens, evaluation, model.config.n_vocab);
 
+  const auto compress = methods(exec, a);
   if (!a.quiet) {
-    const auto cost = study::estimate_cost(h, evaluation, static_cast<resect::index>(calibration.rows.size()), a.study);
+    auto cost = study::estimate_cost(h, evaluation, static_cast<resect::index>(calibration.rows.size()), a.study);
+    for (std::size_t i = 0; i < compress.size(); ++i) {
+      const auto more = study::estimate_compression_cost(h, evaluation, {.layers = a.study.layers});
+      cost.runs += more.runs;
+      cost.flop += more.flop;
+      cost.bytes = std::max(cost.bytes, more.bytes);
+    }
     print_plan(record, cost, measure_speed(exec, h, evaluation, a.study), a.threads);
   }
   const auto measured = run_study(exec, h, evaluation, calibration, a);
   app::add_results(record, measured);
+  std::vector<app::named_compression> compressions;
+  for (const auto& [name, method] : compress) {
+    compressions.push_back({name, run_compression(exec, h, evaluation, calibration, a, method)});
+    app::add_results(record, compressions.back());
+  }
+  if (!compress.empty()) record.grid = look_for_grids(exec, h, record.layers);
   const auto findings = app::find(record);
-  write_report(a.out, record, findings, app::clusters_npz(measured, evaluation));
+  write_report(a.out, record, findings, app::clusters_npz(measured, evaluation, compressions));
   if (a.quiet) return 0;
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   std::printf("%s\n%s\nreport in %s (report.html, report.json), %s\n", app::study_table(record).c_str(),

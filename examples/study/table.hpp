@@ -95,7 +95,7 @@ auto cells(const row_list& rows, F f) {
 inline std::string alteration_table(const study_record& r, const std::string& name) {
   const auto rows = rows_of(r, name);
   if (rows.empty()) return "";
-  std::string out = name + ": " + describe_alteration(name);
+  std::string out = name + ": " + describe_alteration(r, name);
   const std::size_t seeds = rows.front()->seeds.size();
   if (seeds > 0) {
     out += ", seeds " + std::to_string(rows.front()->seeds.front());
@@ -112,6 +112,24 @@ inline std::string alteration_table(const study_record& r, const std::string& na
   t.add("cosine", cells(rows, [](const row_record& x) { return split(x.mean.cosine); }));
   t.add("mark", cells(rows, [](const row_record& x) { return x.mark == "better than intact" ? "better" : x.mark; }),
         align::left);
+  return out + "\n" + t.text() + "\n";
+}
+
+// S, R and I of a compression's layers; S is the KL of the table above it.
+inline std::string compression_table(const study_record& r, const compression_record& c) {
+  const auto rows = rows_of(r, c.name);
+  if (rows.empty()) return "";
+  std::string out = c.name + ", all of these layers: KL " + with_interval(c.all.kl) + " nats, Δln PPL " +
+                    with_interval(c.all.dlnppl, 1, sign::always);
+  if (std::isfinite(c.bits)) out += ", " + fixed(c.bits, 2) + " bits a weight";
+  text_table t;
+  t.add("layer", cells(rows, [](const row_record& x) { return std::to_string(x.layer); }));
+  t.add("alone: S", cells(rows, [](const row_record& x) { return split(x.mean.kl); }));
+  if (!c.saturated) {
+    t.add("spared: R", cells(rows, [](const row_record& x) { return split(x.restored); }));
+    t.add("R − S", cells(rows, [](const row_record& x) { return split(x.interaction, 1, sign::always); }));
+  }
+  t.add("|W−Ŵ|/|W|", cells(rows, [](const row_record& x) { return plain(x.weight_error); }));
   return out + "\n" + t.text() + "\n";
 }
 
@@ -206,7 +224,10 @@ inline std::string findings_text(const std::vector<finding>& findings) {
 
 inline std::string study_table(const study_record& r) {
   std::string out = baseline_text(r) + "\n" + detail::profile_table(r);
-  for (const auto& name : r.options.alterations) out += detail::alteration_table(r, name);
+  for (const auto& name : r.options.alterations) {
+    out += detail::alteration_table(r, name);
+    if (const auto* c = compression_of(r, name)) out += detail::compression_table(r, *c);
+  }
   return out + legend_text(r);
 }
 

@@ -405,4 +405,13 @@ TEST_CASE("the throwing form throws the same error, and else computes") {
   CHECK(c.memory == d.memory);
 }
 
+TEST_CASE("the instruction set of kernels is the machine's largest, or the one that is forced") {
+  CHECK(cpu<>{}.instructions() == best_instruction_set());
+  CHECK(cpu{threads{2}}.instructions() == best_instruction_set());
+  CHECK(cpu{threads{2}, instruction_set::portable}.instructions() == instruction_set::portable);
+  CHECK(cpu{inline_executor{}, instruction_set::avx512}.instructions() == runnable(instruction_set::avx512));
+  CHECK(instructions_of(cpu{threads{1}, instruction_set::portable}) == instruction_set::portable);
+  CHECK(instructions_of(own_backend{}) == best_instruction_set());
+}
+
 }  // namespace

@@ -4,7 +4,16 @@
 #include <type_traits>
 #include <vector>
 
+#include <resect/metrics/accuracy.hpp>
+#include <resect/metrics/angular.hpp>
 #include <resect/metrics/cosine.hpp>
+#include <resect/metrics/explained_variance.hpp>
+#include <resect/metrics/goodhart.hpp>
+#include <resect/metrics/kl_profile.hpp>
+#include <resect/metrics/recovery.hpp>
+#include <resect/metrics/relative_error.hpp>
+#include <resect/metrics/streaming_cka.hpp>
+#include <resect/metrics/top_k.hpp>
 #include <resect/metrics/logits.hpp>
 #include <resect/metrics/nll.hpp>
 #include <resect/metrics/norm_profile.hpp>
@@ -82,6 +91,57 @@ TEST_CASE("add, merge, estimate and the row kernels never allocate") {
   std::vector<int> made(10);
   asm volatile("" : : "r"(made.data()) : "memory");
   CHECK(allocations > after);
+}
+
+TEST_CASE("the accumulators of rows, predictions and items never allocate either") {
+  constexpr index d = 100;
+  std::vector<float> x(10 * d), y(10 * d);
+  std::vector<double> mean(d);
+  resect::random::fill_gaussian(x, 1, 0);
+  resect::random::fill_gaussian(y, 1, 1);
+  const resect::matrix_view<const float> vx{x.data(), 10, d, d, 1}, vy{y.data(), 10, d, d, 1};
+  const auto row = [&](const std::vector<float>& a, index r) {
+    return std::span<const float>(a.data() + r * d, static_cast<std::size_t>(d));
+  };
+  mean_relative_error relative{8};
+  mean_centred_cosine centred{8};
+  frobenius_error frobenius{8}, frobenius2{8};
+  pooled_cosine pooled{8};
+  kl_profile kl{8};
+  explained_variance explained{8, d}, explained2{8, d};
+  token_accuracy accuracy{8};
+  top_k_overlap overlap{8, 10};
+  goodhart_table goodhart{8};
+  mean_angular_distance angle{8};
+  input_recoverability recoverable{8};
+  streaming_cka cka{8, 10, d, d}, cka2{8, 10, d, d};
+  double sink = 0;
+
+  const long before = allocations;
+  for (index i = 0; i < 64; ++i) {
+    const auto a = row(x, i % 10), b = row(y, i % 10);
+    const centred_sums s = centred_products(a, b, mean);
+    relative.add(i % 8, s);
+    centred.add(i % 8, s);
+    frobenius.add(i % 8, s);
+    frobenius2.add(i % 8, s);
+    pooled.add(i % 8, s);
+    kl.add(i % 8, s.dd);
+    explained.add(i % 8, a, b);
+    explained2.add(i % 8, b, a);
+    accuracy.add(i % 8, i, row_argmax(a));
+    overlap.add(i % 8, a, b);
+    goodhart.add(i % 8, grade::pass, i % 3 ? grade::pass : grade::fail);
+    angle.add(i % 8, a, b);
+    recoverable.add(i % 8, recover_input(a, vy, i % 10, {1, i, 0}));
+    if (!cka.try_add(i % 8, vx, vy) || !cka2.try_add(i % 8, vy, vx)) sink += 1;
+  }
+  if (!frobenius.merge(frobenius2) || !explained.merge(explained2) || !cka.merge(cka2)) sink += 1;
+  sink += relative.estimate().se + centred.estimate().se + frobenius.estimate().se + pooled.estimate().se + kl.p99() +
+          accuracy.estimate().value + overlap.estimate().value + goodhart.conditional_gap().value +
+          angle.estimate().value + recoverable.margin().value + cka.estimate().value;
+  CHECK(allocations == before);
+  CHECK(sink == sink);
 }
 
 TEST_CASE("accumulators are values: copies are independent, moves and assignments work") {

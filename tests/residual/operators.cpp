@@ -362,7 +362,7 @@ TEST_CASE("means are copied into the step: changing them later changes nothing")
   CHECK(same_bits(by_surgery(host, p, batch), want));
 }
 
-resect::inline_executor here;
+resect::inline_executor weights_exec;
 
 // --- weights --------------------------------------------------------------------------------------------
 
@@ -373,7 +373,7 @@ TEST_CASE("a re-initialized value depends on seed, layer, weight and element alo
         const weight_desc w{.name = "w", .layer = l, .id = id, .rows = 5, .cols = 7};
         floats got(35, -1.0f);
         const auto s = reinit(layers(0, 4), seed, norm_gains::keep, {.std = 0.05f});
-        REQUIRE(s.on_weight(w, {got.data(), 5, 7}, here));
+        REQUIRE(s.on_weight(w, {got.data(), 5, 7}, weights_exec));
         floats want(35);
         const auto stream = static_cast<std::uint64_t>(l) << 32 | static_cast<std::uint64_t>(id);
         resect::random::fill_gaussian(want, seed, stream, 0, static_cast<double>(0.05f));
@@ -391,23 +391,23 @@ TEST_CASE("where no amplitude is given a re-initialized matrix keeps its own roo
     const double rms = std::sqrt(squares / 300);
     floats want(300), got = v;
     resect::random::fill_gaussian(want, 8, std::uint64_t{2} << 32 | 4, 0, rms);
-    REQUIRE(reinit(layer(2), 8, norm_gains::keep).on_weight(w, {got.data(), 6, 50}, here));
+    REQUIRE(reinit(layer(2), 8, norm_gains::keep).on_weight(w, {got.data(), 6, 50}, weights_exec));
     CHECK(relative_difference(got, want) < 1e-6);
     CHECK_FALSE(same_bits(got, v));
   }
   floats zero(300, 0.0f);
-  REQUIRE(reinit(layer(2), 8, norm_gains::keep).on_weight(w, {zero.data(), 6, 50}, here));
+  REQUIRE(reinit(layer(2), 8, norm_gains::keep).on_weight(w, {zero.data(), 6, 50}, weights_exec));
   CHECK(largest(zero) == 0);
 }
 
 TEST_CASE("gains are kept or reset as the plan says") {
   const weight_desc gain{.name = "g", .layer = 1, .id = 0, .role = weight_role::norm_gain, .rows = 1, .cols = 4};
   floats v{1.0f, 2.0f, 3.0f, 4.0f};
-  CHECK_FALSE(reinit(layer(1), 1, norm_gains::keep).on_weight(gain, {v.data(), 1, 4}, here));
+  CHECK_FALSE(reinit(layer(1), 1, norm_gains::keep).on_weight(gain, {v.data(), 1, 4}, weights_exec));
   CHECK(v == floats{1.0f, 2.0f, 3.0f, 4.0f});
-  CHECK(reinit(layer(1), 1, norm_gains::reset).on_weight(gain, {v.data(), 1, 4}, here));
+  CHECK(reinit(layer(1), 1, norm_gains::reset).on_weight(gain, {v.data(), 1, 4}, weights_exec));
   CHECK(v == floats(4, 1.0f));
-  CHECK(reinit(layer(1), 1, norm_gains::reset, {.reset_gain = 0.0f}).on_weight(gain, {v.data(), 1, 4}, here));
+  CHECK(reinit(layer(1), 1, norm_gains::reset, {.reset_gain = 0.0f}).on_weight(gain, {v.data(), 1, 4}, weights_exec));
   CHECK(v == floats(4, 0.0f));
 }
 

@@ -89,10 +89,10 @@ TEST_CASE("S, R and I are those of models whose weights were altered by hand, bi
       if (other != l) others.push_back(other);
     const auto without = sums_of(others);
     CHECK(row.without.estimate().value == without.estimate().kl.value);
-    CHECK(row.spared.value == Approx(all.estimate().kl.value - without.estimate().kl.value).epsilon(1e-12));
-    CHECK(row.interaction.value == Approx(row.spared.value - row.mean.kl.value).margin(1e-15));
-    CHECK(row.spared.n_clusters == 8);
-    CHECK(row.spared.lo < row.spared.value);
+    CHECK(row.causal.restored.value == Approx(all.estimate().kl.value - without.estimate().kl.value).epsilon(1e-12));
+    CHECK(row.causal.interaction.value == Approx(row.causal.restored.value - row.mean.kl.value).margin(1e-15));
+    CHECK(row.causal.restored.n_clusters == 8);
+    CHECK(row.causal.restored.lo < row.causal.restored.value);
     CHECK((row.error > 0.001 && row.error < 0.5));
   }
 }
@@ -101,13 +101,13 @@ TEST_CASE("a method that changes nothing costs nothing: every measure of it is e
   const setting s;
   threaded exec{threads{1}};
   hosts::llama_host host(exec, s.model);
-  weight_method same{"same", 1, [](const residual::weight_desc&, matrix_view<float>, executor_ref) { return status{}; }};
+  weight_method same{"same", 1, [](const residual::weight_desc&, matrix_view<float>, executor_ref) { return status{}; }, {}};
   const auto r = compression(exec, host, s.evaluation, s.calibration, same);
   for (const auto& row : r.rows) {
     CHECK(row.mean.kl.value == 0);
     CHECK(row.mean.top1.value == 1);
-    CHECK(row.spared.value == 0);
-    CHECK(row.interaction.value == 0);
+    CHECK(row.causal.restored.value == 0);
+    CHECK(row.causal.interaction.value == 0);
     CHECK(row.error == 0);
   }
   CHECK(r.all.kl.value == 0);
@@ -122,14 +122,14 @@ TEST_CASE("where the altered model knows no more than word frequencies do, R is 
   weight_method noise{"noise", 1, [](const residual::weight_desc& w, matrix_view<float> v, executor_ref) {
                         random::fill_gaussian({v.data, static_cast<std::size_t>(v.rows * v.cols)}, 3, static_cast<std::uint64_t>(w.id), 0, 3.0);
                         return status{};
-                      }};
+                      }, {}};
   const auto r = compression(exec, host, s.evaluation, s.calibration, noise);
   CHECK(r.unigram_kl.value > 0);
   CHECK(r.saturated == (r.all.kl.value > r.unigram_kl.value / 2));
   REQUIRE(r.saturated);
   for (const auto& row : r.rows) {
-    CHECK(std::isnan(row.spared.value));
-    CHECK(std::isnan(row.interaction.value));
+    CHECK(std::isnan(row.causal.restored.value));
+    CHECK(std::isnan(row.causal.interaction.value));
     CHECK(std::isfinite(row.mean.kl.value));
   }
 }
@@ -143,7 +143,7 @@ TEST_CASE("the compression study gives the same bits for 1, 2, 3, 7 and 64 worke
     const auto r = compression(exec, host, s.evaluation, s.calibration, rounding(0.03f), {.layers = {1, 3}});
     std::vector<double> now{r.all.kl.value, r.all.kl.se};
     for (const auto& row : r.rows)
-      now.insert(now.end(), {row.mean.kl.value, row.spared.value, row.spared.se, row.interaction.se, row.mean.cosine.value, row.error});
+      now.insert(now.end(), {row.mean.kl.value, row.causal.restored.value, row.causal.restored.se, row.causal.interaction.se, row.mean.cosine.value, row.error});
     if (first.empty()) first = now;
     REQUIRE(now.size() == first.size());
     CHECK(std::memcmp(now.data(), first.data(), now.size() * sizeof(double)) == 0);
@@ -186,7 +186,7 @@ TEST_CASE("a compression study refuses what it cannot do, by name") {
   weight_method fails{"fails", 1, [](const residual::weight_desc& w, matrix_view<float>, executor_ref) -> status {
                         if (w.layer == 2) return error{errc::invalid_argument, "rank", "0", "1 or more"};
                         return {};
-                      }};
+                      }, {}};
   CHECK(refusal(fails, {}, s.calibration) == "invalid argument: fails of layer 2, attn.q: rank: got 0, wanted 1 or more");
 }
 

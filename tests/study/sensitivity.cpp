@@ -57,6 +57,20 @@ TEST_CASE("the study gives the same bits for 1, 2, 3, 7 and 64 workers") {
   }
 }
 
+TEST_CASE("every instruction set gives the same study within the bounds of its kernels") {
+  const setting s;
+  std::vector<double> first;
+  for (const auto set : {instruction_set::portable, instruction_set::avx2, instruction_set::avx512}) {
+    if (!supported(set)) continue;
+    threaded exec{threads{2}, set};
+    hosts::llama_host host(exec, s.model);
+    const auto now = numbers(sensitivity(exec, host, s.evaluation, s.calibration, {.reinit_seeds = 2}));
+    if (first.empty()) first = now;
+    REQUIRE(now.size() == first.size());
+    for (std::size_t i = 0; i < now.size(); ++i) CHECK(now[i] == Approx(first[i]).epsilon(1e-6).margin(1e-7));
+  }
+}
+
 TEST_CASE("a run restarted from the shared prefix is the run from the first layer, bit for bit") {
   const setting s;
   threaded exec{threads{2}};

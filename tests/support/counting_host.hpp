@@ -25,9 +25,9 @@ class counting_host {
     int hook_calls = 0;            // of the caller's hooks
     std::vector<int> layers = {};  // how often layer l was run by try_run
     int layer_runs() const noexcept {
-      int n = 0;
-      for (const int x : layers) n += x;
-      return n;
+      int sum = 0;
+      for (const int x : layers) sum += x;
+      return sum;
     }
     friend bool operator==(const counts&, const counts&) = default;
   };

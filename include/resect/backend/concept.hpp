@@ -20,4 +20,43 @@ concept dense_backend = executor<B> && requires(B& b, matrix_view<const T, typen
   { b.try_gemm(s, a, a, s, c) } -> std::same_as<status>;
 };
 
+// What a Cholesky factorization found. Not an error: data decide it.
+struct cholesky_outcome {
+  // The first column whose pivot was not above zero (or NaN); −1 where the matrix is positive definite.
+  index failed_column = -1;
+
+  bool positive_definite() const noexcept { return failed_column < 0; }
+};
+
+// What an eigendecomposition reached. Not an error: data decide it.
+struct eigen_outcome {
+  bool converged = false;
+};
+
+// A dense backend that also factors small cores (up to a few hundred rows). Cores are double for every T: next to the
+// products with a large matrix they cost little, and a squared condition number costs a float matrix nothing.
+// Views have any strides that a check_view of an output lets through; an error is a broken precondition alone.
+//   try_cholesky(A)             A (n, n) double. Reads the lower triangle and overwrites it with L, A = L·Lᵀ, diagonal
+//                               above zero. Leaves the strict upper triangle as it was. On failed_column = j, the
+//                               lower triangle is unspecified from column j on. → result<cholesky_outcome>
+//   try_solve_right(L, X)       X ← X·L⁻ᵀ;  L (n, n) lower, of which the strict upper triangle is never read and the
+//                               diagonal is not zero;  X (m, n), overwritten. Both of T, and both of double. → status
+//   try_symmetric_eigen(A, w)   A (n, n) double. Reads the lower triangle: A = V·diag(w)·Vᵀ. Overwrites all of A with
+//                               V, one orthonormal eigenvector a column, and w (n) with the eigenvalues in ascending
+//                               order. Both are unspecified unless converged. → result<eigen_outcome>
+template <class B, class T>
+concept factoring_backend = dense_backend<B, T> && dense_backend<B, double> &&
+    requires(B& b, matrix_view<double, typename B::space> core, vector_view<double, typename B::space> values,
+             matrix_view<const double, typename B::space> factor, matrix_view<const T, typename B::space> l,
+             matrix_view<T, typename B::space> x) {
+  { b.try_cholesky(core) } -> std::same_as<result<cholesky_outcome>>;
+  { b.try_solve_right(l, x) } -> std::same_as<status>;
+  { b.try_solve_right(factor, core) } -> std::same_as<status>;
+  { b.try_symmetric_eigen(core, values) } -> std::same_as<result<eigen_outcome>>;
+};
+
+// A backend whose operands lie in host memory, where algorithms may also touch elements themselves.
+template <class B, class T>
+concept host_factoring_backend = factoring_backend<B, T> && std::same_as<typename B::space, host_space>;
+
 }  // namespace resect::inline RESECT_NAMESPACE_TAG

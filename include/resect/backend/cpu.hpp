@@ -8,7 +8,11 @@
 
 #include <Eigen/Core>
 #include <resect/backend/concept.hpp>
+#include <resect/backend/detail/symmetric_eigen.hpp>
+#include <resect/backend/detail/triangular.hpp>
+#include <resect/backend/detail/views.hpp>
 #include <resect/core/executor.hpp>
+#include <resect/core/instruction_set.hpp>
 #include <resect/core/threads.hpp>
 
 namespace resect::inline RESECT_NAMESPACE_TAG {
@@ -99,13 +103,19 @@ void scale(T beta, matrix_view<T> c) {
 // on the caller's thread, threads{n} owns a pool, anything with bulk(n, f) is an engine's own pool.
 //   cpu exec;                    one thread
 //   cpu exec{threads{2}};        two
+//   cpu exec{threads{2}, instruction_set::avx2};
+// The instruction set is that of resect's own kernels: the machine's largest, detected when the object is made, unless one
+// is forced (one that the machine lacks becomes the largest that it has below it). Eigen's follow the compiler's flags.
 template <class Executor = inline_executor>
 class cpu {
  public:
   using space = host_space;
 
   cpu() = default;
-  explicit cpu(Executor e) : executor_(std::move(e)) {}
+  explicit cpu(Executor e, instruction_set set = best_instruction_set())
+      : executor_(std::move(e)), instructions_(runnable(set)) {}
+
+  instruction_set instructions() const noexcept { return instructions_; }
 
   void bulk(index n, function_ref<void(index)> f) { executor_.bulk(n, f); }
 
@@ -151,6 +161,62 @@ class cpu {
     return {};
   }
 
+  // A ← L in the lower triangle, A = L·Lᵀ (see factoring_backend for what is read and kept). float or double.
+  //   A (n, n), any strides of an output. |L·Lᵀ − A| ≤ (n + 2)·u·|L|·|Lᵀ|, products included; cost n³/3 flop in blocks
+  //   of 64. Same bits for any number of workers. Errors: shape_mismatch, null_pointer, bad_stride.
+  template <class T>
+    requires(std::same_as<T, float> || std::same_as<T, double>)
+  result<cholesky_outcome> try_cholesky(matrix_view<T> a) {
+    if (auto s = check_view(a, a.rows, a.rows, "A"); !s) return s.error();
+    detail::unit_stride_copy<T> work(a);
+    auto outcome = detail::blocked_cholesky<T>(*this, work.view());
+    if (outcome) work.write_back();
+    return outcome;
+  }
+
+  // X ← X·L⁻ᵀ (see factoring_backend). float or double.
+  //   L (n, n), X (m, n), any strides of an output. |X·Lᵀ − X_before| ≤ (n + 2)·u·|X|·|Lᵀ|; cost mn² flop in blocks of
+  //   64 columns. Same bits for any number of workers. Errors: shape_mismatch, null_pointer, bad_stride.
+  template <class T>
+    requires(std::same_as<T, float> || std::same_as<T, double>)
+  status try_solve_right(std::type_identity_t<matrix_view<const T>> l, matrix_view<T> x) {
+    if (auto s = check_view(l, l.rows, l.rows, "L"); !s) return s;
+    if (auto s = check_view(x, x.rows, l.rows, "X"); !s) return s;
+    if (x.empty()) return {};
+    detail::unit_stride_copy<T> work(x);
+    auto outcome = detail::blocked_solve_right<T>(*this, l, work.view());
+    if (outcome) work.write_back();
+    return outcome;
+  }
+
+  // A ← eigenvectors as columns, w ← eigenvalues in ascending order (see factoring_backend). float or double; float is
+  // computed in double and rounded.
+  //   A (n, n), any strides of an output; w (n). u = 2⁻⁵³ for double: ‖A·v − λ·v‖ ≤ 16·n·u·‖A‖₂ and
+  //   ‖VᵀV − I‖_F ≤ 16·n·u; cost about 30 n³ flop (one-sided Jacobi), so for cores: 20 ms at n = 138.
+  //   Not converged: a NaN or an infinity in A. Same bits for any number of workers.
+  //   Errors: shape_mismatch, null_pointer, bad_stride.
+  template <class T>
+    requires(std::same_as<T, float> || std::same_as<T, double>)
+  result<eigen_outcome> try_symmetric_eigen(matrix_view<T> a, std::type_identity_t<vector_view<T>> w) {
+    if (auto s = check_view(a, a.rows, a.rows, "A"); !s) return s.error();
+    if (auto s = check_view(matrix_view<T>{w.data, w.size, 1, w.stride, 1}, a.rows, 1, "w"); !s) return s.error();
+    if constexpr (std::same_as<T, double>) {
+      return detail::jacobi_symmetric_eigen(*this, a, w);
+    } else {
+      matrix<double> wide(a.rows, a.rows);
+      std::vector<double> values(static_cast<std::size_t>(a.rows));
+      for (index i = 0; i < a.rows; ++i)
+        for (index j = 0; j <= i; ++j) wide(i, j) = static_cast<double>(a(i, j));
+      const auto outcome = detail::jacobi_symmetric_eigen(*this, wide.view(), {values.data(), a.rows});
+      if (!outcome || !outcome->converged) return outcome;
+      for (index i = 0; i < a.rows; ++i) {
+        w[i] = static_cast<T>(values[static_cast<std::size_t>(i)]);
+        for (index j = 0; j < a.rows; ++j) a(i, j) = static_cast<T>(wide(i, j));
+      }
+      return outcome;
+    }
+  }
+
 #if RESECT_EXCEPTIONS
   template <class T>
   void gemm(T alpha, std::type_identity_t<matrix_view<const T>> a, std::type_identity_t<matrix_view<const T>> b, T beta,
@@ -161,6 +227,7 @@ class cpu {
 
  private:
   [[no_unique_address]] Executor executor_{};
+  instruction_set instructions_ = best_instruction_set();
 };
 
 }  // namespace resect::inline RESECT_NAMESPACE_TAG

@@ -10,6 +10,7 @@
 
 namespace resect::inline RESECT_NAMESPACE_TAG {
 
+// What kind of thing went wrong, for programs; error::message says it to people.
 enum class errc : std::uint8_t {
   invalid_argument,   // a value outside its allowed set
   shape_mismatch,     // extents that do not fit each other
@@ -24,6 +25,7 @@ enum class errc : std::uint8_t {
   out_of_memory,
 };
 
+// The kind in words, as messages begin: "invalid argument".
 constexpr std::string_view name(errc code) noexcept {
   switch (code) {
     case errc::invalid_argument: return "invalid argument";

@@ -89,6 +89,7 @@ class [[nodiscard]] result<void> {
   bool ok_ = true;
 };
 
+// Success, or an error: what is returned where there is no value.
 using status = result<void>;
 
 #if RESECT_EXCEPTIONS

@@ -9,6 +9,7 @@
 
 namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
 
+// What is not known: no interval, no value.
 inline constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
 // What every accumulator ends in: a value, its standard error, the interval [lo, hi], how many observations went
@@ -29,9 +30,11 @@ struct estimate {
 // below 16 (printed with a mark), else full.
 enum class reliability : std::uint8_t { none, marked, full };
 
+// Clusters that an interval needs; fewer give none.
 inline constexpr index min_clusters = 6;
 inline constexpr index min_full_clusters = 16;
 
+// How far the interval of so many clusters is to be trusted.
 constexpr reliability reliability_of(index clusters) noexcept {
   return clusters < min_clusters        ? reliability::none
          : clusters < min_full_clusters ? reliability::marked

@@ -18,6 +18,7 @@ enum class mark : std::uint8_t {
   better_than_intact,  // Δln PPL < 0
 };
 
+// As tables show it; nothing for none.
 constexpr std::string_view name(mark m) noexcept {
   switch (m) {
     case mark::none:
@@ -40,6 +41,7 @@ struct marked_layer {
   double p_better = nan;
 };
 
+// Where marks begin, and how sure they have to be.
 struct mark_options {
   double critical_above = 0.1;  // Δln PPL, nats a token
   double negligible_within = 0.01;

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 #include <span>
 #include <vector>
 
 #include <resect/metrics/clustered.hpp>
-#include <resect/random/distributions.hpp>
+#include <resect/metrics/resample.hpp>
 
 namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
 
@@ -19,6 +18,7 @@ struct rank_interval {
   index hi = 0;
 };
 
+// How rank intervals are drawn.
 struct rank_options {
   std::uint64_t seed = 0;
   index resamples = 1000;
@@ -46,9 +46,7 @@ inline void ranks_of(std::span<const double> value, std::span<index> rank) noexc
 // clusters or counts differ (shape mismatch), resamples < 1 or level outside (0, 1) (invalid argument).
 inline result<std::vector<rank_interval>> try_rank_intervals(std::span<const clustered_sums> layers,
                                                              const rank_options& options = {}) {
-  if (options.resamples < 1) return error{errc::invalid_argument, "resamples", text(options.resamples), "at least 1"};
-  if (!(options.level > 0 && options.level < 1))
-    return error{errc::invalid_argument, "level", text(options.level), "between 0 and 1"};
+  if (status s = detail::check_resampling(options.resamples, options.level); !s) return s.error();
   std::vector<rank_interval> out(layers.size());
   if (layers.empty()) return out;
   for (std::size_t l = 0; l < layers.size(); ++l)
@@ -72,9 +70,7 @@ inline result<std::vector<rank_interval>> try_rank_intervals(std::span<const clu
   std::vector<index> times(used.size());
   std::vector<index> seen(n * (n + 1));
   for (index b = 0; b < options.resamples; ++b) {
-    for (index& t : times) t = 0;
-    for (index d = 0; d < g; ++d)
-      ++times[random::integer_below(stream, static_cast<std::uint64_t>(b * g + d), static_cast<std::uint64_t>(g))];
+    detail::resample_counts(stream, b, times);
     for (std::size_t l = 0; l < n; ++l) {
       double sum = 0;
       for (std::size_t c = 0; c < used.size(); ++c)
@@ -84,13 +80,9 @@ inline result<std::vector<rank_interval>> try_rank_intervals(std::span<const clu
     detail::ranks_of(value, rank);
     for (std::size_t l = 0; l < n; ++l) ++seen[l * (n + 1) + static_cast<std::size_t>(rank[l])];
   }
-  // The k-th smallest rank of the replicates, k = ⌈share·resamples⌉; a hair less, so that no rounding of a share such
-  // as 0.025 decides where the product is whole.
-  const auto order = [&](double share) {
-    const double k = std::ceil(share * static_cast<double>(options.resamples) - 1e-6);
-    return k < 1 ? index{1} : static_cast<index>(k);
-  };
-  const index k_lo = order(0.5 - options.level / 2), k_hi = order(0.5 + options.level / 2);
+  // The k-th smallest rank of the replicates.
+  const index k_lo = detail::replicate_at(0.5 - options.level / 2, options.resamples);
+  const index k_hi = detail::replicate_at(0.5 + options.level / 2, options.resamples);
   for (std::size_t l = 0; l < n; ++l) {
     if (out[l].rank == 0) continue;
     index below = 0;

@@ -11,7 +11,9 @@
 
 namespace resect::inline RESECT_NAMESPACE_TAG::residual {
 
+// What may be done at a site; each includes those before it.
 enum class access : std::uint8_t { none, read, write };
+// What a callback did to the rows that it was handed.
 enum class edit : std::uint8_t { unchanged, modified };
 
 // What a host says of its model. `fingerprint` tells models apart (of the weights' bytes as stored).
@@ -25,6 +27,7 @@ struct model_desc {
   bool tied_head = false;
 };
 
+// What a weight is for: norms' gains are treated apart from matrices.
 enum class weight_role : std::uint8_t { matrix, norm_gain };
 
 // One weight of one layer: a matrix (out, in) or a norm's gain (1, d_model).
@@ -58,6 +61,7 @@ template <class T, class Space>
 inline constexpr auto ignore_rows = [](const tap&, matrix_view<T, Space>) { return edit::unchanged; };
 }
 
+// Reads nothing, writes nothing: the intact model.
 template <class T, class Space = host_space>
 hooks<T, Space> no_hooks() noexcept {
   return {{}, {}, detail::ignore_rows<T, Space>, 0};

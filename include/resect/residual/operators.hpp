@@ -134,6 +134,7 @@ inline step mean_delta(layer_range where, const delta_means& means) { return val
 // result, so it has no default: with kept gains a random layer still writes with the trained amplitude.
 enum class norm_gains : std::uint8_t { keep, reset };
 
+// How re-initialized weights are drawn.
 struct reinit_options {
   float std = 0.0f;          // of the normal distribution that matrices are drawn from; 0: each matrix's own root mean square
   float reset_gain = 1.0f;   // what a reset gain becomes (0 where the host's norm uses 1 + gain)

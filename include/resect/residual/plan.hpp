@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <concepts>
 #include <cstdint>
 #include <vector>
 
@@ -9,6 +10,7 @@
 #include <resect/core/hash.hpp>
 #include <resect/core/shared_function.hpp>
 #include <resect/residual/host.hpp>
+#include <resect/residual/selection.hpp>
 
 namespace resect::inline RESECT_NAMESPACE_TAG::residual {
 
@@ -18,8 +20,36 @@ struct layer_range {
   int last = 0;
   friend constexpr bool operator==(layer_range, layer_range) noexcept = default;
 };
+// Layer l alone.
 constexpr layer_range layer(int l) noexcept { return {l, l + 1}; }
+// Layers [first, last).
 constexpr layer_range layers(int first, int last) noexcept { return {first, last}; }
+
+// What a step did to one weight: true, it wrote other values; false, it left them; or what went wrong.
+class weight_change {
+ public:
+  template <std::same_as<bool> B>
+  weight_change(B changed) noexcept : changed_(changed) {}
+  weight_change(const resect::error& e) noexcept : outcome_(e) {}
+
+  explicit operator bool() const noexcept { return changed_; }
+  const status& outcome() const noexcept { return outcome_; }
+
+ private:
+  status outcome_;
+  bool changed_ = false;
+};
+
+// Which weights of a layer a step is about: all of them, or the one of this name, which every layer of the range must
+// then have, with these extents where they are given.
+struct weight_selector {
+  short_text<48> name;
+  index rows = 0;
+  index cols = 0;
+
+  bool all() const noexcept { return name.empty(); }
+  bool selects(const weight_desc& w) const noexcept { return all() || name == w.name.view(); }
+};
 
 // One change to a model: which layers, where in them, and what is done. Made by the functions in
 // operators.hpp; a user's own operator is a step too.
@@ -33,7 +63,7 @@ struct step {
   using rows_function = shared_function<void(const tap&, matrix_view<float>)>;
   using block_function = shared_function<void(const tap&, matrix_view<const float>, matrix_view<float>)>;
   using replace_function = shared_function<status(const tap&, matrix_view<const float>, matrix_view<float>)>;
-  using weight_function = shared_function<bool(const weight_desc&, matrix_view<float>, executor_ref)>;
+  using weight_function = shared_function<weight_change(const weight_desc&, matrix_view<float>, executor_ref)>;
 
   kind what = kind::rows;
   layer_range range;
@@ -41,6 +71,9 @@ struct step {
   bool overwrites = true;           // leaves nothing of what was there: at most one such step a place
   bool reads_output = true;         // block: needs the layer to run; false lets a host leave it out
   index width = 0;                  // columns that it expects, 0 for any
+  selection rows;                   // rows, block: which rows it acts on (set by `at`, which makes its functions do so)
+  bool removes = false;             // block: of those rows' layer nothing is left, although it runs for the others
+  weight_selector weight;           // weights: which ones; others are not even read
   int priority = 0;                 // order among steps at one place, ascending; then by first layer, then as added
   short_text<48> name;
   std::uint64_t hash = 0;           // of everything that changes what it does
@@ -59,7 +92,8 @@ class plan {
   // Adds one step and keeps the order. Errors (the plan stays as it was):
   //   invalid_argument  an empty or negative range, a site outside the layers
   //   null_pointer      no function of the step's kind
-  //   conflict          two overwriting steps at one place; a step inside a replaced or skipped layer
+  //   conflict          two overwriting steps at one place; a step inside a replaced or skipped layer; unless their
+  //                     rows are provably disjoint
   status try_add(step s) {
     if (s.range.first < 0 || s.range.last <= s.range.first)
       return error{errc::invalid_argument, text("layers of ", s.name.view()),
@@ -69,7 +103,7 @@ class plan {
     if (!has_function(s))
       return error{errc::null_pointer, text("function of ", s.name.view()), "none", "one of the step's kind"};
     for (const step& other : steps_)
-      if (contradicts(s, other))
+      if (contradicts(s, other) && !provably_disjoint(s.rows, other.rows))
         return error{errc::conflict, text(s.name.view(), " on layers [", s.range.first, ", ", s.range.last, ")"),
                      text("also ", other.name.view(), " on layers [", other.range.first, ", ", other.range.last, ")"),
                      "steps that do not undo each other"};
@@ -100,6 +134,26 @@ class plan {
     return {};
   }
 
+  // The same, and for whole texts: whether every sequence has the mark that a selection of the plan looks for.
+  status check(const model_desc& model, batch_view whole) const noexcept {
+    if (auto s = check(model); !s) return s;
+    for (const step& s : steps_)
+      for (const std::uint32_t mark : {row_meta::sequence_end, row_meta::prompt_end}) {
+        if ((s.rows.flags() & mark) == 0) continue;
+        for (std::size_t i = 0, marked = 0; i < whole.size(); ++i) {
+          marked += (whole[i].flags & mark) != 0;
+          if (i + 1 < whole.size() && whole[i + 1].seq == whole[i].seq) continue;
+          if (marked == 0)
+            return error{errc::invalid_argument, text("rows of ", s.name.view()),
+                         text("no row of sequence ", whole[i].seq, " marked as the last",
+                              mark == row_meta::sequence_end ? "" : " of its prompt"),
+                         "a batch that mark_ends has marked"};
+          marked = 0;
+        }
+      }
+    return {};
+  }
+
   bool empty() const noexcept { return steps_.empty(); }
   std::span<const step> steps() const noexcept { return steps_; }
 
@@ -113,6 +167,7 @@ class plan {
       f.add(static_cast<std::uint64_t>(s.range.first)).add(static_cast<std::uint64_t>(s.range.last));
       f.add(static_cast<std::uint64_t>(s.where)).add(static_cast<std::uint64_t>(s.what));
       f.add(static_cast<std::uint64_t>(static_cast<std::uint32_t>(s.priority)));
+      f.add(s.weight.name.view());
     }
     return f.value() == 0 ? 1 : f.value();
   }
@@ -144,6 +199,10 @@ class plan {
   static bool removes_layer(const step& s) noexcept {
     return s.what == step::kind::replace || (s.what == step::kind::block && !s.reads_output);
   }
+  // a's rows leave the layer out, and b acts on what the layer did in them (weights are for the other rows)
+  static bool removes_rows(const step& a, const step& b) noexcept {
+    return a.removes && (b.what == step::kind::rows || b.what == step::kind::block) && acts_inside(b, a);
+  }
   static bool between_layers(const step& s) noexcept {
     return s.what == step::kind::rows && (s.where == site::resid_pre || s.where == site::resid_post);
   }
@@ -161,7 +220,9 @@ class plan {
     if (!overlap(a.range, b.range)) return false;
     if (removes_layer(a) && acts_inside(b, a)) return true;
     if (removes_layer(b) && acts_inside(a, b)) return true;
-    const bool same_place = a.what == b.what && (a.what != step::kind::rows || a.where == b.where);
+    if (removes_rows(a, b) || removes_rows(b, a)) return true;
+    const bool same_place = a.what == b.what && (a.what != step::kind::rows || a.where == b.where) &&
+                            (a.weight.all() || b.weight.all() || a.weight.name == b.weight.name.view());
     return same_place && a.overwrites && b.overwrites;
   }
 

@@ -61,6 +61,24 @@ status check_access(const H& host, const plan& p, site_set sites) {
   return {};
 }
 
+// Every layer of [first, last) must have the weight that a step names, with its extents.
+template <surgical_host H>
+status check_weights(const H& host, const plan& p, int first, int last) {
+  for (const step& s : p.steps()) {
+    if (s.what != step::kind::weights || s.weight.all()) continue;
+    for (int l = std::max(first, s.range.first); l < std::min(last, s.range.last); ++l) {
+      const std::span<const weight_desc> weights = host.weights(l);
+      const auto w = std::find_if(weights.begin(), weights.end(), [&](const auto& x) { return s.weight.selects(x); });
+      const auto operand = [&] { return text(s.weight.name.view(), " of layer ", l, " for ", s.name.view()); };
+      if (w == weights.end()) return error{errc::invalid_argument, operand(), "no such weight", "one that the layer has"};
+      if ((s.weight.rows != 0 && s.weight.rows != w->rows) || (s.weight.cols != 0 && s.weight.cols != w->cols))
+        return error{errc::shape_mismatch, operand(), text(s.weight.rows, " x ", s.weight.cols),
+                     text(w->rows, " x ", w->cols)};
+    }
+  }
+  return {};
+}
+
 // One layer of a surgical pass: weights, the layer itself if anything reads it, block steps.
 template <surgical_host H>
 status run_edited_layer(executor_ref exec, H& host, const plan& p, typename H::state& state, int l) {
@@ -76,10 +94,13 @@ status run_edited_layer(executor_ref exec, H& host, const plan& p, typename H::s
   for (const step& s : p.steps()) {
     if (s.what != step::kind::weights || !covers(s, l)) continue;
     for (const weight_desc& w : host.weights(l)) {
+      if (!s.weight.selects(w)) continue;
       std::vector<float> values(static_cast<std::size_t>(w.rows * w.cols));
       const matrix_view<float> view{values.data(), w.rows, w.cols};
       if (auto st = host.try_read_weight(w, view); !st) return st;
-      if (!s.on_weight(w, view, exec)) continue;
+      const weight_change change = s.on_weight(w, view, exec);
+      if (!change.outcome()) return change.outcome();
+      if (!change) continue;
       auto guard = host.try_override_weight(w, view);
       if (!guard) return guard.error();
       overrides.guards.push_back(std::move(*guard));
@@ -106,15 +127,16 @@ status run_edited_layer(executor_ref exec, H& host, const plan& p, typename H::s
 
 // Runs layers [first, last) of `state` under the plan; stretches that the plan does not touch go to the
 // host in one call, so an empty plan adds nothing. Errors: what plan::check finds; invalid_argument for layers
-// that do not exist or a cut inside a replaced span; unsupported where the host has no such site (nothing is run
-// then); what the host or a step reports (the state is then unspecified but valid). Weights are as before in any case.
+// that do not exist or a cut inside a replaced span; unsupported where the host has no such site, invalid_argument or
+// shape_mismatch where a layer has no such weight (nothing is run then); what the host or a step reports (the state
+// is then unspecified but valid). Weights are as before in any case.
 // `exec` runs what a step can share out (drawing weights); the host has its own workers. No bit depends on it.
 template <executor E, surgical_host H>
   requires(std::same_as<typename H::value, float> && std::same_as<typename H::space, host_space>)
 status try_run(E& exec, H& host, const plan& p, typename H::state& state, int first, int last) {
   const auto intact = no_hooks<float>();
   if (p.empty()) return host.try_run(state, first, last, intact);
-  if (auto s = p.check(host.describe()); !s) return s;
+  if (auto s = p.check(host.describe(), host.rows(state)); !s) return s;
   if (first < 0 || first > last || last > host.describe().n_layers)
     return error{errc::invalid_argument, "layers to run", text("[", first, ", ", last, ")"),
                  text("a range within [0, ", host.describe().n_layers, ")")};
@@ -125,6 +147,7 @@ status try_run(E& exec, H& host, const plan& p, typename H::state& state, int fi
                    text("a cut outside the replaced span [", s.range.first, ", ", s.range.last, ")")};
 
   if (auto s = detail::check_access(host, p, detail::inner_sites(p)); !s) return s;
+  if (auto s = detail::check_weights(host, p, first, last); !s) return s;
 
   const auto touched = [&](int l) {
     return std::any_of(p.steps().begin(), p.steps().end(), [&](const step& s) { return detail::covers(s, l); });
@@ -157,6 +180,7 @@ status try_run(E& exec, H& host, const plan& p, typename H::state& state, int fi
   return {};
 }
 
+// The same on the caller's thread.
 template <surgical_host H>
   requires(std::same_as<typename H::value, float> && std::same_as<typename H::space, host_space>)
 status try_run(H& host, const plan& p, typename H::state& state, int first, int last) {

@@ -24,8 +24,10 @@ enum class site : std::uint8_t {
   head_norm,  // what the output matrix reads
   logits,
 };
+// How many sites there are.
 inline constexpr int n_sites = 9;
 
+// As reports and errors call it.
 constexpr std::string_view name(site s) noexcept {
   constexpr std::string_view names[n_sites] = {"embed_out", "resid_pre",  "attn_delta", "resid_mid", "mlp_delta",
                                                "resid_post", "head_in", "head_norm",  "logits"};
@@ -35,6 +37,7 @@ constexpr std::string_view name(site s) noexcept {
 // Sites that belong to a layer; the others exist once.
 constexpr bool is_layer_site(site s) noexcept { return s >= site::resid_pre && s <= site::resid_post; }
 
+// Some of the sites.
 class site_set {
  public:
   constexpr site_set() noexcept = default;
@@ -66,6 +69,8 @@ struct row_meta {
   static constexpr std::uint32_t decode = 1;        // one of few rows that continue a cached sequence
   static constexpr std::uint32_t pad = 2;           // not part of any text
   static constexpr std::uint32_t wants_logits = 4;  // its logits are asked for
+  static constexpr std::uint32_t sequence_end = 8;  // the last row of its sequence's text (mark_ends)
+  static constexpr std::uint32_t prompt_end = 16;   // the last row of its sequence's prompt (mark_ends)
   friend constexpr bool operator==(const row_meta&, const row_meta&) noexcept = default;
 };
 

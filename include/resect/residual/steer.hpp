@@ -21,6 +21,7 @@ struct clamp {};        // h + (c − ⟨h, u⟩)·u: the row's component along 
 struct project_out {};  // h − ⟨h, u⟩·u: clamp at 0
 }  // namespace steering
 
+// One of the ways above.
 template <class M>
 concept steering_mode = std::same_as<M, steering::add> || std::same_as<M, steering::relative> ||
                         std::same_as<M, steering::keep_norm> || std::same_as<M, steering::clamp> ||

@@ -14,6 +14,7 @@
 // What the intact model does: its perplexity, how its stream grows, how much each layer turns it.
 namespace resect::inline RESECT_NAMESPACE_TAG::study {
 
+// The intact model in numbers: how well it predicts, and what its stream does at every layer.
 struct baseline {
   metrics::perplexity ppl;
   std::vector<metrics::norm_profile> layers;  // of what layer l reads (h_l), of its delta and of how much it turns the row
@@ -75,10 +76,11 @@ result<baseline> try_baseline(Backend& backend, H& host, const token_windows& wi
     std::copy_n(norm.data, norm.rows * norm.cols, outputs.head_norm.begin() + first * norm.cols);
     std::copy_n(logits.data, logits.rows * logits.cols, outputs.logits.begin() + first * logits.cols);
     nll.assign(static_cast<std::size_t>(norm.rows), 0.0);
+    const instruction_set set = instructions_of(backend);
     backend.bulk(norm.rows, [&](index r) {
       const auto next = windows.next_token(first + r);
       const auto row = outputs.logits_of(first + r);
-      nll[static_cast<std::size_t>(r)] = next >= 0 ? metrics::nll(row, next) : metrics::log_sum_exp(row);
+      nll[static_cast<std::size_t>(r)] = next >= 0 ? metrics::nll(set, row, next) : metrics::log_sum_exp(set, row);
     });
     for (index r = 0; r < norm.rows; ++r) {
       const index cluster = windows.cluster[static_cast<std::size_t>(first + r)];

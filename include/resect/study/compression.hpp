@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <resect/core/shared_function.hpp>
+#include <resect/metrics/causal.hpp>
 #include <resect/metrics/logits.hpp>
 #include <resect/residual/run.hpp>
 #include <resect/study/baseline.hpp>
@@ -26,8 +27,10 @@ struct weight_method {
   short_text<48> name;
   std::uint64_t hash = 0;  // of everything that changes what it does
   function apply;
+  shared_function<double(const residual::weight_desc& w)> stored_bits{};  // of the altered matrix; none: not known
 };
 
+// Which layers, and how their ranks are drawn.
 struct compression_options {
   std::vector<int> layers{};  // empty: all. All of them are altered together in KL(p₀ ‖ p_all)
   std::uint64_t seed = 1;     // of the bootstrap
@@ -42,21 +45,23 @@ struct compression_row {
   effect_sums alone;         // of S_l, and of top-1, Δln PPL and cosine of the same run
   effect mean;               // mean.kl is S_l
   metrics::clustered_sums without;  // KL(p₀ ‖ p_all∖l)
-  metrics::estimate spared;       // R_l; NaN where saturated
-  metrics::estimate interaction;  // I_l; NaN where saturated
+  metrics::causal_effect causal;  // S_l, R_l, I_l; R and I are NaN where saturated
   metrics::mark mark = metrics::mark::none;
   metrics::rank_interval rank;    // by S_l, 1 = largest
   double error = metrics::nan;    // ‖W − Ŵ‖_F / ‖W‖_F over the layer's matrices
+  double bits = metrics::nan;     // stored bits a weight of them, where the method says
 
   explicit compression_row(index clusters) : alone(clusters), without(clusters) {}
 };
 
+// What the study of one method found: the intact model, all layers altered together, every layer alone and spared.
 struct compression_report {
   compression_options options;
   short_text<48> method;
   std::uint64_t method_hash = 0;
   baseline intact;
   effect all;                     // every chosen layer altered
+  effect_sums all_sums{0};
   metrics::estimate unigram_kl;   // KL(p₀ ‖ unigram), unigrams of the calibration rows, one added to every count
   bool saturated = false;         // KL(p₀ ‖ p_all) > ½·KL(p₀ ‖ unigram): R_l says nothing then
   std::vector<compression_row> rows;
@@ -68,12 +73,13 @@ namespace detail {
 struct layer_artifact {
   residual::step step;
   double error = 0;  // relative, Frobenius
+  double bits = metrics::nan;
 };
 
 template <residual::surgical_host H>
 result<layer_artifact> try_layer_artifact(executor_ref exec, const H& host, const weight_method& method, int l) {
   std::vector<std::vector<float>> values(host.weights(l).size());
-  double lost = 0, whole = 0;
+  double lost = 0, whole = 0, bits = 0, weights = 0;
   for (std::size_t i = 0; i < values.size(); ++i) {
     const residual::weight_desc& w = host.weights(l)[i];
     if (w.role != residual::weight_role::matrix) continue;
@@ -86,6 +92,8 @@ result<layer_artifact> try_layer_artifact(executor_ref exec, const H& host, cons
       e.operand = text(method.name.view(), " of layer ", l, ", ", w.name.view(), ": ", e.operand.view());
       return e;
     }
+    weights += static_cast<double>(w.rows * w.cols);
+    if (method.stored_bits) bits += method.stored_bits(w);
     whole += dot(before, before);
     for (std::size_t k = 0; k < before.size(); ++k) {
       const double d = static_cast<double>(before[k]) - static_cast<double>(values[i][k]);
@@ -94,6 +102,7 @@ result<layer_artifact> try_layer_artifact(executor_ref exec, const H& host, cons
   }
   layer_artifact out;
   out.error = whole > 0 ? std::sqrt(lost / whole) : 0.0;
+  if (method.stored_bits && weights > 0) out.bits = bits / weights;
   out.step.what = residual::step::kind::weights;
   out.step.range = residual::layer(l);
   out.step.name = method.name;
@@ -110,16 +119,6 @@ result<layer_artifact> try_layer_artifact(executor_ref exec, const H& host, cons
     }
     return false;
   };
-  return out;
-}
-
-// ln of the frequencies of the tokens of `rows`, one added to every count.
-inline std::vector<float> unigram_logits(std::span<const residual::row_meta> rows, int n_vocab) {
-  std::vector<double> count(static_cast<std::size_t>(n_vocab), 1.0);
-  for (const auto& row : rows)
-    if (row.token >= 0 && row.token < n_vocab) ++count[static_cast<std::size_t>(row.token)];
-  std::vector<float> out;
-  for (const double c : count) out.push_back(static_cast<float>(std::log(c)));
   return out;
 }
 
@@ -180,10 +179,14 @@ result<compression_report> try_compression(Backend& backend, H& host, const toke
   auto intact = try_baseline(backend, host, evaluation, work, reference);
   if (!intact) return intact.error();
   out.intact = std::move(*intact);
-  const auto unigram = detail::unigram_logits(calibration.rows, m.n_vocab);
+  std::vector<std::int32_t> seen;
+  for (const auto& row : calibration.rows) seen.push_back(row.token);
+  std::vector<float> unigram(static_cast<std::size_t>(m.n_vocab));
+  if (auto s = metrics::try_unigram_logits(seen, unigram); !s) return s.error();
   std::vector<double> to_unigram(static_cast<std::size_t>(rows));
+  const instruction_set set = instructions_of(backend);
   backend.bulk(rows, [&](index r) {
-    to_unigram[static_cast<std::size_t>(r)] = metrics::compare_logits(reference.logits_of(r), unigram).kl;
+    to_unigram[static_cast<std::size_t>(r)] = metrics::compare_logits(set, reference.logits_of(r), unigram).kl;
   });
   metrics::clustered_sums unigram_kl(evaluation.n_clusters);
   for (index r = 0; r < rows; ++r)
@@ -250,24 +253,22 @@ result<compression_report> try_compression(Backend& backend, H& host, const toke
     row.mean = row.alone.estimate();
     row.without = without->kl.sums();
     row.error = artifacts[i].error;
+    row.bits = artifacts[i].bits;
     out.rows.push_back(std::move(row));
   }
   if (auto s = residual::try_run(backend, host, all, altered, reached, m.n_layers); !s) return s.error();
   auto together = effect_of(altered, "up to", m.n_layers - 1);
   if (!together) return together.error();
   out.all = together->estimate();
-  out.saturated = out.all.kl.value > out.unigram_kl.value / 2;
+  out.all_sums = *together;
   at.done = cost.flop;
   report(at);
 
   for (compression_row& row : out.rows) {
-    if (out.saturated) continue;
-    auto spared = metrics::clustered_sums::difference(together->kl.sums(), row.without);
-    if (!spared) return spared.error();
-    auto interaction = metrics::clustered_sums::difference(*spared, row.alone.kl.sums());
-    if (!interaction) return interaction.error();
-    row.spared = spared->estimate();
-    row.interaction = interaction->estimate();
+    auto causal = metrics::try_causal_effect(row.alone.kl.sums(), together->kl.sums(), row.without, unigram_kl);
+    if (!causal) return causal.error();
+    row.causal = *causal;
+    out.saturated = causal->saturated;
   }
   const auto kl_of = [](const compression_row& row) { return row.alone.kl.sums(); };
   if (auto s = detail::mark_and_rank(out.rows, kl_of, options.seed, options.bootstrap); !s) return s.error();

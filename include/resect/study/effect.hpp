@@ -107,10 +107,11 @@ result<effect_sums> try_effect(Backend& backend, H& host, const typename H::stat
   auto done = detail::for_head_chunks(host, state, static_cast<index>(windows.rows.size()), work,
                                       [&](index first, matrix_view<float> norm, matrix_view<float> logits) -> status {
     outcomes.resize(static_cast<std::size_t>(norm.rows));
+    const instruction_set set = instructions_of(backend);
     backend.bulk(norm.rows, [&](index r) {
       outcomes[static_cast<std::size_t>(r)] = {
-          metrics::compare_logits(intact.logits_of(first + r), detail::row_span(logits, r), windows.next_token(first + r)),
-          metrics::cosine(intact.head_norm_of(first + r), detail::row_span(norm, r))};
+          metrics::compare_logits(set, intact.logits_of(first + r), detail::row_span(logits, r), windows.next_token(first + r)),
+          metrics::cosine(set, intact.head_norm_of(first + r), detail::row_span(norm, r))};
     });
     for (index r = 0; r < norm.rows; ++r) {
       const index cluster = windows.cluster[static_cast<std::size_t>(first + r)];

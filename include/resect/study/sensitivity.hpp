@@ -18,6 +18,7 @@
 // model's outputs are compared with the intact model's on the same tokens.
 namespace resect::inline RESECT_NAMESPACE_TAG::study {
 
+// What is done to a layer.
 enum class alteration : std::uint8_t {
   skip,         // Δ := 0
   mean_delta,   // Δ := its mean over calibration rows
@@ -25,11 +26,13 @@ enum class alteration : std::uint8_t {
   zero_stream,  // h := 0 after the layer (a control, far off distribution)
 };
 
+// As reports call it: "mean_delta".
 constexpr std::string_view name(alteration a) noexcept {
   constexpr std::string_view names[] = {"skip", "mean_delta", "reinit", "zero_stream"};
   return names[static_cast<int>(a)];
 }
 
+// What to alter, in which layers, and how what is drawn is drawn.
 struct sensitivity_options {
   std::vector<alteration> alterations{alteration::skip, alteration::mean_delta, alteration::reinit, alteration::zero_stream};
   std::vector<int> layers{};     // empty: all
@@ -53,6 +56,7 @@ struct sensitivity_row {
   metrics::rank_interval rank;            // by KL among the layers of the table, 1 = largest
 };
 
+// What the study found: the intact model, and every altered one. `options` are those it ran with, layers filled in.
 struct sensitivity_report {
   sensitivity_options options;
   baseline intact;
@@ -68,6 +72,7 @@ struct sensitivity_cost {
   double bytes = 0;       // of held logits and activations, about
 };
 
+// How far a study is, in work done.
 struct progress {
   double done = 0;        // flop so far
   double total = 0;

@@ -57,6 +57,7 @@ inline std::uint64_t fingerprint_of(std::span<const std::int32_t> ids) noexcept 
 }
 }  // namespace detail
 
+// How many windows are cut out of a text, and how long they are.
 struct window_options {
   index sequences = 32;
   index context = 64;
@@ -100,6 +101,7 @@ inline void append_window(token_windows& out, const token_text& t, index start, 
     out.cluster.push_back(found - known.begin());
     if (found == known.end()) known.push_back(t.documents[at]);
   }
+  out.rows.back().flags |= residual::row_meta::sequence_end | residual::row_meta::prompt_end;
 }
 
 }  // namespace detail

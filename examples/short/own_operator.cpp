@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// An operator of one's own: of what an MLP adds to the stream, only the largest values are kept. How many are needed?
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <functional>
+#include <vector>
+
+#include <hosts/llama/host.hpp>
+#include <hosts/llama/load.hpp>
+#include <hosts/vocabulary.hpp>
+#include <resect/backend/cpu.hpp>
+#include <resect/resect.hpp>
+
+namespace residual = resect::residual;
+namespace study = resect::study;
+
+// In every row of the MLP's delta all but the `count` largest values become 0. An operator is a step: where it acts, a
+// hash of everything that changes what it does (plans are told apart by it), and a function of rows.
+residual::step keep_largest(residual::layer_range layers, int count) {
+  residual::step s;
+  s.what = residual::step::kind::rows;
+  s.where = residual::site::mlp_delta;
+  s.range = layers;
+  s.overwrites = false;
+  s.name = "keep_largest";
+  s.hash = resect::fingerprint{}.add(static_cast<std::uint64_t>(count)).value();
+  s.on_rows = [count](const residual::tap&, resect::matrix_view<float> delta) {
+    std::vector<float> sizes(static_cast<std::size_t>(delta.cols));
+    for (resect::index r = 0; r < delta.rows; ++r) {
+      for (resect::index c = 0; c < delta.cols; ++c) sizes[static_cast<std::size_t>(c)] = std::abs(delta(r, c));
+      std::nth_element(sizes.begin(), sizes.begin() + (count - 1), sizes.end(), std::greater<float>{});
+      const float least = sizes[static_cast<std::size_t>(count - 1)];
+      for (resect::index c = 0; c < delta.cols; ++c)
+        if (std::abs(delta(r, c)) < least) delta(r, c) = 0;
+    }
+  };
+  return s;
+}
+
+int main() {
+  using resect::value_or_throw;
+  const auto model = value_or_throw(hosts::try_load_llama("examples/models/tiny"));
+  const auto words = value_or_throw(hosts::vocabulary::try_open("examples/models/tiny/vocab.txt"));
+  const auto text = value_or_throw(words.try_encode_file("examples/models/tiny/heldout.txt"));
+  const auto windows = study::windows({text.ids, text.document}, {.sequences = 16});
+  resect::cpu exec{resect::threads{2}};
+  hosts::llama_host host(exec, model);
+  study::intact_outputs outputs;
+  study::head_workspace work;
+  value_or_throw(study::try_baseline(exec, host, windows, work, outputs));
+  for (const int count : {256, 128, 64, 32, 16, 8}) {  // of 256 values
+    const auto plan = residual::plan{} | keep_largest(residual::layers(0, host.describe().n_layers), count);
+    auto state = value_or_throw(host.try_embed(windows.rows));
+    value_or_throw(residual::try_run(exec, host, plan, state, 0, host.describe().n_layers));
+    const auto kl = value_or_throw(study::try_effect(exec, host, state, windows, outputs, work)).kl.estimate();
+    std::printf("%3d of 256 values: KL %.4f [%.4f, %.4f] nats\n", count, kl.value, kl.lo, kl.hi);
+  }
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Stores one matrix of a model with fewer bits, and says what that does to the matrix and to the model.
+#include <cstdio>
+#include <vector>
+
+#include <hosts/llama/host.hpp>
+#include <hosts/llama/load.hpp>
+#include <hosts/vocabulary.hpp>
+#include <resect/backend/cpu.hpp>
+#include <resect/quant/quantize.hpp>
+#include <resect/resect.hpp>
+
+int main() {
+  using resect::value_or_throw;
+  namespace quant = resect::quant;
+  namespace study = resect::study;
+  const auto model = value_or_throw(hosts::try_load_llama("examples/models/tiny"));
+  const auto words = value_or_throw(hosts::vocabulary::try_open("examples/models/tiny/vocab.txt"));
+  const auto text = value_or_throw(words.try_encode_file("examples/models/tiny/heldout.txt"));
+  const auto windows = study::windows({text.ids, text.document}, {.sequences = 16});
+  resect::cpu exec{resect::threads{2}};
+  hosts::llama_host host(exec, model);
+  study::intact_outputs outputs;
+  study::head_workspace work;
+  value_or_throw(study::try_baseline(exec, host, windows, work, outputs));
+
+  // The widest matrix of the first layer, as the host gives it: (out, in), one row an output.
+  resect::residual::weight_desc weight = host.weights(0).front();
+  for (const auto& w : host.weights(0))
+    if (w.rows * w.cols > weight.rows * weight.cols) weight = w;
+  std::vector<float> values(static_cast<std::size_t>(weight.rows * weight.cols));
+  const resect::matrix_view<float> W{values.data(), weight.rows, weight.cols};
+  value_or_throw(host.try_read_weight(weight, W));
+  std::printf("%s of layer 0, %lld x %lld\n", weight.name.c_str(), static_cast<long long>(W.rows),
+              static_cast<long long>(W.cols));
+
+  std::vector<float> restored(values.size());
+  const resect::matrix_view<float> V{restored.data(), W.rows, W.cols};
+  for (const int bits : {8, 6, 5, 4, 3, 2}) {
+    // A grid with a scale and a zero point every 64 columns, the scale with the least squared error.
+    const quant::affine_format format{.bits = bits, .group = 64};
+    const auto q = quant::quantize(exec, W, format, quant::mse_scale{});
+    value_or_throw(quant::try_dequantize(exec, q, V));
+
+    // The model with this matrix, until `guard` goes.
+    const auto guard = value_or_throw(host.try_override_weight(weight, V));
+    auto state = value_or_throw(host.try_embed(windows.rows));
+    value_or_throw(host.try_run(state, 0, host.describe().n_layers, resect::residual::no_hooks<float>()));
+    const auto kl = value_or_throw(study::try_effect(exec, host, state, windows, outputs, work)).kl.estimate();
+    std::printf("%d bits (%.2f with scales): error %5.2f %% of the matrix, KL %.5f [%.5f, %.5f] nats\n", bits,
+                q.bits_per_weight(), 100 * quant::loss(exec, W, q).relative_frobenius, kl.value, kl.lo, kl.hi);
+  }
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <vector>
+
+#include <resect/core/view.hpp>
+
+namespace resect::inline RESECT_NAMESPACE_TAG::detail {
+
+// A matrix with a stride of one: the given one if it has that, else a row-major copy.
+template <class T>
+class unit_stride_copy {
+ public:
+  explicit unit_stride_copy(matrix_view<T> a) : target_(a), view_(a) {
+    if (a.col_stride == 1 || a.row_stride == 1 || a.cols <= 1 || a.rows <= 1) return;
+    storage_.resize(static_cast<std::size_t>(a.rows * a.cols));
+    view_ = {storage_.data(), a.rows, a.cols};
+    for (index r = 0; r < a.rows; ++r)
+      for (index c = 0; c < a.cols; ++c) view_(r, c) = a(r, c);
+  }
+  unit_stride_copy(const unit_stride_copy&) = delete;
+  unit_stride_copy& operator=(const unit_stride_copy&) = delete;
+
+  matrix_view<T> view() const noexcept { return view_; }
+  void write_back() const noexcept {
+    if (storage_.empty()) return;
+    for (index r = 0; r < target_.rows; ++r)
+      for (index c = 0; c < target_.cols; ++c) target_(r, c) = view_(r, c);
+  }
+
+ private:
+  matrix_view<T> target_, view_;
+  std::vector<T> storage_;
+};
+
+}  // namespace resect::inline RESECT_NAMESPACE_TAG::detail

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <vector>
+
+#include <resect/core/view.hpp>
+
+namespace resect::inline RESECT_NAMESPACE_TAG {
+
+// A dense matrix that owns its elements in host memory, row-major: element (r, c) is data[r·cols + c]. A value:
+// copying copies the elements. What a call returns; what a call takes is a view.
+template <class T>
+struct matrix {
+  using value_type = T;
+
+  index rows = 0;
+  index cols = 0;
+  std::vector<T> data;
+
+  matrix() = default;
+  // m × n zeros; extents must not be negative.
+  matrix(index m, index n) : rows(m), cols(n), data(static_cast<std::size_t>(m * n)) {}
+
+  bool empty() const noexcept { return data.empty(); }
+  // What it holds then is unspecified.
+  void resize(index m, index n) {
+    data.resize(static_cast<std::size_t>(m * n));
+    rows = m;
+    cols = n;
+  }
+
+  T& operator()(index r, index c) noexcept { return data[static_cast<std::size_t>(r * cols + c)]; }
+  const T& operator()(index r, index c) const noexcept { return data[static_cast<std::size_t>(r * cols + c)]; }
+
+  matrix_view<T> view() noexcept { return {data.data(), rows, cols}; }
+  matrix_view<const T> view() const noexcept { return {data.data(), rows, cols}; }
+
+  friend bool operator==(const matrix&, const matrix&) = default;
+};
+
+}  // namespace resect::inline RESECT_NAMESPACE_TAG

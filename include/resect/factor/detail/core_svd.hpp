@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <numeric>
+
+#include <resect/core/jacobi.hpp>
+#include <resect/factor/orthonormalize.hpp>
+
+namespace resect::inline RESECT_NAMESPACE_TAG::factor::detail {
+
+struct core_svd {
+  matrix<double> u, v;    // (k, k), orthonormal columns
+  std::vector<double> s;  // descending
+  bool converged = false;
+};
+
+// C = U·diag(s)·Vᵀ of a small square matrix. The eigenvectors of CᵀC bring C near orthogonal columns, cheaply and to
+// about half of the digits; one-sided Jacobi does the rest, so that small singular values are not lost to the square.
+//   |s_i − σ_i| ≤ 8·k·2⁻⁵³·σ_1 for every i. Columns whose norm is rounding of the largest get a direction that completes
+//   U. The backend's eigenvectors are a start only: without them (not converged) Jacobi does everything.
+template <host_factoring_backend<double> B>
+result<core_svd> svd_of_core(B& exec, const matrix<double>& c) {
+  const index k = c.rows;
+  core_svd out{matrix<double>(k, k), matrix<double>(k, k), std::vector<double>(static_cast<std::size_t>(k)), true};
+  double largest = 0;
+  for (const double x : c.data) largest = std::max(largest, std::fabs(x));
+  int exponent = 0;
+  std::frexp(largest, &exponent);
+  matrix<double> scaled_core(k, k), g(k, k), x(k, k);
+  for (std::size_t i = 0; i < c.data.size(); ++i) scaled_core.data[i] = std::ldexp(c.data[i], -exponent);
+
+  if (auto s = exec.try_gemm(1.0, scaled_core.view().transposed(), scaled_core.view(), 0.0, g.view()); !s)
+    return s.error();
+  std::vector<double> values(static_cast<std::size_t>(k));
+  const auto eigen = exec.try_symmetric_eigen(g.view(), vector_view<double>{values.data(), k});
+  if (!eigen) return eigen.error();
+  matrix<double> directions(k, k);  // a right singular vector a row, the largest first
+  for (index i = 0; i < k; ++i)
+    for (index j = 0; j < k; ++j) directions(i, j) = eigen->converged ? g(j, k - 1 - i) : (i == j ? 1.0 : 0.0);
+  if (auto s = exec.try_gemm(1.0, directions.view(), scaled_core.view().transposed(), 0.0, x.view()); !s)
+    return s.error();
+
+  const double size = static_cast<double>(std::max<index>(k, 1)), noise = size * 0x1p-53;
+  double norm = 0;
+  for (const double e : scaled_core.data) norm += e * e;
+  norm = std::sqrt(norm);
+  const auto jacobi =
+      one_sided_jacobi(exec, x.view(), directions.view(), 2 * std::max(4.0, std::sqrt(size)) * 0x1p-52, noise * norm);
+  out.converged = jacobi.converged;
+
+  std::vector<double> norms(static_cast<std::size_t>(k));
+  for (index i = 0; i < k; ++i) {
+    double squares = 0;
+    for (index j = 0; j < k; ++j) squares += x(i, j) * x(i, j);
+    norms[static_cast<std::size_t>(i)] = std::sqrt(squares);
+  }
+  std::vector<index> order(static_cast<std::size_t>(k));
+  std::iota(order.begin(), order.end(), index{0});
+  std::stable_sort(order.begin(), order.end(), [&](index i, index j) {
+    return norms[static_cast<std::size_t>(i)] > norms[static_cast<std::size_t>(j)];
+  });
+  bool rounding = false;
+  for (index c2 = 0; c2 < k; ++c2) {
+    const index from = order[static_cast<std::size_t>(c2)];
+    const double value = norms[static_cast<std::size_t>(from)];
+    const bool kept = value > 2 * noise * norm;
+    rounding |= !kept;
+    out.s[static_cast<std::size_t>(c2)] = std::ldexp(value, exponent);
+    for (index r = 0; r < k; ++r) {
+      out.u(r, c2) = kept ? x(from, r) / value : 0.0;
+      out.v(r, c2) = directions(from, r);
+    }
+  }
+  if (rounding) {
+    auto basis = try_orthonormalize(exec, out.u.view());
+    if (!basis) return basis.error();
+    out.u = std::move(basis->q);
+  }
+  return out;
+}
+
+}  // namespace resect::inline RESECT_NAMESPACE_TAG::factor::detail

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <span>
+
+#include <resect/backend/concept.hpp>
+#include <resect/core/matrix.hpp>
+
+namespace resect::inline RESECT_NAMESPACE_TAG::factor {
+
+// W ≈ L·R: two thin factors in place of a weight (out, in). r·(m + n) numbers instead of m·n.
+template <class T>
+struct low_rank {
+  matrix<T> l;  // (m, r)
+  matrix<T> r;  // (r, n)
+
+  index rows() const noexcept { return l.rows; }
+  index cols() const noexcept { return r.cols; }
+  index rank() const noexcept { return l.cols; }
+
+  // Elements that try_apply needs to work in, for so many rows of X.
+  std::size_t workspace_size(index tokens) const noexcept { return static_cast<std::size_t>(tokens * rank()); }
+
+  // Y ← X·(L·R)ᵀ = (X·Rᵀ)·Lᵀ: what the layer does to rows of activations.
+  //   X (t, n), any strides; Y (t, m), as try_gemm asks of an output; work ≥ workspace_size(t). 2t·r·(m + n) flop in T.
+  //   |error| ≤ (n + r + 4)·u·|X|·|R|ᵀ·|L|ᵀ to first order. Allocates nothing beyond what try_gemm does.
+  //   Errors: shape_mismatch, null_pointer, bad_stride. Y must not overlap X, the factors or `work`.
+  template <dense_backend<T> B>
+  status try_apply(B& exec, matrix_view<const T> x, matrix_view<T> y, std::span<T> work) const {
+    if (auto s = check_view(x, x.rows, cols(), "X"); !s) return s;
+    if (auto s = check_view(y, x.rows, rows(), "Y"); !s) return s;
+    if (work.size() < workspace_size(x.rows))
+      return error{errc::shape_mismatch, "work", text(work.size(), " elements"),
+                   text("at least ", workspace_size(x.rows))};
+    const matrix_view<T> hidden{work.data(), x.rows, rank()};
+    if (auto s = exec.try_gemm(T{1}, x, r.view().transposed(), T{0}, hidden); !s) return s;
+    return exec.try_gemm(T{1}, hidden, l.view().transposed(), T{0}, y);
+  }
+
+  // W ← L·R. W (m, n), as try_gemm asks of an output. 2mnr flop.
+  template <dense_backend<T> B>
+  status try_to_dense(B& exec, matrix_view<T> w) const {
+    if (auto s = check_view(w, rows(), cols(), "W"); !s) return s;
+    return exec.try_gemm(T{1}, l.view(), r.view(), T{0}, w);
+  }
+
+#if RESECT_EXCEPTIONS
+  template <dense_backend<T> B>
+  void apply(B& exec, matrix_view<const T> x, matrix_view<T> y, std::span<T> work) const {
+    value_or_throw(try_apply(exec, x, y, work));
+  }
+  template <dense_backend<T> B>
+  matrix<T> to_dense(B& exec) const {
+    matrix<T> w(rows(), cols());
+    value_or_throw(try_to_dense(exec, w.view()));
+    return w;
+  }
+#endif
+};
+
+}  // namespace resect::inline RESECT_NAMESPACE_TAG::factor

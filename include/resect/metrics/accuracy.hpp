@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <concepts>
+
+#include <resect/metrics/clustered_mean.hpp>
+#include <resect/metrics/wilson.hpp>
+
+// Accuracy: the predicted id equals the LABEL. (That two models predict the same id is agreement, another type.)
+namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+
+// A prediction: the lowest id of the largest score (−1: none, the scores held NaN) and whether another id ties with it.
+// What `row_argmax` gives is one.
+template <class P>
+concept top_prediction = requires(const P& p) {
+  { p.id } -> std::convertible_to<index>;
+  { p.tie } -> std::convertible_to<bool>;
+};
+
+// Accuracy over INDEPENDENT items, with Wilson's interval. Items that share a template, or tokens, are not independent:
+// token_accuracy is for them.
+class item_accuracy {
+ public:
+  // One item. An item without a prediction or a label (−1) is counted in `invalid`, and then no estimate is given.
+  void add(index label, index predicted) noexcept {
+    if (label < 0 || predicted < 0) {
+      ++invalid_;
+      return;
+    }
+    ++items_;
+    correct_ += predicted == label;
+  }
+  template <top_prediction P>
+  void add(index label, const P& top) noexcept {
+    add(label, static_cast<index>(top.id));
+    ties_ += top.tie ? 1 : 0;
+  }
+  void merge(const item_accuracy& other) noexcept {
+    items_ += other.items_;
+    correct_ += other.correct_;
+    ties_ += other.ties_;
+    invalid_ += other.invalid_;
+  }
+
+  metrics::estimate estimate(double level = 0.95) const noexcept {
+    return wilson(correct_, invalid_ > 0 ? -1 : items_, level);
+  }
+  index items() const noexcept { return items_; }
+  index correct() const noexcept { return correct_; }
+  // Items whose most likely answer was not the only one.
+  index ties() const noexcept { return ties_; }
+  index invalid() const noexcept { return invalid_; }
+
+ private:
+  index items_ = 0, correct_ = 0, ties_ = 0, invalid_ = 0;
+};
+
+namespace detail {
+struct label_match {
+  static double value(index label, index predicted) noexcept {
+    return label < 0 || predicted < 0 ? nan : label == predicted ? 1.0 : 0.0;
+  }
+};
+}  // namespace detail
+
+// Accuracy over tokens (or items of a template): the share of positions where the label is predicted, with the
+// clustered interval. A position without a prediction or a label (−1) makes the estimate NaN.
+class token_accuracy {
+ public:
+  token_accuracy() noexcept = default;
+  explicit token_accuracy(index clusters) : matches_(clusters) {}
+
+  // One position. No allocation.
+  void add(index cluster, index label, index predicted) noexcept { matches_.add(cluster, label, predicted); }
+  template <top_prediction P>
+  void add(index cluster, index label, const P& top) noexcept {
+    add(cluster, label, static_cast<index>(top.id));
+    ties_ += top.tie ? 1 : 0;
+  }
+  status merge(const token_accuracy& other) noexcept {
+    if (status s = matches_.merge(other.matches_); !s) return s;
+    ties_ += other.ties_;
+    return {};
+  }
+
+  metrics::estimate estimate(double level = 0.95) const noexcept { return matches_.estimate(level); }
+  // Positions whose most likely token was not the only one.
+  index ties() const noexcept { return ties_; }
+  const clustered_sums& sums() const noexcept { return matches_.sums(); }
+
+ private:
+  clustered_mean<detail::label_match> matches_;
+  index ties_ = 0;
+};
+
+}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics

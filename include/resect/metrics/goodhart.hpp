@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cmath>
+
+#include <resect/metrics/joint.hpp>
+#include <resect/metrics/paired_items.hpp>
+
+namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+
+// Runs of one item by what they passed: understanding (U: says what to do) and execution (E: does it).
+struct understood_executed {
+  index both = 0;             // n11
+  index only_understood = 0;  // n10, the gap
+  index only_executed = 0;    // n01
+  index neither = 0;          // n00
+};
+
+// The 2×2 table of understanding against execution. Every item counts once: with R runs each weighs 1/R. The table is
+// what is stored, so margins and gaps cannot contradict each other. Clusters are templates of items (an item of its own
+// where there are none); intervals are clustered, by the delta method. A rate of exactly 0 or 1 has no spread to take a
+// standard error from: its interval is then Wilson's with one observation a cluster. NaN ("N/A") wherever a denominator
+// is 0: "0 gaps" among nothing understood is no finding.
+class goodhart_table {
+ public:
+  goodhart_table() noexcept = default;
+  explicit goodhart_table(index clusters) : cells_(clusters) {}
+
+  // One item, one run.
+  void add(index cluster, grade understanding, grade execution) noexcept {
+    const bool u = understanding == grade::pass, e = execution == grade::pass;
+    add(cluster, understood_executed{u && e, u && !e, !u && e, !u && !e});
+  }
+  // One item with its runs. Negative counts or no runs make all estimates NaN.
+  void add(index cluster, const understood_executed& runs) noexcept {
+    const index n = runs.both + runs.only_understood + runs.only_executed + runs.neither;
+    const bool valid =
+        n > 0 && runs.both >= 0 && runs.only_understood >= 0 && runs.only_executed >= 0 && runs.neither >= 0;
+    const auto share = [&](index k) { return valid ? static_cast<double>(k) / static_cast<double>(n) : nan; };
+    cells_.add(cluster, share(runs.both), share(runs.only_understood), share(runs.only_executed), share(runs.neither));
+  }
+  status merge(const goodhart_table& other) noexcept { return cells_.merge(other.cells_); }
+
+  // Items (a sum of shares with runs): n11, n10, n01, n00.
+  double both() const noexcept { return cells_.total(0); }
+  double only_understood() const noexcept { return cells_.total(1); }
+  double only_executed() const noexcept { return cells_.total(2); }
+  double neither() const noexcept { return cells_.total(3); }
+
+  // p_U = (n11 + n10)/N and p_E = (n11 + n01)/N.
+  estimate understanding(double level = 0.95) const noexcept { return rate({1, 1, 0, 0}, {1, 1, 1, 1}, level); }
+  estimate execution(double level = 0.95) const noexcept { return rate({1, 0, 1, 0}, {1, 1, 1, 1}, level); }
+  // gap = n10/N: the mean over items of U(1 − E).
+  estimate gap(double level = 0.95) const noexcept { return rate({0, 1, 0, 0}, {1, 1, 1, 1}, level); }
+  // n10/(n10 + n11) = ΣU(1 − E)/ΣU. Between arms it compares different items (those that each understands).
+  estimate conditional_gap(double level = 0.95) const noexcept { return rate({0, 1, 0, 0}, {1, 1, 0, 0}, level); }
+  // n01/(n01 + n11): does it without knowing.
+  estimate unexplained_execution(double level = 0.95) const noexcept { return rate({0, 0, 1, 0}, {1, 0, 1, 0}, level); }
+
+  // p_U(1 − p_E): the gap if understanding and execution had nothing to do with each other.
+  estimate independent_gap(double level = 0.95) const noexcept {
+    return cells_.estimate([](const double(&t)[4], double(&g)[4]) { return independence(t, g); }, level);
+  }
+  // gap − p_U(1 − p_E): below 0 where those who know also do.
+  estimate excess_gap(double level = 0.95) const noexcept {
+    return cells_.estimate(
+        [](const double(&t)[4], double(&g)[4]) {
+          const double n = t[0] + t[1] + t[2] + t[3], gap = t[1] / n;
+          const double expected = independence(t, g);
+          for (int k = 0; k < 4; ++k) g[k] = -gap / n - g[k];
+          g[1] += 1 / n;
+          return gap - expected;
+        },
+        level);
+  }
+  // n11·n00/(n10·n01); the interval is that of its logarithm, mapped. N/A where any of the four is 0.
+  estimate odds_ratio(double level = 0.95) const noexcept {
+    return map_exp(cells_.estimate(
+        [](const double(&t)[4], double(&g)[4]) {
+          for (int k = 0; k < 4; ++k) {
+            if (t[k] == 0) return nan;
+            g[k] = (k == 0 || k == 3 ? 1 : -1) / t[k];
+          }
+          return std::log(t[0]) + std::log(t[3]) - std::log(t[1]) - std::log(t[2]);
+        },
+        level));
+  }
+  // n11, n10, n01, n00 a cluster: what a bootstrap takes.
+  const joint_sums<4>& cells() const noexcept { return cells_; }
+
+ private:
+  static double independence(const double (&t)[4], double (&g)[4]) noexcept {
+    const double n = t[0] + t[1] + t[2] + t[3], u = (t[0] + t[1]) / n, not_e = (t[1] + t[3]) / n;
+    for (int k = 0; k < 4; ++k) {
+      const double du = (k < 2 ? 1 - u : -u) / n, de = (k % 2 == 1 ? 1 - not_e : -not_e) / n;
+      g[k] = du * not_e + u * de;
+    }
+    return u * not_e;
+  }
+
+  // Σ over the cells of `top` by that of `bottom` (0/1 weights).
+  estimate rate(const double (&top)[4], const double (&bottom)[4], double level) const noexcept {
+    estimate e = cells_.estimate(
+        [&](const double(&t)[4], double(&g)[4]) {
+          double a = 0, b = 0;
+          for (int k = 0; k < 4; ++k) {
+            a += top[k] * t[k];
+            b += bottom[k] * t[k];
+          }
+          if (b == 0) return nan;
+          for (int k = 0; k < 4; ++k) g[k] = (top[k] - bottom[k] * (a / b)) / b;
+          return a / b;
+        },
+        level);
+    if (e.has_interval() && (e.value == 0 || e.value == 1)) {
+      index used = 0;
+      for (index c = 0; c < cells_.clusters(); ++c) {
+        double in = 0;
+        for (std::size_t k = 0; k < 4; ++k) in += bottom[k] * cells_.sum(c, k);
+        used += in > 0;
+      }
+      const estimate w = wilson(e.value == 0 ? 0 : used, used, level);
+      e.lo = w.lo;
+      e.hi = w.hi;
+    }
+    return e;
+  }
+
+  joint_sums<4> cells_;
+};
+
+// Two arms on the same items: what the altered arm does less what the intact one does, one run an item, clustered by
+// template.
+class goodhart_arms {
+ public:
+  // Grades of one arm on one item.
+  struct item {
+    grade understanding = grade::fail;
+    grade execution = grade::fail;
+  };
+
+  goodhart_arms() noexcept = default;
+  explicit goodhart_arms(index clusters) : sums_(clusters) {}
+
+  void add(index cluster, item intact, item altered) noexcept {
+    const auto one = [](grade g) { return g == grade::pass ? 1.0 : 0.0; };
+    const double change = one(altered.execution) - one(intact.execution);
+    const double both = one(intact.understanding) * one(altered.understanding);
+    const auto gap = [&](const item& i) { return one(i.understanding) * (1 - one(i.execution)); };
+    sums_.add(cluster, change, 1.0, change * both, both, gap(altered) - gap(intact));
+  }
+  status merge(const goodhart_arms& other) noexcept { return sums_.merge(other.sums_); }
+
+  // ΔE over all items: the primary endpoint.
+  estimate execution_change(double level = 0.95) const noexcept { return ratio<0, 1>(level); }
+  // ΔE over the items that both arms understand; N/A where there are none.
+  estimate execution_change_understood(double level = 0.95) const noexcept { return ratio<2, 3>(level); }
+  // Change of the gap over all items.
+  estimate gap_change(double level = 0.95) const noexcept { return ratio<4, 1>(level); }
+  const joint_sums<5>& sums() const noexcept { return sums_; }
+
+ private:
+  template <int Top, int Bottom>
+  estimate ratio(double level) const noexcept {
+    return sums_.estimate(
+        [](const double(&t)[5], double(&g)[5]) {
+          if (t[Bottom] == 0) return nan;
+          const double value = t[Top] / t[Bottom];
+          g[Top] = 1 / t[Bottom];
+          g[Bottom] = -value / t[Bottom];
+          return value;
+        },
+        level);
+  }
+  joint_sums<5> sums_;
+};
+
+}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics

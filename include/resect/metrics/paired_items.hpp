@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <string_view>
+
+#include <resect/metrics/wilson.hpp>
+
+// Two arms (models, plans) graded on the same INDEPENDENT items, one run each. Items that share a template, and tokens,
+// are paired through clustered_sums::difference instead.
+namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+
+// How an item was graded.
+enum class grade : std::uint8_t { fail, pass };
+
+// What a paired comparison of two arms may claim.
+enum class paired_verdict : std::uint8_t {
+  undecidable,          // so few discordant items that no outcome could have been significant
+  no_difference_shown,  // p > α, which is not evidence of equality
+  first_better,
+  second_better,
+};
+
+// As tables show it.
+constexpr std::string_view name(paired_verdict v) noexcept {
+  switch (v) {
+    case paired_verdict::undecidable:
+      return "undecidable at this N";
+    case paired_verdict::no_difference_shown:
+      return "no difference shown";
+    case paired_verdict::first_better:
+      return "first better";
+    case paired_verdict::second_better:
+      return "second better";
+  }
+  return "";
+}
+
+// Items that only one arm gets right, below which no exact test can reject at 5 %.
+inline constexpr index min_discordant = 6;
+
+// Exact McNemar test of b items that only the first arm passes against c that only the second does: two-sided
+// p = min(1, 2·P(X ≤ min(b, c))), X binomial(b + c, ½), through the incomplete beta function (relative error 1e-12). 1
+// for b + c = 0, NaN for a negative count. Source: McNemar, Psychometrika 12 (1947).
+inline double mcnemar_p(index only_first, index only_second) noexcept {
+  if (only_first < 0 || only_second < 0) return nan;
+  const index n = only_first + only_second, k = only_first < only_second ? only_first : only_second;
+  if (2 * k >= n - 1) return 1;
+  const double p = 2 * regularized_beta(static_cast<double>(n - k), static_cast<double>(k + 1), 0.5, 0.5);
+  return p < 1 ? p : 1.0;
+}
+
+// The 2×2 table of two arms on the same items.
+class paired_items {
+ public:
+  // One item. No allocation.
+  void add(grade first, grade second) noexcept {
+    ++count_[first == grade::pass ? 1 : 0][second == grade::pass ? 1 : 0];
+  }
+  void merge(const paired_items& other) noexcept {
+    for (int i = 0; i < 2; ++i)
+      for (int j = 0; j < 2; ++j) count_[i][j] += other.count_[i][j];
+  }
+
+  index both() const noexcept { return count_[1][1]; }
+  index only_first() const noexcept { return count_[1][0]; }
+  index only_second() const noexcept { return count_[0][1]; }
+  index neither() const noexcept { return count_[0][0]; }
+  index items() const noexcept { return both() + discordant() + neither(); }
+  index discordant() const noexcept { return only_first() + only_second(); }
+
+  // Accuracy of each arm, Wilson.
+  estimate first(double level = 0.95) const noexcept { return wilson(both() + only_first(), items(), level); }
+  estimate second(double level = 0.95) const noexcept { return wilson(both() + only_second(), items(), level); }
+
+  double p() const noexcept { return mcnemar_p(only_first(), only_second()); }
+  // Undecidable below 6 discordant items, and wherever all of them on one side would still give p > alpha.
+  paired_verdict verdict(double alpha = 0.05) const noexcept {
+    if (discordant() < min_discordant || mcnemar_p(discordant(), 0) > alpha) return paired_verdict::undecidable;
+    if (p() > alpha) return paired_verdict::no_difference_shown;
+    return only_first() > only_second() ? paired_verdict::first_better : paired_verdict::second_better;
+  }
+
+  // p₁ − p₂ = (b − c)/N with Newcombe's hybrid score interval: with [l_i, u_i] Wilson's interval of arm i and φ the
+  // correlation (ad − bc less N/2, not below 0, where it is positive; 0 where a margin is empty),
+  // lo = Δ − √((p₁−l₁)² − 2φ(p₁−l₁)(u₂−p₂) + (u₂−p₂)²), hi = Δ + √((u₁−p₁)² − 2φ(u₁−p₁)(p₂−l₂) + (p₂−l₂)²).
+  // se = √(b + c − (b − c)²/N)/N. No value without items. Source: Newcombe, Stat. Med. 17 (1998) 2635, method 10.
+  estimate difference(double level = 0.95) const noexcept {
+    estimate e;
+    e.n = e.n_clusters = items();
+    if (e.n == 0) return e;
+    const double n = static_cast<double>(e.n), a = static_cast<double>(both()), b = static_cast<double>(only_first());
+    const double c = static_cast<double>(only_second()), d = static_cast<double>(neither());
+    const estimate x = first(level), y = second(level);
+    e.value = (b - c) / n;
+    const double spread = b + c - (b - c) * (b - c) / n;
+    e.se = std::sqrt(spread > 0 ? spread : 0.0) / n;
+    const double margins = (a + b) * (c + d) * (a + c) * (b + d);
+    double cross = a * d - b * c;
+    if (cross > 0) cross = cross > n / 2 ? cross - n / 2 : 0;
+    const double phi = margins > 0 ? cross / std::sqrt(margins) : 0.0;
+    const auto reach = [phi](double s, double t) {
+      const double square = s * s - 2 * phi * s * t + t * t;
+      return std::sqrt(square > 0 ? square : 0.0);
+    };
+    e.lo = e.value - reach(x.value - x.lo, y.hi - y.value);
+    e.hi = e.value + reach(x.hi - x.value, y.value - y.lo);
+    return e;
+  }
+
+ private:
+  index count_[2][2] = {};
+};
+
+// One-sided non-inferiority: is the first arm's rate at most `margin` above the second's (the upper end of the
+// difference's 1 − 2α interval ≤ margin)? The protection study asks it of intact against protected with margin 0.03 on
+// confirmation items. False without items.
+inline bool within_margin(const paired_items& items, double margin = 0.03, double alpha = 0.05) noexcept {
+  return items.difference(1 - 2 * alpha).hi <= margin;
+}
+
+}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics

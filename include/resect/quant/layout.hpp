@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <resect/core/error.hpp>
+#include <resect/core/result.hpp>
+#include <resect/core/types.hpp>
+
+namespace resect::inline RESECT_NAMESPACE_TAG::quant {
+
+// Which weights of an (out, in) matrix share parameters: `group` neighbouring columns of one row, aligned to the
+// row's start. The last group of a row is shorter where cols is not a multiple; a group of 0, or of cols and more,
+// means one group a row. Any shape works; nothing is padded.
+struct group_layout {
+  index rows = 0;
+  index cols = 0;
+  index group = 0;
+
+  constexpr index width() const noexcept { return group == 0 || group > cols ? cols : group; }
+  constexpr index per_row() const noexcept { return cols == 0 ? 0 : (cols + width() - 1) / width(); }
+  constexpr index count() const noexcept { return rows * per_row(); }
+  // Columns [first(g), first(g) + size(g)) are group g of a row.
+  constexpr index first(index g) const noexcept { return g * width(); }
+  constexpr index size(index g) const noexcept { return first(g) + width() <= cols ? width() : cols - first(g); }
+
+  status check() const noexcept {
+    if (rows < 0 || cols < 0)
+      return error{errc::shape_mismatch, "layout", text(rows, " x ", cols), "extents that are not negative"};
+    if (group < 0)
+      return error{errc::invalid_argument, "group", text(group), "0 (one group a row) or a number of columns"};
+    return {};
+  }
+  friend constexpr bool operator==(const group_layout&, const group_layout&) noexcept = default;
+};
+
+}  // namespace resect::inline RESECT_NAMESPACE_TAG::quant

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include <resect/random/distributions.hpp>
+#include <resect/residual/plan.hpp>
+
+namespace resect::inline RESECT_NAMESPACE_TAG::residual {
+
+namespace detail {
+
+// h := h + s·RMS(h)·ε for one row; ε_c is the number at (seq, pos, c) of the stream. One rounding a column.
+inline void add_noise(vector_view<float> h, double s, const random::philox_stream& stream,
+                      const row_meta& at) noexcept {
+  double squares = 0;  // of floats: exact in double, so that only the order of the sum matters
+  for (index c = 0; c < h.size; ++c) squares += static_cast<double>(h[c]) * static_cast<double>(h[c]);
+  const double amplitude = mul_rn(s, std::sqrt(div_rn(squares, static_cast<double>(h.size))));
+  if (amplitude == 0) return;
+  const auto where = static_cast<std::uint64_t>(static_cast<std::uint32_t>(at.seq)) << 32 |
+                     static_cast<std::uint64_t>(static_cast<std::uint32_t>(at.pos));
+  random::philox_words block;
+  for (index c = 0; c < h.size; ++c) {
+    if (c % 2 == 0) block = stream.block(where, static_cast<std::uint64_t>(c / 2));
+    const double epsilon = random::gaussian(random::uniform_open_f64(block.pair(static_cast<int>(c % 2))));
+    h[c] = static_cast<float>(fma_rn(amplitude, epsilon, static_cast<double>(h[c])));
+  }
+}
+
+}  // namespace detail
+
+// h_t := h_t + s·RMS(h_t)·ε_t at one site of every layer of the range, ε_t ~ N(0, I), RMS(h_t) = ‖h_t‖₂/√d of the row
+// as it comes in. s is relative to each row's own size, so doses compare over depths and between rows: the angle that
+// a row is turned by is about arctan(s). At a delta's site it is the delta's size that counts.
+// ε is drawn by Philox at (seed, layer, site, sequence, position, column), whatever the row's number in a batch: a
+// prefill, single decoded rows and any company give the same noise. resid_post of a layer and resid_pre of the next are
+// different sites and draw different numbers. Rows that are padding are left alone; s = 0 changes no bit, nor does any
+// s where the row is zero.
+// The sum of squares is in double, the update rounded to float once: the same bits on every machine.
+// Cost about 30 ns a value, no allocation. Two noises at one place need different seeds to be independent; a report
+// runs several seeds. NaN or infinity in a row spreads over it.
+// Errors: invalid_argument for s that is negative or not finite. Sites outside layers: when it is added to a plan.
+inline result<step> try_noise(layer_range where, site at_site, float s, std::uint64_t seed) {
+  if (!(s >= 0 && s - s == 0))
+    return error{errc::invalid_argument, "dose of noise", text(s), "a finite number, at least 0"};
+  step out;
+  out.what = step::kind::rows;
+  out.range = where;
+  out.where = at_site;
+  out.overwrites = false;
+  out.name = "noise";
+  out.hash = fingerprint{}.add(static_cast<double>(s)).add(seed).value();
+  out.on_rows = [s, seed](const tap& at, matrix_view<float> h) {
+    if (s == 0.0f) return;
+    const random::philox_stream stream{seed, static_cast<std::uint64_t>(static_cast<std::uint32_t>(at.layer)) << 32 |
+                                                 static_cast<std::uint64_t>(at.where)};
+    for (index r = 0; r < h.rows; ++r) {
+      const row_meta& row = at.rows[static_cast<std::size_t>(r)];
+      if ((row.flags & row_meta::pad) == 0) detail::add_noise(h.row(r), static_cast<double>(s), stream, row);
+    }
+  };
+  return out;
+}
+
+#if RESECT_EXCEPTIONS
+inline step noise(layer_range where, site at_site, float s, std::uint64_t seed) {
+  return value_or_throw(try_noise(where, at_site, s, seed));
+}
+#endif
+
+}  // namespace resect::inline RESECT_NAMESPACE_TAG::residual

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <resect/core/reduce.hpp>
+#include <resect/residual/select.hpp>
+
+// Norm matching: what is done to the amplitude of rows after a step has replaced them. A functor of its own, so that
+// every replacement can be compared with and without it.
+namespace resect::inline RESECT_NAMESPACE_TAG::residual {
+
+// What norm matching met. Shared by all threads that run the plan; relaxed counts, exact once the passes are over.
+struct norm_counts {
+  std::atomic<std::int64_t> rows{0};          // rows that a step replaced and a policy saw
+  std::atomic<std::int64_t> zero_rows{0};     // of them: all zero after the step, which no factor can rescale
+  std::atomic<std::int64_t> without_norm{0};  // of them: the teacher has no norm for this place
+};
+
+// The norms of a teacher's rows, by place: what per_row_teacher matches. Made by add, from captured rows; the first
+// value of a place stays.
+class row_norms {
+ public:
+  // Records ‖h_r‖₂ (in double) of every row that is no pad.
+  void add(const tap& at, matrix_view<const float> h) {
+    std::vector<entry> fresh;
+    for (index r = 0; r < h.rows; ++r) {
+      const row_meta& row = at.rows[static_cast<std::size_t>(r)];
+      if ((row.flags & row_meta::pad) == 0) fresh.push_back({{row.seq, row.pos}, of(h, r)});
+    }
+    entries_.insert(entries_.end(), fresh.begin(), fresh.end());
+    const auto less = [](const entry& a, const entry& b) { return a.where < b.where; };
+    std::stable_sort(entries_.begin(), entries_.end(), less);
+    const auto same = [](const entry& a, const entry& b) { return a.where == b.where; };
+    entries_.erase(std::unique(entries_.begin(), entries_.end(), same), entries_.end());
+  }
+  std::optional<double> find(row_place where) const noexcept {
+    const auto at = std::lower_bound(entries_.begin(), entries_.end(), where,
+                                     [](const entry& e, const row_place& p) { return e.where < p; });
+    if (at == entries_.end() || at->where != where) return std::nullopt;
+    return at->norm;
+  }
+  index size() const noexcept { return static_cast<index>(entries_.size()); }
+  std::uint64_t hash() const noexcept {
+    fingerprint f;
+    for (const entry& e : entries_)
+      f.add(static_cast<std::uint64_t>(static_cast<std::uint32_t>(e.where.seq)) << 32 |
+            static_cast<std::uint32_t>(e.where.pos))
+          .add(e.norm);
+    return f.value();
+  }
+
+  // ‖h_r‖₂. Squares and sum in double: no overflow for any finite float; relative error below (cols + 2)·2⁻⁵³.
+  static double of(matrix_view<const float> h, index r) noexcept {
+    if (h.rows_contiguous()) {
+      const std::span<const float> row{h.row(r).data, static_cast<std::size_t>(h.cols)};
+      return std::sqrt(dot(row, row));
+    }
+    double squares = 0;
+    for (index c = 0; c < h.cols; ++c) squares += static_cast<double>(h(r, c)) * static_cast<double>(h(r, c));
+    return std::sqrt(squares);
+  }
+
+ private:
+  struct entry {
+    row_place where;
+    double norm;
+  };
+  std::vector<entry> entries_;
+};
+
+// --- policies -----------------------------------------------------------------------------------------------
+
+// The rows as the step made them.
+struct no_matching {};
+
+// h_t := h_t · ‖original h_t‖ / ‖h_t‖, where the original is the row that stood there before the step: at a site
+// its value there, for a block the layer's own output (the layer runs, also where the step alone would not need it).
+// One factor a row, so direction is kept and so is the spread of norms over rows.
+struct per_row_original {};
+
+// h_t := h_t · (the teacher's norm at t) / ‖h_t‖. Rows of other places than the teacher's stay as the step made them
+// and are counted; in place of a span they are an error.
+struct per_row_teacher {
+  row_norms norms;
+};
+
+// h_tc := scale_c · h_tc + shift_c, one affine map for all rows.
+struct per_channel_affine {
+  std::vector<float> scale, shift;
+};
+
+// h := c · h, one factor for all rows of all texts. It cannot follow norms that differ between rows (a first token
+// whose norm is a hundred times the others'); a norm profile says whether they do.
+struct global_scalar {
+  float factor = 1.0f;
+};
+
+namespace detail {
+
+template <class Policy>
+concept norm_policy = std::same_as<Policy, no_matching> || std::same_as<Policy, per_row_original> ||
+    std::same_as<Policy, per_row_teacher> || std::same_as<Policy, per_channel_affine> ||
+    std::same_as<Policy, global_scalar>;
+
+inline std::uint64_t hash_of(const per_row_original&) noexcept { return 1; }
+inline std::uint64_t hash_of(const per_row_teacher& p) noexcept {
+  return fingerprint{}.add(std::uint64_t{2}).add(p.norms.hash()).value();
+}
+inline std::uint64_t hash_of(const per_channel_affine& p) noexcept {
+  return fingerprint{}
+      .add(std::uint64_t{3})
+      .add(std::span<const float>(p.scale))
+      .add(std::span<const float>(p.shift))
+      .value();
+}
+inline std::uint64_t hash_of(const global_scalar& p) noexcept {
+  return fingerprint{}.add(std::uint64_t{4}).add(static_cast<double>(p.factor)).value();
+}
+
+inline void count(std::atomic<std::int64_t>& n) noexcept { n.fetch_add(1, std::memory_order_relaxed); }
+
+// Row r of h is to have the norm `wanted`.
+inline void rescale(matrix_view<float> h, index r, double wanted, norm_counts* counts) noexcept {
+  const double now = row_norms::of(h, r);
+  if (now == 0.0) {
+    if (counts) count(counts->zero_rows);
+    return;
+  }
+  const double factor = wanted / now;
+  if (factor == 1.0) return;
+  for (index c = 0; c < h.cols; ++c) h(r, c) = static_cast<float>(factor * static_cast<double>(h(r, c)));
+}
+
+// The policy on row r; `original` is its norm before the step.
+template <norm_policy Policy>
+void match_row(const Policy& policy, const row_meta& row, double original, matrix_view<float> h, index r,
+               norm_counts* counts) noexcept {
+  if (counts) count(counts->rows);
+  if constexpr (std::same_as<Policy, per_row_original>) {
+    rescale(h, r, original, counts);
+  } else if constexpr (std::same_as<Policy, per_row_teacher>) {
+    const auto norm = policy.norms.find({row.seq, row.pos});
+    if (norm) rescale(h, r, *norm, counts);
+    else if (counts) count(counts->without_norm);
+  } else {
+    if (counts && row_norms::of(h, r) == 0.0) count(counts->zero_rows);
+    for (index c = 0; c < h.cols; ++c) {
+      if constexpr (std::same_as<Policy, global_scalar>) h(r, c) *= policy.factor;
+      else h(r, c) = policy.scale[static_cast<std::size_t>(c)] * h(r, c) + policy.shift[static_cast<std::size_t>(c)];
+    }
+  }
+}
+
+// Runs `step`, then the policy on the rows that the step acts on.
+template <norm_policy Policy, class Step>
+void with_matching(const Policy& policy, const selection& chosen, const tap& at, matrix_view<float> h,
+                   norm_counts* counts, Step step) {
+  std::vector<double> original;
+  if constexpr (std::same_as<Policy, per_row_original>) {
+    original.resize(at.rows.size());
+    for (std::size_t r = 0; r < original.size(); ++r)
+      if (chosen.contains(at.rows[r])) original[r] = row_norms::of(h, static_cast<index>(r));
+  }
+  step();
+  for (std::size_t r = 0; r < at.rows.size(); ++r)
+    if (chosen.contains(at.rows[r]))
+      match_row(policy, at.rows[r], original.empty() ? 0.0 : original[r], h, static_cast<index>(r), counts);
+}
+
+}  // namespace detail
+
+// The step `s`, and then `policy` on the rows that it acts on (all, or those that `at` chose); other rows keep their
+// bits. Norms are taken in double and each element is rounded once, so a matched row's norm is the wanted one to
+// 2⁻²³ relative, unless elements overflow or are subnormal. A row that the step left all zero has no direction: it
+// stays zero (per_channel_affine still shifts it) and is counted. A row with NaN or infinity stays so.
+// A row whose norm is already the wanted one keeps its bits. `counts`, if given, outlives the plan.
+// The policy is part of the step's hash. Cost: two visits of each element.
+// Errors: unsupported for steps on weights, and for per_row_original on a replaced span, whose own rows are never
+// computed; invalid_argument for per_row_teacher without norms, and where it is asked to match more than one layer
+// (each has its own norms); shape_mismatch where scale and shift differ in length or do not fit the step's width;
+// not_finite in scale, shift or factor.
+template <detail::norm_policy Policy = per_row_original>
+result<step> try_match_norm(step s, Policy policy = {}, norm_counts* counts = nullptr) {
+  if constexpr (std::same_as<Policy, no_matching>) {
+    return s;
+  } else {
+    const auto name = text("norm matching of ", s.name.view());
+    if (s.what == step::kind::weights) return error{errc::unsupported, name, "a step on weights", "one on rows"};
+    if constexpr (std::same_as<Policy, per_row_original>)
+      if (s.what == step::kind::replace)
+        return error{errc::unsupported, name, "rows of a replaced span, which nothing computes", "per_row_teacher"};
+    if constexpr (std::same_as<Policy, per_row_teacher>) {
+      if (policy.norms.size() == 0)
+        return error{errc::invalid_argument, name, "a teacher without rows", "one with rows"};
+      if (s.what != step::kind::replace && s.range.last - s.range.first != 1)
+        return error{errc::invalid_argument, name, text("layers [", s.range.first, ", ", s.range.last, ")"),
+                     "one layer: each has its own norms"};
+    }
+    if constexpr (std::same_as<Policy, global_scalar>)
+      if (!std::isfinite(policy.factor)) return error{errc::not_finite, name, text(policy.factor), "a finite factor"};
+    if constexpr (std::same_as<Policy, per_channel_affine>) {
+      const auto n = static_cast<index>(policy.scale.size());
+      if (n == 0 || policy.scale.size() != policy.shift.size() || (s.width != 0 && s.width != n))
+        return error{errc::shape_mismatch, name, text(n, " scales, ", policy.shift.size(), " shifts"),
+                     s.width != 0 ? text(s.width, " of each") : text("as many of each, 1 or more")};
+      for (const auto* values : {&policy.scale, &policy.shift})
+        for (const float x : *values)
+          if (!std::isfinite(x)) return error{errc::not_finite, name, text(x), "finite scales and shifts"};
+      s.width = n;
+    }
+    s.hash = fingerprint{}.add(s.hash).add(detail::hash_of(policy)).value();
+    switch (s.what) {
+      case step::kind::rows:
+        s.on_rows = [policy = std::move(policy), counts, chosen = s.rows, inner = std::move(s.on_rows)](
+                        const tap& at, matrix_view<float> h) {
+          detail::with_matching(policy, chosen, at, h, counts, [&] { inner(at, h); });
+        };
+        break;
+      case step::kind::block: {
+        const bool needs_original = std::same_as<Policy, per_row_original>;
+        bool fill = needs_original && !s.reads_output;  // the layer runs now: the step still gets its input
+        s.reads_output = s.reads_output || needs_original;
+        s.on_block = [policy = std::move(policy), counts, fill, chosen = s.rows, inner = std::move(s.on_block)](
+                         const tap& at, matrix_view<const float> before, matrix_view<float> h) {
+          detail::with_matching(policy, chosen, at, h, counts, [&] {
+            if (fill) detail::copy_values(before, h);
+            inner(at, before, h);
+          });
+        };
+        break;
+      }
+      default:
+        s.on_replace = [policy = std::move(policy), counts, inner = std::move(s.on_replace), name](
+                           const tap& at, matrix_view<const float> in, matrix_view<float> h) -> status {
+          static_cast<void>(name);  // where the policy cannot fail
+          if constexpr (std::same_as<Policy, per_row_teacher>)
+            for (const row_meta& row : at.rows)
+              if ((row.flags & row_meta::pad) == 0 && !policy.norms.find({row.seq, row.pos}))
+                return error{errc::invalid_argument, name, text("sequence ", row.seq, " position ", row.pos),
+                             "a place that the teacher has a norm for"};
+          if (auto done = inner(at, in, h); !done) return done;
+          for (std::size_t r = 0; r < at.rows.size(); ++r)
+            detail::match_row(policy, at.rows[r], 0.0, h, static_cast<index>(r), counts);
+          return {};
+        };
+    }
+    return s;
+  }
+}
+
+#if RESECT_EXCEPTIONS
+template <detail::norm_policy Policy = per_row_original>
+step match_norm(step s, Policy policy = {}, norm_counts* counts = nullptr) {
+  return value_or_throw(try_match_norm(std::move(s), std::move(policy), counts));
+}
+#endif
+
+}  // namespace resect::inline RESECT_NAMESPACE_TAG::residual

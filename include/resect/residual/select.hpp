@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <utility>
+#include <vector>
+
+#include <resect/residual/plan.hpp>
+
+// Steps on some rows only. The predicates stand in selection.hpp.
+namespace resect::inline RESECT_NAMESPACE_TAG::residual {
+
+namespace detail {
+
+inline void copy_values(matrix_view<const float> from, matrix_view<float> to) noexcept {
+  for (index r = 0; r < from.rows; ++r)
+    for (index c = 0; c < from.cols; ++c) to(r, c) = from(r, c);
+}
+
+// f(tap, before, h) on the chosen rows as if they were all: a stretch of neighbours in place, else gathered and put
+// back. `before` may be empty.
+inline void on_chosen(const selection& chosen, const tap& at, matrix_view<const float> before, matrix_view<float> h,
+                      function_ref<void(const tap&, matrix_view<const float>, matrix_view<float>)> f) {
+  const auto n_rows = static_cast<index>(at.rows.size());
+  index n = 0, first = 0, last = 0;
+  for (index r = 0; r < n_rows; ++r) {
+    if (!chosen.contains(at.rows[static_cast<std::size_t>(r)])) continue;
+    if (n++ == 0) first = r;
+    last = r + 1;
+  }
+  if (n == 0) return;
+  const bool has_before = before.rows != 0;
+  if (last - first == n) {
+    f(tap{at.where, at.layer, at.rows.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(n))},
+      has_before ? before.middle_rows(first, n) : before, h.middle_rows(first, n));
+    return;
+  }
+  std::vector<row_meta> rows;
+  std::vector<index> from;
+  std::vector<float> inputs(has_before ? static_cast<std::size_t>(n * before.cols) : 0);
+  std::vector<float> values(static_cast<std::size_t>(n * h.cols));
+  rows.reserve(static_cast<std::size_t>(n));
+  from.reserve(static_cast<std::size_t>(n));
+  const matrix_view<float> input{inputs.data(), has_before ? n : 0, before.cols}, value{values.data(), n, h.cols};
+  for (index r = first; r < last; ++r) {
+    if (!chosen.contains(at.rows[static_cast<std::size_t>(r)])) continue;
+    const auto to = static_cast<index>(rows.size());
+    copy_values(h.middle_rows(r, 1), value.middle_rows(to, 1));
+    if (has_before) copy_values(before.middle_rows(r, 1), input.middle_rows(to, 1));
+    rows.push_back(at.rows[static_cast<std::size_t>(r)]);
+    from.push_back(r);
+  }
+  f(tap{at.where, at.layer, rows}, input, value);
+  for (index i = 0; i < n; ++i)
+    copy_values(value.middle_rows(i, 1), h.middle_rows(from[static_cast<std::size_t>(i)], 1));
+}
+
+}  // namespace detail
+
+// The step `s` on the chosen rows alone: it is given these rows, in the order of the batch and with their meta data, as
+// if there were no others, and is not called where there are none. All other rows stay as they are, bit for
+// bit. Restricting twice acts on the rows that are in both selections.
+//   plan{} | at(last(), zero_stream(layer(4))) | at(range(0, 8) & not_bos(1), scale_delta(layer(2), 0.5f))
+// A layer that is skipped for some rows runs for the others, so it runs; its keys and values are computed for all. In a
+// plan, steps that would contradict each other may stand together where their rows are provably disjoint.
+// The selection is part of the step's hash. Cost: one visit of each row, and a copy of the chosen rows where they are
+// not next to each other; that copy is the only allocation.
+// Errors: unsupported for steps that replace a span or change weights, which act on all rows.
+inline result<step> try_at(const selection& chosen, step s) {
+  if (s.what == step::kind::replace || s.what == step::kind::weights)
+    return error{errc::unsupported, text(s.name.view(), " on some rows"),
+                 s.what == step::kind::replace ? "a step that replaces whole layers" : "a step that changes weights",
+                 "a step on rows or on a block"};
+  if (chosen.every_row()) return s;
+  s.hash = fingerprint{}.add(s.hash).add(chosen.hash()).value();
+  if (s.what == step::kind::rows) {
+    s.on_rows = [chosen, inner = std::move(s.on_rows)](const tap& where, matrix_view<float> h) {
+      detail::on_chosen(chosen, where, {}, h,
+                        [&](const tap& t, matrix_view<const float>, matrix_view<float> x) { inner(t, x); });
+    };
+  } else {
+    s.on_block = [chosen, inner = std::move(s.on_block), fill = !s.reads_output](
+                     const tap& where, matrix_view<const float> before, matrix_view<float> h) {
+      detail::on_chosen(chosen, where, before, h, [&](const tap& t, matrix_view<const float> in, matrix_view<float> x) {
+        if (fill) detail::copy_values(in, x);
+        inner(t, in, x);
+      });
+    };
+    s.removes = s.removes || !s.reads_output;
+    s.reads_output = true;
+  }
+  s.rows = s.rows.every_row() ? chosen : s.rows & chosen;
+  return s;
+}
+
+#if RESECT_EXCEPTIONS
+inline step at(const selection& chosen, step s) { return value_or_throw(try_at(chosen, std::move(s))); }
+#endif
+
+}  // namespace resect::inline RESECT_NAMESPACE_TAG::residual

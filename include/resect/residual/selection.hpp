@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <initializer_list>
+#include <limits>
+#include <span>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <resect/core/hash.hpp>
+#include <resect/core/shared_function.hpp>
+#include <resect/residual/site.hpp>
+
+namespace resect::inline RESECT_NAMESPACE_TAG::residual {
+
+// A place in a text: position `pos` of sequence `seq`.
+struct row_place {
+  std::int32_t seq = 0;
+  std::int32_t pos = 0;
+  friend constexpr auto operator<=>(const row_place&, const row_place&) noexcept = default;
+};
+
+// Which rows a step acts on: a pure predicate over row_meta, built by the functions below and & | !.
+// It sees what a row is (sequence, position, token, flags) and never where the row lies in a matrix, so it means the
+// same in one pass, in chunks, row by row and in any company. A row that is a pad is in no selection, nor in
+// the complement of one. The default-constructed selection is what a step has until it is restricted: every row of
+// the matrix, pads included.
+//
+// A value; copies are deep. `contains` is noexcept and allocates nothing; its cost is one visit for each part
+// (a binary search where the part is a list).
+class selection {
+ public:
+  selection() noexcept = default;
+
+  bool contains(const row_meta& row) const noexcept {
+    if (nodes_.empty()) return true;
+    if ((row.flags & row_meta::pad) != 0) return false;
+    return holds(nodes_.size() - 1, row, [&](const node& n) { return functions_[n.first](row); });
+  }
+  // Whether it is the default: every row, pads included.
+  bool every_row() const noexcept { return nodes_.empty(); }
+
+  // The flags that it looks at. sequence_end and prompt_end have to be set by whoever makes the batch (mark_ends).
+  std::uint32_t flags() const noexcept {
+    std::uint32_t out = 0;
+    for (const node& n : nodes_)
+      if (n.what == kind::flag) out |= static_cast<std::uint32_t>(n.first);
+    return out;
+  }
+
+  // Of everything that decides what it contains; 0 for the default.
+  std::uint64_t hash() const noexcept {
+    if (nodes_.empty()) return 0;
+    fingerprint f;
+    for (const node& n : nodes_) {
+      f.add(static_cast<std::uint64_t>(n.what)).add(n.identity);
+      switch (n.what) {
+        case kind::list:
+        case kind::tokens:
+          for (std::size_t i = n.first; i < n.last; ++i)
+            f.add(static_cast<std::uint64_t>(static_cast<std::uint32_t>(values_[i].seq)) << 32 |
+                  static_cast<std::uint32_t>(values_[i].pos));
+          f.add(static_cast<std::uint64_t>(n.last - n.first));
+          break;
+        case kind::flag:
+        case kind::positions:
+          f.add(static_cast<std::uint64_t>(n.first)).add(static_cast<std::uint64_t>(n.last));
+          break;
+        default:
+          break;
+      }
+    }
+    return f.value();
+  }
+
+  friend selection operator&(const selection& a, const selection& b) { return joined(kind::both, a, b); }
+  friend selection operator|(const selection& a, const selection& b) { return joined(kind::either, a, b); }
+  friend selection operator!(const selection& a) {
+    selection out = a.nodes_.empty() ? of_text() : a;
+    out.nodes_.push_back({kind::inverse, out.nodes_.back().size + 1, 0, 0, 0});
+    return out;
+  }
+
+  // Whether it is proven that no row is in both. Every part is constant on finitely many classes of rows (stretches of
+  // positions, tokens that are named, sequences that are named, flags), so one row of each class decides; predicates
+  // of the user are taken as able to hold or not on any row. False where it is not so, and where there are more than
+  // 2¹⁸ classes.
+  friend bool provably_disjoint(const selection& a, const selection& b) { return !may_meet(a, b); }
+
+  static selection of_text() { return leaf({kind::text, 1, 0, 0, 0}); }
+  static selection of_flag(std::uint32_t flag) { return leaf({kind::flag, 1, flag, 0, 0}); }
+  static selection of_positions(std::int32_t first, std::int32_t last) {
+    first = std::max(first, 0);
+    return leaf(
+        {kind::positions, 1, static_cast<std::size_t>(first), static_cast<std::size_t>(std::max(first, last)), 0});
+  }
+  static selection of_tokens(std::span<const std::int32_t> ids) {
+    selection out;
+    for (const std::int32_t id : ids) out.values_.push_back({0, id});
+    return out.listed(kind::tokens);
+  }
+  static selection of_places(std::span<const row_place> places) {
+    selection out;
+    out.values_.assign(places.begin(), places.end());
+    return out.listed(kind::list);
+  }
+  static selection of_function(shared_function<bool(const row_meta&)> f, std::uint64_t identity) {
+    selection out = leaf({kind::function, 1, 0, 0, identity});
+    out.functions_.push_back(std::move(f));
+    return out;
+  }
+
+ private:
+  enum class kind : std::uint8_t { text, flag, positions, tokens, list, function, both, either, inverse };
+  // Nodes stand in postfix order. first, last: a range of positions or of values_; flag and function use `first`.
+  struct node {
+    kind what;
+    std::size_t size;  // nodes of the part that ends here
+    std::size_t first, last;
+    std::uint64_t identity;
+  };
+
+  static selection leaf(const node& n) {
+    selection out;
+    out.nodes_.push_back(n);
+    return out;
+  }
+  selection listed(kind what) && {
+    std::sort(values_.begin(), values_.end());
+    values_.erase(std::unique(values_.begin(), values_.end()), values_.end());
+    nodes_.push_back({what, 1, 0, values_.size(), 0});
+    return std::move(*this);
+  }
+  selection listed(kind what) & { return std::move(*this).listed(what); }
+
+  static selection joined(kind how, const selection& a, const selection& b) {
+    selection out = a.nodes_.empty() ? of_text() : a;
+    out.append(b.nodes_.empty() ? of_text() : b);
+    out.nodes_.push_back({how, out.nodes_.size() + 1, 0, 0, 0});
+    return out;
+  }
+  void append(const selection& b) {
+    for (node n : b.nodes_) {
+      if (n.what == kind::tokens || n.what == kind::list) {
+        n.first += values_.size();
+        n.last += values_.size();
+      }
+      if (n.what == kind::function) n.first += functions_.size();
+      nodes_.push_back(n);
+    }
+    values_.insert(values_.end(), b.values_.begin(), b.values_.end());
+    functions_.insert(functions_.end(), b.functions_.begin(), b.functions_.end());
+  }
+
+  bool listed_here(const node& n, row_place wanted) const noexcept {
+    return std::binary_search(values_.begin() + static_cast<std::ptrdiff_t>(n.first),
+                              values_.begin() + static_cast<std::ptrdiff_t>(n.last), wanted);
+  }
+  // Whether the part that ends at node `at` holds; `ask(node)` answers for the user's predicates.
+  template <class Ask>
+  bool holds(std::size_t at, const row_meta& row, const Ask& ask) const noexcept {
+    const node& n = nodes_[at];
+    switch (n.what) {
+      case kind::text:
+        return true;
+      case kind::flag:
+        return (row.flags & n.first) != 0;
+      case kind::positions:
+        return row.pos >= 0 && static_cast<std::size_t>(row.pos) >= n.first &&
+               static_cast<std::size_t>(row.pos) < n.last;
+      case kind::tokens:
+        return listed_here(n, {0, row.token});
+      case kind::list:
+        return listed_here(n, {row.seq, row.pos});
+      case kind::function:
+        return ask(n);
+      case kind::inverse:
+        return !holds(at - 1, row, ask);
+      default:
+        break;
+    }
+    const bool second = holds(at - 1, row, ask);
+    if (second == (n.what == kind::either)) return second;
+    return holds(at - 1 - nodes_[at - 1].size, row, ask);
+  }
+
+  static void tidy(std::vector<std::int32_t>& x) {
+    std::sort(x.begin(), x.end());
+    x.erase(std::unique(x.begin(), x.end()), x.end());
+  }
+  static void add_unnamed(std::vector<std::int32_t>& x) {  // one that stands for all that are not in the list
+    tidy(x);
+    std::int32_t other = 0;
+    for (const std::int32_t v : x) other += v == other;
+    x.push_back(other);
+  }
+  static bool may_meet(const selection& a, const selection& b) {
+    const selection s = a & b;
+    std::vector<std::int32_t> positions{0}, tokens, sequences;
+    std::vector<std::uint64_t> functions;
+    for (const node& n : s.nodes_) {
+      if (n.what == kind::positions)
+        for (const std::size_t p : {n.first, n.last}) positions.push_back(static_cast<std::int32_t>(p));
+      for (std::size_t i = n.first; i < n.last && (n.what == kind::tokens || n.what == kind::list); ++i) {
+        const row_place v = s.values_[i];
+        if (n.what == kind::tokens) {
+          tokens.push_back(v.pos);
+          continue;
+        }
+        sequences.push_back(v.seq);
+        positions.push_back(v.pos);
+        if (v.pos < std::numeric_limits<std::int32_t>::max()) positions.push_back(v.pos + 1);
+      }
+      if (n.what == kind::function && std::find(functions.begin(), functions.end(), n.identity) == functions.end())
+        functions.push_back(n.identity);
+    }
+    tidy(positions);
+    add_unnamed(tokens);
+    add_unnamed(sequences);
+    const std::uint32_t flags = s.flags();
+    std::size_t free_bits = functions.size();
+    for (std::uint32_t f = flags; f != 0; f &= f - 1) ++free_bits;
+    constexpr std::size_t most = std::size_t{1} << 18;
+    if (free_bits > 18 || positions.size() > most || tokens.size() > most || sequences.size() > most) return true;
+    if (positions.size() * tokens.size() > most ||
+        positions.size() * tokens.size() * sequences.size() > most >> free_bits)
+      return true;
+    for (const std::int32_t pos : positions)
+      for (const std::int32_t token : tokens)
+        for (const std::int32_t seq : sequences)
+          for (std::uint32_t f = flags;; f = (f - 1) & flags) {  // all subsets of the flags
+            for (std::size_t answers = 0; answers >> functions.size() == 0; ++answers) {
+              const auto ask = [&](const node& n) {
+                const auto i = std::find(functions.begin(), functions.end(), n.identity) - functions.begin();
+                return (answers >> i & 1) != 0;
+              };
+              if (s.holds(s.nodes_.size() - 1, {seq, pos, token, f}, ask)) return true;
+            }
+            if (f == 0) break;
+          }
+    return false;
+  }
+
+  std::vector<node> nodes_;
+  std::vector<row_place> values_;  // places; of a token {0, id}
+  std::vector<shared_function<bool(const row_meta&)>> functions_;
+};
+
+// Every row of text.
+inline selection all() { return selection::of_text(); }
+// Rows at positions [first, last) of their sequence.
+inline selection range(std::int32_t first, std::int32_t last) { return selection::of_positions(first, last); }
+// Rows whose token is one of these.
+inline selection token_in(std::span<const std::int32_t> ids) { return selection::of_tokens(ids); }
+inline selection token_in(std::initializer_list<std::int32_t> ids) { return token_in({ids.begin(), ids.size()}); }
+// Rows whose token is not the one that begins a text; every row for a model without one (−1).
+inline selection not_bos(std::int32_t bos) { return !token_in({bos}); }
+
+// The last row of its sequence, and the last row of its sequence's prompt, as the flags sequence_end and prompt_end
+// say. A row cannot tell from itself whether another one follows, and a batch may be a chunk of its text, so "the last
+// row of this batch" would mean other rows in every way of cutting a text up. Who makes the batch knows the
+// text's end: mark_ends sets the flags before it is cut, and they go with their rows. A sequence without a
+// mark has no such row: residual::try_run refuses that for whole sequences.
+inline selection last() { return selection::of_flag(row_meta::sequence_end); }
+inline selection last_prompt() { return selection::of_flag(row_meta::prompt_end); }
+// Rows that continue a cached sequence one by one, and all others.
+inline selection decoding() { return selection::of_flag(row_meta::decode); }
+inline selection prompt() { return !decoding(); }
+
+// The rows at these places, in any order.
+inline selection mask(std::span<const row_place> places) { return selection::of_places(places); }
+inline selection mask(std::initializer_list<row_place> places) { return mask({places.begin(), places.size()}); }
+
+// Rows for which f(row) is true. `identity` has to differ between predicates that differ: it is what a plan's
+// fingerprint gets. f is pure (of a row alone, not of other rows or earlier calls) and does not throw.
+template <class F>
+requires std::is_invocable_r_v<bool, const F&, const row_meta&> selection satisfying(F f, std::uint64_t identity) {
+  return selection::of_function(std::move(f), identity);
+}
+
+// Sets sequence_end on the last row of every sequence and prompt_end on the last one that is no decode row, of rows
+// that are not pads; clears them on all other rows. The batch holds whole texts: mark first, cut into chunks after.
+inline void mark_ends(std::span<row_meta> whole) noexcept {
+  for (std::size_t first = 0; first < whole.size();) {
+    row_meta *end = nullptr, *prompt_end = nullptr;
+    std::size_t i = first;
+    for (; i < whole.size() && whole[i].seq == whole[first].seq; ++i) {
+      whole[i].flags &= ~(row_meta::sequence_end | row_meta::prompt_end);
+      if ((whole[i].flags & row_meta::pad) != 0) continue;
+      end = &whole[i];
+      if ((whole[i].flags & row_meta::decode) == 0) prompt_end = end;
+    }
+    if (end != nullptr) end->flags |= row_meta::sequence_end;
+    if (prompt_end != nullptr) prompt_end->flags |= row_meta::prompt_end;
+    first = i;
+  }
+}
+
+}  // namespace resect::inline RESECT_NAMESPACE_TAG::residual

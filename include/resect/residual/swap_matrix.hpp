@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <resect/residual/plan.hpp>
+
+// Operators on weights: other values for a layer's matrices. They need a host of the surgery level.
+namespace resect::inline RESECT_NAMESPACE_TAG::residual {
+
+namespace detail {
+
+// The first value that is not finite, as an error.
+inline status check_values(matrix_view<const float> values, std::string_view operand) noexcept {
+  for (index r = 0; r < values.rows; ++r)
+    for (index c = 0; c < values.cols; ++c)
+      if (const float x = values(r, c); !(x - x == 0))
+        return error{errc::not_finite, text(operand, ", row ", r, ", column ", c), text(x), "a finite number"};
+  return {};
+}
+
+}  // namespace detail
+
+// y := Ŵ·x in place of W·x, for the matrix that the host calls `weight` (weight_desc::name, e.g. "attn.q") in every
+// layer of the range; values is Ŵ (out, in), any strides. The step keeps a copy of it (4 bytes a weight), and its hash
+// is of the values. Other weights of the layer are not even read; swaps of different matrices go together.
+// Errors: invalid_argument (no name, or one too long to be told apart), shape_mismatch (no values), null_pointer,
+// bad_stride, not_finite (row and column named). When a pass begins: invalid_argument where a layer has no such matrix,
+// shape_mismatch where its extents differ; nothing is run then.
+inline result<step> try_swap_matrix(layer_range where, std::string_view weight, matrix_view<const float> values) {
+  step s;
+  s.what = step::kind::weights;
+  s.range = where;
+  s.name = "swap_matrix";
+  s.weight = {weight, values.rows, values.cols};
+  if (weight.empty() || s.weight.name.view() != weight)
+    return error{errc::invalid_argument, "weight of swap_matrix", text("\"", weight, "\""),
+                 "a name of 1 to 48 characters"};
+  const auto operand = text(weight, " of swap_matrix");
+  if (status st = check_view(values, operand.view()); !st) return st.error();
+  if (values.empty())
+    return error{errc::shape_mismatch, operand, text(values.rows, " x ", values.cols), "the matrix's extents"};
+  if (status st = detail::check_values(values, operand.view()); !st) return st.error();
+  std::vector<float> copy(static_cast<std::size_t>(values.rows * values.cols));
+  for (index r = 0; r < values.rows; ++r)
+    for (index c = 0; c < values.cols; ++c) copy[static_cast<std::size_t>(r * values.cols + c)] = values(r, c);
+  s.hash = fingerprint{}
+               .add(static_cast<std::uint64_t>(values.rows))
+               .add(static_cast<std::uint64_t>(values.cols))
+               .add(std::span<const float>{copy})
+               .value();
+  s.on_weight = [copy = std::move(copy), rows = values.rows, cols = values.cols](
+                    const weight_desc& w, matrix_view<float> out, executor_ref) -> weight_change {
+    if (status st = check_view(out, rows, cols, w.name.view()); !st) return st.error();
+    for (index r = 0; r < out.rows; ++r)
+      for (index c = 0; c < out.cols; ++c) out(r, c) = copy[static_cast<std::size_t>(r * out.cols + c)];
+    return true;
+  };
+  return s;
+}
+
+// Every matrix W of the layers := what f makes of it: f(desc, values, exec) rewrites `values` (desc.rows, desc.cols) in
+// place, and says which matrix is meant by desc.layer and desc.name. Norm gains are left alone: quantizing or
+// factorizing them with the matrices is a known mistake. f returns nothing, a status, a weight_change, or true where it
+// wrote. `exec` shares work out. `identity` has to differ between functions that do different things.
+//   map_weights(layers(0, 12), [](const weight_desc& w, matrix_view<float> values, executor_ref exec) -> status {
+//     const auto q = quant::try_quantize(exec, values, quant::affine<4>{.group = 64});
+//     return q ? quant::try_dequantize(exec, *q, values) : q.error();
+//   }, 0x0464)
+// f is called once a layer and pass (a study's every batch): do what is costly once and keep it in f.
+// Errors of a pass: what f reports, with the matrix named before it; not_finite where it wrote NaN or infinity.
+template <class F>
+step map_weights(layer_range where, F f, std::uint64_t identity) {
+  step s;
+  s.what = step::kind::weights;
+  s.range = where;
+  s.name = "map_weights";
+  s.overwrites = false;
+  s.hash = identity;
+  s.on_weight = [f = std::move(f)](const weight_desc& w, matrix_view<float> values,
+                                   executor_ref exec) -> weight_change {
+    if (w.role != weight_role::matrix) return false;
+    const auto call = [&]() -> weight_change {
+      using returned = decltype(f(w, values, exec));
+      if constexpr (std::is_void_v<returned>) {
+        f(w, values, exec);
+        return true;
+      } else if constexpr (std::is_same_v<returned, status>) {
+        const status st = f(w, values, exec);
+        return st ? weight_change{true} : weight_change{st.error()};
+      } else {
+        return f(w, values, exec);
+      }
+    };
+    const auto operand = text(w.name.view(), " of layer ", w.layer);
+    const weight_change change = call();
+    if (!change.outcome()) {
+      const error& e = change.outcome().error();
+      return error{e.code, text(operand.view(), ": ", e.operand.view()), e.got, e.wanted};
+    }
+    if (change)
+      if (status st = detail::check_values(values, operand.view()); !st) return st.error();
+    return change;
+  };
+  return s;
+}
+
+#if RESECT_EXCEPTIONS
+inline step swap_matrix(layer_range where, std::string_view weight, matrix_view<const float> values) {
+  return value_or_throw(try_swap_matrix(where, weight, values));
+}
+#endif
+
+}  // namespace resect::inline RESECT_NAMESPACE_TAG::residual

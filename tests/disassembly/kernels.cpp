@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// A program that uses every kernel, compiled without -march by tests/disassembly.py, which reads its machine code.
+// Arguments: nothing, or the name of an instruction set to force. Prints what the kernels found.
+#include <cstdio>
+#include <cstring>
+#include <vector>
+
+#include <resect/core/executor.hpp>
+#include <resect/metrics/cosine.hpp>
+#include <resect/metrics/sharded.hpp>
+
+int main(int argc, char** argv) {
+  auto set = resect::best_instruction_set();
+  for (const auto forced :
+       {resect::instruction_set::portable, resect::instruction_set::avx2, resect::instruction_set::avx512})
+    if (argc > 1 && resect::name(forced) == std::string_view{argv[1]}) set = forced;
+  std::vector<float> x(5000), y(5000);
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    x[i] = static_cast<float>(i * 7919 % 1000) * 0.01f;
+    y[i] = x[i] + static_cast<float>(i % 5) * 0.1f;
+  }
+  const auto c = resect::metrics::compare_logits(set, x, y, 17);
+  resect::metrics::logit_shard shard{set, x, y, 0, 17};
+  resect::inline_executor exec;
+  resect::metrics::row_sums sums[2];
+  if (!resect::metrics::try_row_products(set, exec, {x.data(), 2, 2500}, {y.data(), 2, 2500}, sums)) return 1;
+  std::printf("%s %.10f %.10f %lld %.10f %.10f\n", std::string_view{resect::name(resect::runnable(set))}.data(), c.kl,
+              resect::metrics::log_sum_exp(set, x), static_cast<long long>(resect::metrics::row_argmax(set, y).id),
+              shard.finish().kl, resect::metrics::cosine(sums[1]));
+  return 0;
+}

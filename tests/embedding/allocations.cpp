@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <cstdio>
+#include <cstdlib>
+#include <vector>
+
+#include <resect/metrics/accuracy.hpp>
+#include <resect/metrics/column_mean.hpp>
+#include <resect/metrics/cosine.hpp>
+#include <resect/metrics/explained_variance.hpp>
+#include <resect/metrics/kl_profile.hpp>
+#include <resect/metrics/logits.hpp>
+#include <resect/metrics/nll.hpp>
+#include <resect/metrics/norm_profile.hpp>
+#include <resect/metrics/quantiles.hpp>
+#include <resect/metrics/relative_error.hpp>
+#include <resect/metrics/top_k.hpp>
+#include <resect/random/distributions.hpp>
+#include <resect/residual/noise.hpp>
+#include <resect/residual/operators.hpp>
+#include <resect/residual/run.hpp>
+#include <resect/residual/select.hpp>
+#include <resect/residual/steer.hpp>
+#include <support/catch.hpp>
+
+#include "allocation_count.hpp"
+#include "still_host.hpp"
+
+// What runs once a token or once a tap takes no memory. Everything is made first; then only the calls are counted.
+namespace {
+
+using namespace resect;
+using namespace resect::residual;
+
+constexpr int width = 64;
+constexpr int n_layers = 4;
+
+template <class F>
+long allocated_by(F f) {
+  const long before = embedding::allocations();
+  f();
+  return embedding::allocations() - before;
+}
+
+bool can_count() {
+  if (embedding::allocations() >= 0) return true;
+  std::puts("skipped: allocations cannot be counted on this system");
+  return false;
+}
+
+std::vector<row_meta> batch_of(int sequences, int length) {
+  std::vector<row_meta> out;
+  for (std::int32_t s = 0; s < sequences; ++s)
+    for (std::int32_t p = 0; p < length; ++p) out.push_back({s, p, s * length + p, row_meta::wants_logits});
+  mark_ends(out);
+  return out;
+}
+
+// Allocations of a pass under the plan, counted from the second pass on as an engine's own memory would be.
+long allocated_by_pass(const plan& p, const std::vector<row_meta>& batch) {
+  embedding::still_host host{n_layers, width, static_cast<resect::index>(batch.size())};
+  REQUIRE(try_forward(host, p, batch).has_value());
+  const std::vector<float> first(host.logits().data, host.logits().data + host.logits().rows * width);
+  status done;
+  const long n = allocated_by([&] { done = try_forward(host, p, batch); });
+  REQUIRE(done.has_value());
+  CHECK(std::equal(first.begin(), first.end(), host.logits().data));
+  return n;
+}
+
+}  // namespace
+
+TEST_CASE("every way of taking memory is counted") {
+  if (!can_count()) return;
+  void* volatile p = nullptr;
+  CHECK(allocated_by([&] { p = std::malloc(10); }) == 1);
+  CHECK(allocated_by([&] { p = std::realloc(p, 100000); }) >= 1);
+  std::free(p);
+  CHECK(allocated_by([&] { p = std::calloc(3, 5); }) == 1);
+  std::free(p);
+  CHECK(allocated_by([&] { p = std::aligned_alloc(64, 64); }) == 1);
+  std::free(p);
+  CHECK(allocated_by([&] { p = ::operator new(7); }) == 1);
+  ::operator delete(p);
+  CHECK(allocated_by([&] { p = ::operator new(64, std::align_val_t{64}); }) == 1);
+  ::operator delete(p, std::align_val_t{64});
+  std::vector<int> v;
+  CHECK(allocated_by([&] { v.resize(100); }) == 1);
+}
+
+TEST_CASE("adding a token to any accumulator takes no memory") {
+  if (!can_count()) return;
+  std::vector<float> x(1000), y(1000);
+  random::fill_gaussian(x, 1, 0);
+  random::fill_gaussian(y, 1, 1);
+  const std::vector<double> mean(x.size(), 0.01);
+  metrics::perplexity perplexity{4};
+  metrics::paired_delta delta{4};
+  metrics::kl_divergence kl{4};
+  metrics::kl_profile kl_profile{4};
+  metrics::top1_agreement top1{4};
+  metrics::top_k_overlap top5{4, 5};
+  metrics::item_accuracy items;
+  metrics::token_accuracy tokens{4};
+  metrics::mean_cosine cosine{4};
+  metrics::mean_centred_cosine centred{4};
+  metrics::frobenius_error frobenius{4};
+  metrics::pooled_cosine pooled{4};
+  metrics::norm_profile norms{4};
+  metrics::column_mean columns{1000};
+  metrics::explained_variance variance{4, 1000};
+  metrics::moments moments;
+  metrics::log_histogram histogram;
+  const long n = allocated_by([&] {
+    for (resect::index i = 0; i < 32; ++i) {
+      const resect::index c = i % 4;
+      const metrics::logit_comparison row = metrics::compare_logits(x, y, i);
+      const metrics::row_sums sums = metrics::row_products(x, y);
+      perplexity.add(c, row.nll_full);
+      delta.add(c, row.nll_full, row.nll_edited);
+      kl.add(c, row.kl);
+      kl_profile.add(c, row.kl);
+      top1.add(c, row.top1_full, row.top1_edited);
+      top5.add(c, x, y);
+      items.add(i, metrics::row_argmax(x));
+      tokens.add(c, i, metrics::row_argmax(y));
+      cosine.add(c, std::span<const float>(x), std::span<const float>(y));
+      centred.add(c, metrics::centred_products(x, y, mean));
+      frobenius.add(c, sums);
+      pooled.add(c, sums);
+      norms.add(c, i, x, y);
+      columns.add(x);
+      variance.add(c, x, y);
+      moments.add(row.kl);
+      histogram.add(row.kl);
+    }
+  });
+  CHECK(n == 0);
+  CHECK(kl.estimate().n == 32);
+  CHECK(variance.estimate().n == 32);
+}
+
+TEST_CASE("draws by position take no memory") {
+  if (!can_count()) return;
+  std::vector<float> x(999);
+  const random::philox_stream stream{1, 2};
+  double sum = 0;
+  CHECK(allocated_by([&] {
+          random::fill_gaussian(x, 5, 6, 7, 2.0);
+          for (std::uint64_t i = 0; i < 100; ++i)
+            sum += random::gaussian(stream, i) + random::uniform(stream, i) +
+                   static_cast<double>(random::integer_below(stream, i, 10 + i));
+        }) == 0);
+  CHECK(sum != 0);
+}
+
+TEST_CASE("the functions of steps take no memory at a tap") {
+  if (!can_count()) return;
+  std::vector<float> direction(width, 0.5f);
+  delta_means means{n_layers, width, 1, 1, 1, std::vector<float>(n_layers * width, 0.5f)};
+  const auto place = site::resid_post;
+  const step steps[] = {
+      scale_delta(layer(1), 0.5f),
+      scale_delta(layer(1), 0.5f, delta::mlp),
+      skip(layer(1)),
+      zero_stream(layer(1)),
+      mean_delta(layer(1), means),
+      noise(layer(1), place, 0.1f, 3),
+      steer(steering::add{}, layer(1), place, direction, 2.0f),
+      steer(steering::keep_norm{}, layer(1), place, direction, 2.0f),
+      steer(steering::clamp{}, layer(1), place, direction, 2.0f),
+      at(range(0, 3), zero_stream(layer(1))),
+      at(last(), scale_delta(layer(1), 0.5f)),
+      replace_span(layer(1), [](const tap&, matrix_view<const float> in, matrix_view<float> out) { out(0, 0) = in(0, 0); }, 1),
+  };
+  const auto batch = batch_of(1, 5);
+  std::vector<float> rows(5 * width, 1.5f), inputs(5 * width, 1.0f);
+  const matrix_view<float> h{rows.data(), 5, width};
+  const matrix_view<const float> in{inputs.data(), 5, width};
+  for (const step& s : steps) {
+    INFO(s.name.view());
+    CHECK(allocated_by([&] {
+            const tap where{place, 1, batch};
+            if (s.what == step::kind::rows) s.on_rows(where, h);
+            if (s.what == step::kind::block) s.on_block(where, in, h);
+            if (s.what == step::kind::replace) static_cast<void>(s.on_replace(where, in, h));
+          }) == 0);
+  }
+}
+
+TEST_CASE("a pass under a plan of row steps takes no memory") {
+  if (!can_count()) return;
+  std::vector<float> direction(width, 0.5f);
+  const auto p = plan{} | scale_delta(layer(0), 0.5f, delta::attention) | scale_delta(layers(1, 3), 0.0f, delta::mlp) |
+                 steer(steering::add{}, layers(0, n_layers), site::resid_mid, direction, 2.0f) |
+                 noise(layer(2), site::resid_pre, 0.1f, 3) | at(range(1, 4), zero_stream(layer(3)));
+  CHECK(allocated_by_pass(p, batch_of(1, 7)) == 0);
+  CHECK(allocated_by_pass(plan{}, batch_of(3, 7)) == 0);
+}

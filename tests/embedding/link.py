@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Builds programs as those who embed resect do, and runs them: link.py ROOT WORK KIND [--cxx COMPILER]
+
+KIND
+  no_exceptions   -fno-exceptions -fno-rtti: every header, the try_ forms; nothing refers to the machinery of exceptions
+  mixed_options   one program of translation units with different compilers, optimization, instruction sets, NDEBUG and
+                  exceptions, which hand objects to each other; linked in both orders, as either may give its copy of a
+                  function to the other
+  two_copies      two vendored copies of different versions in one program, under two namespace tags
+"""
+import argparse
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).parent / "link"
+WARNINGS = "-Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Werror".split()
+
+
+def call(*command):
+    command = [str(c) for c in command]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)}\n{done.stdout}exit status {done.returncode}")
+    return done.stdout
+
+
+def run(program):
+    said = call(program)
+    if "fine" not in said:
+        sys.exit(f"{program}: got {said!r}, wanted 'fine'")
+    print(said, end="")
+
+
+def compile_object(compiler, include, source, out, *options):
+    call(compiler, "-std=c++20", *WARNINGS, *options, f"-I{include}", "-isystem", "/usr/include/eigen3", "-c", source, "-o", out)
+    return out
+
+
+def clang():
+    return shutil.which("clang++")
+
+
+def symbols(path, undefined):
+    lines = call("nm", "--undefined-only" if undefined else "--defined-only", path).splitlines()
+    return {line.split()[-1] for line in lines if line.split()}
+
+
+def no_exceptions(root, work, cxx):
+    compilers = [cxx] + ([clang()] if clang() and "clang" not in cxx else [])
+    for i, compiler in enumerate(compilers):
+        out = compile_object(compiler, root / "include", HERE / "no_exceptions.cpp", work / f"{i}.o", "-O1", "-fno-exceptions",
+                             "-fno-rtti")
+        machinery = {s for s in symbols(out, True) if re.match(r"__cxa_(throw|allocate_exception|begin_catch)|_ZTI", s)}
+        if machinery:
+            sys.exit(f"{compiler}: got references to {sorted(machinery)}, wanted none")
+        call(compiler, out, "-pthread", "-o", work / f"program{i}")
+        run(work / f"program{i}")
+
+
+def mixed_options(root, work, cxx):
+    builds = [
+        (cxx, ["-O0"]),
+        (cxx, ["-O3", "-march=native"]),
+        (cxx, ["-O1", "-march=native", "-fno-inline"]),  # every function is a symbol that others may get
+        (cxx, ["-O2", "-fno-exceptions", "-fno-rtti", "-DNDEBUG"]),
+        (clang(), ["-O3", "-march=native"]),
+        (clang(), ["-O1"]),
+    ]
+    builds = [b for b in builds if b[0] is not None]
+    if clang() is None:
+        print("clang++ is not installed: one compiler only")
+    include = root / "include"
+    parts = [compile_object(compiler, include, HERE / "part.cpp", work / f"part{i}.o", f"-DPART={i}", *options)
+             for i, (compiler, options) in enumerate(builds)]
+    listed = " ".join(f"X({i})" for i in range(len(parts)))
+    # sized by the baseline, so that the other builds' objects meet the plainest one
+    main_object = compile_object(cxx, include, HERE / "parts_main.cpp", work / "main.o", "-O0", f"-DPARTS={listed}")
+    for name, order in {"forward": parts, "backward": parts[::-1]}.items():
+        for place, objects in {"first": [main_object, *order], "last": [*order, main_object]}.items():
+            program = work / f"{name}_{place}"
+            call(cxx, *objects, "-o", program)
+            run(program)
+
+
+def two_copies(root, work, cxx):
+    main_source = work / "main.cpp"
+    main_source.write_text("extern int copy_one();\nextern int copy_two();\n#include <cstdio>\n"
+                           "int main() {\n  if (copy_one() != 1 || copy_two() != 2) return 1;\n"
+                           '  std::puts("two copies: fine");\n}\n')
+    objects = []
+    for number, name in ((1, "one"), (2, "two")):
+        copy = work / name
+        shutil.copytree(root / "include", copy)
+        version = copy / "resect" / "version.hpp"
+        text = version.read_text().replace("RESECT_VERSION_MAJOR 0", f"RESECT_VERSION_MAJOR {number}")
+        version.write_text(text)
+        source = work / f"{name}.cpp"
+        source.write_text('#include "part.hpp"\n'
+                          f"int copy_{name}() {{\n  part::shared_state s;\n  part::compute(s);\n"
+                          f"  return RESECT_VERSION_MAJOR;\n}}\n")
+        objects.append(compile_object(cxx, copy, source, work / f"{name}.o", "-O0", f"-I{HERE}", f"-Dpart=part_{name}",
+                                      f"-DRESECT_NAMESPACE_TAG=copy_{name}"))
+    first, second = ({s for s in symbols(o, False) if "6resect" in s} for o in objects)
+    own = [{s for s in shared if f"6resect8copy_{name}" in s} for shared, name in ((first, "one"), (second, "two"))]
+    if first & second:
+        sys.exit(f"symbols of both copies: got {sorted(first & second)[:5]}, wanted none")
+    if min(map(len, own)) < 20:
+        sys.exit(f"symbols under their own tag: got {[len(o) for o in own]}, wanted 20 or more of each")
+    call(cxx, main_source, *objects, "-o", work / "program")
+    run(work / "program")
+
+
+def main():
+    kinds = {f.__name__: f for f in (no_exceptions, mixed_options, two_copies)}
+    parser = argparse.ArgumentParser()
+    parser.add_argument("root", type=pathlib.Path)
+    parser.add_argument("work", type=pathlib.Path, help="a folder that is made anew")
+    parser.add_argument("kind", choices=kinds)
+    parser.add_argument("--cxx", default="c++")
+    arguments = parser.parse_args()
+    work = arguments.work.absolute() / arguments.kind
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    kinds[arguments.kind](arguments.root.resolve(), work, arguments.cxx)
+    shutil.rmtree(work)
+
+
+if __name__ == "__main__":
+    main()

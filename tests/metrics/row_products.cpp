@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <resect/metrics/row_products.hpp>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include <resect/core/threads.hpp>
+#include <resect/random/distributions.hpp>
+#include <support/catch.hpp>
+
+namespace tests {
+
+using namespace resect::metrics;
+using resect::index;
+using resect::instruction_set;
+using resect::matrix_view;
+
+namespace {
+
+constexpr instruction_set every_set[] = {instruction_set::portable, instruction_set::avx2, instruction_set::avx512};
+
+std::vector<float> drawn(index n, std::uint64_t seed, double sd = 1) {
+  std::vector<float> x(static_cast<std::size_t>(n));
+  resect::random::fill_gaussian(x, seed, 0, 0, sd);
+  return x;
+}
+
+bool same_bits(const row_sums& a, const row_sums& b) { return std::memcmp(&a, &b, sizeof a) == 0; }
+
+// Runs tasks last to first.
+struct backwards {
+  template <class F>
+  void bulk(index n, F&& f) const {
+    for (index i = n; i-- > 0;) f(i);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("the four sums equal long double sums for every length and instruction set, within the documented bound") {
+  std::vector<index> lengths{127, 2047, 2048, 2049, 4096, 10000};
+  for (index n = 0; n <= 40; ++n) lengths.push_back(n);
+  for (const index n : lengths)
+    for (const double scale : {1.0, 1e-30, 1e18}) {
+      const auto a = drawn(n, 1, scale), b = drawn(n, 2, scale);
+      long double dot = 0, aa = 0, bb = 0, dd = 0, size = 0;
+      for (std::size_t i = 0; i < a.size(); ++i) {
+        const long double x = a[i], y = b[i];
+        dot += x * y;
+        size += std::fabs(x * y);
+        aa += x * x;
+        bb += y * y;
+        dd += (x - y) * (x - y);
+      }
+      const double eps =
+          n <= 2048 ? (static_cast<double>(n) / 8 + 4) * 0x1p-53 : 260 * 0x1p-53 + static_cast<double>(n) * 0x1p-64;
+      const row_sums first = row_products(a, b);
+      INFO("n " << n << " scale " << scale);
+      CHECK(std::fabs(static_cast<double>(first.dot - dot)) <= eps * static_cast<double>(size));
+      CHECK(std::fabs(static_cast<double>(first.aa - aa)) <= eps * static_cast<double>(aa));
+      CHECK(std::fabs(static_cast<double>(first.bb - bb)) <= eps * static_cast<double>(bb));
+      CHECK(std::fabs(static_cast<double>(first.dd - dd)) <= eps * static_cast<double>(dd));
+      for (const auto set : every_set) CHECK(same_bits(row_products(set, a, b), first));
+    }
+}
+
+TEST_CASE("row products: symmetric, |a − a|² is 0, lengths that differ and NaN give NaN, infinity does not hide") {
+  const auto a = drawn(333, 3), b = drawn(333, 4);
+  const row_sums ab = row_products(a, b), ba = row_products(b, a);
+  CHECK(ab.dot == ba.dot);
+  CHECK(ab.dd == ba.dd);
+  CHECK(ab.aa == ba.bb);
+  CHECK(row_products(a, a).dd == 0);
+  CHECK(row_products(a, a).dot == ab.aa);
+  const row_sums bad = row_products(a, std::span{b}.first(332));
+  CHECK((std::isnan(bad.dot) && std::isnan(bad.aa) && std::isnan(bad.bb) && std::isnan(bad.dd)));
+  for (const std::size_t at : {0u, 17u, 332u}) {
+    auto broken = a;
+    broken[at] = std::numeric_limits<float>::quiet_NaN();
+    CHECK(std::isnan(row_products(broken, b).aa));
+    CHECK(std::isnan(row_products(broken, b).dd));
+    CHECK(row_products(broken, b).bb == ab.bb);
+    broken[at] = std::numeric_limits<float>::infinity();
+    CHECK(std::isinf(row_products(broken, b).aa));
+  }
+}
+
+TEST_CASE("many rows at once: the bits of single rows, for any strides, order of tasks and number of workers") {
+  struct extents {
+    index rows, cols;
+  };
+  for (const extents& size :
+       {extents{0, 5}, extents{3, 0}, extents{1, 1}, extents{7, 33}, extents{50, 4099}, extents{2, 70000}}) {
+    const index rows = size.rows, cols = size.cols;
+    const auto a = drawn(rows * (cols + 3) + 1, 5), b = drawn(rows * cols + 1, 6);
+    const matrix_view<const float> va{a.data(), rows, cols, cols + 3, 1}, vb{b.data(), rows, cols, 1, rows};
+    std::vector<row_sums> expected(static_cast<std::size_t>(rows));
+    std::vector<float> x(static_cast<std::size_t>(cols)), y(x);
+    for (index r = 0; r < rows; ++r) {
+      for (index c = 0; c < cols; ++c) {
+        x[static_cast<std::size_t>(c)] = va(r, c);
+        y[static_cast<std::size_t>(c)] = vb(r, c);
+      }
+      expected[static_cast<std::size_t>(r)] = row_products(x, y);
+    }
+    const auto check = [&](auto&& exec) {
+      std::vector<row_sums> out(static_cast<std::size_t>(rows), row_sums{7, 7, 7, 7});
+      REQUIRE(try_row_products(exec, va, vb, out));
+      for (std::size_t r = 0; r < out.size(); ++r) CHECK(same_bits(out[r], expected[r]));
+      for (const auto set : every_set) {
+        out.assign(out.size(), {});
+        row_products(set, exec, va, vb, out);
+        for (std::size_t r = 0; r < out.size(); ++r) CHECK(same_bits(out[r], expected[r]));
+      }
+    };
+    check(resect::inline_executor{});
+    check(backwards{});
+    check(resect::threads{3});
+  }
+}
+
+TEST_CASE("batches that do not fit are refused and leave the output alone") {
+  const auto a = drawn(12, 7), b = drawn(12, 8);
+  std::vector<row_sums> out(3, row_sums{7, 7, 7, 7});
+  resect::inline_executor exec;
+  const auto refused = [&](matrix_view<const float> x, matrix_view<const float> y, std::span<row_sums> o,
+                           resect::errc code, std::string_view operand) {
+    const resect::status s = try_row_products(exec, x, y, o);
+    REQUIRE_FALSE(s);
+    CHECK(s.error().code == code);
+    CHECK(s.error().operand == operand);
+    for (const row_sums& r : out) CHECK(r.dot == 7);
+  };
+  const matrix_view<const float> va{a.data(), 3, 4}, vb{b.data(), 3, 4};
+  refused(va, {b.data(), 4, 3}, out, resect::errc::shape_mismatch, "b");
+  refused(va, vb, std::span{out}.first(2), resect::errc::shape_mismatch, "out");
+  refused({nullptr, 3, 4}, vb, out, resect::errc::null_pointer, "a");
+  refused(va, {nullptr, 3, 4}, out, resect::errc::null_pointer, "b");
+  refused({a.data(), 3, 4, -4, 1}, vb, out, resect::errc::bad_stride, "a");
+  CHECK_THROWS_AS(row_products(exec, va, matrix_view<const float>{b.data(), 4, 3}, out), resect::exception);
+}
+
+}  // namespace tests

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <vector>
+
+#include <resect/quant/layout.hpp>
+#include <support/catch.hpp>
+
+namespace tests {
+
+using resect::index;
+using resect::quant::group_layout;
+
+TEST_CASE("the groups of a row cover each column once, in order, and only the last is shorter") {
+  for (const index cols : {1, 2, 15, 16, 17, 63, 64, 65, 100})
+    for (const index group : {0, 1, 3, 16, 64, 1000}) {
+      const group_layout l{.rows = 3, .cols = cols, .group = group};
+      REQUIRE(l.check());
+      index at = 0;
+      for (index g = 0; g < l.per_row(); ++g) {
+        CHECK(l.first(g) == at);
+        CHECK(l.size(g) >= 1);
+        CHECK((l.size(g) == l.width() || g == l.per_row() - 1));
+        at += l.size(g);
+      }
+      CHECK(at == cols);
+      CHECK(l.count() == 3 * l.per_row());
+      if (group == 0 || group >= cols) CHECK(l.per_row() == 1);
+    }
+}
+
+TEST_CASE("matrices without weights have no groups") {
+  CHECK(group_layout{.rows = 4, .cols = 0, .group = 8}.count() == 0);
+  CHECK(group_layout{.rows = 0, .cols = 9, .group = 8}.count() == 0);
+  CHECK(group_layout{.rows = 4, .cols = 0}.count() == 0);
+}
+
+TEST_CASE("a negative group or extent is refused") {
+  const auto bad = group_layout{.rows = 2, .cols = 8, .group = -1}.check();
+  REQUIRE_FALSE(bad);
+  CHECK(bad.error().message() == "invalid argument: group: got -1, wanted 0 (one group a row) or a number of columns");
+  CHECK_FALSE(group_layout{.rows = -2, .cols = 8}.check());
+  CHECK_FALSE(group_layout{.rows = 2, .cols = -8}.check());
+}
+
+}  // namespace tests

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <limits>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <support/catch.hpp>
+#include <support/faulty_hosts.hpp>
+#include <support/planted_host.hpp>
+#include <support/runs.hpp>
+#include <support/steps.hpp>
+
+#include <hosts/llama/load.hpp>
+#include <resect/residual/conformance.hpp>
+
+using namespace resect::residual;
+using namespace support;
+
+namespace {
+
+using llama = hosts::llama_host<resect::cpu<>>;
+
+std::set<std::string> ids_of(const certificate& c, verdict v) {
+  std::set<std::string> out;
+  for (const check& k : c.checks)
+    if (k.result == v) out.emplace(k.id.view());
+  return out;
+}
+
+certificate of_fault(fault f) {
+  llama_setting s;
+  faulty_host<llama> host(s.host, f);
+  return conformance_of(host);
+}
+
+// The check that is meant for a fault.
+struct planted_fault {
+  fault what;
+  std::string_view caught_by;
+};
+const planted_fault faults[] = {
+    {fault::refuses, "T0"},
+    {fault::observing_rounds, "T0.a"},
+    {fault::writing_rounds, "T0.b"},
+    {fault::writing_rounds, "T0.c"},
+    {fault::site_missing, "T1.a"},
+    {fault::site_twice, "T1.a"},
+    {fault::mid_is_pre, "T1.b"},
+    {fault::delta_before_scale, "T1.c"},
+    {fault::post_before_add, "T1.d"},
+    {fault::shown_logits_differ, "T1.e"},
+    {fault::states_differ, "T1.f"},
+    {fault::writes_late, "T2.a"},
+    {fault::writes_to_a_copy, "T2.a"},
+    {fault::deltas_to_a_copy, "T2.b"},
+    {fault::edits_persist, "T2.c"},
+    {fault::override_sticks, "T2.d"},
+    {fault::override_without_effect, "T2.d"},
+    {fault::cut_matters, "T3.a"},
+    {fault::snapshot_shares, "T3.b"},
+    {fault::rows_reordered, "T4.a"},
+    {fault::leaks_future, "T4.b"},
+    {fault::leaks_sequences, "T4.c"},
+    {fault::cache_off_by_one, "T5.a"},
+    {fault::cache_off_by_one, "T5.b"},
+    {fault::cache_off_by_one, "T5.c"},
+    {fault::cache_off_by_one, "T5.d"},
+    {fault::length_wrong, "T5.e"},
+    {fault::epoch_lost, "T5.e"},
+    {fault::depends_on_company, "T6.a"},
+    {fault::depends_on_order, "T6.b"},
+    {fault::depends_on_number, "T6.c"},
+    {fault::drops_silent_rows, "T6.d"},
+    {fault::differs_every_time, "T7.a"},
+    {fault::differs_every_time, "T7.d"},
+    {fault::forgets_nothing, "T7.b"},
+    {fault::forgets_all, "T7.c"},
+    {fault::swallows_nan, "T8.a"},
+    {fault::swallows_nan, "T8.b"},
+    {fault::spreads_nan, "T8.c"},
+};
+
+}  // namespace
+
+TEST_CASE("the example runtime conforms: both rope layouts, shared heads, tied and untied") {
+  for (auto& model : small_models()) {
+    llama_setting s(std::move(model));
+    for (const auto& c : {conformance_of(s.host), conformance_of(s.host, s.batch)}) {
+      INFO(to_text(c).c_str());
+      CHECK(c.passed());
+      CHECK(c.level == host_level::surgery);
+      CHECK(ids_of(c, verdict::not_applicable) == std::set<std::string>{"T6.e"});
+    }
+  }
+}
+
+TEST_CASE("every planted fault is caught by the check meant for it, every check by some fault") {
+  std::set<std::string> failed;
+  for (const auto& [what, id] : faults) {
+    const auto c = of_fault(what);
+    INFO("fault " << static_cast<int>(what) << "\n" << to_text(c).c_str());
+    REQUIRE(c.find(id) != nullptr);
+    CHECK(c.find(id)->result == verdict::fail);
+    CHECK_FALSE(c.passed());
+    failed.emplace(id);
+  }
+  const auto right = of_fault(fault::none);
+  INFO(to_text(right).c_str());
+  CHECK(right.passed());
+  failed.emplace("T6.e");  // where there are pads: below
+  for (const check& k : right.checks) CHECK(failed.contains(std::string(k.id.view())));
+}
+
+TEST_CASE("a host that throws gets a certificate that says so") {
+  llama_setting s;
+  faulty_host<llama> host(s.host, fault::throws);
+  const auto c = conformance_of(host);
+  CHECK_FALSE(c.passed());
+  REQUIRE(c.checks.size() == 1);  // the text itself cannot be run
+  CHECK(c.find("T0")->note == "a callback of this host ends badly");
+  CHECK(c.find("T4.a") == nullptr);
+}
+
+TEST_CASE("a failure says where it was seen") {
+  const auto mid = of_fault(fault::mid_is_pre);
+  const check& k = *mid.find("T1.b");
+  CHECK(k.where == site::resid_mid);
+  CHECK((k.layer >= 0 && k.seq >= 0 && k.pos >= 0));
+  CHECK(k.measured > 0.1);
+  const auto future = of_fault(fault::leaks_future);
+  CHECK(future.find("T4.b")->where != site::embed_out);
+  CHECK(future.find("T4.c")->result == verdict::pass);  // it stays in its sequence
+  const auto late = of_fault(fault::writes_late);
+  CHECK(late.find("T2.a")->where == site::resid_pre);
+  CHECK(of_fault(fault::override_sticks).find("T2.d")->note == "attn.norm: does not come back");
+  CHECK(of_fault(fault::override_without_effect).find("T2.d")->note == "attn.q: is written without effect");
+  CHECK(of_fault(fault::refuses).find("T0")->note == "out of memory: batch: got no memory, wanted some");
+}
+
+TEST_CASE("pads: a host that keeps them apart conforms, one that reads them does not") {
+  for (auto& model : small_models()) {
+    llama_setting s(std::move(model));
+    padded_host<llama> right(s.host, padding::apart);
+    const auto good = conformance_of(right);
+    INFO(to_text(good).c_str());
+    CHECK(good.passed());
+    CHECK(good.level == host_level::edit);
+    CHECK(good.find("T6.e")->result == verdict::pass);
+    CHECK(ids_of(good, verdict::not_applicable).empty());
+  }
+  llama_setting s;
+  padded_host<llama> wrong(s.host, padding::read);
+  const auto bad = conformance_of(wrong);
+  INFO(to_text(bad).c_str());
+  CHECK(bad.find("T6.e")->result == verdict::fail);
+  CHECK(bad.find("T6.a")->result == verdict::fail);
+  CHECK(bad.find("T4.c")->result == verdict::pass);
+}
+
+TEST_CASE("a host is asked for no more than its level and its sites") {
+  planted_host planted;
+  const auto whole = conformance_of(planted);
+  INFO(to_text(whole).c_str());
+  CHECK(whole.passed());
+
+  observed_only watched(planted);
+  const auto observed = conformance_of(watched);
+  CHECK(observed.passed());
+  CHECK(observed.level == host_level::observe);
+  for (const auto id : {"T0.b", "T2.a", "T3.a", "T5.e", "T8.a"}) CHECK(observed.find(id) == nullptr);
+  for (const auto id : {"T0.a", "T1.b", "T4.c", "T5.b", "T6.d", "T7.c"}) CHECK(observed.find(id) != nullptr);
+
+  planted_options o;
+  o.at_the_end = last_layer::wanted_rows;  // the last layer gathers the rows that want logits
+  planted_host gathers(o);
+  CHECK(conformance_of(gathers).passed());
+
+  for (const auto& [fused, without] :
+       {std::pair<site, std::set<std::string>>{site::resid_mid, {"T1.b", "T1.c", "T2.b"}},
+        {site::attn_delta, {"T1.b"}},
+        {site::logits, {"T1.e"}},
+        {site::resid_post, {"T1.c", "T5.c", "T5.d"}}}) {
+    o = {};
+    o.fused = fused;
+    planted_host host(o);
+    const auto c = conformance_of(host);
+    INFO(to_text(c).c_str());
+    auto want = without;
+    want.insert("T6.e");
+    CHECK(ids_of(c, verdict::fail).empty());
+    for (const auto& id : want) {
+      INFO(id);
+      CHECK(c.find(id)->result == verdict::not_applicable);
+      CHECK_FALSE(c.find(id)->note.empty());
+    }
+  }
+}
+
+TEST_CASE("the committed small model conforms") {
+  const auto model = resect::value_or_throw(hosts::try_load_llama(RESECT_SOURCE_DIR "/examples/models/tiny"));
+  resect::cpu<> exec;
+  hosts::llama_host<resect::cpu<>> host(exec, model);
+  const auto c = conformance_of(host, {.host = "llama", .layers = 2});
+  INFO(to_text(c).c_str());
+  CHECK(c.passed());
+  CHECK(c.host == "llama");
+  CHECK(c.model_fingerprint == model.fingerprint);
+}
+
+TEST_CASE("a certificate is the same every time, and leaves the host as it was") {
+  llama_setting s;
+  const auto before = by_forward(s.host, plan{}, s.batch);
+  const auto first = conformance_of(s.host, s.batch), second = conformance_of(s.host, s.batch);
+  CHECK(to_text(first).view() == to_text(second).view());
+  CHECK(same_bits(by_forward(s.host, plan{}, s.batch), before));
+  forget_all(s.host, s.batch);
+  const auto other_text = conformance_of(s.host, {.seed = 2});
+  CHECK(other_text.batch_fingerprint != first.batch_fingerprint);
+  CHECK(other_text.passed());
+  for (int seq = 0; seq < 200; ++seq) CHECK(s.host.cached(seq) == 0);
+}
+
+TEST_CASE("layers that are visited are spread from the first to the last") {
+  llama_setting s;  // four layers
+  const auto visited = [&](int n) { return conformance::bench<llama>(s.host, {.layers = n}, s.batch).layers; };
+  CHECK(visited(0) == std::vector<int>{0, 1, 2, 3});
+  CHECK(visited(1) == std::vector<int>{0});
+  CHECK(visited(2) == std::vector<int>{0, 3});
+  CHECK(visited(3) == std::vector<int>{0, 1, 3});
+  CHECK(visited(9) == std::vector<int>{0, 1, 2, 3});
+}
+
+TEST_CASE("tolerances decide: a host is held to the number that is given") {
+  llama_setting s;
+  const auto strict = conformance_of(s.host, {.rounding = 0.0, .identity = 0.0});
+  CHECK(strict.find("T1.b")->result == verdict::fail);
+  CHECK(strict.find("T5.b")->result == verdict::fail);
+  CHECK(strict.find("T0.a")->result == verdict::pass);
+  CHECK(strict.find("T1.b")->measured == conformance_of(s.host).find("T1.b")->measured);
+}
+
+TEST_CASE("a batch that no host has to run is the caller's error") {
+  llama_setting s;
+  const auto refused = [&](std::vector<row_meta> batch, conformance_options o = {}) {
+    const auto c = try_conformance(s.host, batch, o);
+    return c ? std::string("fine") : parts(c.error());
+  };
+  using rows = std::vector<row_meta>;
+  CHECK(refused({}) == "fine");
+  CHECK(refused(rows{{0, 0, 1}, {0, 1, 2}, {0, 2, 3}}) == "fine");
+  CHECK(refused(rows{{0, 0, 1}, {0, 1, 2}}) == "shape mismatch | longest sequence of the batch | 2 | 3 rows or more");
+  CHECK(refused(rows{{0, 1, 1}, {0, 2, 2}}) ==
+        "invalid argument | row 0 of the batch | sequence 0, position 1 | position 0, sequences in [0, 2^29]");
+  CHECK(refused(rows{{0, 0, 1}, {0, 2, 2}}) ==
+        "invalid argument | row 1 of the batch | sequence 0, position 2 | position 1, sequences in [0, 2^29]");
+  CHECK(refused(rows{{0, 0, 1}, {1, 0, 1}, {0, 0, 1}}) ==
+        "invalid argument | rows of sequence 0 | apart from each other | rows next to each other");
+  CHECK(refused(rows{{0, 0, 37}}) == "invalid argument | token of row 0 | 37 | an id below 37, no pad");
+  CHECK(refused(rows{{0, 0, 1, row_meta::pad}}) == "invalid argument | token of row 0 | 1 | an id below 37, no pad");
+  CHECK(refused({}, {.rounding = -1.0}) == "invalid argument | tolerances | -1, 1e-06 | 0 or more");
+  CHECK(refused({}, {.identity = std::numeric_limits<double>::quiet_NaN()}) ==
+        "invalid argument | tolerances | 0.0001, nan | 0 or more");
+}
+
+TEST_CASE("the table names host, model and level, every check in one line, and sums up") {
+  const auto c = of_fault(fault::mid_is_pre);
+  const std::string table{to_text(c).view()};
+  CHECK(table.starts_with("host random, level surgery\nmodel random, fingerprint 9; batch "));
+  for (const check& k : c.checks) CHECK(table.find(std::string(k.id.view())) != std::string::npos);
+  CHECK(table.find("FAIL T1.b  C1: resid_mid = resid_pre + attn_delta") != std::string::npos);
+  CHECK(table.find("at resid_mid, layer ") != std::string::npos);
+  CHECK(table.find("n/a  T6.e") != std::string::npos);
+  const std::string sum = std::to_string(c.count(verdict::pass)) + " passed, " +
+                          std::to_string(c.count(verdict::fail)) + " failed, 1 not applicable\n";
+  CHECK(table.ends_with(sum));
+  for (std::size_t from = 0; from < table.size();) {  // fits a terminal
+    const auto end = table.find('\n', from);
+    CHECK(end - from <= 140);
+    from = end + 1;
+  }
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <cmath>
+
+#include <hosts/llama/host.hpp>
+#include <support/catch.hpp>
+#include <support/llama_models.hpp>
+
+#include <resect/backend/cpu.hpp>
+#include <resect/study/weight_methods.hpp>
+
+using namespace resect;
+using namespace resect::study;
+
+namespace {
+
+const hosts::llama_config small{.n_layers = 3, .d_model = 32, .d_ff = 48, .n_heads = 4, .n_kv_heads = 2, .head_dim = 8, .n_vocab = 61};
+
+struct setting {
+  hosts::llama_model model = support::random_llama(small, support::output_matrix::tied, 5);
+  std::vector<std::int32_t> ids;
+  token_windows evaluation, calibration;
+
+  setting() {
+    const random::philox_stream draws{11, 0};
+    for (std::uint64_t i = 0; i < 1000; ++i) ids.push_back(static_cast<std::int32_t>(random::integer_below(draws, i, 61)));
+    evaluation = windows({ids, {}}, {.sequences = 8, .context = 12});
+    calibration = calibration_windows({ids, {}}, evaluation, {.sequences = 8, .context = 12});
+  }
+};
+
+TEST_CASE("fewer bits and smaller ranks cost more, and what they store is counted") {
+  const setting s;
+  cpu exec;
+  hosts::llama_host host(exec, s.model);
+  const auto study = [&](const weight_method& m) { return compression(exec, host, s.evaluation, s.calibration, m); };
+
+  double last = 0;
+  for (const int bits : {8, 6, 4, 3, 2}) {
+    const auto r = study(quantize_weights(quant::affine_format{.bits = bits, .group = 16}));
+    CHECK(r.all.kl.value > last);
+    last = r.all.kl.value;
+    CHECK(r.rows[0].bits == Approx(bits + (32.0 + bits) / 16));
+  }
+  last = 0;
+  for (const resect::index rank : {31, 16, 8, 4}) {
+    const auto r = study(factorize_weights(exec, {.rank = rank}));
+    CHECK(r.all.kl.value > last);
+    last = r.all.kl.value;
+    CHECK(r.rows[1].error > 0);
+  }
+}
+
+TEST_CASE("a rank that no matrix is larger than changes nothing; quantizing twice changes nothing more") {
+  const setting s;
+  cpu exec;
+  hosts::llama_host host(exec, s.model);
+  const auto whole = compression(exec, host, s.evaluation, s.calibration, factorize_weights(exec, {.rank = 48}));
+  CHECK(whole.all.kl.value == 0);
+  CHECK(whole.rows[0].bits == 32);
+
+  auto once = s.model;
+  const auto method = quantize_weights(quant::affine<4>{.group = 8}, quant::mse_scale{});
+  for (int l = 0; l < 3; ++l)
+    for (const auto& w : host.weights(l)) {
+      if (w.role != residual::weight_role::matrix) continue;
+      auto& m = const_cast<hosts::matrix&>(hosts::weight_of(once.layers[static_cast<std::size_t>(l)], w.id));
+      REQUIRE(method.apply(w, m.view(), exec));
+    }
+  hosts::llama_host other(exec, once);
+  const auto again = compression(exec, other, s.evaluation, s.calibration, method);
+  CHECK(again.all.kl.value == 0);
+  CHECK(again.rows[2].error == 0);
+}
+
+TEST_CASE("methods that differ have different hashes and say what they do") {
+  cpu exec;
+  const auto a = quantize_weights(quant::affine<4>{.group = 64});
+  CHECK(a.name == "quantize 4 bit, group 64");
+  CHECK(quantize_weights(quant::affine_symmetric<3>{}).name == "quantize 3 bit symmetric");
+  CHECK(a.hash != quantize_weights(quant::affine<4>{.group = 32}).hash);
+  CHECK(a.hash != quantize_weights(quant::affine<4>{.group = 64}, quant::mse_scale{}).hash);
+  CHECK(a.hash == quantize_weights(quant::affine<4>{.group = 64}).hash);
+  CHECK(quantize_weights(quant::affine<4>{}, quant::mse_scale{.steps = 40}).hash != quantize_weights(quant::affine<4>{}, quant::mse_scale{}).hash);
+  CHECK(factorize_weights(exec, {.rank = 5}).name == "rank 5");
+  CHECK(factorize_weights(exec, {.rank = 5}).hash != factorize_weights(exec, {.rank = 5, .seed = 2}).hash);
+}
+
+TEST_CASE("weights that are not finite are named") {
+  setting s;
+  s.model.layers[1].up.data[5] = std::numeric_limits<float>::infinity();
+  cpu exec;
+  hosts::llama_host host(exec, s.model);
+  residual::weight_desc up;
+  for (const auto& w : host.weights(1))
+    if (w.name == "mlp.up") up = w;
+  auto values = s.model.layers[1].up;
+  const auto refused = quantize_weights(quant::affine<4>{}).apply(up, values.view(), exec);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().operand == "W, row 0, column 5");
+}
+
+}  // namespace
