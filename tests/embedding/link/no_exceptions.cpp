@@ -27,11 +27,12 @@ int main() {
 
   std::vector<float> a(6, 1.0f), c(4);
   resect::cpu exec;
-  check(exec.try_gemm(1.0f, resect::matrix_view<const float>{a.data(), 2, 3},
-                      resect::matrix_view<const float>{a.data(), 3, 2}, 0.0f, resect::matrix_view<float>{c.data(), 2, 2})
-                .has_value() &&
-            c == std::vector<float>(4, 3.0f),
-        "a product");
+  check(
+      exec.try_gemm(1.0f, resect::matrix_view<const float>{a.data(), 2, 3},
+                    resect::matrix_view<const float>{a.data(), 3, 2}, 0.0f, resect::matrix_view<float>{c.data(), 2, 2})
+              .has_value() &&
+          c == std::vector<float>(4, 3.0f),
+      "a product");
   check(!exec.try_gemm(1.0f, resect::matrix_view<const float>{a.data(), 2, 3},
                        resect::matrix_view<const float>{a.data(), 2, 3}, 0.0f,
                        resect::matrix_view<float>{c.data(), 2, 2}),

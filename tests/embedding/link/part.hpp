@@ -27,9 +27,12 @@ struct answer {
 };
 
 // Layouts that all parts have to agree on.
-inline constexpr std::size_t sizes[] = {sizeof(shared_state),    alignof(shared_state),
-                                        sizeof(resect::error),   sizeof(resect::matrix_view<float>),
-                                        sizeof(resect::residual::step), sizeof(resect::result<std::vector<float>>),
+inline constexpr std::size_t sizes[] = {sizeof(shared_state),
+                                        alignof(shared_state),
+                                        sizeof(resect::error),
+                                        sizeof(resect::matrix_view<float>),
+                                        sizeof(resect::residual::step),
+                                        sizeof(resect::result<std::vector<float>>),
                                         sizeof(resect::metrics::logit_comparison)};
 
 inline void fill(std::vector<float>& x, std::uint64_t stream) {

@@ -20,9 +20,9 @@ int main() {
   resect::cpu exec{resect::threads{2}};
   const std::vector<float> a{1, 2, 3, 4, 5, 6}, b{1, 0, 0, 1, 1, 1};
   std::vector<float> c(4);
-  const resect::status done = exec.try_gemm(1.0f, resect::matrix_view<const float>{a.data(), 2, 3},
-                                            resect::matrix_view<const float>{b.data(), 3, 2}, 0.0f,
-                                            resect::matrix_view<float>{c.data(), 2, 2});
+  const resect::status done =
+      exec.try_gemm(1.0f, resect::matrix_view<const float>{a.data(), 2, 3},
+                    resect::matrix_view<const float>{b.data(), 3, 2}, 0.0f, resect::matrix_view<float>{c.data(), 2, 2});
   if (!done || c != std::vector<float>{4, 5, 10, 11}) return 2;
 #endif
   std::puts("consumer of resect " RESECT_VERSION ": fine");

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// How far a model is from another one whose logits llama.cpp has stored (llama-perplexity --kl-divergence-base FILE):
+// KL, nll, top token, on the same tokens and by the same chunking as its own --kl-divergence.
+#include <bit>
+#include <cstdint>
+#include <thread>
+
+#include <study/cli.hpp>
+#include <study/input.hpp>
+#include <study/output.hpp>
+
+#include <hosts/bytes.hpp>
+#include <hosts/llama/host.hpp>
+#include <hosts/mapped_file.hpp>
+#include <resect/backend/cpu.hpp>
+#include <resect/metrics/kl_profile.hpp>
+#include <resect/metrics/logits.hpp>
+#include <resect/metrics/nll.hpp>
+#include <study/numbers.hpp>
+#include <study/progress_bar.hpp>
+#include <study/report_json.hpp>
+
+namespace {
+
+using resect::residual::row_meta;
+
+struct arguments {
+  std::string model, base, json;
+  int threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+};
+
+// llama.cpp's file: "_logits_", context, vocabulary and chunks as int32, the ids of all chunks, then for each scored
+// position a scale, an offset and n_vocab 16-bit codes (an even number of them): ln p = scale · code + offset. Codes
+// reach 16 nats below the largest logit; what lies lower is stored as that.
+class stored_logits {
+ public:
+  static resect::result<stored_logits> try_open(const std::string& path) {
+    auto file = hosts::mapped_file::try_open(path);
+    if (!file) return file.error();
+    stored_logits out(std::move(*file));
+    const auto refusal = [&](std::string_view got, std::string_view wanted) {
+      return resect::error{resect::errc::malformed, hosts::shown_path(path), got, wanted};
+    };
+    hosts::byte_reader in(out.file_.bytes());
+    std::span<const std::byte> magic;
+    if (!in.take(8, magic) || hosts::as_text(magic) != "_logits_")
+      return refusal("other bytes at its beginning", "a file of llama-perplexity --kl-divergence-base");
+    std::uint32_t numbers[3];
+    for (auto& n : numbers)
+      if (!in.read(n)) return refusal(resect::text(out.file_.bytes().size(), " bytes").view(), "a header");
+    for (const std::uint32_t n : numbers)
+      if (n < 1 || n > 1u << 24) return refusal(resect::text("a size of ", n).view(), "sizes from 1 to 2^24");
+    out.context_ = static_cast<int>(numbers[0]);
+    out.vocabulary_ = static_cast<int>(numbers[1]);
+    out.chunks_ = static_cast<int>(numbers[2]);
+    if (out.context_ < 4) return refusal(resect::text("chunks of ", out.context_).view(), "4 tokens or more");
+    out.codes_at_ = in.position() + 4 * std::size_t{numbers[0]} * numbers[2];
+    const std::size_t wanted = out.codes_at_ + out.row_bytes() * static_cast<std::size_t>(out.scored()) * numbers[2];
+    if (out.file_.bytes().size() != wanted)
+      return refusal(resect::text(out.file_.bytes().size(), " bytes").view(), resect::text(wanted).view());
+    return resect::result<stored_logits>{std::move(out)};
+  }
+
+  int context() const noexcept { return context_; }
+  int vocabulary() const noexcept { return vocabulary_; }
+  int chunks() const noexcept { return chunks_; }
+  int first_scored() const noexcept { return context_ / 2; }
+  int scored() const noexcept { return context_ - 1 - first_scored(); }
+
+  std::int32_t token(int chunk, int i) const noexcept {
+    const std::size_t at = 20 + 4 * (static_cast<std::size_t>(chunk) * static_cast<std::size_t>(context_) + static_cast<std::size_t>(i));
+    return static_cast<std::int32_t>(hosts::load_little<std::uint32_t>(file_.bytes().data() + at));
+  }
+  // ln p of scored position `row` of a chunk.
+  void read_row(int chunk, int row, std::span<float> out) const noexcept {
+    const auto place = static_cast<std::size_t>(chunk) * static_cast<std::size_t>(scored()) + static_cast<std::size_t>(row);
+    const std::byte* p = file_.bytes().data() + codes_at_ + row_bytes() * place;
+    const auto scale = std::bit_cast<float>(hosts::load_little<std::uint32_t>(p));
+    const auto offset = std::bit_cast<float>(hosts::load_little<std::uint32_t>(p + 4));
+    for (std::size_t i = 0; i < out.size(); ++i)
+      out[i] = scale * static_cast<float>(hosts::load_little<std::uint16_t>(p + 8 + 2 * i)) + offset;
+  }
+
+ private:
+  explicit stored_logits(hosts::mapped_file file) : file_(std::move(file)) {}
+  std::size_t row_bytes() const noexcept { return 8 + 4 * ((static_cast<std::size_t>(vocabulary_) + 1) / 2); }
+
+  hosts::mapped_file file_;
+  int context_ = 0, vocabulary_ = 0, chunks_ = 0;
+  std::size_t codes_at_ = 0;
+};
+
+struct measures {
+  resect::metrics::kl_profile kl;
+  resect::metrics::top1_agreement top1;
+  resect::metrics::perplexity base, model;
+  resect::metrics::paired_delta dlnppl;
+  resect::metrics::clustered_sums kl_tokens;  // every token a cluster: as llama.cpp takes them
+
+  explicit measures(const stored_logits& b)
+      : kl(b.chunks()), top1(b.chunks()), base(b.chunks()), model(b.chunks()), dlnppl(b.chunks()),
+        kl_tokens(resect::index{b.chunks()} * b.scored()) {}
+};
+
+measures compare(const arguments& a, const hosts::llama_model& model, const stored_logits& base) {
+  resect::cpu exec{resect::threads{a.threads}};
+  hosts::llama_host host(exec, model);
+  app::progress_bar bar(app::progress_bar::style_of_stderr());
+  measures out(base);
+  std::vector<resect::metrics::logit_comparison> rows(static_cast<std::size_t>(base.scored()));
+  for (int chunk = 0; chunk < base.chunks(); ++chunk) {
+    std::vector<row_meta> batch;
+    for (int i = 0; i < base.context(); ++i) {
+      const bool scored = i >= base.first_scored() && i + 1 < base.context();
+      const bool is_bos = i == 0 && model.config.bos >= 0;
+      batch.push_back({0, i, is_bos ? model.config.bos : base.token(chunk, i), scored ? row_meta::wants_logits : 0});
+    }
+    host.forget(0);
+    app::need(host.try_forward(batch, resect::residual::no_hooks<float>()));
+    const auto logits = host.logits();
+    exec.bulk(logits.rows, [&](resect::index r) {
+      std::vector<float> stored(static_cast<std::size_t>(base.vocabulary()));
+      base.read_row(chunk, static_cast<int>(r), stored);
+      rows[static_cast<std::size_t>(r)] = resect::metrics::compare_logits(
+          exec.instructions(), stored, {logits.row(r).data, stored.size()},
+          base.token(chunk, base.first_scored() + 1 + static_cast<int>(r)));
+    });
+    for (std::size_t r = 0; r < rows.size(); ++r) {
+      const auto& c = rows[r];
+      if (!std::isfinite(c.kl) || !std::isfinite(c.nll_full) || !std::isfinite(c.nll_edited))
+        app::fail({resect::errc::not_finite, resect::text("logits of chunk ", chunk, ", scored position ", r),
+                   "NaN or infinite values", "finite logits"});
+      out.kl.add(chunk, c.kl);
+      out.kl_tokens.add(resect::index{chunk} * base.scored() + static_cast<resect::index>(r), c.kl);
+      out.top1.add(chunk, c.top1_full, c.top1_edited, c.tie_full || c.tie_edited);
+      out.base.add(chunk, c.nll_full);
+      out.model.add(chunk, c.nll_edited);
+      out.dlnppl.add(chunk, c.nll_full, c.nll_edited);
+    }
+    bar.show(chunk + 1, base.chunks(), "chunk " + std::to_string(chunk + 1) + " of " + std::to_string(base.chunks()));
+  }
+  return out;
+}
+
+int run(const arguments& a) {
+  const auto base = app::need(stored_logits::try_open(a.base));
+  const auto model = app::need(hosts::try_load_llama(app::model_path(a.model)));
+  if (model.config.n_vocab != base.vocabulary())
+    app::fail({resect::errc::shape_mismatch, "vocabulary of the stored logits", resect::text(base.vocabulary()),
+               resect::text(model.config.n_vocab, ", the model's")});
+  const auto m = compare(a, model, base);
+  const auto kl = m.kl.estimate(), tokens = m.kl_tokens.estimate(), top = m.top1.estimate();
+  std::printf("PPL(model) %.6f, PPL(base) %.6f, mean Δln PPL %.6f\n", m.model.estimate().value, m.base.estimate().value,
+              m.dlnppl.estimate().value);
+  std::printf("mean KL %.6f ± %.6f (tokens independent, as llama.cpp) ± %.6f (by chunk) nats\n", kl.value, tokens.se, kl.se);
+  std::printf("KL median %.6f, 99 %% %.6f, 99.9 %% %.6f, largest %.6f\n", m.kl.median(), m.kl.p99(), m.kl.p999(), m.kl.max());
+  std::printf("same top token %.3f %%; %s tokens in %d chunks of %d\n", 100 * top.value, app::grouped(kl.n).c_str(),
+              base.chunks(), base.context());
+  if (!a.json.empty())
+    app::write_file(a.json, app::report_text(app::json{{"kl", kl.value},
+                                                       {"kl_se_tokens", app::number_or_null(tokens.se)},
+                                                       {"kl_se_clustered", app::number_or_null(kl.se)},
+                                                       {"kl_median", m.kl.median()},
+                                                       {"kl_max", m.kl.max()},
+                                                       {"top1", top.value},
+                                                       {"ppl", m.model.estimate().value},
+                                                       {"ppl_base", m.base.estimate().value},
+                                                       {"dlnppl", m.dlnppl.estimate().value},
+                                                       {"tokens", kl.n}}));
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App options{"KL divergence from logits that llama-perplexity stored", "kl_divergence"};
+  arguments a;
+  options.add_option("--model", a.model, "a GGUF file or a safetensors folder")->required();
+  options.add_option("--base", a.base, "file of llama-perplexity --kl-divergence-base")->required();
+  options.add_option("--threads", a.threads, "worker threads")->capture_default_str()->check(CLI::Range(1, 1024));
+  options.add_option("--json", a.json, "file to write the figures to");
+  if (const int done = app::parse(options, argc, argv); done >= 0) return done;
+  return app::guarded("kl_divergence", [&] { return run(a); });
+}
