@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What this machine can do at most: the fastest way to read memory, and products by the libraries that people use.
 // A program of its own, because Eigen is compiled with its own threads here.
-#include <sys/mman.h>
-
 #include <atomic>
 #include <cstdint>
 #include <cstdlib>
@@ -12,6 +10,8 @@
 
 #include <Eigen/Core>
 #include <benchmark/benchmark.h>
+
+#include "large_buffer.hpp"
 
 #if defined(RESECT_BENCH_OPENBLAS)
 extern "C" {
@@ -26,35 +26,19 @@ namespace {
 
 constexpr std::size_t bytes = std::size_t{512} << 20;
 
-// Memory that no cache holds; in huge pages where the system gives them.
-class large_buffer {
- public:
-  explicit large_buffer(bool huge) {
-    data_ = static_cast<float*>(mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-    if (data_ == MAP_FAILED) std::abort();
-    madvise(data_, bytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
-    for (std::size_t i = 0; i < bytes / 4; ++i) data_[i] = static_cast<float>(i % 251);
-  }
-  large_buffer(const large_buffer&) = delete;
-  large_buffer& operator=(const large_buffer&) = delete;
-  ~large_buffer() { munmap(data_, bytes); }
-  const float* data() const { return data_; }
-
- private:
-  float* data_;
-};
+using bench::large_buffer;
 
 using wide [[gnu::vector_size(64)]] = float;
 
 // Adds everything up in `Streams` streams that run side by side, asking for lines `Ahead` bytes before they are read.
-template <int Streams, int Ahead>
+template <std::size_t Streams, std::size_t Ahead>
 float read(const float* data, std::size_t n) {
   const std::size_t each = n / Streams;
   wide sum[Streams][4] = {};
   for (std::size_t i = 0; i + 64 <= each; i += 64)
-    for (int s = 0; s < Streams; ++s) {
-      const float* p = data + static_cast<std::size_t>(s) * each + i;
-      for (int k = 0; k < 4; ++k) {
+    for (std::size_t s = 0; s < Streams; ++s) {
+      const float* p = data + s * each + i;
+      for (std::size_t k = 0; k < 4; ++k) {
         if constexpr (Ahead > 0) __builtin_prefetch(p + 16 * k + Ahead / 4);
         wide w;
         __builtin_memcpy(&w, p + 16 * k, sizeof w);
@@ -64,13 +48,13 @@ float read(const float* data, std::size_t n) {
   float total = 0;
   for (auto& stream : sum)
     for (auto& w : stream)
-      for (int j = 0; j < 16; ++j) total += w[j];
+      for (std::size_t j = 0; j < 16; ++j) total += w[j];
   return total;
 }
 
-template <int Streams, int Ahead>
+template <std::size_t Streams, std::size_t Ahead>
 void read_memory(benchmark::State& state, bool huge, int threads) {
-  static const large_buffer small_pages(false), huge_pages(true);
+  static const large_buffer small_pages(bytes / 4, bench::pages::small), huge_pages(bytes / 4, bench::pages::huge);
   const float* data = (huge ? huge_pages : small_pages).data();
   const std::size_t share = bytes / 4 / static_cast<std::size_t>(threads);
   for (auto _ : state) {
@@ -110,7 +94,7 @@ void openblas_product(benchmark::State& state, int n, int threads) {
 }
 #endif
 
-template <int Streams, int Ahead>
+template <std::size_t Streams, std::size_t Ahead>
 void add_reads(const std::string& how, int threads) {
   for (const bool huge : {false, true})
     benchmark::RegisterBenchmark(("read/" + how + (huge ? "/huge_pages/" : "/") + std::to_string(threads)).c_str(),

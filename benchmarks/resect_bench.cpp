@@ -8,6 +8,8 @@
 
 #include <benchmark/benchmark.h>
 
+#include "large_buffer.hpp"
+
 #include <resect/backend/cpu.hpp>
 #include <resect/metrics/cosine.hpp>
 #include <resect/metrics/logits.hpp>
@@ -25,12 +27,24 @@ using backend = resect::cpu<resect::threads>;
 
 std::vector<float> drawn(std::size_t n, std::uint64_t stream, double std = 1.0) {
   std::vector<float> out(n);
-  // a stretch is drawn, the rest repeats it: what is measured does not depend on the values
-  const std::size_t fresh = n < (1u << 20) ? n : 1u << 20;
-  resect::random::fill_gaussian({out.data(), fresh}, 1, stream, 0, std);
-  for (std::size_t i = fresh; i < n; ++i) out[i] = out[i - fresh];
+  resect::random::fill_gaussian(out, 1, stream, 0, std);
   return out;
 }
+
+// Normal numbers in memory that no cache holds; a stretch is drawn, the rest repeats it.
+class drawn_buffer {
+ public:
+  drawn_buffer(std::size_t n, std::uint64_t stream, double std = 1.0) : memory_(n, bench::pages::huge) {
+    constexpr std::size_t fresh = 1u << 20;
+    float* x = memory_.data();
+    resect::random::fill_gaussian({x, n < fresh ? n : fresh}, 1, stream, 0, std);
+    for (std::size_t i = fresh; i < n; ++i) x[i] = x[i - fresh];
+  }
+  float* data() const { return memory_.data(); }
+
+ private:
+  bench::large_buffer memory_;
+};
 
 // A host that does nothing but call: one layer of which every site is handed out, so that a pass costs what taps cost.
 struct tapping_host {
@@ -78,7 +92,7 @@ void identity_tap(benchmark::State& state) {
 void steer_rows(benchmark::State& state) {
   constexpr resect::index width = 4096, rows = 16384;
   tapping_host host;
-  auto memory = drawn(static_cast<std::size_t>(width * rows), 1);
+  const drawn_buffer memory(static_cast<std::size_t>(width * rows), 1);
   const auto v = drawn(static_cast<std::size_t>(width), 2);
   host.stream = {memory.data(), rows, width};
   host.desc.d_model = static_cast<int>(width);
@@ -92,7 +106,7 @@ void steer_rows(benchmark::State& state) {
 void row_pass(benchmark::State& state, int threads) {
   constexpr resect::index width = 4096, rows = 8192;
   backend exec{resect::threads{threads}};
-  const auto a = drawn(static_cast<std::size_t>(width * rows), 1), b = drawn(static_cast<std::size_t>(width * rows), 2);
+  const drawn_buffer a(static_cast<std::size_t>(width * rows), 1), b(static_cast<std::size_t>(width * rows), 2);
   std::vector<double> out(static_cast<std::size_t>(rows));
   for (auto _ : state) {
     exec.bulk(rows / 64, [&](resect::index block) {
@@ -111,7 +125,7 @@ void row_pass(benchmark::State& state, int threads) {
 void kl_pass(benchmark::State& state, int threads) {
   constexpr resect::index vocabulary = 49152, rows = 512;
   backend exec{resect::threads{threads}};
-  const auto a = drawn(static_cast<std::size_t>(vocabulary * rows), 1, 3), b = drawn(static_cast<std::size_t>(vocabulary * rows), 2, 3);
+  const drawn_buffer a(static_cast<std::size_t>(vocabulary * rows), 1, 3), b(static_cast<std::size_t>(vocabulary * rows), 2, 3);
   std::vector<double> out(static_cast<std::size_t>(rows));
   for (auto _ : state) {
     exec.bulk(rows, [&](resect::index r) {

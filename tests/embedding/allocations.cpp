@@ -16,6 +16,7 @@
 #include <resect/metrics/top_k.hpp>
 #include <resect/random/distributions.hpp>
 #include <resect/residual/noise.hpp>
+#include <resect/residual/norm_matching.hpp>
 #include <resect/residual/operators.hpp>
 #include <resect/residual/run.hpp>
 #include <resect/residual/select.hpp>
@@ -25,7 +26,8 @@
 #include "allocation_count.hpp"
 #include "still_host.hpp"
 
-// What runs once a token or once a tap takes no memory. Everything is made first; then only the calls are counted.
+// What runs once a token or once a tap takes no memory. Everything is made
+// first; then only the calls are counted.
 namespace {
 
 using namespace resect;
@@ -34,15 +36,15 @@ using namespace resect::residual;
 constexpr int width = 64;
 constexpr int n_layers = 4;
 
-template <class F>
-long allocated_by(F f) {
+template <class F> long allocated_by(F f) {
   const long before = embedding::allocations();
   f();
   return embedding::allocations() - before;
 }
 
 bool can_count() {
-  if (embedding::allocations() >= 0) return true;
+  if (embedding::allocations() >= 0)
+    return true;
   std::puts("skipped: allocations cannot be counted on this system");
   return false;
 }
@@ -50,16 +52,20 @@ bool can_count() {
 std::vector<row_meta> batch_of(int sequences, int length) {
   std::vector<row_meta> out;
   for (std::int32_t s = 0; s < sequences; ++s)
-    for (std::int32_t p = 0; p < length; ++p) out.push_back({s, p, s * length + p, row_meta::wants_logits});
+    for (std::int32_t p = 0; p < length; ++p)
+      out.push_back({s, p, s * length + p, row_meta::wants_logits});
   mark_ends(out);
   return out;
 }
 
-// Allocations of a pass under the plan, counted from the second pass on as an engine's own memory would be.
-long allocated_by_pass(const plan& p, const std::vector<row_meta>& batch) {
-  embedding::still_host host{n_layers, width, static_cast<resect::index>(batch.size())};
+// Allocations of a pass under the plan, counted from the second pass on as an
+// engine's own memory would be.
+long allocated_by_pass(const plan &p, const std::vector<row_meta> &batch) {
+  embedding::still_host host{n_layers, width,
+                             static_cast<resect::index>(batch.size())};
   REQUIRE(try_forward(host, p, batch).has_value());
-  const std::vector<float> first(host.logits().data, host.logits().data + host.logits().rows * width);
+  const std::vector<float> first(
+      host.logits().data, host.logits().data + host.logits().rows * width);
   status done;
   const long n = allocated_by([&] { done = try_forward(host, p, batch); });
   REQUIRE(done.has_value());
@@ -67,28 +73,32 @@ long allocated_by_pass(const plan& p, const std::vector<row_meta>& batch) {
   return n;
 }
 
-}  // namespace
+} // namespace
 
 TEST_CASE("every way of taking memory is counted") {
-  if (!can_count()) return;
-  void* volatile p = nullptr;
+  if (!can_count())
+    return;
+  void *volatile p = nullptr;
   CHECK(allocated_by([&] { p = std::malloc(10); }) == 1);
   CHECK(allocated_by([&] { p = std::realloc(p, 100000); }) >= 1);
   std::free(p);
   CHECK(allocated_by([&] { p = std::calloc(3, 5); }) == 1);
   std::free(p);
-  CHECK(allocated_by([&] { p = std::aligned_alloc(64, 64); }) == (embedding::counts_aligned_alloc ? 1 : 0));
+  CHECK(allocated_by([&] { p = std::aligned_alloc(64, 64); }) ==
+        (embedding::counts_aligned_alloc ? 1 : 0));
   std::free(p);
   CHECK(allocated_by([&] { p = ::operator new(7); }) == 1);
   ::operator delete(p);
-  CHECK(allocated_by([&] { p = ::operator new (64, std::align_val_t{64}); }) == 1);
+  CHECK(allocated_by([&] { p = ::operator new (64, std::align_val_t{64}); }) ==
+        1);
   ::operator delete (p, std::align_val_t{64});
   std::vector<int> v;
   CHECK(allocated_by([&] { v.resize(100); }) == 1);
 }
 
 TEST_CASE("adding a token to any accumulator takes no memory") {
-  if (!can_count()) return;
+  if (!can_count())
+    return;
   std::vector<float> x(1000), y(1000);
   random::fill_gaussian(x, 1, 0);
   random::fill_gaussian(y, 1, 1);
@@ -140,23 +150,27 @@ TEST_CASE("adding a token to any accumulator takes no memory") {
 }
 
 TEST_CASE("draws by position take no memory") {
-  if (!can_count()) return;
+  if (!can_count())
+    return;
   std::vector<float> x(999);
   const random::philox_stream stream{1, 2};
   double sum = 0;
   CHECK(allocated_by([&] {
           random::fill_gaussian(x, 5, 6, 7, 2.0);
           for (std::uint64_t i = 0; i < 100; ++i)
-            sum += random::gaussian(stream, i) + random::uniform(stream, i) +
-                   static_cast<double>(random::integer_below(stream, i, 10 + i));
+            sum +=
+                random::gaussian(stream, i) + random::uniform(stream, i) +
+                static_cast<double>(random::integer_below(stream, i, 10 + i));
         }) == 0);
   CHECK(sum != 0);
 }
 
 TEST_CASE("the functions of steps take no memory at a tap") {
-  if (!can_count()) return;
+  if (!can_count())
+    return;
   std::vector<float> direction(width, 0.5f);
-  delta_means means{n_layers, width, 1, 1, 1, std::vector<float>(n_layers * width, 0.5f)};
+  delta_means means{
+      n_layers, width, 1, 1, 1, std::vector<float>(n_layers * width, 0.5f)};
   const auto place = site::resid_post;
   const step steps[] = {
       scale_delta(layer(1), 0.5f),
@@ -171,29 +185,78 @@ TEST_CASE("the functions of steps take no memory at a tap") {
       at(range(0, 3), zero_stream(layer(1))),
       at(last(), scale_delta(layer(1), 0.5f)),
       replace_span(
-          layer(1), [](const tap&, matrix_view<const float> in, matrix_view<float> out) { out(0, 0) = in(0, 0); }, 1),
+          layer(1),
+          [](const tap &, matrix_view<const float> in, matrix_view<float> out) {
+            out(0, 0) = in(0, 0);
+          },
+          1),
   };
   const auto batch = batch_of(1, 5);
   std::vector<float> rows(5 * width, 1.5f), inputs(5 * width, 1.0f);
   const matrix_view<float> h{rows.data(), 5, width};
   const matrix_view<const float> in{inputs.data(), 5, width};
-  for (const step& s : steps) {
+  for (const step &s : steps) {
     INFO(s.name.view());
     CHECK(allocated_by([&] {
             const tap where{place, 1, batch};
-            if (s.what == step::kind::rows) s.on_rows(where, h);
-            if (s.what == step::kind::block) s.on_block(where, in, h);
-            if (s.what == step::kind::replace) static_cast<void>(s.on_replace(where, in, h));
+            if (s.what == step::kind::rows)
+              s.on_rows(where, h);
+            if (s.what == step::kind::block)
+              s.on_block(where, in, h);
+            if (s.what == step::kind::replace)
+              static_cast<void>(s.on_replace(where, in, h));
           }) == 0);
   }
 }
 
 TEST_CASE("a pass under a plan of row steps takes no memory") {
-  if (!can_count()) return;
+  if (!can_count())
+    return;
   std::vector<float> direction(width, 0.5f);
-  const auto p = plan{} | scale_delta(layer(0), 0.5f, delta::attention) | scale_delta(layers(1, 3), 0.0f, delta::mlp) |
-                 steer(steering::add{}, layers(0, n_layers), site::resid_mid, direction, 2.0f) |
-                 noise(layer(2), site::resid_pre, 0.1f, 3) | at(range(1, 4), zero_stream(layer(3)));
+  const auto p = plan{} | scale_delta(layer(0), 0.5f, delta::attention) |
+                 scale_delta(layers(1, 3), 0.0f, delta::mlp) |
+                 steer(steering::add{}, layers(0, n_layers), site::resid_mid,
+                       direction, 2.0f) |
+                 noise(layer(2), site::resid_pre, 0.1f, 3) |
+                 at(range(1, 4), zero_stream(layer(3)));
   CHECK(allocated_by_pass(p, batch_of(1, 7)) == 0);
   CHECK(allocated_by_pass(plan{}, batch_of(3, 7)) == 0);
+}
+
+TEST_CASE("a pass under any plan takes no memory once its own has grown") {
+  if (!can_count())
+    return;
+  delta_means means{
+      n_layers, width, 1, 1, 1, std::vector<float>(n_layers * width, 0.5f)};
+  const auto scattered = token_in({0, 2, 9});
+  const auto p =
+      plan{} | scale_delta(layer(0), 0.5f) | mean_delta(layer(1), means) |
+      at(scattered, scale_delta(layer(2), 0.25f)) |
+      match_norm(at(scattered, steer(steering::add{}, layer(0), site::resid_mid,
+                                     std::vector<float>(width, 0.5f), 2.0f))) |
+      replace_span(
+          layer(3),
+          [](const tap &, matrix_view<const float> in, matrix_view<float> out) {
+            out(0, 0) = in(0, 0);
+          },
+          1);
+  const auto batch = batch_of(2, 7);
+  embedding::still_host host{n_layers, width,
+                             static_cast<resect::index>(batch.size())};
+  pass_memory memory;
+  status done;
+  CHECK(allocated_by([&] { done = try_forward(host, p, batch, memory); }) > 0);
+  REQUIRE(done.has_value());
+  const std::vector<float> first(
+      host.logits().data, host.logits().data + host.logits().rows * width);
+  done =
+      try_forward(host, p, batch, memory); // blocks of the scratch become one
+  for (int pass = 0; pass < 3; ++pass) {
+    CHECK(allocated_by([&] { done = try_forward(host, p, batch, memory); }) ==
+          0);
+    CHECK(std::equal(first.begin(), first.end(), host.logits().data));
+  }
+  const auto fewer = batch_of(1, 3);
+  CHECK(allocated_by([&] { done = try_forward(host, p, fewer, memory); }) == 0);
+  REQUIRE(done.has_value());
 }

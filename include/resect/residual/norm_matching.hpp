@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include <resect/core/scratch.hpp>
 #include <resect/core/reduce.hpp>
 #include <resect/residual/select.hpp>
 
@@ -163,9 +164,10 @@ void match_row(const Policy& policy, const row_meta& row, double original, matri
 template <norm_policy Policy, class Step>
 void with_matching(const Policy& policy, const selection& chosen, const tap& at, matrix_view<float> h,
                    norm_counts* counts, Step step) {
-  std::vector<double> original;
+  scratch_frame memory{at.memory};
+  std::span<double> original;
   if constexpr (std::same_as<Policy, per_row_original>) {
-    original.resize(at.rows.size());
+    original = memory.take<double>(static_cast<index>(at.rows.size()));
     for (std::size_t r = 0; r < original.size(); ++r)
       if (chosen.contains(at.rows[r])) original[r] = row_norms::of(h, static_cast<index>(r));
   }

@@ -5,18 +5,31 @@
 #include <concepts>
 #include <vector>
 
+#include <resect/core/scratch.hpp>
 #include <resect/residual/plan.hpp>
 
 // Runs a model under a plan, on a host of the surgery level (partial passes on a state) or of the edit
 // level (whole passes with a cache). Plans act on fp32 rows in host memory.
 namespace resect::inline RESECT_NAMESPACE_TAG::residual {
 
+// Working memory of passes under plans, kept by the caller; one for each thread.
+struct pass_memory {
+  std::vector<float> input;          // h_i of the block or span that runs now
+  std::vector<row_meta> input_rows;  // and what its rows are
+  std::vector<float> before;         // of the rows that the host kept
+  scratch steps;                     // what steps take
+};
+
 namespace detail {
 
-inline std::vector<float> copy_rows(matrix_view<const float> h) {
-  std::vector<float> out(static_cast<std::size_t>(h.rows * h.cols));
+inline void copy_rows(matrix_view<const float> h, std::vector<float>& out) {
+  out.resize(static_cast<std::size_t>(h.rows * h.cols));
   for (index r = 0; r < h.rows; ++r)
     for (index c = 0; c < h.cols; ++c) out[static_cast<std::size_t>(r * h.cols + c)] = h(r, c);
+}
+inline std::vector<float> copy_rows(matrix_view<const float> h) {
+  std::vector<float> out;
+  copy_rows(h, out);
   return out;
 }
 
@@ -194,9 +207,12 @@ status try_run(H& host, const plan& p, typename H::state& state, int first, int 
 // at position 0); unsupported for steps that change weights or act where the host has no site; what plan::check
 // finds. Nothing is changed then.
 // Where the host or a step fails under a plan that is not empty, or throws, the batch's sequences are forgotten.
+//
+// `memory` is taken from and kept for the next pass: the second one of as many rows allocates nothing (but what the
+// host does). Without it every pass makes its own.
 template <editable_host H>
   requires(std::same_as<typename H::value, float> && std::same_as<typename H::space, host_space>)
-status try_forward(H& host, const plan& p, batch_view batch) {
+status try_forward(H& host, const plan& p, batch_view batch, pass_memory& memory) {
   if (auto s = p.check(host.describe()); !s) return s;
   const std::uint64_t epoch = p.fingerprint();
   const auto begins = [&](std::size_t i) { return i == 0 || batch[i - 1].seq != batch[i].seq; };
@@ -236,11 +252,12 @@ status try_forward(H& host, const plan& p, batch_view batch) {
     return done;
   }
 
-  std::vector<float> input;           // h_i of the block or span that runs now
-  std::vector<row_meta> input_rows;
+  auto& [input, input_rows, before, steps] = memory;
+  input_rows.clear();
   index width = 0;
   status failed;
-  auto call = [&](const tap& at, matrix_view<float> h) {
+  auto call = [&](const tap& given, matrix_view<float> h) {
+    const tap at{given.where, given.layer, given.rows, &steps};
     bool changed = false;
     const auto active = [&](const step& s) {
       return (s.what == step::kind::block && detail::covers(s, at.layer)) ||
@@ -250,7 +267,7 @@ status try_forward(H& host, const plan& p, batch_view batch) {
     const bool any = std::any_of(p.steps().begin(), p.steps().end(), active);
     if (at.where == site::resid_post && any && failed) {
       // a host may have gathered rows since: find each row's input by what the row is
-      std::vector<float> before(static_cast<std::size_t>(h.rows * h.cols));
+      before.resize(static_cast<std::size_t>(h.rows * h.cols));
       std::size_t from = 0;
       for (index r = 0; r < h.rows; ++r) {
         const auto& want = at.rows[static_cast<std::size_t>(r)];
@@ -268,7 +285,7 @@ status try_forward(H& host, const plan& p, batch_view batch) {
       for (const step& s : p.steps()) {
         if (!active(s) || !failed) continue;
         if (s.what == step::kind::replace) {
-          failed = s.on_replace(tap{site::resid_pre, s.range.first, at.rows}, in, h);
+          failed = s.on_replace(tap{site::resid_pre, s.range.first, at.rows, &steps}, in, h);
         } else {
           if (!s.reads_output)
             for (index r = 0; r < h.rows; ++r)
@@ -280,7 +297,7 @@ status try_forward(H& host, const plan& p, batch_view batch) {
     }
     changed = detail::apply_rows(p, at, h) || changed;
     if (at.where == site::resid_pre && any) {
-      input = detail::copy_rows(h);
+      detail::copy_rows(h, input);
       input_rows.assign(at.rows.begin(), at.rows.end());
       width = h.cols;
     }
@@ -292,6 +309,14 @@ status try_forward(H& host, const plan& p, batch_view batch) {
   if (done && !failed) done = failed;
   guard.armed = !done;
   return done;
+}
+
+// The same with memory of its own, taken anew in every pass.
+template <editable_host H>
+  requires(std::same_as<typename H::value, float> && std::same_as<typename H::space, host_space>)
+status try_forward(H& host, const plan& p, batch_view batch) {
+  pass_memory memory;
+  return try_forward(host, p, batch, memory);
 }
 
 #if RESECT_EXCEPTIONS

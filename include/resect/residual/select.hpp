@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include <resect/core/scratch.hpp>
 #include <resect/residual/plan.hpp>
 
 // Steps on some rows only. The predicates stand in selection.hpp.
@@ -30,26 +31,25 @@ inline void on_chosen(const selection& chosen, const tap& at, matrix_view<const 
   if (n == 0) return;
   const bool has_before = before.rows != 0;
   if (last - first == n) {
-    f(tap{at.where, at.layer, at.rows.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(n))},
+    f(tap{at.where, at.layer, at.rows.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(n)), at.memory},
       has_before ? before.middle_rows(first, n) : before, h.middle_rows(first, n));
     return;
   }
-  std::vector<row_meta> rows;
-  std::vector<index> from;
-  std::vector<float> inputs(has_before ? static_cast<std::size_t>(n * before.cols) : 0);
-  std::vector<float> values(static_cast<std::size_t>(n * h.cols));
-  rows.reserve(static_cast<std::size_t>(n));
-  from.reserve(static_cast<std::size_t>(n));
-  const matrix_view<float> input{inputs.data(), has_before ? n : 0, before.cols}, value{values.data(), n, h.cols};
+  scratch_frame memory{at.memory};
+  const auto rows = memory.take<row_meta>(n);
+  const auto from = memory.take<index>(n);
+  const index inputs = has_before ? n : 0;
+  const matrix_view<float> input{memory.take<float>(inputs * before.cols).data(), inputs, before.cols};
+  const matrix_view<float> value{memory.take<float>(n * h.cols).data(), n, h.cols};
+  index to = 0;
   for (index r = first; r < last; ++r) {
     if (!chosen.contains(at.rows[static_cast<std::size_t>(r)])) continue;
-    const auto to = static_cast<index>(rows.size());
     copy_values(h.middle_rows(r, 1), value.middle_rows(to, 1));
     if (has_before) copy_values(before.middle_rows(r, 1), input.middle_rows(to, 1));
-    rows.push_back(at.rows[static_cast<std::size_t>(r)]);
-    from.push_back(r);
+    rows[static_cast<std::size_t>(to)] = at.rows[static_cast<std::size_t>(r)];
+    from[static_cast<std::size_t>(to++)] = r;
   }
-  f(tap{at.where, at.layer, rows}, input, value);
+  f(tap{at.where, at.layer, rows, at.memory}, input, value);
   for (index i = 0; i < n; ++i)
     copy_values(value.middle_rows(i, 1), h.middle_rows(from[static_cast<std::size_t>(i)], 1));
 }
@@ -63,7 +63,7 @@ inline void on_chosen(const selection& chosen, const tap& at, matrix_view<const 
 // A layer that is skipped for some rows runs for the others, so it runs; its keys and values are computed for all. In a
 // plan, steps that would contradict each other may stand together where their rows are provably disjoint.
 // The selection is part of the step's hash. Cost: one visit of each row, and a copy of the chosen rows where they are
-// not next to each other; that copy is the only allocation.
+// not next to each other, in the pass's memory.
 // Errors: unsupported for steps that replace a span or change weights, which act on all rows.
 inline result<step> try_at(const selection& chosen, step s) {
   if (s.what == step::kind::replace || s.what == step::kind::weights)

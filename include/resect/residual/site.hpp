@@ -8,6 +8,10 @@
 
 #include <resect/core/types.hpp>
 
+namespace resect::inline RESECT_NAMESPACE_TAG {
+class scratch;
+}
+
 namespace resect::inline RESECT_NAMESPACE_TAG::residual {
 
 // Places in the residual stream. For block l on one row, with a the attention's and m the MLP's
@@ -79,11 +83,13 @@ struct row_meta {
 using batch_view = std::span<const row_meta>;
 
 // Where a callback is: `rows` describes the matrix that comes with it, row by row, and may be shorter
-// than the batch (a host that gathers the rows which want logits).
+// than the batch (a host that gathers the rows which want logits). `memory`, where it is given, is what a step takes its
+// working memory from (core/scratch.hpp); hosts leave it alone.
 struct tap {
   site where = site::embed_out;
   int layer = 0;
   batch_view rows;
+  scratch* memory = nullptr;
 };
 
 }  // namespace resect::inline RESECT_NAMESPACE_TAG::residual

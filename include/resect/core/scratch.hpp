@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <type_traits>
+#include <vector>
+
+#include <resect/core/types.hpp>
+
+namespace resect::inline RESECT_NAMESPACE_TAG {
+
+// Working memory that is kept between calls: it grows until it fits what the calls need, and then nothing is allocated
+// any more. A stack: what a scratch_frame takes is free again when the frame ends. Never moves what is taken. One for
+// each thread.
+class scratch {
+ public:
+  scratch() noexcept = default;
+  // Room for so many bytes from the start.
+  explicit scratch(std::size_t bytes) { blocks_.emplace_back(bytes); }
+  scratch(scratch&&) noexcept = default;
+  scratch& operator=(scratch&&) noexcept = default;
+
+  // All that it holds, in use or not.
+  std::size_t capacity() const noexcept {
+    std::size_t n = 0;
+    for (const auto& block : blocks_) n += block.size();
+    return n;
+  }
+
+ private:
+  friend class scratch_frame;
+  struct place {
+    std::size_t block = 0, offset = 0;
+  };
+
+  std::byte* take(std::size_t bytes) {
+    constexpr std::size_t grain = __STDCPP_DEFAULT_NEW_ALIGNMENT__;
+    bytes = (bytes + grain - 1) / grain * grain;
+    if (top_.block == 0 && top_.offset == 0 && blocks_.size() > 1) {  // nothing is in use: one block for all
+      const std::size_t all = capacity();
+      blocks_.clear();
+      blocks_.emplace_back(all);
+    }
+    while (top_.block < blocks_.size() && blocks_[top_.block].size() - top_.offset < bytes) top_ = {top_.block + 1, 0};
+    if (top_.block == blocks_.size()) blocks_.emplace_back(bytes);
+    std::byte* out = blocks_[top_.block].data() + top_.offset;
+    top_.offset += bytes;
+    return out;
+  }
+
+  std::vector<std::vector<std::byte>> blocks_;
+  place top_;
+};
+
+// Takes memory from a scratch until it ends, or, without one, from the heap. Frames end in the reverse order.
+class scratch_frame {
+ public:
+  explicit scratch_frame(scratch* shared) noexcept : from_(shared != nullptr ? shared : &own_), begin_(from_->top_) {}
+  scratch_frame(const scratch_frame&) = delete;
+  scratch_frame& operator=(const scratch_frame&) = delete;
+  ~scratch_frame() { from_->top_ = begin_; }
+
+  // n elements, whose values are unspecified.
+  template <class T>
+    requires std::is_trivially_copyable_v<T>
+  std::span<T> take(index n) {
+    static_assert(alignof(T) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__);
+    if (n <= 0) return {};
+    const auto count = static_cast<std::size_t>(n);
+    return {reinterpret_cast<T*>(from_->take(count * sizeof(T))), count};
+  }
+
+ private:
+  scratch own_;
+  scratch* from_;
+  scratch::place begin_;
+};
+
+}  // namespace resect::inline RESECT_NAMESPACE_TAG
