@@ -252,7 +252,10 @@ status try_forward(H& host, const plan& p, batch_view batch, pass_memory& memory
     return done;
   }
 
-  auto& [input, input_rows, before, steps] = memory;
+  auto& input = memory.input;
+  auto& input_rows = memory.input_rows;
+  auto& before = memory.before;
+  auto& steps = memory.steps;
   input_rows.clear();
   index width = 0;
   status failed;
