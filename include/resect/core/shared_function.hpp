@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <atomic>
 #include <concepts>
 #include <type_traits>
 #include <utility>
 
-#include <resect/config.hpp>
+#include <resect/core/shared_count.hpp>
 
 namespace resect::inline RESECT_NAMESPACE_TAG {
 
@@ -25,7 +24,7 @@ class shared_function<R(Args...)> {
   shared_function(F f) : node_(new holder<F>(std::move(f))) {}
 
   shared_function(const shared_function& other) noexcept : node_(other.node_) {
-    if (node_) node_->references.fetch_add(1, std::memory_order_relaxed);
+    if (node_) node_->references.add();
   }
   shared_function(shared_function&& other) noexcept : node_(std::exchange(other.node_, nullptr)) {}
   shared_function& operator=(shared_function other) noexcept {
@@ -33,7 +32,7 @@ class shared_function<R(Args...)> {
     return *this;
   }
   ~shared_function() {
-    if (node_ && node_->references.fetch_sub(1, std::memory_order_acq_rel) == 1) delete node_;
+    if (node_ && node_->references.take_one() == 0) delete node_;
   }
 
   explicit operator bool() const noexcept { return node_ != nullptr; }
@@ -43,7 +42,7 @@ class shared_function<R(Args...)> {
   struct node {
     virtual ~node() = default;
     virtual R call(Args... args) const = 0;
-    std::atomic<int> references{1};
+    shared_count references{1};
   };
   template <class F>
   struct holder final : node {

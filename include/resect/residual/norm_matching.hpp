@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <optional>
@@ -10,8 +9,9 @@
 #include <utility>
 #include <vector>
 
-#include <resect/core/scratch.hpp>
 #include <resect/core/reduce.hpp>
+#include <resect/core/scratch.hpp>
+#include <resect/core/shared_count.hpp>
 #include <resect/residual/select.hpp>
 
 // Norm matching: what is done to the amplitude of rows after a step has replaced them. A functor of its own, so that
@@ -20,9 +20,9 @@ namespace resect::inline RESECT_NAMESPACE_TAG::residual {
 
 // What norm matching met. Shared by all threads that run the plan; relaxed counts, exact once the passes are over.
 struct norm_counts {
-  std::atomic<std::int64_t> rows{0};          // rows that a step replaced and a policy saw
-  std::atomic<std::int64_t> zero_rows{0};     // of them: all zero after the step, which no factor can rescale
-  std::atomic<std::int64_t> without_norm{0};  // of them: the teacher has no norm for this place
+  shared_count rows;          // rows that a step replaced and a policy saw
+  shared_count zero_rows;     // of them: all zero after the step, which no factor can rescale
+  shared_count without_norm;  // of them: the teacher has no norm for this place
 };
 
 // The norms of a teacher's rows, by place: what per_row_teacher matches. Made by add, from captured rows; the first
@@ -126,13 +126,11 @@ inline std::uint64_t hash_of(const global_scalar& p) noexcept {
   return fingerprint{}.add(std::uint64_t{4}).add(static_cast<double>(p.factor)).value();
 }
 
-inline void count(std::atomic<std::int64_t>& n) noexcept { n.fetch_add(1, std::memory_order_relaxed); }
-
 // Row r of h is to have the norm `wanted`.
 inline void rescale(matrix_view<float> h, index r, double wanted, norm_counts* counts) noexcept {
   const double now = row_norms::of(h, r);
   if (now == 0.0) {
-    if (counts) count(counts->zero_rows);
+    if (counts) counts->zero_rows.add();
     return;
   }
   const double factor = wanted / now;
@@ -144,15 +142,15 @@ inline void rescale(matrix_view<float> h, index r, double wanted, norm_counts* c
 template <norm_policy Policy>
 void match_row(const Policy& policy, const row_meta& row, double original, matrix_view<float> h, index r,
                norm_counts* counts) noexcept {
-  if (counts) count(counts->rows);
+  if (counts) counts->rows.add();
   if constexpr (std::same_as<Policy, per_row_original>) {
     rescale(h, r, original, counts);
   } else if constexpr (std::same_as<Policy, per_row_teacher>) {
     const auto norm = policy.norms.find({row.seq, row.pos});
     if (norm) rescale(h, r, *norm, counts);
-    else if (counts) count(counts->without_norm);
+    else if (counts) counts->without_norm.add();
   } else {
-    if (counts && row_norms::of(h, r) == 0.0) count(counts->zero_rows);
+    if (counts && row_norms::of(h, r) == 0.0) counts->zero_rows.add();
     for (index c = 0; c < h.cols; ++c) {
       if constexpr (std::same_as<Policy, global_scalar>) h(r, c) *= policy.factor;
       else h(r, c) = policy.scale[static_cast<std::size_t>(c)] * h(r, c) + policy.shift[static_cast<std::size_t>(c)];
