@@ -7,8 +7,7 @@
 The base is SmolLM2-135M as an F32 GGUF, the other model the same after a trip through Q4_0 and back to F32, so that both
 sides compute in fp32. llama-perplexity stores the base's logits (16 bits each, 16 nats deep) and compares the other model
 with them; `kl_divergence` reads that file. Both see the same stored distribution, and logits of the other model that agree to
-1e-5. llama.cpp does not normalize the stored distribution again and leaves out ids below 16 nats, so a relative difference of
-some 1e-4 is the comparison's own.
+1e-5. The stored p are taken as llama.cpp takes them: not normalized again, ids with ln p <= -16 left out of KL.
 
 Writes build/compare/kl.json as harness.py says. Exit status: 0 when everything ran, 1 with one line otherwise.
 """
@@ -24,7 +23,7 @@ sys.path.insert(0, os.path.dirname(HERE))
 import runtime  # noqa: E402
 from harness import Failed, finish, row, run, say  # noqa: E402
 
-LIMIT = 1e-3  # relative
+LIMIT = 1e-4  # relative
 
 
 def set_up(folder):
@@ -106,7 +105,7 @@ def main():
     version, rows = paths["llama_version"], []
     for name, (value, digits) in peer.items():
         difference = abs(ours[name] - value) / max(abs(value), 1e-9)
-        judged = name in ("kl", "ppl", "ppl_base", "kl_median", "kl_se_tokens")
+        judged = name in ("kl", "ppl", "ppl_base", "kl_se_tokens")  # the median is a sketch's, to 1/64
         rows.append(row(name, "", ours[name], value, "llama-perplexity", version,
                         ratio=LIMIT / max(difference, digits / max(abs(value), 1e-9), 1e-12) if judged else None,
                         bar=1.0 if judged else None, note=f"relative difference {difference:.1e}, limit {LIMIT:g}"))

@@ -2,7 +2,9 @@
 // How far a model is from another one whose logits llama.cpp has stored (llama-perplexity --kl-divergence-base FILE):
 // KL, nll, top token, on the same tokens and by the same chunking as its own --kl-divergence.
 #include <bit>
+#include <cmath>
 #include <cstdint>
+#include <limits>
 #include <thread>
 
 #include <study/cli.hpp>
@@ -31,7 +33,8 @@ struct arguments {
 
 // llama.cpp's file: "_logits_", context, vocabulary and chunks as int32, the ids of all chunks, then for each scored
 // position a scale, an offset and n_vocab 16-bit codes (an even number of them): ln p = scale · code + offset. Codes
-// reach 16 nats below the largest logit; what lies lower is stored as that.
+// reach 16 nats below the largest logit; what lies lower is stored as that. The file's p are taken as they are, as
+// llama.cpp takes them: ids with ln p ≤ −16 are left out of KL, and the rest is not normalized again.
 class stored_logits {
  public:
   static resect::result<stored_logits> try_open(const std::string& path) {
@@ -58,6 +61,10 @@ class stored_logits {
     const std::size_t wanted = out.codes_at_ + out.row_bytes() * static_cast<std::size_t>(out.scored()) * numbers[2];
     if (out.file_.bytes().size() != wanted)
       return refusal(resect::text(out.file_.bytes().size(), " bytes").view(), resect::text(wanted).view());
+    for (int chunk = 0; chunk < out.chunks_; ++chunk)
+      for (int i = 0; i < out.context_; ++i)
+        if (const auto id = out.token(chunk, i); id < 0 || id >= out.vocabulary_)
+          return refusal(resect::text("token ", id).view(), resect::text("ids below ", out.vocabulary_).view());
     return resect::result<stored_logits>{std::move(out)};
   }
 
@@ -71,14 +78,19 @@ class stored_logits {
     const std::size_t at = 20 + 4 * (static_cast<std::size_t>(chunk) * static_cast<std::size_t>(context_) + static_cast<std::size_t>(i));
     return static_cast<std::int32_t>(hosts::load_little<std::uint32_t>(file_.bytes().data() + at));
   }
-  // ln p of scored position `row` of a chunk.
-  void read_row(int chunk, int row, std::span<float> out) const noexcept {
+  // ln p of scored position `row` of a chunk, −∞ where ln p ≤ −16. Returns ln p of `token` as stored.
+  double read_row(int chunk, int row, std::int32_t token, std::span<float> out) const noexcept {
     const auto place = static_cast<std::size_t>(chunk) * static_cast<std::size_t>(scored()) + static_cast<std::size_t>(row);
     const std::byte* p = file_.bytes().data() + codes_at_ + row_bytes() * place;
     const auto scale = std::bit_cast<float>(hosts::load_little<std::uint32_t>(p));
     const auto offset = std::bit_cast<float>(hosts::load_little<std::uint32_t>(p + 4));
-    for (std::size_t i = 0; i < out.size(); ++i)
-      out[i] = scale * static_cast<float>(hosts::load_little<std::uint16_t>(p + 8 + 2 * i)) + offset;
+    double of_token = 0;
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      const float x = scale * static_cast<float>(hosts::load_little<std::uint16_t>(p + 8 + 2 * i)) + offset;
+      if (i == static_cast<std::size_t>(token)) of_token = static_cast<double>(x);
+      out[i] = x > -16 ? x : -std::numeric_limits<float>::infinity();
+    }
+    return of_token;
   }
 
  private:
@@ -120,10 +132,14 @@ measures compare(const arguments& a, const hosts::llama_model& model, const stor
     const auto logits = host.logits();
     exec.bulk(logits.rows, [&](resect::index r) {
       std::vector<float> stored(static_cast<std::size_t>(base.vocabulary()));
-      base.read_row(chunk, static_cast<int>(r), stored);
-      rows[static_cast<std::size_t>(r)] = resect::metrics::compare_logits(
-          exec.instructions(), stored, {logits.row(r).data, stored.size()},
-          base.token(chunk, base.first_scored() + 1 + static_cast<int>(r)));
+      const std::int32_t next = base.token(chunk, base.first_scored() + 1 + static_cast<int>(r));
+      const double of_next = base.read_row(chunk, static_cast<int>(r), next, stored);
+      auto& c = rows[static_cast<std::size_t>(r)];
+      c = resect::metrics::compare_logits(exec.instructions(), stored, {logits.row(r).data, stored.size()}, next);
+      // KL of the normalized distribution, back to what is stored: Σ p·(ln p − ln q) with Σ p = s
+      const double log_s = resect::metrics::log_sum_exp(exec.instructions(), stored);
+      c.kl = std::exp(log_s) * (c.kl + log_s);
+      c.nll_full = -of_next;
     });
     for (std::size_t r = 0; r < rows.size(); ++r) {
       const auto& c = rows[r];
