@@ -26,7 +26,7 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
-from harness import Failed, Others, QUIET, finish, row, run, say  # noqa: E402
+from harness import Failed, Others, QUIET, finish, positive, row, run, say  # noqa: E402
 
 TORCH = """
 import json, sys, time, torch
@@ -128,12 +128,6 @@ def rows_of(figures, threads, rounds, version, quiet):
 
 
 def main():
-    def positive(text):
-        value = int(text)
-        if value < 1:
-            raise ValueError
-        return value
-
     parser = argparse.ArgumentParser(description="resect beside the ceilings of this machine")
     parser.add_argument("--build-dir", default="build", help="results go to BUILD_DIR/bench (%(default)s)")
     parser.add_argument("--threads", type=positive, default=len(os.sched_getaffinity(0)))

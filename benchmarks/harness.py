@@ -35,6 +35,14 @@ def run(command, what):
     return done.stdout, done.stderr
 
 
+def positive(text):
+    """The type of an option that is 1 or more."""
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
 def machine():
     name = None
     try:

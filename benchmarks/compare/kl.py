@@ -14,7 +14,6 @@ Writes build/compare/kl.json as harness.py says. Exit status: 0 when everything 
 import argparse
 import os
 import re
-import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -24,14 +23,6 @@ import runtime  # noqa: E402
 from harness import Failed, finish, row, run, say  # noqa: E402
 
 LIMIT = 1e-4  # relative
-
-
-def set_up(folder):
-    python = os.path.join(folder, "venv", "bin", "python")
-    if subprocess.run(["sh", os.path.join(HERE, "peers.sh"), folder], stdin=subprocess.DEVNULL).returncode != 0:
-        raise Failed("the peers could not be set up")
-    if os.path.realpath(sys.prefix) != os.path.realpath(os.path.join(folder, "venv")):
-        os.execv(python, [python, os.path.abspath(__file__), *sys.argv[1:]])
 
 
 def other_model(paths, folder, threads):
@@ -62,28 +53,15 @@ def figures(text):
 
 
 def main():
-    def positive(text):
-        value = int(text)
-        if value < 1:
-            raise ValueError
-        return value
-
-    cache = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "resect")
     parser = argparse.ArgumentParser(description="resect's KL divergence beside llama.cpp's")
-    parser.add_argument("--build-dir", default="build", help="results go to BUILD_DIR/compare (%(default)s)")
-    parser.add_argument("--bin-dir", help="folder of our programs (BUILD_DIR/bin)")
-    parser.add_argument("--cache", default=cache, help="folder of the model (%(default)s)")
-    parser.add_argument("--text", required=True, help="UTF-8 text, for instance WikiText-2's wiki.test.raw")
-    parser.add_argument("--chunks", type=positive, default=8)
-    parser.add_argument("--context", type=positive, default=512)
-    parser.add_argument("--threads", type=positive, default=2)
+    runtime.add_arguments(parser, 8)
     options = parser.parse_args()
     bin_dir = options.bin_dir or os.path.join(options.build_dir, "bin")
     folder = os.path.abspath(os.path.join(options.build_dir, "compare"))
     try:
         if not os.path.isfile(options.text):
             raise Failed(f"text: got {options.text}, wanted a file")
-        set_up(folder)
+        runtime.set_up(folder, __file__)
         paths = runtime.prepare(options, folder)
         other = other_model(paths, folder, options.threads)
         base = os.path.join(folder, "base.kld")

@@ -41,7 +41,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from harness import Failed, Others, QUIET, finish, row, run, say  # noqa: E402
+from harness import Failed, Others, QUIET, finish, positive, row, run, say  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -299,15 +299,15 @@ def logits(options, paths, programs):
 
 # ---- all --------------------------------------------------------------------------------------------------------
 
-def set_up(options, folder):
-    """The peers' environment; this script goes on inside its Python."""
+def set_up(folder, script):
+    """The peers' environment; `script` goes on inside its Python."""
     python = os.path.join(folder, "venv", "bin", "python")
     done = subprocess.run(["sh", os.path.join(HERE, "peers.sh"), folder], stdin=subprocess.DEVNULL)
     if done.returncode != 0:
         raise Failed("the peers could not be set up")
     if os.path.realpath(sys.prefix) != os.path.realpath(os.path.join(folder, "venv")):
         sys.stdout.flush()
-        os.execv(python, [python, os.path.abspath(__file__), *sys.argv[1:]])
+        os.execv(python, [python, os.path.abspath(script), *sys.argv[1:]])
 
 
 def prepare(options, folder):
@@ -337,22 +337,21 @@ def prepare(options, folder):
     return paths
 
 
-def arguments():
-    def positive(text):
-        value = int(text)
-        if value < 1:
-            raise ValueError
-        return value
-
+def add_arguments(parser, chunks):
+    """The options that every comparison of this kind has."""
     default_cache = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "resect")
-    parser = argparse.ArgumentParser(description="the examples' runtime beside llama.cpp and PyTorch")
     parser.add_argument("--build-dir", default="build", help="results go to BUILD_DIR/compare (%(default)s)")
     parser.add_argument("--bin-dir", help="folder of our programs (BUILD_DIR/bin)")
     parser.add_argument("--cache", default=default_cache, help="folder of the model (%(default)s)")
     parser.add_argument("--text", required=True, help="UTF-8 text, for instance WikiText-2's wiki.test.raw")
-    parser.add_argument("--chunks", type=positive, default=32)
+    parser.add_argument("--chunks", type=positive, default=chunks)
     parser.add_argument("--context", type=positive, default=512)
     parser.add_argument("--threads", type=positive, default=2)
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description="the examples' runtime beside llama.cpp and PyTorch")
+    add_arguments(parser, 32)
     parser.add_argument("--rounds", type=positive, default=5, help="alternating rounds of the prefill (%(default)s)")
     options = parser.parse_args()
     options.bin_dir = options.bin_dir or os.path.join(options.build_dir, "bin")
@@ -367,7 +366,7 @@ def main():
     try:
         if not os.path.isfile(options.text):
             raise Failed(f"text: got {options.text}, wanted a file")
-        set_up(options, folder)
+        set_up(folder, __file__)
         paths = prepare(options, folder)
     except (Failed, OSError) as failure:
         say(failure)

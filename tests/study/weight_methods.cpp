@@ -3,7 +3,7 @@
 
 #include <hosts/llama/host.hpp>
 #include <support/catch.hpp>
-#include <support/llama_models.hpp>
+#include <support/study_setting.hpp>
 
 #include <resect/backend/cpu.hpp>
 #include <resect/study/weight_methods.hpp>
@@ -13,19 +13,8 @@ using namespace resect::study;
 
 namespace {
 
-const hosts::llama_config small{.n_layers = 3, .d_model = 32, .d_ff = 48, .n_heads = 4, .n_kv_heads = 2, .head_dim = 8, .n_vocab = 61};
-
-struct setting {
-  hosts::llama_model model = support::random_llama(small, support::output_matrix::tied, 5);
-  std::vector<std::int32_t> ids;
-  token_windows evaluation, calibration;
-
-  setting() {
-    const random::philox_stream draws{11, 0};
-    for (std::uint64_t i = 0; i < 1000; ++i) ids.push_back(static_cast<std::int32_t>(random::integer_below(draws, i, 61)));
-    evaluation = windows({ids, {}}, {.sequences = 8, .context = 12});
-    calibration = calibration_windows({ids, {}}, evaluation, {.sequences = 8, .context = 12});
-  }
+struct setting : support::study_setting {
+  setting() : study_setting(3) {}
 };
 
 TEST_CASE("fewer bits and smaller ranks cost more, and what they store is counted") {
