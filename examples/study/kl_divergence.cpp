@@ -18,13 +18,12 @@
 #include <resect/metrics/kl_profile.hpp>
 #include <resect/metrics/logits.hpp>
 #include <resect/metrics/nll.hpp>
+#include <study/chunk.hpp>
 #include <study/numbers.hpp>
 #include <study/progress_bar.hpp>
 #include <study/report_json.hpp>
 
 namespace {
-
-using resect::residual::row_meta;
 
 struct arguments {
   std::string model, base, json;
@@ -121,12 +120,8 @@ measures compare(const arguments& a, const hosts::llama_model& model, const stor
   measures out(base);
   std::vector<resect::metrics::logit_comparison> rows(static_cast<std::size_t>(base.scored()));
   for (int chunk = 0; chunk < base.chunks(); ++chunk) {
-    std::vector<row_meta> batch;
-    for (int i = 0; i < base.context(); ++i) {
-      const bool scored = i >= base.first_scored() && i + 1 < base.context();
-      const bool is_bos = i == 0 && model.config.bos >= 0;
-      batch.push_back({0, i, is_bos ? model.config.bos : base.token(chunk, i), scored ? row_meta::wants_logits : 0});
-    }
+    const auto batch =
+        app::chunk_batch(base.context(), model.config.bos, [&](int i) { return base.token(chunk, i); });
     host.forget(0);
     app::need(host.try_forward(batch, resect::residual::no_hooks<float>()));
     const auto logits = host.logits();

@@ -14,13 +14,12 @@
 #include <resect/metrics/logits.hpp>
 #include <resect/metrics/nll.hpp>
 #include <study/arguments.hpp>
+#include <study/chunk.hpp>
 #include <study/numbers.hpp>
 #include <study/progress_bar.hpp>
 #include <study/report_json.hpp>
 
 namespace {
-
-using resect::residual::row_meta;
 
 struct arguments {
   std::string model = "tiny", text, ids, json;
@@ -66,13 +65,8 @@ resect::metrics::perplexity score(const arguments& a, const hosts::llama_model& 
   for (int chunk = 0; chunk < chunks; ++chunk) {
     const auto tokens = ids.subspan(static_cast<std::size_t>(chunk) * static_cast<std::size_t>(a.context),
                                     static_cast<std::size_t>(a.context));
-    std::vector<row_meta> batch;
-    for (int i = 0; i < a.context; ++i) {
-      const bool scored = i >= first && i + 1 < a.context;
-      const bool is_bos = i == 0 && model.config.bos >= 0;
-      batch.push_back(
-          {0, i, is_bos ? model.config.bos : tokens[static_cast<std::size_t>(i)], scored ? row_meta::wants_logits : 0});
-    }
+    const auto batch =
+        app::chunk_batch(a.context, model.config.bos, [&](int i) { return tokens[static_cast<std::size_t>(i)]; });
     host.forget(0);
     app::need(host.try_forward(batch, resect::residual::no_hooks<float>()));
     const auto logits = host.logits();
