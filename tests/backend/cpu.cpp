@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <support/catch.hpp>
+#include <support/instruction_sets.hpp>
 
 #include <resect/backend/cpu.hpp>
 #include <resect/random/distributions.hpp>
@@ -50,6 +51,9 @@ static_assert(!dense_backend<cpu<>, int> && !dense_backend<cpu<>, long double>);
 static_assert(!dense_backend<inline_executor, float> && !dense_backend<no_gemm, float>);
 static_assert(!dense_backend<gemm_that_returns_nothing, float> && !dense_backend<gemm_alone, float>);
 static_assert(cpu_takes<host_space> && !cpu_takes<cuda_space>, "device memory must not reach the host backend");
+
+// The test runs once for each instruction set of the machine.
+cpu<> on_each_instruction_set() { return cpu<>{inline_executor{}, GENERATE(from_range(tests::instruction_sets()))}; }
 
 template <class T>
 constexpr T unit_roundoff = std::numeric_limits<T>::epsilon() / 2;
@@ -158,7 +162,7 @@ std::string parts(const status& s) {
 TEMPLATE_TEST_CASE("a product is within its bound for every pair of layouts and every layout of the output", "", float,
                    double) {
   using T = TestType;
-  cpu exec;
+  cpu exec = on_each_instruction_set();
   const layout outputs[] = {layout::row_major, layout::col_major, layout::padded_rows, layout::padded_cols};
   for (const index m : {1, 2, 7, 24, 33})
     for (const index n : {1, 3, 16, 29})
@@ -184,7 +188,7 @@ TEMPLATE_TEST_CASE("a product is within its bound for every pair of layouts and 
 
 TEMPLATE_TEST_CASE("a product is within its bound where tiles and panels end", "", float, double) {
   using T = TestType;
-  cpu exec;
+  cpu exec = on_each_instruction_set();
   struct extents {
     index m, n, k;
   };
@@ -204,7 +208,16 @@ TEMPLATE_TEST_CASE("a product is within its bound where tiles and panels end", "
                         {3, 1, 513},
                         {1, 3, 2049},
                         {1, 1, 5000},
-                        {40, 40, 640}}) {
+                        {40, 40, 640},
+                        {8, 8, 1},
+                        {12, 24, 321},
+                        {24, 32, 641},
+                        {133, 47, 322},
+                        {265, 33, 1281},
+                        {9, 2049, 20},
+                        {20, 4130, 9},
+                        {140, 1025, 5},
+                        {1321, 257, 6}}) {
     operand<T> a(e.m, e.k, layout::row_major, 4), b(e.k, e.n, layout::col_major, 5), c(e.m, e.n, layout::row_major, 6);
     const double share = share_of_bound(exec, T(1), a, b, T(0), c);
     CAPTURE(e.m, e.n, e.k);
@@ -218,7 +231,7 @@ TEMPLATE_TEST_CASE("a product is within its bound where tiles and panels end", "
 
 TEMPLATE_TEST_CASE("what C held is within its bound however many panels are added to it", "", float, double) {
   using T = TestType;
-  cpu exec;
+  cpu exec = on_each_instruction_set();
   for (const index k : {256, 512, 2048, 4096}) {
     // every panel adds 0.6 of the last place of C, which rounds up each time
     operand<T> a(1, k, layout::row_major, 1), b(k, 1, layout::row_major, 1), c(1, 1, layout::row_major, 1);
@@ -231,7 +244,7 @@ TEMPLATE_TEST_CASE("what C held is within its bound however many panels are adde
 
 TEMPLATE_TEST_CASE("sizes of zero are products too", "", float, double) {
   using T = TestType;
-  cpu exec;
+  cpu exec = on_each_instruction_set();
   operand<T> a(4, 0, layout::row_major, 1), b(0, 3, layout::row_major, 2), c(4, 3, layout::row_major, 3);
   REQUIRE(exec.try_gemm(T(1), a.read(), b.read(), T(2), c.view()));
   for (index i = 0; i < 4; ++i)
@@ -251,9 +264,9 @@ TEMPLATE_TEST_CASE("sizes of zero are products too", "", float, double) {
 
 TEMPLATE_TEST_CASE("a beta of zero ignores what C held, NaN included", "", float, double) {
   using T = TestType;
+  cpu exec = on_each_instruction_set();
   for (const auto how : {layout::row_major, layout::col_major})
-    for (const index k : {0, 1, 8, 300}) {
-      cpu exec;
+    for (const index k : {0, 1, 8, 300, 700}) {
       operand<T> a(9, k, layout::row_major, 1), b(k, 7, layout::row_major, 2), c(9, 7, how, 3);
       for (index i = 0; i < 9; ++i)
         for (index j = 0; j < 7; ++j)
@@ -265,7 +278,7 @@ TEMPLATE_TEST_CASE("a beta of zero ignores what C held, NaN included", "", float
 
 TEMPLATE_TEST_CASE("alpha and beta scale the two parts", "", float, double) {
   using T = TestType;
-  cpu exec;
+  cpu exec = on_each_instruction_set();
   for (const T alpha : {T(0), T(1), T(-1), T(0.3), T(1e10)})
     for (const T beta : {T(0), T(1), T(-1), T(0.7), T(1e-10)}) {
       operand<T> a(13, 21, layout::col_major, 1), b(21, 30, layout::row_major, 2), c(13, 30, layout::row_major, 3);
@@ -278,7 +291,7 @@ TEMPLATE_TEST_CASE("alpha and beta scale the two parts", "", float, double) {
 
 TEMPLATE_TEST_CASE("a vector is a matrix of one row or column, at any stride", "", float, double) {
   using T = TestType;
-  cpu exec;
+  cpu exec = on_each_instruction_set();
   for (const index n : {1, 5, 100, 800}) {
     std::vector<T> memory(static_cast<std::size_t>(3 * n), operand<T>::sentinel);
     operand<T> a(1, 40, layout::row_major, 1), b(40, n, layout::row_major, 2), plain(1, n, layout::row_major, 3);
@@ -300,10 +313,11 @@ TEMPLATE_TEST_CASE("the bits do not depend on the workers, nor on whose they are
   struct extents {
     index m, n, k;
   };
-  for (const auto& e : {extents{500, 900, 70}, {401, 200, 600}, {3, 1000, 300}, {1000, 1, 300}, {7, 7, 7}})
+  const auto set = GENERATE(from_range(tests::instruction_sets()));
+  for (const auto& e : {extents{500, 900, 70}, {401, 200, 1300}, {3, 1000, 300}, {1000, 1, 300}, {7, 7, 7}, {40, 2100, 90}})
     for (const auto how : {layout::row_major, layout::col_major}) {
       operand<T> a(e.m, e.k, layout::row_major, 1), b(e.k, e.n, how, 2), first(e.m, e.n, how, 3);
-      cpu alone;
+      cpu alone{inline_executor{}, set};
       REQUIRE(alone.try_gemm(T(0.5), a.read(), b.read(), T(0.25), first.view()));
       const auto same = [&](auto&& exec, index shift) {
         std::vector<T> moved_a(a.memory.size() + 16), moved_b(b.memory.size() + 16);
@@ -316,9 +330,9 @@ TEMPLATE_TEST_CASE("the bits do not depend on the workers, nor on whose they are
         REQUIRE(exec.try_gemm(T(0.5), va, vb, T(0.25), c.view()));
         return std::memcmp(c.memory.data(), first.memory.data(), c.memory.size() * sizeof(T)) == 0;
       };
-      for (const int workers : {1, 2, 3, 7, 64}) CHECK(same(cpu{threads{workers}}, workers % 5));
-      CHECK(same(cpu{backwards{}}, 1));
-      for (const index shift : {0, 1, 2, 3, 4, 5, 6, 7}) CHECK(same(cpu{}, shift));
+      for (const int workers : {1, 2, 3, 7, 64}) CHECK(same(cpu{threads{workers}, set}, workers % 5));
+      CHECK(same(cpu{backwards{}, set}, 1));
+      for (const index shift : {0, 1, 2, 3, 4, 5, 6, 7}) CHECK(same(cpu{inline_executor{}, set}, shift));
     }
 }
 
@@ -343,7 +357,7 @@ TEMPLATE_TEST_CASE("Eigen does not cut a panel again", "", float, double) {
   for (index k = 1; k < 3000; k = k + 1 + k / 50)
     for (const index m : {24, 100, 192, 400, 1000})
       for (const index n : {16, 192, 700, 2000}) {
-        const auto tiling = detail::gemm_tiling<T>::of(m, n, k);
+        const auto tiling = detail::eigen_tiling<T>::of(m, n, k);
         Eigen::Index depth = std::min(k, tiling.panel), rows = std::min(m, tiling.tile_rows),
                      cols = std::min(n, tiling.tile_cols);
         const Eigen::Index panel = depth;
@@ -355,11 +369,30 @@ TEMPLATE_TEST_CASE("Eigen does not cut a panel again", "", float, double) {
       }
 }
 
+TEMPLATE_TEST_CASE("panels of kernels are as deep as the error bound needs, and tasks cover what they should", "", float,
+                   double) {
+  for (const auto set : tests::instruction_sets()) {
+    const auto kernels = detail::product_kernels_of<TestType>(set);
+    CHECK(static_cast<bool>(kernels) == (set != instruction_set::portable));
+    if (!kernels) continue;
+    for (index extent = 1; extent < 6000; extent = extent + 1 + extent / 20)
+      for (const index other : {8, 100, 1000, 5000}) {
+        for (const auto& t : {detail::packed_tiling::of(kernels, extent, other, 700), detail::packed_tiling::of(kernels, other, extent, 700)}) {
+          CHECK((t.block_rows > 0 && t.block_rows % kernels.tile_rows == 0 && t.block_rows < 132 + kernels.tile_rows));
+          CHECK((t.task_cols > 0 && t.task_cols % kernels.tile_cols == 0 && t.task_cols < 1024 + kernels.tile_cols));
+          CHECK((t.chunk > 0 && t.chunk % kernels.tile_cols == 0 && t.chunk < 2048 + kernels.tile_cols));
+        }
+        const auto panel = detail::packed_tiling::of(kernels, 100, other, extent).panel;
+        CHECK((panel <= kernels.deepest && (extent <= kernels.deepest ? panel >= extent : panel >= 128)));
+      }
+  }
+}
+
 TEST_CASE("tiles and panels cover the product, whatever its size") {
   for (const index m : {1, 23, 24, 25, 191, 192, 193, 383, 384, 385, 1000, 5000})
     for (const index n : {1, 15, 16, 17, 767, 768, 769, 1000, 5000})
       for (const index k : {1, 7, 8, 9, 255, 256, 257, 4096}) {
-        const auto t = detail::gemm_tiling<float>::of(m, n, k);
+        const auto t = detail::eigen_tiling<float>::of(m, n, k);
         CHECK((t.tile_rows > 0 && t.tile_cols > 0 && t.panel > 0 && t.panel <= 256 && t.panel % 8 == 0));
         CHECK(((t.tile_rows <= 384 && t.tile_cols <= 768) || (t.tile_rows <= 768 && t.tile_cols <= 384)));
       }

@@ -10,6 +10,7 @@
 #include <resect/core/hash.hpp>
 #include <resect/random/distributions.hpp>
 #include <support/catch.hpp>
+#include <support/instruction_sets.hpp>
 
 // The kernels themselves, on every instruction set of this machine.
 namespace tests {
@@ -22,13 +23,6 @@ namespace {
 
 constexpr float inf = std::numeric_limits<float>::infinity();
 constexpr float quiet = std::numeric_limits<float>::quiet_NaN();
-
-std::vector<instruction_set> sets() {
-  std::vector<instruction_set> found;
-  for (const auto set : {instruction_set::portable, instruction_set::avx2, instruction_set::avx512})
-    if (resect::supported(set)) found.push_back(set);
-  return found;
-}
 
 std::vector<float> row(index n, std::uint64_t seed, double sd = 3) {
   std::vector<float> x(static_cast<std::size_t>(n));
@@ -44,7 +38,7 @@ double term(instruction_set set, float x, double power) { return exp_sum(set, &x
 }  // namespace
 
 TEST_CASE("the exponential has the documented relative error over its whole range, and no more") {
-  for (const instruction_set set : sets()) {
+  for (const instruction_set set : instruction_sets()) {
     double worst = 0;
     for (float x = -530; x < 299; x += 0.0037f)  // below, the filled tail of a single logit shows
       worst =
@@ -58,7 +52,7 @@ TEST_CASE("the exponential has the documented relative error over its whole rang
 }
 
 TEST_CASE("another unit scales a term exactly, also far from zero") {
-  for (const instruction_set set : sets())
+  for (const instruction_set set : instruction_sets())
     for (const float x : {-3.7f, 0.1f, 88.9f, 64999.5f, -64000.25f}) {
       const double near = std::floor(static_cast<double>(x) / 0.693147180559945);
       const double here = term(set, x, near);
@@ -76,7 +70,7 @@ TEST_CASE("another unit scales a term exactly, also far from zero") {
 TEST_CASE("a unit holds what it says: the ends of its range are numbers, and NaN is never held") {
   for (const double power : {0.0, 40.0, -90000.0}) {
     const exp_unit unit = unit_of(power);
-    for (const instruction_set set : sets()) {
+    for (const instruction_set set : instruction_sets()) {
       const float ends[2] = {unit.low, unit.high};
       const exp_result r = exp_sum(set, ends, 2, unit);
       CHECK(unit.holds(r.range));
@@ -94,7 +88,7 @@ TEST_CASE("a unit holds what it says: the ends of its range are numbers, and NaN
 TEST_CASE("sums, ranges and cross sums are those of long double for every length, wherever a row begins") {
   const auto x = row(200, 1), y = row(200, 2);
   const exp_unit unit_x = unit_of(2), unit_y = unit_of(-3);
-  for (const instruction_set set : sets())
+  for (const instruction_set set : instruction_sets())
     for (index n = 1; n <= 70; ++n)
       for (const index at : {index{0}, index{1}, index{7}}) {
         long double sum_x = 0, sum_y = 0, cross = 0, size = 0;
@@ -124,7 +118,7 @@ TEST_CASE("sums, ranges and cross sums are those of long double for every length
 }
 
 TEST_CASE("NaN stays in the sum, infinities leave the range: nothing broken passes for a number") {
-  for (const instruction_set set : sets())
+  for (const instruction_set set : instruction_sets())
     for (const index n : {index{5}, index{16}, index{100}})
       for (const index at : {index{0}, index{3}, n - 1}) {
         auto x = row(n, 3), y = row(n, 4);
@@ -146,7 +140,7 @@ TEST_CASE("NaN stays in the sum, infinities leave the range: nothing broken pass
 }
 
 TEST_CASE("peak finds the maximum and any NaN, place the first of equals and how many there are") {
-  for (const instruction_set set : sets())
+  for (const instruction_set set : instruction_sets())
     for (const index n : {index{1}, index{7}, index{16}, index{17}, index{100}, index{2048}})
       for (const index at : {index{0}, n / 3, n / 2, n - 1}) {
         auto x = row(n, 5);
@@ -188,7 +182,7 @@ TEST_CASE("the bits are those of every other build: portable, and the two AVX se
     }
     return f.value();
   };
-  for (const instruction_set set : sets()) {
+  for (const instruction_set set : instruction_sets()) {
     INFO(resect::name(set));
     CHECK(hash(set) == (set == instruction_set::portable ? 0x4820bc4bc43da298u : 0x77df15d30ad534dfu));
     CHECK(product_hash(set) == 0xb28b0517a6cc55e0u);

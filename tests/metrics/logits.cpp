@@ -9,6 +9,7 @@
 
 #include <metrics/merge.hpp>
 #include <support/catch.hpp>
+#include <support/instruction_sets.hpp>
 
 namespace tests {
 
@@ -54,14 +55,6 @@ long double divergence(const std::vector<float>& x, const std::vector<float>& y)
 // The documented bound; the bar of the project (1e-7 + 1e-6·KL) is wider.
 double bound(long double kl) { return 1e-8 + 1e-8 * static_cast<double>(kl); }
 
-// The instruction sets of this machine.
-std::vector<instruction_set> sets() {
-  std::vector<instruction_set> found;
-  for (const auto set : {instruction_set::portable, instruction_set::avx2, instruction_set::avx512})
-    if (resect::supported(set)) found.push_back(set);
-  return found;
-}
-
 void check_pair(instruction_set set, const std::vector<float>& x, const std::vector<float>& y, long double kl,
                 long double lse_x) {
   const index n = static_cast<index>(x.size());
@@ -92,7 +85,7 @@ void check_pair(instruction_set set, const std::vector<float>& x, const std::vec
 
 void check_pair(const std::vector<float>& x, const std::vector<float>& y) {
   const long double kl = divergence(x, y), lse_x = log_sum(x);
-  for (const instruction_set set : sets()) check_pair(set, x, y, kl, lse_x);
+  for (const instruction_set set : tests::instruction_sets()) check_pair(set, x, y, kl, lse_x);
 }
 
 }  // namespace
@@ -185,7 +178,7 @@ TEST_CASE("the order of the vocabulary changes KL by rounding only, the roles of
 }
 
 TEST_CASE("argmax: the lowest id wins, ties are flagged inside a block, across blocks and in the tail") {
-  for (const instruction_set set : sets()) {
+  for (const instruction_set set : tests::instruction_sets()) {
     for (const int n : {3, 8, 17, 256, 300, 1000, 5000})
       for (const auto& [first, second] :
            {std::pair{0, 1}, std::pair{1, n - 1}, std::pair{0, n - 1}, std::pair{n - 2, n - 1}}) {
@@ -211,7 +204,7 @@ TEST_CASE("argmax: the lowest id wins, ties are flagged inside a block, across b
 }
 
 TEST_CASE("masked logits: probability zero counts nothing, q = 0 where p > 0 is infinite") {
-  for (const instruction_set set : sets()) {
+  for (const instruction_set set : tests::instruction_sets()) {
     for (const int n : {5, 40, 300, 1000, 5000}) {
       auto x = row(n, 13, 2), y = plus(row(n, 13, 2), row(n, 14, 1));
       std::vector<float> x_kept, y_kept;
@@ -250,7 +243,7 @@ TEST_CASE("masked logits: probability zero counts nothing, q = 0 where p > 0 is 
 }
 
 TEST_CASE("a logit that the edited row masks gives an infinite KL, however small its share turns out to be") {
-  for (const instruction_set set : sets()) {
+  for (const instruction_set set : tests::instruction_sets()) {
     for (const std::size_t masked : {0u, 255u, 300u, 5999u})
       for (const std::size_t largest : {1u, 256u, 3001u, 5998u}) {
         std::vector<float> full(6000, 0.5f), edited(6000, 0.25f);
@@ -262,7 +255,7 @@ TEST_CASE("a logit that the edited row masks gives an infinite KL, however small
 }
 
 TEST_CASE("NaN and plus infinity anywhere in a row give NaN, never a number") {
-  for (const instruction_set set : sets()) {
+  for (const instruction_set set : tests::instruction_sets()) {
     for (const int n : {5, 300, 1024, 5000})
       for (const int at : {0, 3, n / 2, n - 1})
         for (const float bad : {quiet, -quiet, inf}) {
@@ -289,7 +282,7 @@ TEST_CASE("NaN and plus infinity anywhere in a row give NaN, never a number") {
 }
 
 TEST_CASE("rows that do not fit and targets outside the row give NaN") {
-  for (const instruction_set set : sets()) {
+  for (const instruction_set set : tests::instruction_sets()) {
     const auto x = row(10, 16, 1), y = row(9, 16, 1);
     CHECK(std::isnan(compare_logits(set, x, y).kl));
     CHECK(compare_logits(set, x, y).top1_full == -1);

@@ -9,6 +9,7 @@
 
 #include <metrics/merge.hpp>
 #include <support/catch.hpp>
+#include <support/instruction_sets.hpp>
 
 namespace tests {
 
@@ -57,8 +58,7 @@ logit_comparison merged(const std::vector<float>& x, const std::vector<float>& y
 bool near(double a, double b) { return a == b || (a != a && b != b) || std::fabs(a - b) <= 1e-12; }
 
 void check_partitions(const std::vector<float>& x, const std::vector<float>& y, index target) {
-  for (const auto set : {instruction_set::portable, instruction_set::avx2, instruction_set::avx512}) {
-    if (!resect::supported(set)) continue;
+  for (const auto set : tests::instruction_sets()) {
     const logit_comparison whole = compare_logits(set, x, y, target);
     for (std::uint64_t seed = 0; seed < 12; ++seed) {
       const logit_comparison parts = merged(x, y, target, 1 + static_cast<int>(seed), seed, set);

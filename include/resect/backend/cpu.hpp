@@ -6,8 +6,9 @@
 #include <utility>
 #include <vector>
 
-#include <Eigen/Core>
 #include <resect/backend/concept.hpp>
+#include <resect/backend/detail/eigen_product.hpp>
+#include <resect/backend/detail/packed_product.hpp>
 #include <resect/backend/detail/symmetric_eigen.hpp>
 #include <resect/backend/detail/triangular.hpp>
 #include <resect/backend/detail/views.hpp>
@@ -16,88 +17,6 @@
 #include <resect/core/threads.hpp>
 
 namespace resect::inline RESECT_NAMESPACE_TAG {
-
-namespace detail {
-
-// The tiling of a product follows from its extents alone. Tiles are large enough that Eigen's packing
-// is a few percent of the work, and there are enough of them to share out. k is cut into equal panels
-// that Eigen does not cut again (its own cut depends on cache sizes, hence on the machine): max_panel is
-// Eigen's limit for the smallest first cache in use, 32 KiB, which leaves the instruction set alone.
-template <class T>
-struct gemm_tiling {
-  index tile_rows, tile_cols, panel;
-
-  using kernel = Eigen::internal::gebp_traits<T, T>;
-  static constexpr index element = sizeof(T);
-  static constexpr index max_panel = std::min<index>(
-      256, (32768 - kernel::mr * kernel::nr * element) / ((kernel::mr + kernel::nr) * element) & ~index{7});
-  static_assert(max_panel >= 128, "the error bound of try_gemm counts on panels of 128 or more");
-
-  static constexpr gemm_tiling of(index m, index n, index k) noexcept {
-    const index panels = std::max<index>(1, (k + max_panel - 1) / max_panel);
-    const index panel = ((k + panels - 1) / panels + 7) & ~index{7};
-    if (m >= n) return {even(m, 384, 24), even(n, 768, 16), panel};
-    return {even(m, 768, 16), even(n, 384, 24), panel};
-  }
-
- private:
-  // extent cut into equal parts of at most `target`, rounded up to the kernel's step
-  static constexpr index even(index extent, index target, index step) noexcept {
-    const index parts = std::max<index>(1, (extent + target - 1) / target);
-    return std::max(step, ((extent + parts - 1) / parts + step - 1) / step * step);
-  }
-};
-
-template <class T, bool RowMajor>
-using eigen_matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, RowMajor ? Eigen::RowMajor : Eigen::ColMajor>;
-
-template <class T, bool RowMajor>
-using eigen_map = Eigen::Map<std::conditional_t<std::is_const_v<T>, const eigen_matrix<std::remove_const_t<T>, RowMajor>,
-                                                eigen_matrix<std::remove_const_t<T>, RowMajor>>,
-                             Eigen::Unaligned, Eigen::OuterStride<>>;
-
-template <bool RowMajor, class T>
-eigen_map<T, RowMajor> as_eigen(matrix_view<T> a) {
-  return {a.data, a.rows, a.cols, Eigen::OuterStride<>(RowMajor ? a.row_stride : a.col_stride)};
-}
-
-template <class T>
-constexpr bool is_row_major(const matrix_view<T>& a) noexcept {
-  return a.col_stride == 1 || a.cols <= 1;
-}
-template <class T>
-constexpr bool is_col_major(const matrix_view<T>& a) noexcept {
-  return a.row_stride == 1 || a.rows <= 1;
-}
-
-// C += α·A·B on one thread; A and B row- or column-major, C row-major.
-template <class T>
-void gemm_panel(T alpha, matrix_view<const T> a, matrix_view<const T> b, matrix_view<T> c) {
-  auto out = as_eigen<true>(c);
-  if (is_row_major(a)) {
-    if (is_row_major(b)) out.noalias() += alpha * (as_eigen<true>(a) * as_eigen<true>(b));
-    else out.noalias() += alpha * (as_eigen<true>(a) * as_eigen<false>(b));
-  } else {
-    if (is_row_major(b)) out.noalias() += alpha * (as_eigen<false>(a) * as_eigen<true>(b));
-    else out.noalias() += alpha * (as_eigen<false>(a) * as_eigen<false>(b));
-  }
-}
-
-template <class T>
-matrix_view<const T> copy_row_major(matrix_view<const T> a, std::vector<T>& storage) {
-  storage.resize(static_cast<std::size_t>(a.rows * a.cols));
-  for (index r = 0; r < a.rows; ++r)
-    for (index c = 0; c < a.cols; ++c) storage[static_cast<std::size_t>(r * a.cols + c)] = a(r, c);
-  return {storage.data(), a.rows, a.cols};
-}
-
-template <class T>
-void scale(T beta, matrix_view<T> c) {
-  for (index r = 0; r < c.rows; ++r)
-    for (index j = 0; j < c.cols; ++j) c(r, j) = beta == T{0} ? T{0} : beta * c(r, j);
-}
-
-}  // namespace detail
 
 // The host backend on Eigen (tested with 3.4). `Executor` runs its tasks: nothing (the default) computes
 // on the caller's thread, threads{n} owns a pool, anything with bulk(n, f) is an engine's own pool.
@@ -139,25 +58,10 @@ class cpu {
       if (detail::is_col_major(c)) return try_gemm(alpha, b.transposed(), a.transposed(), beta, c.transposed());
       return error{errc::bad_stride, "C", text("strides ", c.row_stride, ", ", c.col_stride), "one stride of 1"};
     }
-    std::vector<T> a_copy, b_copy;
-    if (!detail::is_row_major(a) && !detail::is_col_major(a)) a = detail::copy_row_major(a, a_copy);
-    if (!detail::is_row_major(b) && !detail::is_col_major(b)) b = detail::copy_row_major(b, b_copy);
-
-    const auto tiling = detail::gemm_tiling<T>::of(c.rows, c.cols, a.cols);
-    const index across = (c.cols + tiling.tile_cols - 1) / tiling.tile_cols;
-    const index down = (c.rows + tiling.tile_rows - 1) / tiling.tile_rows;
-    executor_.bulk(across * down, [&](index t) {
-      const index r = t / across * tiling.tile_rows;
-      const index s = t % across * tiling.tile_cols;
-      const index m = std::min(tiling.tile_rows, c.rows - r);
-      const index n = std::min(tiling.tile_cols, c.cols - s);
-      const auto tile = c.block(r, s, m, n);
-      if (beta != T{1}) detail::scale(beta, tile);
-      for (index p = 0; p < a.cols; p += tiling.panel) {
-        const index k = std::min(tiling.panel, a.cols - p);
-        detail::gemm_panel(alpha, a.block(r, p, m, k), b.block(p, s, k, n), tile);
-      }
-    });
+    const auto kernels = detail::product_kernels_of<T>(instructions_);
+    if (kernels && std::min(c.rows, c.cols) >= detail::thinnest_for_kernels)
+      detail::packed_product(executor_, kernels, alpha, a, b, beta, c);
+    else detail::eigen_product(executor_, alpha, a, b, beta, c);
     return {};
   }
 

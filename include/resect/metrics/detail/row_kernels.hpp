@@ -3,11 +3,11 @@
 
 #include <cstdint>
 
+#include <resect/core/detail/lanes_avx2.hpp>
+#include <resect/core/detail/lanes_avx512.hpp>
+#include <resect/core/detail/lanes_portable.hpp>
 #include <resect/core/instruction_set.hpp>
 #include <resect/core/types.hpp>
-#include <resect/metrics/detail/lanes_avx2.hpp>
-#include <resect/metrics/detail/lanes_avx512.hpp>
-#include <resect/metrics/detail/lanes_portable.hpp>
 
 // Kernels on rows, once for each instruction set from one text, and the choice between them. The results of avx2 and
 // avx512 have the same bits: they do the same roundings on the same eight lanes.
@@ -51,6 +51,7 @@ struct product_result {
 };
 
 namespace portable {
+using namespace ::resect::detail::portable;
 #define RESECT_KERNEL
 #include <resect/metrics/detail/row_kernels.inl>
 #undef RESECT_KERNEL
@@ -58,11 +59,13 @@ namespace portable {
 
 #if defined(__x86_64__)
 namespace avx2 {
+using namespace ::resect::detail::avx2;
 #define RESECT_KERNEL RESECT_TARGET_AVX2,
 #include <resect/metrics/detail/row_kernels.inl>
 #undef RESECT_KERNEL
 }  // namespace avx2
 namespace avx512 {
+using namespace ::resect::detail::avx512;
 #define RESECT_KERNEL RESECT_TARGET_AVX512,
 #include <resect/metrics/detail/row_kernels.inl>
 #undef RESECT_KERNEL

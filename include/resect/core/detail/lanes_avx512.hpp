@@ -8,7 +8,7 @@
 
 // Lanes of AVX-512: 64 bytes. <immintrin.h> costs as much to compile as everything in core, so there are vector types
 // and four instructions by name. Multiply–add by name also means that the bits do not depend on -ffp-contract.
-namespace resect::inline RESECT_NAMESPACE_TAG::metrics::detail::avx512 {
+namespace resect::inline RESECT_NAMESPACE_TAG::detail::avx512 {
 
 inline constexpr int width = 8;
 using f64 [[gnu::vector_size(64)]] = double;
@@ -41,6 +41,10 @@ using i32 [[gnu::vector_size(64)]] = std::int32_t;
   asm("vfmadd231pd {%2, %1, %0|%0, %1, %2}" : "+v"(c) : "v"(a), "v"(b));
   return c;
 }
+[[RESECT_TARGET_AVX512, gnu::always_inline]] inline f32 add_product(f32 c, f32 a, f32 b) noexcept {
+  asm("vfmadd231ps {%2, %1, %0|%0, %1, %2}" : "+v"(c) : "v"(a), "v"(b));
+  return c;
+}
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics::detail::avx512
+}  // namespace resect::inline RESECT_NAMESPACE_TAG::detail::avx512
 #endif

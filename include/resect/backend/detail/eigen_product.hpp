@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <type_traits>
+#include <vector>
+
+#include <Eigen/Core>
+#include <resect/backend/detail/tiles.hpp>
+#include <resect/core/executor.hpp>
+
+// Products by Eigen, on one thread for each tile.
+namespace resect::inline RESECT_NAMESPACE_TAG::detail {
+
+// Tiles are large enough that Eigen's packing is a few percent of the work, and there are enough of them to share out. k
+// is cut into equal panels that Eigen does not cut again (its own cut depends on cache sizes, hence on the machine):
+// max_panel is Eigen's limit for the smallest first cache in use, 32 KiB, which leaves the instruction set alone.
+template <class T>
+struct eigen_tiling {
+  index tile_rows, tile_cols, panel;
+
+  using kernel = Eigen::internal::gebp_traits<T, T>;
+  static constexpr index element = sizeof(T);
+  static constexpr index max_panel = std::min<index>(
+      256, (32768 - kernel::mr * kernel::nr * element) / ((kernel::mr + kernel::nr) * element) & ~index{7});
+  static_assert(max_panel >= 128, "the error bound of try_gemm counts on panels of 128 or more");
+
+  static constexpr eigen_tiling of(index m, index n, index k) noexcept {
+    const index panel = even_part(k, max_panel, 8);
+    if (m >= n) return {even_part(m, 384, 24), even_part(n, 768, 16), panel};
+    return {even_part(m, 768, 16), even_part(n, 384, 24), panel};
+  }
+};
+
+template <class T, bool RowMajor>
+using eigen_matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, RowMajor ? Eigen::RowMajor : Eigen::ColMajor>;
+
+template <class T, bool RowMajor>
+using eigen_map = Eigen::Map<std::conditional_t<std::is_const_v<T>, const eigen_matrix<std::remove_const_t<T>, RowMajor>,
+                                                eigen_matrix<std::remove_const_t<T>, RowMajor>>,
+                             Eigen::Unaligned, Eigen::OuterStride<>>;
+
+template <bool RowMajor, class T>
+eigen_map<T, RowMajor> as_eigen(matrix_view<T> a) {
+  return {a.data, a.rows, a.cols, Eigen::OuterStride<>(RowMajor ? a.row_stride : a.col_stride)};
+}
+
+// C += α·A·B on one thread; A and B row- or column-major, C row-major.
+template <class T>
+void gemm_panel(T alpha, matrix_view<const T> a, matrix_view<const T> b, matrix_view<T> c) {
+  auto out = as_eigen<true>(c);
+  if (is_row_major(a)) {
+    if (is_row_major(b)) out.noalias() += alpha * (as_eigen<true>(a) * as_eigen<true>(b));
+    else out.noalias() += alpha * (as_eigen<true>(a) * as_eigen<false>(b));
+  } else {
+    if (is_row_major(b)) out.noalias() += alpha * (as_eigen<false>(a) * as_eigen<true>(b));
+    else out.noalias() += alpha * (as_eigen<false>(a) * as_eigen<false>(b));
+  }
+}
+
+template <class T>
+matrix_view<const T> copy_row_major(matrix_view<const T> a, std::vector<T>& storage) {
+  storage.resize(static_cast<std::size_t>(a.rows * a.cols));
+  for (index r = 0; r < a.rows; ++r)
+    for (index c = 0; c < a.cols; ++c) storage[static_cast<std::size_t>(r * a.cols + c)] = a(r, c);
+  return {storage.data(), a.rows, a.cols};
+}
+
+// C ← α·A·B + β·C; A (m, k), B (k, n), any strides; C (m, n) row-major.
+template <class T, executor E>
+void eigen_product(E& exec, T alpha, matrix_view<const T> a, matrix_view<const T> b, T beta, matrix_view<T> c) {
+  std::vector<T> a_copy, b_copy;
+  if (!is_row_major(a) && !is_col_major(a)) a = copy_row_major(a, a_copy);
+  if (!is_row_major(b) && !is_col_major(b)) b = copy_row_major(b, b_copy);
+  const auto tiling = eigen_tiling<T>::of(c.rows, c.cols, a.cols);
+  for_each_tile(exec, c.rows, c.cols, tiling.tile_rows, tiling.tile_cols, [&](index r, index s, index m, index n) {
+    const auto tile = c.block(r, s, m, n);
+    if (beta != T{1}) scale(beta, tile);
+    for (index p = 0; p < a.cols; p += tiling.panel) {
+      const index k = std::min(tiling.panel, a.cols - p);
+      gemm_panel(alpha, a.block(r, p, m, k), b.block(p, s, k, n), tile);
+    }
+  });
+}
+
+}  // namespace resect::inline RESECT_NAMESPACE_TAG::detail

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Packing and register kernels of products for one instruction set: product_kernels.hpp includes this in a namespace
+// that has its lanes (f32, f64, add_product), the shape of its register tile (tile_rows, tile_vectors) and
+// RESECT_KERNEL, the attribute that its functions carry. No lambda and no std call, as in metrics/detail/row_kernels.inl.
+// Operands are packed in strips: tile_rows rows of A, or tile_vectors registers of columns of B, k deep, each k side by
+// side. The last strip is as wide as its rows need, rounded up to row_step or to one register, filled with zeros.
+
+template <class T>
+struct vector_of;
+template <>
+struct vector_of<float> {
+  using type = f32;
+};
+template <>
+struct vector_of<double> {
+  using type = f64;
+};
+template <class T>
+using vector = typename vector_of<T>::type;
+template <class T>
+inline constexpr index vector_width = static_cast<index>(sizeof(vector<T>) / sizeof(T));
+template <class T>
+inline constexpr index tile_cols = vector_width<T>* tile_vectors;
+
+template <class T>
+using four [[gnu::vector_size(4 * sizeof(T))]] = T;
+
+// out[p·strip + i] ← in[i·across + p] for i < 4, p < 4.
+template <class T>
+[[RESECT_KERNEL gnu::always_inline]] inline void transpose_four(const T* in, index across, T* out, index strip) noexcept {
+  four<T> a, b, c, d;
+  __builtin_memcpy(&a, in, sizeof a);
+  __builtin_memcpy(&b, in + across, sizeof b);
+  __builtin_memcpy(&c, in + 2 * across, sizeof c);
+  __builtin_memcpy(&d, in + 3 * across, sizeof d);
+  const four<T> ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5), cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+  const four<T> ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7), cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+  a = __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5);
+  b = __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7);
+  c = __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5);
+  d = __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7);
+  __builtin_memcpy(out, &a, sizeof a);
+  __builtin_memcpy(out + strip, &b, sizeof b);
+  __builtin_memcpy(out + 2 * strip, &c, sizeof c);
+  __builtin_memcpy(out + 3 * strip, &d, sizeof d);
+}
+
+// One strip: out[p·strip + i] ← in[i·across + p·along], zeros for count ≤ i < strip. Rows go through registers four by
+// four, a cache line of each at a time, so that both sides stay in the first cache whatever their strides.
+template <class T>
+[[RESECT_KERNEL]] inline void pack_strip(const T* in, index across, index along, index count, index strip, index k,
+                                         T* out) noexcept {
+  constexpr index line = static_cast<index>(64 / sizeof(T));
+  const index fours = count / 4 * 4;
+  index done = 0;  // of k, for the rows in `fours`
+  if (along == 1) {
+    for (; done + line <= k; done += line)
+      for (index i = 0; i < fours; i += 4)
+        for (index p = done; p < done + line; p += 4) transpose_four(in + i * across + p, across, out + p * strip + i, strip);
+  } else if (across == 1) {
+    for (; done < k; ++done)
+      for (index i = 0; i < fours; i += 4)
+        __builtin_memcpy(out + done * strip + i, in + done * along + i, 4 * sizeof(T));
+  }
+  for (index p = done; p < k; ++p)
+    for (index i = 0; i < fours; ++i) out[p * strip + i] = in[i * across + p * along];
+  for (index i = fours; i < strip; ++i)
+    for (index p = 0; p < k; ++p) out[p * strip + i] = i < count ? in[i * across + p * along] : T{0};
+}
+
+// All strips of `count` rows, `full` wide each and the last a multiple of `step`.
+template <class T>
+[[RESECT_KERNEL]] inline void pack(const T* in, index across, index along, index count, index full, index step, index k,
+                                   T* out) noexcept {
+  for (index first = 0; first < count; first += full) {
+    const index rows = count - first < full ? count - first : full;
+    const index strip = (rows + step - 1) / step * step;
+    pack_strip(in + first * across, across, along, rows, strip, k, out + first * k);
+  }
+}
+
+// sum (Rows, Vectors) += a column of A times a row of B.
+template <class T, unsigned Rows, unsigned Vectors>
+[[RESECT_KERNEL gnu::always_inline]] inline void add_outer_product(const T* a, const T* b, vector<T> (&sum)[Rows][Vectors]) noexcept {
+  vector<T> column[Vectors];
+#pragma GCC unroll 4
+  for (unsigned j = 0; j < Vectors; ++j) __builtin_memcpy(&column[j], b + j * vector_width<T>, sizeof column[j]);
+#pragma GCC unroll 16
+  for (unsigned i = 0; i < Rows; ++i) {
+    const vector<T> row = a[i] - vector<T>{};
+#pragma GCC unroll 4
+    for (unsigned j = 0; j < Vectors; ++j) sum[i][j] = add_product(sum[i][j], row, column[j]);
+  }
+}
+
+// C (Rows, Vectors registers) from s = one strip of A times one of B, k deep: running sums in registers, k in order.
+template <class T, unsigned Rows, unsigned Vectors>
+[[RESECT_KERNEL]] inline void multiply_strips(const T* a, const T* b, index k, T alpha, into how, T* c,
+                                              index stride) noexcept {
+  constexpr index b_step = Vectors * vector_width<T>;
+  vector<T> sum[Rows][Vectors];
+#pragma GCC unroll 16
+  for (unsigned i = 0; i < Rows; ++i)
+#pragma GCC unroll 4
+    for (unsigned j = 0; j < Vectors; ++j) {
+      sum[i][j] = vector<T>{};
+      __builtin_prefetch(c + i * stride + j * vector_width<T>, 1);
+    }
+  index p = 0;
+  for (; p + 4 <= k; p += 4)
+#pragma GCC unroll 4
+    for (int u = 0; u < 4; ++u, a += Rows, b += b_step) add_outer_product<T, Rows, Vectors>(a, b, sum);
+  for (; p < k; ++p, a += Rows, b += b_step) add_outer_product<T, Rows, Vectors>(a, b, sum);
+  const vector<T> factor = alpha - vector<T>{};
+#pragma GCC unroll 16
+  for (unsigned i = 0; i < Rows; ++i)
+#pragma GCC unroll 4
+    for (unsigned j = 0; j < Vectors; ++j) {
+      T* at = c + i * stride + j * vector_width<T>;
+      vector<T> kept{};
+      if (how == into::add) __builtin_memcpy(&kept, at, sizeof kept);
+      kept = add_product(kept, factor, sum[i][j]);
+      __builtin_memcpy(at, &kept, sizeof kept);
+    }
+}
+
+template <class T, unsigned Vectors>
+[[RESECT_KERNEL gnu::always_inline]] inline void multiply_rows(index rows, const T* a, const T* b, index k, T alpha,
+                                                               into how, T* c, index stride) noexcept {
+  if (rows > tile_rows - row_step) return multiply_strips<T, tile_rows, Vectors>(a, b, k, alpha, how, c, stride);
+  if constexpr (tile_rows > 2 * row_step) {
+    if (rows > row_step) return multiply_strips<T, 2 * row_step, Vectors>(a, b, k, alpha, how, c, stride);
+  }
+  if constexpr (tile_rows > row_step) multiply_strips<T, row_step, Vectors>(a, b, k, alpha, how, c, stride);
+}
+
+// C (rows, cols) of one register tile; where C ends inside of it, by way of a whole one.
+template <class T>
+[[RESECT_KERNEL gnu::always_inline]] inline void multiply_whole(index rows, index cols, const T* a, const T* b, index k,
+                                                                T alpha, into how, T* c, index stride) noexcept {
+  if (cols > 2 * vector_width<T>) multiply_rows<T, tile_vectors>(rows, a, b, k, alpha, how, c, stride);
+  else if (cols > vector_width<T>) multiply_rows<T, 2>(rows, a, b, k, alpha, how, c, stride);
+  else multiply_rows<T, 1>(rows, a, b, k, alpha, how, c, stride);
+}
+template <class T>
+[[RESECT_KERNEL]] inline void multiply_part(index rows, index cols, const T* a, const T* b, index k, T alpha, into how,
+                                            T* c, index stride) noexcept {
+  T whole[tile_rows * tile_cols<T>] = {};
+  const auto row = static_cast<std::size_t>(cols) * sizeof(T);
+  for (index i = 0; i < rows; ++i) __builtin_memcpy(whole + i * tile_cols<T>, c + i * stride, row);
+  multiply_whole(rows, cols, a, b, k, alpha, how, whole, tile_cols<T>);
+  for (index i = 0; i < rows; ++i) __builtin_memcpy(c + i * stride, whole + i * tile_cols<T>, row);
+}
+
+// C (m, n) from packed blocks of A (m, k) and B (k, n). All strips of A pass by one of B.
+template <class T>
+[[RESECT_KERNEL]] inline void multiply_packed(index m, index n, index k, T alpha, const T* a, const T* b, into how, T* c,
+                                              index stride) noexcept {
+  for (index j = 0; j < n; j += tile_cols<T>)
+    for (index i = 0; i < m; i += tile_rows) {
+      const index rows = m - i < tile_rows ? m - i : tile_rows;
+      const index cols = n - j < tile_cols<T> ? n - j : tile_cols<T>;
+      T* at = c + i * stride + j;
+      if (rows % row_step == 0 && cols % vector_width<T> == 0)
+        multiply_whole(rows, cols, a + i * k, b + j * k, k, alpha, how, at, stride);
+      else multiply_part(rows, cols, a + i * k, b + j * k, k, alpha, how, at, stride);
+    }
+}
