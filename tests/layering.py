@@ -31,7 +31,8 @@ MAX_LINES = 400
 # What makes two translation units disagree on one function, or leaks into a user's program.
 PATTERNS = [
     (r"^\s*#\s*pragma\s+(?!once\b|GCC (diagnostic|unroll|ivdep)\b|unroll\b)", "has a pragma that changes code", set()),
-    (r"\b(NDEBUG|__OPTIMIZE__|__FAST_MATH__|_OPENMP|__AVX\w*__|__FMA__|__SSE\w*__|__ARM_FEATURE\w*)\b",
+    (r"\b__(FAST|ASSOCIATIVE|FINITE)_MATH(_ONLY)?__", "follows a setting of the compiler's", {"config.hpp"}),
+    (r"\b(NDEBUG|__OPTIMIZE__|_OPENMP|__AVX\w*__|__FMA__|__SSE\w*__|__ARM_FEATURE\w*)\b",
      "follows a setting of the compiler's", set()),
     (r"\b__CUDACC__\b", "asks for __CUDACC__, which config.hpp alone does", {"config.hpp"}),
     (r"\bthread_local\b", "has state that is a thread's", set()),

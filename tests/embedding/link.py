@@ -6,6 +6,7 @@ KIND
   mixed_options   one program of translation units with different compilers, optimization, instruction sets, NDEBUG and
                   exceptions, which hand objects to each other; linked in both orders, as either may give its copy of a
                   function to the other
+  fast_math       every part of -ffast-math that changes results is refused, with a message that names it
   two_copies      two vendored copies of different versions in one program, under two namespace tags
 """
 import argparse
@@ -85,6 +86,19 @@ def mixed_options(root, work, cxx):
             run(program)
 
 
+def fast_math(root, work, cxx):
+    source = work / "any.cpp"
+    source.write_text("#include <resect/core/view.hpp>\n")
+    for compiler in [cxx] + ([clang()] if clang() and "clang" not in cxx else []):
+        for options in (["-ffast-math"], ["-Ofast"], ["-ffinite-math-only"], []):
+            done = subprocess.run([compiler, "-std=c++20", *options, f"-I{root / 'include'}", "-fsyntax-only", source],
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            refused = done.returncode != 0 and "resect: -ffast-math" in done.stdout
+            if refused != bool(options) or (not options and done.returncode != 0):
+                sys.exit(f"{compiler} {options}: got status {done.returncode}, wanted {'a refusal' if options else '0'}\n{done.stdout}")
+    print("fast math: fine")
+
+
 def two_copies(root, work, cxx):
     main_source = work / "main.cpp"
     main_source.write_text("extern int copy_one();\nextern int copy_two();\n#include <cstdio>\n"
@@ -114,7 +128,7 @@ def two_copies(root, work, cxx):
 
 
 def main():
-    kinds = {f.__name__: f for f in (no_exceptions, mixed_options, two_copies)}
+    kinds = {f.__name__: f for f in (no_exceptions, mixed_options, fast_math, two_copies)}
     parser = argparse.ArgumentParser()
     parser.add_argument("root", type=pathlib.Path)
     parser.add_argument("work", type=pathlib.Path, help="a folder that is made anew")

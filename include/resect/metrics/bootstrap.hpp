@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 #include <span>
 #include <utility>
 #include <vector>
 
+#include <resect/core/detail/sorted.hpp>
 #include <resect/core/executor.hpp>
 #include <resect/core/view.hpp>
 #include <resect/metrics/clustered.hpp>
@@ -212,7 +212,7 @@ result<bootstrap_estimate> try_bootstrap(E& exec, Scheme scheme, Method method, 
         std::span<double>(memory).subspan(static_cast<std::size_t>(task) * 3 * sums, 3 * sums);
     const std::span<double> total = mine.first(sums), unit = mine.subspan(sums, sums), rest = mine.last(sums);
     const index first = task * detail::replicates_a_task;
-    const index last = std::min(first + detail::replicates_a_task, options.resamples);
+    const index last = first + detail::replicates_a_task < options.resamples ? first + detail::replicates_a_task : options.resamples;
     for (index b = first; b < last; ++b) {
       const auto read = [&](index d, double* u) {
         units.read(detail::resampled(stream, b, d, units.draws(), units.candidates()), d, u);
@@ -248,11 +248,11 @@ result<bootstrap_estimate> try_bootstrap(E& exec, Scheme scheme, Method method, 
     return sorted[static_cast<std::size_t>(detail::replicate_at(share, options.resamples)) - 1];
   };
   if constexpr (is_studentized) {
-    std::sort(root.begin(), root.end());
+    resect::detail::sort_ascending(root);
     out.estimate.lo = value - at(root, 0.5 + options.level / 2) * own.se;
     out.estimate.hi = value - at(root, 0.5 - options.level / 2) * own.se;
   } else {
-    std::sort(replicate.begin(), replicate.end());
+    resect::detail::sort_ascending(replicate);
     const auto [low, high] = detail::interval_shares(method, options, replicate, value, own);
     if (!(low <= high)) return out;  // every replicate on one side of the value, or an acceleration beyond the pole
     out.estimate.lo = at(replicate, low);

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
 
+#include <resect/core/detail/sorted.hpp>
 #include <resect/core/reduce.hpp>
 #include <resect/core/scratch.hpp>
 #include <resect/core/shared_count.hpp>
@@ -31,22 +30,26 @@ class row_norms {
  public:
   // Records ‖h_r‖₂ (in double) of every row that is no pad.
   void add(const tap& at, matrix_view<const float> h) {
-    std::vector<entry> fresh;
     for (index r = 0; r < h.rows; ++r) {
       const row_meta& row = at.rows[static_cast<std::size_t>(r)];
-      if ((row.flags & row_meta::pad) == 0) fresh.push_back({{row.seq, row.pos}, of(h, r)});
+      if ((row.flags & row_meta::pad) == 0) entries_.push_back({{row.seq, row.pos}, entries_.size(), of(h, r)});
     }
-    entries_.insert(entries_.end(), fresh.begin(), fresh.end());
-    const auto less = [](const entry& a, const entry& b) { return a.where < b.where; };
-    std::stable_sort(entries_.begin(), entries_.end(), less);
-    const auto same = [](const entry& a, const entry& b) { return a.where == b.where; };
-    entries_.erase(std::unique(entries_.begin(), entries_.end(), same), entries_.end());
+    resect::detail::sort_ascending(entries_);
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < entries_.size(); ++i)
+      if (i == 0 || entries_[i].where != entries_[kept - 1].where) entries_[kept++] = entries_[i];
+    while (entries_.size() > kept) entries_.pop_back();
+    for (std::size_t i = 0; i < kept; ++i) entries_[i].order = 0;
   }
-  std::optional<double> find(row_place where) const noexcept {
-    const auto at = std::lower_bound(entries_.begin(), entries_.end(), where,
-                                     [](const entry& e, const row_place& p) { return e.where < p; });
-    if (at == entries_.end() || at->where != where) return std::nullopt;
-    return at->norm;
+  // The norm of a place, or null; until the next add.
+  const double* find(row_place where) const noexcept {
+    std::size_t from = 0, to = entries_.size();
+    while (from < to) {
+      const std::size_t middle = from + (to - from) / 2;
+      if (entries_[middle].where < where) from = middle + 1;
+      else to = middle;
+    }
+    return from < entries_.size() && entries_[from].where == where ? &entries_[from].norm : nullptr;
   }
   index size() const noexcept { return static_cast<index>(entries_.size()); }
   std::uint64_t hash() const noexcept {
@@ -72,7 +75,11 @@ class row_norms {
  private:
   struct entry {
     row_place where;
+    std::size_t order;  // in which it came, as long as add runs
     double norm;
+    bool operator<(const entry& other) const noexcept {
+      return where == other.where ? order < other.order : where < other.where;
+    }
   };
   std::vector<entry> entries_;
 };
@@ -146,7 +153,7 @@ void match_row(const Policy& policy, const row_meta& row, double original, matri
   if constexpr (std::same_as<Policy, per_row_original>) {
     rescale(h, r, original, counts);
   } else if constexpr (std::same_as<Policy, per_row_teacher>) {
-    const auto norm = policy.norms.find({row.seq, row.pos});
+    const double* norm = policy.norms.find({row.seq, row.pos});
     if (norm) rescale(h, r, *norm, counts);
     else if (counts) counts->without_norm.add();
   } else {

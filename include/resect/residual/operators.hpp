@@ -109,19 +109,19 @@ inline result<step> try_mean_delta(layer_range where, const delta_means& means) 
   s.range = where;
   s.width = means.width;
   s.name = "mean_delta";
-  std::vector<std::vector<float>> mu;
+  std::vector<float> mu;
   fingerprint f;
   f.add(means.model).add(means.reference);
   for (int l = where.first; l < where.last; ++l) {
     const auto row = means.of(l);
     f.add(row);
-    mu.emplace_back(row.begin(), row.end());
+    for (const float x : row) mu.push_back(x);
   }
   s.hash = f.value();
   s.on_block = [mu = std::move(mu), first = where.first](const tap& at, matrix_view<const float> before, matrix_view<float> h) {
-    const auto& m = mu[static_cast<std::size_t>(at.layer - first)];
+    const float* m = mu.data() + static_cast<index>(at.layer - first) * h.cols;
     for (index r = 0; r < h.rows; ++r)
-      for (index c = 0; c < h.cols; ++c) h(r, c) = before(r, c) + m[static_cast<std::size_t>(c)];
+      for (index c = 0; c < h.cols; ++c) h(r, c) = before(r, c) + m[c];
   };
   return s;
 }

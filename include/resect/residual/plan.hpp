@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
 #include <concepts>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include <resect/core/executor.hpp>
@@ -107,8 +107,12 @@ class plan {
         return error{errc::conflict, text(s.name.view(), " on layers [", s.range.first, ", ", s.range.last, ")"),
                      text("also ", other.name.view(), " on layers [", other.range.first, ", ", other.range.last, ")"),
                      "steps that do not undo each other"};
-    const auto at = std::upper_bound(steps_.begin(), steps_.end(), s, before);
-    steps_.insert(at, std::move(s));
+    steps_.push_back(std::move(s));
+    for (std::size_t i = steps_.size() - 1; i > 0 && before(steps_[i], steps_[i - 1]); --i) {
+      step earlier = std::move(steps_[i]);
+      steps_[i] = std::move(steps_[i - 1]);
+      steps_[i - 1] = std::move(earlier);
+    }
     return {};
   }
 
@@ -155,7 +159,7 @@ class plan {
   }
 
   bool empty() const noexcept { return steps_.empty(); }
-  std::span<const step> steps() const noexcept { return steps_; }
+  std::span<const step> steps() const noexcept { return {steps_.data(), steps_.size()}; }
 
   // 0 for the empty plan; else differs between plans that differ in what they do or in which order.
   // It is the epoch that a KV cache remembers.

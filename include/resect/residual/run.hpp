@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
 #include <concepts>
 #include <vector>
 
@@ -74,16 +73,25 @@ status check_access(const H& host, const plan& p, site_set sites) {
   return {};
 }
 
+template <class F>
+bool any_step(const plan& p, const F& is) {
+  for (const step& s : p.steps())
+    if (is(s)) return true;
+  return false;
+}
+
 // Every layer of [first, last) must have the weight that a step names, with its extents.
 template <surgical_host H>
 status check_weights(const H& host, const plan& p, int first, int last) {
   for (const step& s : p.steps()) {
     if (s.what != step::kind::weights || s.weight.all()) continue;
-    for (int l = std::max(first, s.range.first); l < std::min(last, s.range.last); ++l) {
-      const std::span<const weight_desc> weights = host.weights(l);
-      const auto w = std::find_if(weights.begin(), weights.end(), [&](const auto& x) { return s.weight.selects(x); });
+    for (int l = first; l < last; ++l) {
+      if (!covers(s, l)) continue;
+      const weight_desc* w = nullptr;
+      for (const weight_desc& x : host.weights(l))
+        if (w == nullptr && s.weight.selects(x)) w = &x;
       const auto operand = [&] { return text(s.weight.name.view(), " of layer ", l, " for ", s.name.view()); };
-      if (w == weights.end()) return error{errc::invalid_argument, operand(), "no such weight", "one that the layer has"};
+      if (w == nullptr) return error{errc::invalid_argument, operand(), "no such weight", "one that the layer has"};
       if ((s.weight.rows != 0 && s.weight.rows != w->rows) || (s.weight.cols != 0 && s.weight.cols != w->cols))
         return error{errc::shape_mismatch, operand(), text(s.weight.rows, " x ", s.weight.cols),
                      text(w->rows, " x ", w->cols)};
@@ -101,7 +109,7 @@ status run_edited_layer(executor_ref exec, H& host, const plan& p, typename H::s
       while (!guards.empty()) guards.pop_back();
     }
   } overrides;
-  const bool leaves_out = std::any_of(p.steps().begin(), p.steps().end(), [&](const step& s) {
+  const bool leaves_out = any_step(p, [&](const step& s) {
     return s.what == step::kind::block && !s.reads_output && covers(s, l);
   });
   for (const step& s : p.steps()) {
@@ -120,7 +128,7 @@ status run_edited_layer(executor_ref exec, H& host, const plan& p, typename H::s
     }
   }
   const auto is_block = [&](const step& s) { return s.what == step::kind::block && covers(s, l); };
-  const bool has_block = std::any_of(p.steps().begin(), p.steps().end(), is_block);
+  const bool has_block = any_step(p, is_block);
   std::vector<float> before;
   if (has_block) before = copy_rows(host.stream(state));
   if (!leaves_out) {
@@ -163,7 +171,7 @@ status try_run(E& exec, H& host, const plan& p, typename H::state& state, int fi
   if (auto s = detail::check_weights(host, p, first, last); !s) return s;
 
   const auto touched = [&](int l) {
-    return std::any_of(p.steps().begin(), p.steps().end(), [&](const step& s) { return detail::covers(s, l); });
+    return detail::any_step(p, [&](const step& s) { return detail::covers(s, l); });
   };
   for (int l = first; l < last;) {
     int next = l;
@@ -174,10 +182,10 @@ status try_run(E& exec, H& host, const plan& p, typename H::state& state, int fi
       continue;
     }
     detail::apply_rows(p, tap{site::resid_pre, l, host.rows(state)}, host.stream(state));
-    const auto span = std::find_if(p.steps().begin(), p.steps().end(), [&](const step& s) {
-      return s.what == step::kind::replace && detail::covers(s, l);
-    });
-    if (span == p.steps().end()) {
+    const step* span = nullptr;
+    for (const step& s : p.steps())
+      if (span == nullptr && s.what == step::kind::replace && detail::covers(s, l)) span = &s;
+    if (span == nullptr) {
       if (auto s = detail::run_edited_layer(exec, host, p, state, l); !s) return s;
       next = l + 1;
     } else {
@@ -248,7 +256,7 @@ status try_forward(H& host, const plan& p, batch_view batch, pass_memory& memory
   if (p.empty()) {
     guard.armed = true;
     status done = host.try_forward(batch, no_hooks<float>());
-    guard.armed = !done;
+    guard.armed = false;
     return done;
   }
 
@@ -267,7 +275,7 @@ status try_forward(H& host, const plan& p, batch_view batch, pass_memory& memory
              (s.what == step::kind::replace &&
               (at.where == site::resid_pre ? at.layer == s.range.first : at.layer == s.range.last - 1));
     };
-    const bool any = std::any_of(p.steps().begin(), p.steps().end(), active);
+    const bool any = detail::any_step(p, active);
     if (at.where == site::resid_post && any && failed) {
       // a host may have gathered rows since: find each row's input by what the row is
       before.resize(static_cast<std::size_t>(h.rows * h.cols));
@@ -282,7 +290,8 @@ status try_forward(H& host, const plan& p, batch_view batch, pass_memory& memory
                     text("sequence ", want.seq, " position ", want.pos), "a row of the layer's input, in its order"};
           return edit::unchanged;
         }
-        std::copy_n(input.begin() + static_cast<index>(from) * width, width, before.begin() + r * width);
+        for (index c = 0; c < width; ++c)
+          before[static_cast<std::size_t>(r * width + c)] = input[from * static_cast<std::size_t>(width) + static_cast<std::size_t>(c)];
       }
       const matrix_view<const float> in{before.data(), h.rows, h.cols};
       for (const step& s : p.steps()) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <concepts>
 #include <utility>
 #include <vector>
 
@@ -31,7 +32,7 @@ inline void on_chosen(const selection& chosen, const tap& at, matrix_view<const 
   if (n == 0) return;
   const bool has_before = before.rows != 0;
   if (last - first == n) {
-    f(tap{at.where, at.layer, at.rows.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(n)), at.memory},
+    f(tap{at.where, at.layer, {at.rows.data() + first, static_cast<std::size_t>(n)}, at.memory},
       has_before ? before.middle_rows(first, n) : before, h.middle_rows(first, n));
     return;
   }
@@ -65,7 +66,9 @@ inline void on_chosen(const selection& chosen, const tap& at, matrix_view<const 
 // The selection is part of the step's hash. Cost: one visit of each row, and a copy of the chosen rows where they are
 // not next to each other, in the pass's memory.
 // Errors: unsupported for steps that replace a span or change weights, which act on all rows.
-inline result<step> try_at(const selection& chosen, step s) {
+// (A template because its lambdas would cost everyone who includes this a twentieth of a second.)
+template <std::same_as<step> S>
+result<S> try_at(const selection& chosen, S s) {
   if (s.what == step::kind::replace || s.what == step::kind::weights)
     return error{errc::unsupported, text(s.name.view(), " on some rows"),
                  s.what == step::kind::replace ? "a step that replaces whole layers" : "a step that changes weights",
@@ -93,7 +96,8 @@ inline result<step> try_at(const selection& chosen, step s) {
 }
 
 #if RESECT_EXCEPTIONS
-inline step at(const selection& chosen, step s) { return value_or_throw(try_at(chosen, std::move(s))); }
+template <std::same_as<step> S>
+S at(const selection& chosen, S s) { return value_or_throw(try_at(chosen, std::move(s))); }
 #endif
 
 }  // namespace resect::inline RESECT_NAMESPACE_TAG::residual

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <initializer_list>
 #include <limits>
@@ -10,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include <resect/core/detail/sorted.hpp>
 #include <resect/core/hash.hpp>
 #include <resect/core/shared_function.hpp>
 #include <resect/residual/site.hpp>
@@ -38,7 +38,7 @@ class selection {
   bool contains(const row_meta& row) const noexcept {
     if (nodes_.empty()) return true;
     if ((row.flags & row_meta::pad) != 0) return false;
-    return holds(nodes_.size() - 1, row, [&](const node& n) { return functions_[n.first](row); });
+    return holds(nodes_.size() - 1, row, [&](const node& n) { return n.asks(row); });
   }
   // Whether it is the default: every row, pads included.
   bool every_row() const noexcept { return nodes_.empty(); }
@@ -93,9 +93,9 @@ class selection {
   static selection of_text() { return leaf({kind::text, 1, 0, 0, 0}); }
   static selection of_flag(std::uint32_t flag) { return leaf({kind::flag, 1, flag, 0, 0}); }
   static selection of_positions(std::int32_t first, std::int32_t last) {
-    first = std::max(first, 0);
-    return leaf(
-        {kind::positions, 1, static_cast<std::size_t>(first), static_cast<std::size_t>(std::max(first, last)), 0});
+    if (first < 0) first = 0;
+    if (last < first) last = first;
+    return leaf({kind::positions, 1, static_cast<std::size_t>(first), static_cast<std::size_t>(last), 0});
   }
   static selection of_tokens(std::span<const std::int32_t> ids) {
     selection out;
@@ -104,23 +104,22 @@ class selection {
   }
   static selection of_places(std::span<const row_place> places) {
     selection out;
-    out.values_.assign(places.begin(), places.end());
+    for (const row_place& place : places) out.values_.push_back(place);
     return out.listed(kind::list);
   }
   static selection of_function(shared_function<bool(const row_meta&)> f, std::uint64_t identity) {
-    selection out = leaf({kind::function, 1, 0, 0, identity});
-    out.functions_.push_back(std::move(f));
-    return out;
+    return leaf({kind::function, 1, 0, 0, identity, std::move(f)});
   }
 
  private:
   enum class kind : std::uint8_t { text, flag, positions, tokens, list, function, both, either, inverse };
-  // Nodes stand in postfix order. first, last: a range of positions or of values_; flag and function use `first`.
+  // Nodes stand in postfix order. first, last: a range of positions or of values_; flag uses `first`.
   struct node {
     kind what;
     std::size_t size;  // nodes of the part that ends here
     std::size_t first, last;
     std::uint64_t identity;
+    shared_function<bool(const row_meta&)> asks = {};
   };
 
   static selection leaf(const node& n) {
@@ -129,8 +128,7 @@ class selection {
     return out;
   }
   selection listed(kind what) && {
-    std::sort(values_.begin(), values_.end());
-    values_.erase(std::unique(values_.begin(), values_.end()), values_.end());
+    resect::detail::sort_unique(values_);
     nodes_.push_back({what, 1, 0, values_.size(), 0});
     return std::move(*this);
   }
@@ -148,16 +146,19 @@ class selection {
         n.first += values_.size();
         n.last += values_.size();
       }
-      if (n.what == kind::function) n.first += functions_.size();
       nodes_.push_back(n);
     }
-    values_.insert(values_.end(), b.values_.begin(), b.values_.end());
-    functions_.insert(functions_.end(), b.functions_.begin(), b.functions_.end());
+    for (const row_place& value : b.values_) values_.push_back(value);
   }
 
   bool listed_here(const node& n, row_place wanted) const noexcept {
-    return std::binary_search(values_.begin() + static_cast<std::ptrdiff_t>(n.first),
-                              values_.begin() + static_cast<std::ptrdiff_t>(n.last), wanted);
+    std::size_t from = n.first, to = n.last;  // values_[from] may be it, values_[to] is beyond
+    while (from < to) {
+      const std::size_t middle = from + (to - from) / 2;
+      if (values_[middle] < wanted) from = middle + 1;
+      else to = middle;
+    }
+    return from < n.last && values_[from] == wanted;
   }
   // Whether the part that ends at node `at` holds; `ask(node)` answers for the user's predicates.
   template <class Ask>
@@ -187,15 +188,16 @@ class selection {
     return holds(at - 1 - nodes_[at - 1].size, row, ask);
   }
 
-  static void tidy(std::vector<std::int32_t>& x) {
-    std::sort(x.begin(), x.end());
-    x.erase(std::unique(x.begin(), x.end()), x.end());
-  }
   static void add_unnamed(std::vector<std::int32_t>& x) {  // one that stands for all that are not in the list
-    tidy(x);
+    resect::detail::sort_unique(x);
     std::int32_t other = 0;
     for (const std::int32_t v : x) other += v == other;
     x.push_back(other);
+  }
+  static std::size_t place_of(std::uint64_t wanted, const std::vector<std::uint64_t>& x) noexcept {
+    std::size_t i = 0;
+    while (i < x.size() && x[i] != wanted) ++i;
+    return i;
   }
   static bool may_meet(const selection& a, const selection& b) {
     const selection s = a & b;
@@ -214,10 +216,9 @@ class selection {
         positions.push_back(v.pos);
         if (v.pos < std::numeric_limits<std::int32_t>::max()) positions.push_back(v.pos + 1);
       }
-      if (n.what == kind::function && std::find(functions.begin(), functions.end(), n.identity) == functions.end())
-        functions.push_back(n.identity);
+      if (n.what == kind::function && place_of(n.identity, functions) == functions.size()) functions.push_back(n.identity);
     }
-    tidy(positions);
+    resect::detail::sort_unique(positions);
     add_unnamed(tokens);
     add_unnamed(sequences);
     const std::uint32_t flags = s.flags();
@@ -234,8 +235,7 @@ class selection {
           for (std::uint32_t f = flags;; f = (f - 1) & flags) {  // all subsets of the flags
             for (std::size_t answers = 0; answers >> functions.size() == 0; ++answers) {
               const auto ask = [&](const node& n) {
-                const auto i = std::find(functions.begin(), functions.end(), n.identity) - functions.begin();
-                return (answers >> i & 1) != 0;
+                return (answers >> place_of(n.identity, functions) & 1) != 0;
               };
               if (s.holds(s.nodes_.size() - 1, {seq, pos, token, f}, ask)) return true;
             }
@@ -246,7 +246,6 @@ class selection {
 
   std::vector<node> nodes_;
   std::vector<row_place> values_;  // places; of a token {0, id}
-  std::vector<shared_function<bool(const row_meta&)>> functions_;
 };
 
 // Every row of text.

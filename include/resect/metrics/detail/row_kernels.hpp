@@ -51,7 +51,10 @@ struct product_result {
 };
 
 namespace portable {
-using namespace ::resect::detail::portable;
+using ::resect::detail::portable::add_product, ::resect::detail::portable::all, ::resect::detail::portable::f32,
+    ::resect::detail::portable::f64, ::resect::detail::portable::i32, ::resect::detail::portable::load,
+    ::resect::detail::portable::multiply_add, ::resect::detail::portable::product, ::resect::detail::portable::u64,
+    ::resect::detail::portable::width;
 #define RESECT_KERNEL
 #include <resect/metrics/detail/row_kernels.inl>
 #undef RESECT_KERNEL
@@ -59,13 +62,19 @@ using namespace ::resect::detail::portable;
 
 #if defined(__x86_64__)
 namespace avx2 {
-using namespace ::resect::detail::avx2;
+using ::resect::detail::avx2::add_product, ::resect::detail::avx2::all, ::resect::detail::avx2::f32,
+    ::resect::detail::avx2::f64, ::resect::detail::avx2::i32, ::resect::detail::avx2::load,
+    ::resect::detail::avx2::multiply_add, ::resect::detail::avx2::product, ::resect::detail::avx2::u64,
+    ::resect::detail::avx2::width;
 #define RESECT_KERNEL RESECT_TARGET_AVX2,
 #include <resect/metrics/detail/row_kernels.inl>
 #undef RESECT_KERNEL
 }  // namespace avx2
 namespace avx512 {
-using namespace ::resect::detail::avx512;
+using ::resect::detail::avx512::add_product, ::resect::detail::avx512::all, ::resect::detail::avx512::f32,
+    ::resect::detail::avx512::f64, ::resect::detail::avx512::i32, ::resect::detail::avx512::load,
+    ::resect::detail::avx512::multiply_add, ::resect::detail::avx512::product, ::resect::detail::avx512::u64,
+    ::resect::detail::avx512::width;
 #define RESECT_KERNEL RESECT_TARGET_AVX512,
 #include <resect/metrics/detail/row_kernels.inl>
 #undef RESECT_KERNEL

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
-
 #include <resect/core/leaf.hpp>
 #include <resect/core/types.hpp>
 #include <resect/quant/grid.hpp>
@@ -19,12 +17,16 @@ class distinct_values {
  public:
   // false: there are more than 256.
   bool add(float x) noexcept {
-    float* const at = std::lower_bound(value_, value_ + size_, x);
-    if (at != value_ + size_ && *at == x) return true;
+    int at = 0;
+    for (int to = size_; at < to;) {
+      const int middle = (at + to) / 2;
+      if (value_[middle] < x) at = middle + 1;
+      else to = middle;
+    }
+    if (at < size_ && value_[at] == x) return true;
     if (size_ == most_steps + 1) return false;
-    std::copy_backward(at, value_ + size_, value_ + size_ + 1);
-    *at = x;
-    ++size_;
+    for (int i = size_++; i > at; --i) value_[i] = value_[i - 1];
+    value_[at] = x;
     return true;
   }
   int size() const noexcept { return size_; }
