@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Time that including resect costs: include_time.py ROOT [--cxx g++] [--detail]
 
-Prints the processor time (a compiler runs on one core, so on an idle machine it is what one waits) and the number of preprocessed lines of `#include` for the budget (core + metrics + quant + residual in
-0.5 s, core/view.hpp in 0.15 s), and what the budget goes to. A machine that is busy is slow, so the figures never fail
-the check, unless one is four times over its budget.
+Prints the processor time (a compiler runs on one core, so on an idle machine it is what one waits) and the number of
+preprocessed lines of `#include` for the budget (core + metrics + quant + residual in 0.5 s, core/view.hpp in 0.15 s), what
+the first factorization in a file costs (10 s), and what the budget goes to. A machine that is busy is slow, so the figures
+never fail the check, unless one is four times over its budget.
 """
 import argparse
 import collections
+import os
 import pathlib
 import re
 import resource
@@ -19,20 +21,27 @@ BUDGETS = [("core/view.hpp", ["core/view.hpp"], 0.15), ("core + metrics + quant 
 # What a user includes beside the rest: the pool comes with a backend, the conformance suite into a host's own tests.
 LEFT_OUT = re.compile(r"core/threads\.hpp|residual/conformance")
 LIMIT = 4
+EIGEN = os.environ.get("EIGEN_INCLUDE", "/usr/include/eigen3")
+# What the first factorization of a file costs beside the headers that every file includes.
+FACTORIZATION = (["backend/cpu.hpp", "factor/truncated_svd.hpp"], 10.0, """
+resect::result<resect::factor::truncated_decomposition<float>> decompose(resect::cpu<>& exec, resect::matrix_view<const float> w) {
+  return resect::factor::try_truncated_svd(exec, w, {.rank = 8});
+}
+""")
 
 
 class Compiler:
     def __init__(self, cxx, root):
-        self.command = [cxx, "-std=c++20", "-O2", f"-I{root / 'include'}", "-x", "c++"]
+        self.command = [cxx, "-std=c++20", "-O2", f"-I{root / 'include'}", "-isystem", EIGEN, "-x", "c++"]
 
-    def call(self, headers, *arguments):
-        source = "".join(f"#include <{h}>\n" for h in headers)
+    def call(self, headers, *arguments, code=""):
+        source = "".join(f"#include <{h}>\n" for h in headers) + code
         done = subprocess.run([*self.command, *arguments, "-"], input=source, capture_output=True, text=True)
         if done.returncode != 0:
             sys.exit(f"{headers}: does not compile\n{done.stderr}")
         return done
 
-    def seconds(self, headers, runs=5):
+    def seconds(self, headers, runs=5, code=""):
         """Least processor time to compile, and by how much the runs differ: what is more is other programs' doing."""
         def used():
             u = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -42,9 +51,14 @@ class Compiler:
             times = []
             for _ in range(runs):
                 begin = used()
-                self.call(headers, "-c", "-o", out.name)
+                self.call(headers, "-c", "-o", out.name, code=code)
                 times.append(used() - begin)
         return min(times), max(times) - min(times)
+
+    def has_eigen(self):
+        done = subprocess.run([*self.command, "-fsyntax-only", "-"], input="#include <Eigen/Core>\n", text=True,
+                              stderr=subprocess.DEVNULL)
+        return done.returncode == 0
 
     def lines(self, headers):
         return self.call(headers, "-E", "-P").stdout.count("\n")
@@ -96,6 +110,16 @@ def main():
         print(f"{name:36} {seconds:8.2f} {spread:7.2f} {wanted:>7} {compiler.lines(headers):8}")
         if budget and seconds > LIMIT * budget:
             over.append(f"{name}: got {seconds:.2f} s, wanted {budget} s")
+
+    parts, budget, code = FACTORIZATION
+    headers = [f"resect/{h}" for h in parts]
+    if "factor" in {h.name for h in (root / "include/resect").iterdir()} and compiler.has_eigen():
+        seconds, spread = compiler.seconds(headers, 1, code)
+        print(f"{'the first factorization':36} {seconds:8.2f} {'':7} {budget:7.2f} {compiler.lines(headers):8}")
+        if seconds > LIMIT * budget:
+            over.append(f"the first factorization: got {seconds:.2f} s, wanted {budget} s")
+    else:
+        print("skipped: the first factorization needs Eigen")
 
     headers = headers_of(root, BUDGETS[1][1])
     wanted_by = collections.defaultdict(set)  # standard header → headers of ours that include it

@@ -4,11 +4,14 @@
 usage: programs.py BIN_DIR SOURCE_DIR CASE, with CASE one of the functions below whose name begins with `case_`.
 """
 import ast
+import hashlib
 import json
 import math
+import os
 import pathlib
 import re
 import shutil
+import stat
 import struct
 import subprocess
 import sys
@@ -87,7 +90,10 @@ def case_study_quantizes_and_factorizes(folder):
     report = json.loads((folder / "report/report.json").read_text())
     assert report["grid"]["matrices"] == 14 and report["grid"]["on_grid"] == 0, report["grid"]
     assert [c["operator"] for c in report["compressions"]] == ["quantize", "low_rank"]
-    assert report["compressions"][0]["description"] == "quantize 3 bit, group 32"
+    assert report["compressions"][0]["description"] == "quantize 3 bit, group 32, mse"
+    assert report["compressions"][0]["options"] == {"bits": 3, "group": 32, "zero": "integer", "scale": "mse"}
+    assert report["compressions"][1]["options"]["rank"] == 200
+    assert re.fullmatch("0x[0-9a-f]{16}", report["compressions"][0]["fingerprint"])
     assert abs(report["compressions"][0]["bits_per_weight"] - (3 + 35 / 32)) < 1e-9
     with zipfile.ZipFile(folder / "report/clusters.npz") as archive:
         for c in report["compressions"]:
@@ -146,6 +152,9 @@ def case_study_refuses_bad_options_and_leaves_nothing(folder):
         (["--reinit-seeds", "2"], ["--reinit-seeds", "5"]),
         (["--quantize", "9"], ["--quantize", "8"]),
         (["--low-rank", "0"], ["--low-rank", "1"]),
+        (["--low-rank", "256"], ["--low-rank", "got 256", "1 to 255"]),
+        (["--seed", 2**53 - 4], ["--seed", str(2**53 - 5)]),
+        (["--seed", 2**53], ["--seed", str(2**53 - 5)]),
         (["--scale", "best"], ["--scale", "mse"]),
         (["--model", "tyni"], ["--model", "tyni"]),
         (["--text", ""], ["text"]),
@@ -366,6 +375,209 @@ def case_diff_refuses_what_cannot_be_paired(folder):
     (broken / "clusters.npz").unlink()
     expect_refusal(run("diff", broken, folder / "a"), "clusters.npz")
     assert not list((folder / "out").iterdir())
+
+
+def case_no_program_writes_over_what_it_reads(folder):
+    done = run("study", "--sequences", 8, "--context", 16, "--layers", 1, "--alterations", "skip", "--quiet", "--out",
+               folder / "a")
+    assert done.returncode == 0, done.stderr
+    shutil.copytree(folder / "a", folder / "b")
+    model = folder / "model"
+    shutil.copytree(TINY, model)
+    ids = folder / "ids.i32"
+    ids.write_bytes(struct.pack("<64i", *range(64)))
+    (folder / "link").symlink_to(folder / "a/report.json")
+    (folder / "hard").hardlink_to(folder / "b/clusters.npz")
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    a, b = folder / "a", folder / "b"
+    for program, *arguments in [
+        ("diff", a, b, "--json", a / "report.json"),
+        ("diff", a, b, "--json", b / "clusters.npz"),
+        ("diff", a, b, "--json", folder / "link"),
+        ("diff", a, b, "--json", folder / "hard"),
+        ("perplexity", "--model", model, "--context", 64, "--chunks", 1, "--json", model / "heldout.txt"),
+        ("perplexity", "--model", model, "--ids", ids, "--context", 64, "--json", ids),
+        ("perplexity", "--model", model, "--context", 64, "--chunks", 1, "--json", model / "model.safetensors"),
+        ("kl_divergence", "--model", model, "--base", ids, "--json", ids),
+        ("logits", "--model", model, "--ids", ids, "--out", ids),
+        ("logits", "--model", model, "--ids", ids, "--out", model / "config.json"),
+        ("study", *SMALL, "--text", a / "report.html", "--out", a),
+    ]:
+        expect_refusal(run(program, *arguments), "also read", str(arguments[-1]))
+    assert before == {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def case_files_are_written_where_their_names_lead(folder):
+    """A link stays and what it leads to is replaced; pipes and devices are written into; the rest is refused first."""
+    ids = folder / "ids.i32"
+    ids.write_bytes(struct.pack("<64i", *range(64)))
+
+    def perplexity(to, **more):
+        return subprocess.run([BIN / "perplexity", "--ids", ids, "--context", "64", "--json", to], capture_output=True,
+                              text=True, **more)
+
+    (folder / "sub").mkdir()
+    (folder / "sub/real.json").write_text("old")
+    (folder / "link").symlink_to("sub/real.json")
+    (folder / "dangling").symlink_to(folder / "sub/new.json")
+    for name, real in (("link", "sub/real.json"), ("dangling", "sub/new.json"), ("plain", "plain")):
+        done = perplexity(folder / name)
+        assert done.returncode == 0, done.stderr
+        assert (folder / name).is_symlink() == (name != "plain")
+        assert json.loads((folder / real).read_text())["chunks"] == 1
+    assert sorted(p.name for p in (folder / "sub").iterdir()) == ["new.json", "real.json"]
+
+    pipe = folder / "pipe"
+    os.mkfifo(pipe)
+    reader = subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE, text=True)
+    try:
+        done = perplexity(pipe)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(reader.communicate(timeout=60)[0])["chunks"] == 1 and pipe.is_fifo()
+    finally:
+        reader.kill()
+
+    done = perplexity("/dev/stdout")
+    assert done.returncode == 0 and '"chunks": 1' in done.stdout and "PPL" in done.stdout, done.stderr
+    with open(folder / "all.txt", "w") as out:
+        done = subprocess.run([BIN / "perplexity", "--ids", ids, "--context", "64", "--json", folder / "all.txt"],
+                              stdout=out, stderr=subprocess.PIPE, text=True)
+    said = (folder / "all.txt").read_text()
+    assert done.returncode == 0 and "PPL" in said and '"chunks": 1' in said, said
+    assert stat.S_ISCHR(os.stat("/dev/full").st_mode)
+    done = perplexity("/dev/full")
+    assert done.returncode == 2 and "/dev/full: No space" in done.stderr.splitlines()[-1], done.stderr
+    for wrong in (folder / "gone" / "x.json", folder / "sub", folder / "ids.i32" / "x.json"):
+        done = perplexity(wrong)
+        expect_refusal(done, "--json", str(wrong))
+        assert not done.stdout, "refused before the work is done"
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "all.txt", "dangling", "ids.i32", "link", "pipe", "plain", "sub"]
+
+
+def case_diff_says_which_methods_it_compares(folder):
+    common = ["--sequences", 8, "--context", 16, "--layers", "1,3", "--alterations", "skip", "--quiet"]
+    methods = {"a": ["--quantize", 3, "--low-rank", 8], "same": ["--quantize", 3, "--low-rank", 8],
+               "other": ["--quantize", 2, "--group", 32, "--zero", "symmetric", "--low-rank", 9],
+               "mse": ["--quantize", 3, "--scale", "mse", "--low-rank", 8]}
+    for name, arguments in methods.items():
+        done = run("study", *common, *arguments, "--out", folder / name)
+        assert done.returncode == 0, done.stderr
+
+    def diff(b):
+        done = run("diff", folder / "a", folder / b, "--json", folder / "diff.json")
+        assert done.returncode == 0, done.stderr
+        return " ".join(done.stdout.split()), json.loads((folder / "diff.json").read_text())
+
+    text, result = diff("same")
+    assert not result["notes"] and "No difference: every number is the same in both." in text, result["notes"]
+    assert result["methods"] == [
+        {"operator": "quantize", "a": "quantize 3 bit, group 64", "b": "quantize 3 bit, group 64"},
+        {"operator": "low_rank", "a": "rank 8", "b": "rank 8"}]
+    text, result = diff("other")
+    assert result["notes"] == ["quantize: quantize 3 bit, group 64 in A, quantize 2 bit symmetric, group 32 in B",
+                               "low_rank: rank 8 in A, rank 9 in B"]
+    assert all(f"note: {n}" in text for n in result["notes"]), text
+    text, result = diff("mse")
+    assert result["notes"] == ["quantize: quantize 3 bit, group 64 in A, quantize 3 bit, group 64, mse in B"]
+
+    path = folder / "same/report.json"
+    report = json.loads(path.read_text())
+    report["compressions"][0]["fingerprint"] = "0x0"
+    path.write_text(json.dumps(report))
+    assert diff("same")[1]["notes"] == ["quantize: quantize 3 bit, group 64 in both, but not done the same way in both"]
+    for c in report["compressions"]:  # as reports were before methods had fingerprints
+        del c["fingerprint"], c["options"]
+    path.write_text(json.dumps(report))
+    assert all("is not known (B does not say)" in n for n in diff("same")[1]["notes"])
+
+    def quantized(report):
+        return [row for row in report["rows"] if row["operator"] == "quantize"]
+
+    for spoil, words in [
+        (lambda r: r["compressions"][0]["all"]["kl"].update(value=9), ["compressions[0].all.kl.value"]),
+        (lambda r: quantized(r)[1]["restored_kl"].update(se=9), ["restored_kl.se"]),
+        (lambda r: quantized(r)[0]["interaction_kl"].update(lo=-9), ["interaction_kl.lo"]),
+        (lambda r: r["compressions"][0].update(operator="melt"), ["compressions[0].operator"]),
+    ]:
+        report = json.loads((folder / "mse/report.json").read_text())
+        spoil(report)
+        path.write_text(json.dumps(report))
+        shutil.copy(folder / "mse/clusters.npz", folder / "same/clusters.npz")
+        expect_refusal(run("diff", folder / "a", folder / "same"), *words)
+
+
+def case_study_names_the_text_that_it_used(folder):
+    ids = folder / "some.i32"
+    ids.write_bytes(struct.pack("<900i", *((7 * i * i + 3 * i) % 200 for i in range(900))))
+    wanted = hashlib.sha256(ids.read_bytes()).hexdigest()
+    _, report = study(folder, "--ids", ids, "--alterations", "skip", "--quiet")
+    assert report["text"]["name"] == "some.i32" and report["text"]["tokens"] == 900, report["text"]
+    assert report["text"]["sha256"] == report["text"]["ids_sha256"] == wanted
+    _, report = study(folder, "--alterations", "skip", "--quiet")
+    assert report["text"]["name"] == "heldout.txt"
+    assert report["text"]["sha256"] == hashlib.sha256((TINY / "heldout.txt").read_bytes()).hexdigest()
+
+
+def case_study_says_where_nothing_changes(folder):
+    """A quantizer that meets the grid which a model was stored on: no layer matters most where all are as before."""
+    def on_grid(data):
+        start = 8 + struct.unpack("<Q", data[:8])[0]
+        out = bytearray(data)
+        for name, tensor in json.loads(data[8:start]).items():
+            if name == "__metadata__" or len(tensor["shape"]) != 2 or ".layers." not in name:
+                continue
+            assert tensor["dtype"] == "F16"
+            first, last = (start + x for x in tensor["data_offsets"])
+            n = (last - first) // 2
+            out[first:last] = struct.pack(f"<{n}e", *(((i + i // 4) % 4 - 1) / 16 for i in range(n)))
+        return bytes(out)
+
+    done, report = study(folder, "--model", spoiled_model(folder, on_grid), "--alterations", "skip", "--quantize", 2)
+    rows = [r for r in report["rows"] if r["operator"] == "quantize"]
+    assert all(r["weight_error"] == 0 and r["metrics"]["kl"]["value"] == 0 for r in rows), rows
+    kinds = [f["kind"] for f in report["findings"] if f["operator"] == "quantize"]
+    assert kinds == ["unchanged"], kinds
+    assert "no order among these layers" in " ".join(done.stdout.split())
+
+
+def case_seeds_that_a_study_takes_are_seeds_that_diff_takes(folder):
+    for out in ("a", "b"):
+        done = run("study", "--sequences", 8, "--context", 16, "--layers", 1, "--alterations", "reinit", "--quiet",
+                   "--seed", 2**53 - 5, "--out", folder / out)
+        assert done.returncode == 0, done.stderr
+    done = run("diff", folder / "a", folder / "b")
+    assert done.returncode == 0 and "No difference" in done.stdout, done.stderr
+
+
+def case_output_that_nobody_gets_is_a_failure(folder):
+    small = ["--sequences", "8", "--context", "16", "--layers", "1", "--alterations", "skip"]
+    assert run("study", *small, "--quiet", "--out", folder / "a").returncode == 0
+    for program, *arguments in [("study", *small, "--out", folder / "b"), ("diff", folder / "a", folder / "a"),
+                                ("perplexity", "--chunks", 1, "--context", 64), ("diff", "--help"), ("short/skip_a_layer",),
+                                ("short/own_operator",), ("short/watch_norms",), ("short/quantize_a_matrix",),
+                                ("short/compare_two_models", TINY, TINY)]:
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([BIN / program, *map(str, arguments)], stdout=full, stderr=subprocess.PIPE, text=True,
+                                  stdin=subprocess.DEVNULL, cwd=SOURCE)
+        assert done.returncode == 2, (program, done.returncode, done.stderr)
+
+
+def case_perplexity_reads_the_same_text_as_study_where_none_is_named(folder):
+    given = ["--chunks", 2, "--context", 32]
+    named = run("perplexity", *given, "--text", TINY / "heldout.txt", "--json", folder / "a")
+    own = run("perplexity", *given, "--json", folder / "b")
+    assert named.returncode == own.returncode == 0, own.stderr
+    assert json.loads((folder / "a").read_text())["ppl"] == json.loads((folder / "b").read_text())["ppl"]
+    shutil.copytree(TINY, folder / "model")
+    (folder / "model/heldout.txt").unlink()
+    expect_refusal(run("perplexity", *given, "--model", folder / "model"), "--text", "heldout.txt")
+
+
+def case_short_programs_say_what_is_missing(folder):
+    for name in ("skip_a_layer", "own_operator", "watch_norms", "quantize_a_matrix"):
+        done = subprocess.run([BIN / "short" / name], capture_output=True, text=True, cwd=folder)
+        expect_refusal(done, name, "examples/models/tiny")
 
 
 def case_help_lists_the_options(folder):

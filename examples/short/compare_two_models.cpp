@@ -49,6 +49,7 @@ int main(int argc, char** argv) try {
   std::printf("%s\n", effect.kl.value == 0 ? "The outputs are the same."
                       : p <= 0.05          ? "The perplexities differ."
                                            : "No difference of perplexity shown.");
+  if (std::fflush(stdout) != 0) return std::perror("compare_two_models"), 2;
 } catch (const resect::exception& e) {
   return std::fprintf(stderr, "compare_two_models: %s\n", e.what()), 2;
 }

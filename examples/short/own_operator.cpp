@@ -13,13 +13,11 @@
 #include <resect/resect.hpp>
 
 namespace residual = resect::residual;
-namespace study = resect::study;
 
 // In every row of the MLP's delta all but the `count` largest values become 0. An operator is a step: where it acts, a
 // hash of everything that changes what it does (plans are told apart by it), and a function of rows.
 residual::step keep_largest(residual::layer_range layers, int count) {
   residual::step s;
-  s.what = residual::step::kind::rows;
   s.where = residual::site::mlp_delta;
   s.range = layers;
   s.overwrites = false;
@@ -30,16 +28,16 @@ residual::step keep_largest(residual::layer_range layers, int count) {
     for (resect::index r = 0; r < delta.rows; ++r) {
       for (resect::index c = 0; c < delta.cols; ++c) sizes[static_cast<std::size_t>(c)] = std::abs(delta(r, c));
       std::nth_element(sizes.begin(), sizes.begin() + (count - 1), sizes.end(), std::greater<float>{});
-      const float least = sizes[static_cast<std::size_t>(count - 1)];
       for (resect::index c = 0; c < delta.cols; ++c)
-        if (std::abs(delta(r, c)) < least) delta(r, c) = 0;
+        if (std::abs(delta(r, c)) < sizes[static_cast<std::size_t>(count - 1)]) delta(r, c) = 0;
     }
   };
   return s;
 }
 
-int main() {
+int main() try {
   using resect::value_or_throw;
+  namespace study = resect::study;
   const auto model = value_or_throw(hosts::try_load_llama("examples/models/tiny"));
   const auto words = value_or_throw(hosts::vocabulary::try_open("examples/models/tiny/vocab.txt"));
   const auto text = value_or_throw(words.try_encode_file("examples/models/tiny/heldout.txt"));
@@ -56,4 +54,7 @@ int main() {
     const auto kl = value_or_throw(study::try_effect(exec, host, state, windows, outputs, work)).kl.estimate();
     std::printf("%3d of 256 values: KL %.4f [%.4f, %.4f] nats\n", count, kl.value, kl.lo, kl.hi);
   }
+  if (std::fflush(stdout) != 0) return std::perror("own_operator"), 2;
+} catch (const resect::exception& e) {
+  return std::fprintf(stderr, "own_operator: %s\n", e.what()), 2;
 }

@@ -10,7 +10,7 @@
 #include <resect/quant/quantize.hpp>
 #include <resect/resect.hpp>
 
-int main() {
+int main() try {
   using resect::value_or_throw;
   namespace quant = resect::quant;
   namespace study = resect::study;
@@ -50,4 +50,7 @@ int main() {
     std::printf("%d bits (%.2f with scales): error %5.2f %% of the matrix, KL %.5f [%.5f, %.5f] nats\n", bits,
                 q.bits_per_weight(), 100 * quant::loss(exec, W, q).relative_frobenius, kl.value, kl.lo, kl.hi);
   }
+  if (std::fflush(stdout) != 0) return std::perror("quantize_a_matrix"), 2;
+} catch (const resect::exception& e) {
+  return std::fprintf(stderr, "quantize_a_matrix: %s\n", e.what()), 2;
 }

@@ -48,6 +48,7 @@ int main(int argc, char** argv) try {
               100 * effect.top1.hi);
   std::printf("  perplexity            %.2f intact, %.3f [%.3f, %.3f] times that without the layer\n", ppl.value,
               ratio.value, ratio.lo, ratio.hi);
+  if (std::fflush(stdout) != 0) return std::perror("skip_a_layer"), 2;
 } catch (const resect::exception& e) {
   return std::fprintf(stderr, "skip_a_layer: %s\n", e.what()), 2;
 }

@@ -11,7 +11,7 @@
 #include <resect/backend/cpu.hpp>
 #include <resect/resect.hpp>
 
-int main() {
+int main() try {
   using resect::value_or_throw;
   namespace residual = resect::residual;
   const auto model = value_or_throw(hosts::try_load_llama("examples/models/tiny"));
@@ -46,4 +46,7 @@ int main() {
                 spread[l].quantile(0.01), spread[l].quantile(0.99),
                 std::string(static_cast<std::size_t>(40 * mean.value / longest), '#').c_str());
   }
+  if (std::fflush(stdout) != 0) return std::perror("watch_norms"), 2;
+} catch (const resect::exception& e) {
+  return std::fprintf(stderr, "watch_norms: %s\n", e.what()), 2;
 }

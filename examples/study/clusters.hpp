@@ -8,6 +8,7 @@
 #include <resect/io/npy.hpp>
 #include <resect/study/compression.hpp>
 #include <resect/study/sensitivity.hpp>
+#include <study/record.hpp>
 
 // clusters.npz: the sums behind every estimate of a study, so that two reports on the same text can be compared in
 // pairs later. For each alteration A and measure M (kl, top1_agreement, dlnppl, cosine_head_norm):
@@ -66,6 +67,7 @@ struct run_table {
 struct named_compression {
   std::string name;
   resect::study::compression_report report;
+  std::vector<method_option> options = {};
 };
 
 inline std::string clusters_npz(const resect::study::sensitivity_report& report,
@@ -90,7 +92,7 @@ inline std::string clusters_npz(const resect::study::sensitivity_report& report,
     }
     runs.store(out, std::string(resect::study::name(what)), windows.n_clusters);
   }
-  for (const auto& [name, compression] : compressions) {
+  for (const auto& [name, compression, options] : compressions) {
     detail::run_table runs;
     detail::cluster_table without;
     for (const auto& row : compression.rows) {

@@ -18,6 +18,7 @@ struct arguments {
 int run(const arguments& given) {
   const auto a = app::read_report(given.a);
   const auto b = app::read_report(given.b);
+  app::check_output_file(given.json, "--json", {a.path, a.clusters, b.path, b.clusters});
   const auto difference = app::compare_reports(a, b);
   if (!given.json.empty()) app::write_file(given.json, app::report_text(app::diff_json(a, b, difference)));
   std::fputs(app::diff_table(a, b, difference).c_str(), stdout);

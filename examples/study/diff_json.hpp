@@ -15,7 +15,7 @@
 //    rows [{operator, first, last, matrix, seeds_a, seeds_b,
 //           metrics {kl, top1_agreement, dlnppl, cosine_head_norm: {a, b, difference: estimate, p, p_holm, differs}},
 //           rank {a, b: {value, lo, hi}, differs}}],
-//    only_a, only_b {operators, rows [{operator, layers}]}, notes, findings}
+//    only_a, only_b {operators, rows [{operator, layers}]}, methods [{operator, a, b}], notes, findings}
 // Differences are B − A; an estimate is as in report.json, and so is null.
 namespace app {
 
@@ -65,8 +65,12 @@ inline json diff_json(const stored_report& a, const stored_report& b, const repo
            {"rows", json::array()},
            {"only_a", detail::only_json(d, d.only_a, &table_difference::only_a)},
            {"only_b", detail::only_json(d, d.only_b, &table_difference::only_b)},
+           {"methods", json::array()},
            {"notes", d.notes},
            {"findings", diff_findings(a, d)}};
+  for (const auto& t : d.tables)
+    if (!t.method_a.empty() || !t.method_b.empty())
+      out["methods"].push_back({{"operator", t.alteration}, {"a", t.method_a}, {"b", t.method_b}});
   for (const auto& t : d.tables)
     for (const auto& row : t.rows) {
       json one{{"operator", t.alteration}, {"first", row.layer},   {"last", row.layer + 1},

@@ -38,6 +38,7 @@ struct table_difference {
   std::vector<std::int64_t> seeds_a, seeds_b;  // empty where nothing is drawn
   std::vector<row_difference> rows;
   std::vector<int> only_a, only_b;  // layers that one report has and the other has not
+  std::string method_a, method_b;   // of a compression, as the reports describe it; empty where they do not
 };
 
 struct report_difference {
@@ -48,6 +49,7 @@ struct report_difference {
   std::vector<table_difference> tables;
   std::vector<std::string> only_a, only_b;  // alterations
   std::vector<std::string> notes;           // what else is not the same in both
+  std::vector<std::string> other_numbers;   // places of numbers that differ, where the sums are the same in both
 };
 
 constexpr double diff_alpha = 0.05;  // two-sided, family-wise over the layers of a table, for each measure
@@ -133,8 +135,8 @@ inline row_difference compare_rows(const stored_row& a, const stored_row& b) {
     }
     const auto d = mean_of(difference);
     auto& to = out.measures[m];
-    to.a = mean_of(of_a).mean;
-    to.b = mean_of(of_b).mean;
+    to.a = of_measure(mean_of(of_a).mean, m);
+    to.b = of_measure(mean_of(of_b).mean, m);
     to.difference = d.mean;
     to.p = p_different(d.mean, d.degrees);
   }
@@ -204,6 +206,34 @@ inline table_difference compare_tables(const stored_report& a, const stored_tabl
   return out;
 }
 
+inline stored_method method_of(const stored_report& r, const std::string& alteration) {
+  for (const auto& m : r.methods)
+    if (m.alteration == alteration) return m;
+  return {};
+}
+
+// Tables of one name may come from two methods; that is worth a comparison, but never without a word.
+inline void add_methods(const stored_report& a, const stored_report& b, report_difference& out) {
+  for (auto& t : out.tables) {
+    const auto x = method_of(a, t.alteration), y = method_of(b, t.alteration);
+    const auto described = [](const stored_method& m) {
+      return m.description.empty() ? "a method that the report does not describe" : m.description;
+    };
+    t.method_a = x.description;
+    t.method_b = y.description;
+    if (x.description != y.description)
+      out.notes.push_back(t.alteration + ": " + described(x) + " in A, " + described(y) + " in B");
+    else if (x.options != y.options && !x.options.empty() && !y.options.empty())
+      out.notes.push_back(t.alteration + ": " + x.options + " in A, " + y.options + " in B");
+    else if (x.fingerprint != y.fingerprint && !x.fingerprint.empty() && !y.fingerprint.empty())
+      out.notes.push_back(t.alteration + ": " + described(x) + " in both, but not done the same way in both");
+    else if (!x.description.empty() && (x.fingerprint.empty() || y.fingerprint.empty()))
+      out.notes.push_back(t.alteration + ": " + described(x) +
+                          " in both; whether all options are the same is not known (" +
+                          (x.fingerprint.empty() ? "A" : "B") + " does not say)");
+  }
+}
+
 inline void add_notes(const stored_report& a, const stored_report& b, report_difference& out) {
   const auto note = [&](const std::string& what, const std::string& x, const std::string& y) {
     if (x != y) out.notes.push_back(what + ": " + x + " in A, " + y + " in B");
@@ -215,6 +245,7 @@ inline void add_notes(const stored_report& a, const stored_report& b, report_dif
   note("vocabulary", std::to_string(a.model.vocabulary), std::to_string(b.model.vocabulary));
   if (has("mean_delta") && a.calibration.sha256 != b.calibration.sha256)
     out.notes.push_back("the means of mean_delta come from other calibration windows");
+  add_methods(a, b, out);
   if (has("reinit")) note("re-initialization", a.reinit, b.reinit);
   for (const auto& t : out.tables)
     if (t.seeds_a != t.seeds_b) out.notes.push_back(t.alteration + ": other seeds, paired in their order");
@@ -247,6 +278,11 @@ inline report_difference compare_reports(const stored_report& a, const stored_re
   if (std::none_of(out.tables.begin(), out.tables.end(), [](const auto& t) { return !t.rows.empty(); }))
     fail({resect::errc::conflict, "altered layers", "none that both reports have", "one at least"});
   detail::add_notes(a, b, out);
+  for (const auto& [place, value] : a.numbers.items())
+    if (const auto other = b.numbers.find(place); other == b.numbers.end() || *other != value)
+      out.other_numbers.push_back(place);
+  for (const auto& [place, value] : b.numbers.items())
+    if (!a.numbers.contains(place)) out.other_numbers.push_back(place);
   return out;
 }
 

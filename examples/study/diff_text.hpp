@@ -56,7 +56,10 @@ inline std::string layers_only(const std::vector<int>& layers, const char* where
 }
 
 inline std::string difference_table(const table_difference& t) {
-  const std::string what = describe_alteration(t.alteration);
+  std::string what = describe_alteration(t.alteration);
+  if (!t.method_a.empty() || !t.method_b.empty())
+    what = t.method_a == t.method_b ? printable(t.method_a)
+                                    : printable(t.method_b) + " in B, " + printable(t.method_a) + " in A";
   std::string out = t.alteration + (what.empty() ? "" : ": " + what) + "; B − A\n";
   const auto measure = [&](std::size_t m, double scale = 1) {
     std::vector<value_and_half> out_cells;
@@ -115,6 +118,13 @@ inline std::vector<std::string> diff_findings(const stored_report& a, const repo
                         std::all_of(d.tables.begin(), d.tables.end(), [](const table_difference& t) {
                           return detail::is_same(t) && t.only_a.empty() && t.only_b.empty();
                         });
+  if (all_same && !d.other_numbers.empty()) {
+    const auto more = d.other_numbers.size() - 1;
+    out.push_back("No difference in what the altered models do to any cluster of tokens; but other numbers of the "
+                  "reports differ: " + detail::printable(d.other_numbers.front()) +
+                  (more > 0 ? " and " + std::to_string(more) + " more" : "") + ".");
+    return out;
+  }
   if (all_same) {
     out.push_back("No difference: every number is the same in both.");
     return out;

@@ -91,6 +91,21 @@ inline std::string rank_text(const rank_record& r, std::size_t of) {
          std::to_string(of);
 }
 
+// Rows whose outputs are the intact model's, in every layer.
+inline bool changes_nothing(const row_list& rows) {
+  return std::all_of(rows.begin(), rows.end(),
+                     [](const auto* row) { return row->mean.kl.value == 0 && row->mean.dlnppl.value == 0; });
+}
+
+inline finding unchanged(const std::string& name, const row_list& rows) {
+  std::vector<int> layers;
+  for (const auto* row : rows) layers.push_back(row->layer);
+  return {"unchanged", name,
+          "The outputs are the intact model's in " + layers_text(layers) +
+              ": nothing was altered, or nothing that matters, and there is no order among these layers.",
+          layers};
+}
+
 inline finding most_critical(const std::string& name, const row_list& rows) {
   const row_record& top = largest_kl(rows);
   std::string text = "Layer " + std::to_string(top.layer) + " matters most, KL " + with_interval(top.mean.kl) +
@@ -224,7 +239,7 @@ inline void add_agreement(const study_record& r, std::vector<finding>& out) {
   std::vector<int> tops;
   for (const auto& name : r.options.alterations) {
     const auto rows = rows_of(r, name);
-    if (is_control(name) || rows.size() < 2) continue;
+    if (is_control(name) || rows.size() < 2 || changes_nothing(rows)) continue;
     names.push_back(name);
     tops.push_back(largest_kl(rows).layer);
   }
@@ -263,6 +278,10 @@ inline std::vector<finding> find(const study_record& r) {
   for (const auto& name : r.options.alterations) {
     const auto rows = rows_of(r, name);
     if (rows.empty() || is_control(name)) continue;
+    if (detail::changes_nothing(rows)) {
+      out.push_back(detail::unchanged(name, rows));
+      continue;
+    }
     if (rows.size() > 1) out.push_back(detail::most_critical(name, rows));
     if (reliability == resect::metrics::reliability::none) continue;
     detail::add_marks(name, rows, out);

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -63,9 +64,20 @@ struct tokens {
 };
 
 struct text_source {
-  std::string text;  // path of the text
+  std::string text;  // path of the text; of the ids where no text was given with them
   std::string ids;   // path of its token ids (int32), where the model has no plain vocabulary
 };
+
+// What was asked for: the text; the ids alone, which then are the text that reports name; or the model's own text.
+inline text_source choose_text(const std::optional<std::string>& text, const std::string& ids,
+                               const std::string& model_path) {
+  if (text) return {*text, ids};
+  if (!ids.empty()) return {ids, ids};
+  const auto own = std::filesystem::path(model_path) / "heldout.txt";
+  if (std::filesystem::exists(own)) return {own.string(), ""};
+  fail({resect::errc::invalid_argument, "--text", "none",
+        "--text FILE or --ids FILE, as this model brings no heldout.txt"});
+}
 
 // Ids come from the file given, or from the model folder's vocab.txt (words; one line of text a document).
 inline tokens read_tokens(const text_source& from, const std::string& model_path, int n_vocab) {
@@ -101,11 +113,14 @@ inline std::string model_path(const std::string& model) {
   return path;
 }
 
-// Runs `body`; a failure becomes one line and exit status 2.
+// Runs `body`; a failure becomes one line and exit status 2, and so does output that nobody got.
 template <class F>
 int guarded(const char* program, F body) {
   try {
-    return body();
+    const int status = body();
+    if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return status;
+    std::fprintf(stderr, "%s: stdout: not all that was printed could be written\n", program);
+    return 2;
   } catch (const std::exception& e) {
     std::fprintf(stderr, "%s: %s\n", program, e.what());
     return 2;

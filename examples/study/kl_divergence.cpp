@@ -154,8 +154,12 @@ measures compare(const arguments& a, const hosts::llama_model& model, const stor
 }
 
 int run(const arguments& a) {
+  const std::string model_path = app::model_path(a.model);
+  auto inputs = app::model_files(model_path);
+  inputs.push_back(a.base);
+  app::check_output_file(a.json, "--json", inputs);
   const auto base = app::need(stored_logits::try_open(a.base));
-  const auto model = app::need(hosts::try_load_llama(app::model_path(a.model)));
+  const auto model = app::need(hosts::try_load_llama(model_path));
   if (model.config.n_vocab != base.vocabulary())
     app::fail({resect::errc::shape_mismatch, "vocabulary of the stored logits", resect::text(base.vocabulary()),
                resect::text(model.config.n_vocab, ", the model's")});

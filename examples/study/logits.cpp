@@ -20,7 +20,11 @@ int main(int argc, char** argv) {
   if (const int done = app::parse(options, argc, argv); done >= 0) return done;
 
   return app::guarded("logits", [&] {
-    const auto loaded = app::need(hosts::try_load_llama(app::model_path(model)));
+    const std::string model_path = app::model_path(model);
+    auto inputs = app::model_files(model_path);
+    inputs.push_back(ids);
+    app::check_output_file(out, "--out", inputs);
+    const auto loaded = app::need(hosts::try_load_llama(model_path));
     const auto tokens = app::need(hosts::try_read_ids(ids));
     if (static_cast<std::size_t>(first) + static_cast<std::size_t>(count) > tokens.size())
       app::fail({resect::errc::invalid_argument, "ids to run", resect::text("[", first, ", ", first + count, ")"),

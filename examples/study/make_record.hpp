@@ -110,6 +110,8 @@ inline void add_results(study_record& to, const named_compression& from) {
   compression_record c;
   c.name = from.name;
   c.description = r.method.view();
+  c.fingerprint = hexadecimal(r.method_hash);
+  c.options = from.options;
   c.all = detail::to_record(r.all);
   c.unigram_kl = r.unigram_kl;
   c.saturated = r.saturated;

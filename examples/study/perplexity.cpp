@@ -3,6 +3,7 @@
 // positions C/2 … C−2 are scored on the id that follows. Where the model asks for a BOS it takes the place of a
 // chunk's first id.
 #include <chrono>
+#include <optional>
 #include <thread>
 
 #include <study/cli.hpp>
@@ -22,14 +23,16 @@
 namespace {
 
 struct arguments {
-  std::string model = "tiny", text, ids, json;
+  std::string model = "tiny", ids, json;
+  std::optional<std::string> text;
   int chunks = 0, context = 512;
   int threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 };
 
 void declare(CLI::App& app, arguments& a) {
   app.add_option("--model", a.model, "tiny, a GGUF file or a safetensors folder")->capture_default_str();
-  app.add_option("--text", a.text, "text, for models with a plain vocabulary");
+  app.add_option("--text", a.text,
+                 "text, for models with a plain vocabulary (default: the model folder's heldout.txt)");
   app.add_option("--ids", a.ids, "token ids of the text (int32), for other models");
   app.add_option("--chunks", a.chunks, "chunks to score, 0 for all that fit")
       ->capture_default_str()
@@ -37,12 +40,6 @@ void declare(CLI::App& app, arguments& a) {
   app.add_option("--context", a.context, "tokens a chunk")->capture_default_str()->check(CLI::Range(4, 1 << 20));
   app.add_option("--threads", a.threads, "worker threads")->capture_default_str()->check(CLI::Range(1, 1024));
   app.add_option("--json", a.json, "file to write the figures to");
-}
-
-std::vector<std::int32_t> read_ids(const arguments& a, const hosts::llama_model& model) {
-  if (!a.text.empty()) return app::read_tokens({a.text, a.ids}, app::model_path(a.model), model.config.n_vocab).ids;
-  if (a.ids.empty()) app::fail({resect::errc::invalid_argument, "text", "none", "--text FILE or --ids FILE"});
-  return app::need(hosts::try_read_ids(a.ids));
 }
 
 int chunks_to_score(const arguments& a, std::size_t ids) {
@@ -88,8 +85,13 @@ resect::metrics::perplexity score(const arguments& a, const hosts::llama_model& 
 }
 
 int run(const arguments& a) {
-  const auto model = app::need(hosts::try_load_llama(app::model_path(a.model)));
-  const auto ids = read_ids(a, model);
+  const std::string model_path = app::model_path(a.model);
+  const auto text = app::choose_text(a.text, a.ids, model_path);
+  auto inputs = app::model_files(model_path);
+  inputs.insert(inputs.end(), {text.text, text.ids});
+  app::check_output_file(a.json, "--json", inputs);
+  const auto model = app::need(hosts::try_load_llama(model_path));
+  const auto ids = app::read_tokens(text, model_path, model.config.n_vocab).ids;
   const int chunks = chunks_to_score(a, ids.size());
   app::note_long_context(a.context, model.config.context);
 

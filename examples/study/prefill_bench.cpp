@@ -22,7 +22,9 @@ int main(int argc, char** argv) {
   if (const int done = app::parse(options, argc, argv); done >= 0) return done;
 
   return app::guarded("prefill_bench", [&] {
-    const auto loaded = app::need(hosts::try_load_llama(app::model_path(model)));
+    const std::string model_path = app::model_path(model);
+    app::check_output_file(json, "--json", app::model_files(model_path));
+    const auto loaded = app::need(hosts::try_load_llama(model_path));
     resect::cpu exec{resect::threads{threads}};
     hosts::llama_host host(exec, loaded);
     std::vector<resect::residual::row_meta> batch;

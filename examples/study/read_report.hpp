@@ -6,105 +6,20 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
-#include <hosts/json.hpp>
-#include <resect/metrics/clustered.hpp>
-#include <resect/metrics/two_way.hpp>
-#include <study/input.hpp>
+#include <study/check_report.hpp>
 #include <study/read_npz.hpp>
-#include <study/record.hpp>
+#include <study/stored_report.hpp>
 
-// A study read back: report.json says what was run on what, clusters.npz beside it holds the sums. Neither is taken
-// on trust: every field is checked, and every value of report.json has to be what the sums give.
+// A study read back: report.json says what was run on what, clusters.npz beside it holds the sums. Neither is taken on
+// trust: every field that is used is checked, and what the sums give has to stand in report.json: the estimates of the
+// rows and of the intact model, marks, places by KL, what sparing a compressed layer brings back. Not given by the sums,
+// and not checked: norm profiles, bits, errors of weights, the intervals of ranks, estimates by tokens.
 namespace app {
 
-constexpr const char* measure_names[] = {"kl", "top1_agreement", "dlnppl", "cosine_head_norm"};
-constexpr std::size_t n_measures = 4;
-
-// One altered model: the sums of its four measures, in the order of measure_names.
-using run_sums = std::vector<resect::metrics::clustered_sums>;
-
-struct stored_row {
-  int layer = 0;
-  std::vector<std::int64_t> seeds;  // empty where nothing is drawn
-  std::vector<run_sums> runs;       // one a seed, or one
-};
-
-struct stored_table {
-  std::string alteration;
-  std::vector<stored_row> rows;  // by layer
-};
-
-struct stored_report {
-  std::string path;
-  std::string command;
-  model_record model;
-  text_record text;
-  windows_record evaluation, calibration;
-  std::string cluster;  // "document" or "window"
-  std::uint64_t seed = 0;
-  std::int64_t bootstrap = 0;
-  std::string reinit;                   // gains and standard deviation, as they stand in the report
-  resect::metrics::clustered_sums nll;  // of the intact model
-  std::vector<std::int64_t> cluster_ids, window_starts;
-  std::vector<stored_table> tables;
-};
-
 namespace detail {
-
-// The fields of a JSON object by name; what is missing or of another type is an error that says where.
-class fields {
- public:
-  using json = nlohmann::json;
-
-  fields(const json& object, std::string where) : object_(object), where_(std::move(where)) {
-    if (!object.is_object()) refuse("", object.type_name(), "an object");
-  }
-
-  const json& at(const char* key) const {
-    const auto found = object_.find(key);
-    if (found == object_.end()) refuse(key, "nothing", "a value");
-    return *found;
-  }
-  fields object(const char* key) const { return {at(key), where_ + "." + key}; }
-  const json& array(const char* key) const {
-    const json& v = at(key);
-    if (!v.is_array()) refuse(key, v.type_name(), "an array");
-    return v;
-  }
-  std::string text(const char* key) const {
-    const json& v = at(key);
-    if (!v.is_string()) refuse(key, v.type_name(), "a string");
-    return v.get<std::string>();
-  }
-  std::int64_t integer(const char* key, std::int64_t low, std::int64_t high) const {
-    const json& v = at(key);
-    if (!v.is_number_integer()) refuse(key, v.is_number() ? "a number with a fraction" : v.type_name(), "an integer");
-    const bool too_large = v.is_number_unsigned() && v.get<std::uint64_t>() > static_cast<std::uint64_t>(high);
-    const std::int64_t value = too_large ? high : v.get<std::int64_t>();
-    if (too_large || value < low || value > high) refuse(key, v.dump(), resect::text(low, " to ", high).view());
-    return value;
-  }
-  double number(const char* key) const {
-    const json& v = at(key);
-    if (!v.is_number()) refuse(key, v.type_name(), "a number");
-    return v.get<double>();
-  }
-
-  [[noreturn]] void refuse(std::string_view key, std::string_view got, std::string_view wanted) const {
-    fail(
-        {resect::errc::malformed, resect::text(where_, key.empty() ? "" : ".", key), hosts::shown(got).view(), wanted});
-  }
-
- private:
-  const json& object_;
-  std::string where_;
-};
-
-constexpr std::int64_t whole = std::int64_t{1} << 53;  // above, a JSON number is not exact everywhere
 
 inline windows_record read_windows(const fields& f) {
   return {f.text("sha256"), f.integer("windows", 0, whole), f.integer("context", 0, whole),
@@ -185,51 +100,36 @@ inline stored_table read_table(const npz_file& npz, const std::string& name, res
   return out;
 }
 
-// The value that report.json has to show for a measure of a row, over all seeds or of one.
-inline double value_of(const stored_row& row, std::size_t measure, std::ptrdiff_t run) {
-  if (run >= 0) return row.runs[static_cast<std::size_t>(run)][measure].estimate().value;
-  std::vector<resect::metrics::clustered_sums> all;
-  for (const run_sums& one : row.runs) all.push_back(one[measure]);
-  return all.size() == 1 ? all.front().estimate().value : need(resect::metrics::try_two_way(all)).mean.value;
-}
-
-inline void check_value(const fields& estimate, double wanted) {
-  const double got = estimate.number("value");
-  if (!(std::abs(got - wanted) <= 1e-9 * std::max(1.0, std::abs(wanted))))
-    estimate.refuse("value", resect::text(got).view(), resect::text(wanted, ", which clusters.npz gives").view());
-}
-
-// Every row of report.json is one of clusters.npz, and no more and no fewer.
-inline void check_rows(const nlohmann::json& rows, const std::vector<stored_table>& tables) {
-  std::size_t expected = 0;
-  for (const auto& t : tables)
-    for (const auto& row : t.rows) expected += 1 + row.seeds.size();
-  if (rows.size() != expected)
-    fail({resect::errc::malformed, "report.rows", resect::text(rows.size()),
-          resect::text(expected, ", as clusters.npz")});
-  std::vector<std::string> seen;
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    const fields f{rows[i], "report.rows[" + std::to_string(i) + "]"};
-    const std::string name = f.text("operator");
-    const std::int64_t layer = f.integer("first", 0, whole);
-    if (f.integer("last", 0, whole) != layer + 1) f.refuse("last", "another layer", "one layer a row");
-    const bool all_seeds = f.at("seed").is_null();
-    const std::int64_t seed = all_seeds ? -1 : f.integer("seed", 0, whole);
-    const stored_row* row = nullptr;
-    for (const auto& t : tables)
-      for (const auto& r : t.rows)
-        if (t.alteration == name && r.layer == layer) row = &r;
-    if (!row) f.refuse("", resect::text(name, " of layer ", layer).view(), "a row that clusters.npz has");
-    const auto at = std::find(row->seeds.begin(), row->seeds.end(), seed);
-    if (!all_seeds && at == row->seeds.end()) f.refuse("seed", std::to_string(seed), "a seed that clusters.npz has");
-    seen.push_back(name + " " + std::to_string(layer) + " " + std::to_string(seed));
-    const fields metrics = f.object("metrics");
-    for (std::size_t m = 0; m < n_measures; ++m)
-      check_value(metrics.object(measure_names[m]), value_of(*row, m, all_seeds ? -1 : at - row->seeds.begin()));
+// The compressions of a report, checked against their sums; reports without any have no such field.
+inline std::vector<stored_method> read_methods(const fields& report, const npz_file& npz,
+                                               const std::vector<stored_table>& tables, resect::index clusters) {
+  std::vector<stored_method> out;
+  if (!report.has("compressions")) return out;
+  const auto& list = report.array("compressions");
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    const fields f{list[i], "report.compressions[" + std::to_string(i) + "]"};
+    stored_method m{f.text("operator"), f.text("description"), "", ""};
+    if (f.has("fingerprint")) m.fingerprint = f.text("fingerprint");
+    if (f.has("options")) m.options = f.at("options").dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    const auto table =
+        std::find_if(tables.begin(), tables.end(), [&](const auto& t) { return t.alteration == m.alteration; });
+    if (table == tables.end()) f.refuse("operator", m.alteration, "an alteration of the report");
+    const auto layers = static_cast<resect::index>(table->rows.size());
+    compression_sums sums{std::move(read_sums(npz, m.alteration + "_all_kl", {clusters}).front()),
+                          read_sums(npz, m.alteration + "_all_but_one_kl", {layers, clusters})};
+    check_compression(f, report.array("rows"), *table, sums);
+    out.push_back(std::move(m));
   }
-  std::sort(seen.begin(), seen.end());
-  if (const auto twice = std::adjacent_find(seen.begin(), seen.end()); twice != seen.end())
-    fail({resect::errc::malformed, "report.rows", resect::text("two of ", *twice), "each row once"});
+  return out;
+}
+
+// Every number of a report but those that only name it.
+inline nlohmann::json numbers_of(const nlohmann::json& report) {
+  nlohmann::json out = nlohmann::json::object();
+  const auto flat = report.flatten();
+  for (const auto& [place, value] : flat.items())
+    if (!value.is_string() && place != "/findings" && !place.starts_with("/findings/")) out[place] = value;
+  return out;
 }
 
 }  // namespace detail
@@ -262,6 +162,7 @@ inline stored_report read_report(const std::string& path) {
   const auto options = report.object("options");
   out.cluster = options.text("cluster");
   out.text.documents = out.cluster == "document";
+  if (options.number("level") != 0.95) options.refuse("level", options.at("level").dump(), "0.95");
   out.bootstrap = options.integer("bootstrap_resamples", 1, 1 << 20);
   const auto reinit = options.object("reinit");
   const auto& std = reinit.at("std");
@@ -270,14 +171,16 @@ inline stored_report read_report(const std::string& path) {
   const std::string name = report.text("clusters");
   if (name.empty() || name.find_first_of("/\\") != name.npos || name == "..")
     report.refuse("clusters", name, "the name of a file beside it");
-  const auto beside = fs::path(out.path).parent_path() / name;
-  const auto npz = need(npz_file::try_parse(read_file(beside.string(), "clusters of the report"), "clusters.npz"));
+  out.clusters = (fs::path(out.path).parent_path() / name).string();
+  const auto npz = need(npz_file::try_parse(read_file(out.clusters, "clusters of the report"), "clusters.npz"));
   const resect::index clusters = out.evaluation.clusters;
   if (clusters < 1) report.refuse("evaluation.clusters", "0", "1 or more");
   out.cluster_ids = detail::read_array<std::int64_t>(npz, "cluster_id", {clusters}).values;
   out.window_starts = detail::read_array<std::int64_t>(npz, "window_first_id", {out.evaluation.windows}).values;
   out.nll = std::move(detail::read_sums(npz, "baseline_nll", {clusters}).front());
-  detail::check_value(report.object("baseline").object("nll"), out.nll.estimate().value);
+  const auto baseline = report.object("baseline");
+  detail::check_estimate(baseline.object("nll"), out.nll.estimate());
+  detail::check_estimate(baseline.object("perplexity"), resect::metrics::map_exp(out.nll.estimate()));
   for (const auto& alteration : options.array("alterations")) {
     if (!alteration.is_string()) report.refuse("options.alterations", alteration.type_name(), "names");
     out.tables.push_back(detail::read_table(npz, alteration.get<std::string>(), clusters, out.model.layers));
@@ -286,6 +189,8 @@ inline stored_report read_report(const std::string& path) {
         report.refuse("options.alterations", out.tables.back().alteration, "each once");
   }
   detail::check_rows(report.array("rows"), out.tables);
+  out.methods = detail::read_methods(report, npz, out.tables, clusters);
+  out.numbers = detail::numbers_of(parsed);
   return out;
 }
 

@@ -63,10 +63,19 @@ struct row_record {
   double weight_error = std::numeric_limits<double>::quiet_NaN();  // ‖W − Ŵ‖_F / ‖W‖_F
 };
 
+// An option of a method, a number or a word.
+struct method_option {
+  std::string name;
+  double number = 0;
+  std::string word = {};  // in place of the number, where it is not empty
+};
+
 // A way to store the layers' matrices with fewer bytes, and what it does to all of them together.
 struct compression_record {
   std::string name;         // of its rows
   std::string description;  // "quantize 4 bit, group 64"
+  std::string fingerprint;  // hexadecimal, of everything that changes what it does
+  std::vector<method_option> options;
   measures all;             // every chosen layer altered
   estimate unigram_kl;      // KL(intact ‖ word frequencies)
   bool saturated = false;   // all altered: more than half of that; nothing is said of spared layers then

@@ -106,6 +106,17 @@ inline json options_json(const study_record& r) {
           {"marks", {{"critical_above", 0.1}, {"negligible_within", 0.01}, {"correction", "holm"}}}};
 }
 
+// Whole numbers without a fraction, as they were given.
+inline json options_json(const std::vector<method_option>& options) {
+  json out = json::object();
+  for (const auto& o : options)
+    if (!o.word.empty()) out[o.name] = o.word;
+    else if (o.number == std::floor(o.number) && std::abs(o.number) < 1e15)
+      out[o.name] = static_cast<std::int64_t>(o.number);
+    else out[o.name] = number_or_null(o.number);
+  return out;
+}
+
 inline json report_json(const study_record& r, const std::vector<finding>& findings) {
   const auto& b = r.baseline;
   json out{{"schema", 1},
@@ -144,6 +155,8 @@ inline json report_json(const study_record& r, const std::vector<finding>& findi
   for (const auto& c : r.compressions)
     out["compressions"].push_back({{"operator", c.name},
                                    {"description", c.description},
+                                   {"fingerprint", c.fingerprint},
+                                   {"options", options_json(c.options)},
                                    {"all", to_json(c.all)},
                                    {"unigram_kl", to_json(c.unigram_kl)},
                                    {"saturated", c.saturated},

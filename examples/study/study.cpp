@@ -47,8 +47,10 @@ struct arguments {
 void declare(CLI::App& app, arguments& a) {
   app.add_option("--model", a.model, "tiny, a GGUF file or a safetensors folder")->capture_default_str();
   app.add_option("--model-name", a.model_name, "name that the report shows (default: of the file or folder)");
-  app.add_option("--text", a.text, "text to evaluate on (default: the model folder's heldout.txt)");
-  app.add_option("--ids", a.ids, "token ids of the text (int32), for models without a plain vocabulary");
+  app.add_option("--text", a.text, "text to evaluate on (default: that of --ids, or the model folder's heldout.txt)");
+  app.add_option("--ids", a.ids,
+                 "token ids of the text (int32), for models without a plain vocabulary; without --text they are the "
+                 "text that the report names");
   app.add_option("--sequences", a.windows.sequences, "windows to evaluate")->capture_default_str();
   app.add_option("--context", a.windows.context, "tokens a window")->capture_default_str();
   app.add_option("--layers", a.layers, "layers to alter, as in 0-3,7 (default: all)");
@@ -74,11 +76,22 @@ void declare(CLI::App& app, arguments& a) {
   app.add_flag("--quiet", a.quiet, "no progress and no table, only the report");
 }
 
-std::string text_path(const arguments& a, const std::string& model_path) {
-  if (a.text) return *a.text;
-  const auto own = std::filesystem::path(model_path) / "heldout.txt";
-  if (std::filesystem::exists(own)) return own.string();
-  app::fail({resect::errc::invalid_argument, "--text", "none", "a file, as this model brings no heldout.txt"});
+// The report's files replace those of their names in the output folder; none of these may be one that is read.
+void check_inputs_stay(const arguments& a, const app::text_source& text, const std::string& model_path) {
+  auto inputs = app::model_files(model_path);
+  inputs.insert(inputs.end(), {text.text, text.ids});
+  std::error_code ignored;
+  for (const auto& name : report_files)
+    if (const auto path = std::filesystem::path(a.out) / name; std::filesystem::exists(path, ignored))
+      app::check_output_file(path.string(), "--out", inputs);
+}
+
+// Seeds are numbers in JSON, which are exact below 2^53.
+void check_seeds(const arguments& a) {
+  const std::uint64_t last = (std::uint64_t{1} << 53) - static_cast<std::uint64_t>(a.study.reinit_seeds);
+  if (a.study.seed > last)
+    app::fail({resect::errc::invalid_argument, "--seed", resect::text(a.study.seed),
+               resect::text("0 to ", last, ", so that ", a.study.reinit_seeds, " seeds are exact in a report")});
 }
 
 std::string shown_name(const arguments& a, const std::string& model_path) {
@@ -129,19 +142,50 @@ speed measure_speed(backend& exec, host& h, const study::token_windows& evaluati
   return {few.n_windows, flop * passes / seconds};
 }
 
-// The ways to store matrices that were asked for, under the names of their rows.
-std::vector<std::pair<std::string, study::weight_method>> methods(backend& exec, const arguments& a) {
+// A way to store matrices that was asked for, under the name of its rows.
+struct named_method {
+  std::string name;
+  study::weight_method method;
+  std::vector<app::method_option> options;
+};
+
+std::vector<named_method> methods(backend& exec, const arguments& a) {
   namespace quant = resect::quant;
-  std::vector<std::pair<std::string, study::weight_method>> out;
+  std::vector<named_method> out;
   if (a.quantize_bits > 0) {
     const quant::affine_format format{
         a.quantize_bits, a.zero == "symmetric" ? quant::zero_point::symmetric : quant::zero_point::integer, a.group};
-    out.emplace_back("quantize", a.scale == "mse" ? study::quantize_weights(format, quant::mse_scale{})
-                                                  : study::quantize_weights(format));
+    out.push_back({"quantize",
+                   a.scale == "mse" ? study::quantize_weights(format, quant::mse_scale{})
+                                    : study::quantize_weights(format),
+                   {{"bits", static_cast<double>(a.quantize_bits)},
+                    {"group", static_cast<double>(a.group)},
+                    {"zero", 0, a.zero},
+                    {"scale", 0, a.scale}}});
   }
-  if (a.low_rank > 0)
-    out.emplace_back("low_rank", study::factorize_weights(exec, {.rank = a.low_rank, .error_probes = 0}));
+  if (a.low_rank > 0) {
+    const resect::factor::truncated_svd_options svd{.rank = a.low_rank, .error_probes = 0};
+    out.push_back({"low_rank",
+                   study::factorize_weights(exec, svd),
+                   {{"rank", static_cast<double>(svd.rank)},
+                    {"oversampling", static_cast<double>(svd.oversampling)},
+                    {"power_iterations", static_cast<double>(svd.power_iterations)},
+                    {"seed", static_cast<double>(svd.seed)}}});
+  }
   return out;
+}
+
+// A rank that no matrix of the chosen layers is larger than would alter nothing.
+void check_rank(const host& h, const arguments& a) {
+  if (a.low_rank == 0) return;
+  resect::index largest = 0;
+  for (int l = 0; l < h.describe().n_layers; ++l)
+    if (const auto& only = a.study.layers; only.empty() || std::find(only.begin(), only.end(), l) != only.end())
+      for (const auto& w : h.weights(l))
+        if (w.role == resect::residual::weight_role::matrix) largest = std::max(largest, std::min(w.rows, w.cols));
+  if (a.low_rank >= largest)
+    app::fail({resect::errc::invalid_argument, "--low-rank", resect::text(a.low_rank),
+               resect::text("1 to ", largest - 1, ", as no matrix of these layers has a rank above ", largest)});
 }
 
 // How many matrices of the layers lie on a grid of few bits already: a quantizer that meets it makes no error.
@@ -221,15 +265,17 @@ int run(arguments a) {
                         study::alteration::zero_stream};
   a.study.alterations = app::need(
       app::try_parse_names(a.alterations, "--alterations", all, [](study::alteration x) { return study::name(x); }));
+  check_seeds(a);
   app::need(app::check_output_folder(a.out, report_files));
   app::need(app::check_gnuplot());
   const std::string model_path = app::model_path(a.model);
-  const std::string text = text_path(a, model_path);
-  app::read_file(text, "--text");  // before a large model is loaded
+  const auto text = app::choose_text(a.text, a.ids, model_path);
+  app::read_file(text.text, "--text");  // before a large model is loaded
+  check_inputs_stay(a, text, model_path);
 
   const auto model = app::need(hosts::try_load_llama(model_path));
   if (a.layers) a.study.layers = app::need(app::try_parse_layers(*a.layers, model.config.n_layers));
-  const auto tokens = app::read_tokens({text, a.ids}, model_path, model.config.n_vocab);
+  const auto tokens = app::read_tokens(text, model_path, model.config.n_vocab);
   a.windows.bos = model.config.bos;
   const auto evaluation = app::need(study::try_windows(tokens.view(), a.windows));
   study::token_windows calibration;  // of the means and of word frequencies
@@ -240,6 +286,7 @@ int run(arguments a) {
 
   backend exec{resect::threads{a.threads}};
   host h(exec, model);
+  check_rank(h, a);
   app::study_record record;
   record.command = a.command;
   record.model = {shown_name(a, model_path), app::hexadecimal(model.fingerprint),
@@ -266,8 +313,8 @@ int run(arguments a) {
   const auto measured = run_study(exec, h, evaluation, calibration, a);
   app::add_results(record, measured);
   std::vector<app::named_compression> compressions;
-  for (const auto& [name, method] : compress) {
-    compressions.push_back({name, run_compression(exec, h, evaluation, calibration, a, method)});
+  for (const auto& [name, method, options] : compress) {
+    compressions.push_back({name, run_compression(exec, h, evaluation, calibration, a, method), options});
     app::add_results(record, compressions.back());
   }
   if (!compress.empty()) record.grid = look_for_grids(exec, h, record.layers);

@@ -15,8 +15,9 @@
 #error "resect: -ffast-math (or its part -ffinite-math-only or -fassociative-math) is not supported: it removes the checks for NaN"
 #endif
 
-// 1 where exceptions are on. Only free functions (the throwing forms) depend on it: they are absent
-// where it is 0, so translation units of both kinds can be linked together.
+// 1 where exceptions are on. Where it is 0, the throwing forms are absent (free functions, and members that are neither
+// virtual nor special), and so is the class `exception`. Nothing else may depend on it, no layout and no body of a
+// function, unless it is an argument of a template: the linker keeps one copy of a function for units of both kinds.
 #if defined(__cpp_exceptions) && __cpp_exceptions
 #define RESECT_EXCEPTIONS 1
 #else

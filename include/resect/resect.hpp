@@ -16,12 +16,15 @@
 #include <resect/core/view.hpp>
 #include <resect/metrics/accuracy.hpp>
 #include <resect/metrics/cosine.hpp>
+#include <resect/metrics/cosine_profile.hpp>
+#include <resect/metrics/disjoint.hpp>
 #include <resect/metrics/explained_variance.hpp>
 #include <resect/metrics/kl_profile.hpp>
 #include <resect/metrics/logits.hpp>
 #include <resect/metrics/marks.hpp>
 #include <resect/metrics/nll.hpp>
 #include <resect/metrics/norm_profile.hpp>
+#include <resect/metrics/paired_tokens.hpp>
 #include <resect/metrics/rank.hpp>
 #include <resect/metrics/relative_error.hpp>
 #include <resect/metrics/row_products.hpp>

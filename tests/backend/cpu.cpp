@@ -314,7 +314,7 @@ TEMPLATE_TEST_CASE("the bits do not depend on the workers, nor on whose they are
     index m, n, k;
   };
   const auto set = GENERATE(from_range(tests::instruction_sets()));
-  for (const auto& e : {extents{500, 900, 70}, {401, 200, 1300}, {3, 1000, 300}, {1000, 1, 300}, {7, 7, 7}, {40, 2100, 90}})
+  for (const auto& e : {extents{300, 500, 70}, {140, 100, 1300}, {3, 1000, 300}, {1000, 1, 300}, {7, 7, 7}, {20, 2100, 90}})
     for (const auto how : {layout::row_major, layout::col_major}) {
       operand<T> a(e.m, e.k, layout::row_major, 1), b(e.k, e.n, how, 2), first(e.m, e.n, how, 3);
       cpu alone{inline_executor{}, set};
@@ -332,7 +332,7 @@ TEMPLATE_TEST_CASE("the bits do not depend on the workers, nor on whose they are
       };
       for (const int workers : {1, 2, 3, 7, 64}) CHECK(same(cpu{threads{workers}, set}, workers % 5));
       CHECK(same(cpu{backwards{}, set}, 1));
-      for (const index shift : {0, 1, 2, 3, 4, 5, 6, 7}) CHECK(same(cpu{inline_executor{}, set}, shift));
+      for (const index shift : {0, 1, 3, 6}) CHECK(same(cpu{inline_executor{}, set}, shift));
     }
 }
 
@@ -349,6 +349,28 @@ TEST_CASE("a backend runs tasks on the executor that it was given") {
   std::vector<int> slots(50, 0);
   pool.bulk(50, [&](index i) { slots[static_cast<std::size_t>(i)] += 1; });
   CHECK(slots == std::vector<int>(50, 1));
+}
+
+TEST_CASE("a backend whose pool was moved away computes on its caller, with the same bits") {
+  cpu first{threads{3}};
+  cpu second = std::move(first);
+  operand<float> a(50, 40, layout::row_major, 1), b(40, 60, layout::row_major, 2);
+  operand<float> c(50, 60, layout::row_major, 3), d(c);
+  REQUIRE(first.try_gemm(1.0f, a.read(), b.read(), 0.0f, c.view()));
+  REQUIRE(second.try_gemm(1.0f, a.read(), b.read(), 0.0f, d.view()));
+  CHECK(c.memory == d.memory);
+}
+
+TEST_CASE("extents and strides whose products overflow are refused") {
+  cpu exec;
+  float x[4] = {};
+  using in = matrix_view<const float>;
+  constexpr index huge = index{1} << 62;
+  using out = matrix_view<float>;
+  const auto rows = exec.try_gemm(1.0f, in{x, huge, 2, 0, 0}, in{x, 2, 2}, 0.0f, out{x, 2, 2});
+  const auto strides = exec.try_gemm(1.0f, in{x, 2, 2}, in{x, 2, 2}, 0.0f, out{x, 2, 2, huge, huge});
+  CHECK(parts(rows).substr(0, 18) == "shape mismatch | A");
+  CHECK(parts(strides).substr(0, 14) == "bad stride | C");
 }
 
 // Eigen cuts k by the size of the machine's first cache; what it is given must be short enough that it never does.

@@ -2,6 +2,7 @@
 #include <resect/core/dlpack.hpp>
 
 #include <cstddef>
+#include <limits>
 #include <numeric>
 #include <string>
 #include <vector>
@@ -139,6 +140,23 @@ TEST_CASE("an empty tensor may have null data, one with elements may not") {
   const DLTensor* none = nullptr;
   CHECK(parts(try_as_matrix<const float>(none, "W")) == "null pointer | W | null | a DLTensor");
   CHECK_THROWS_AS(as_matrix<const float>(none), resect::exception);
+}
+
+TEST_CASE("a tensor whose extents and strides overflow is refused") {
+  constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
+  tensor<float> t(2);
+  t.strides = {most, most / 2};
+  CHECK(parts(try_as_matrix<float>(t.dl(), "W")).substr(0, 14) == "bad stride | W");
+  CHECK(parts(try_as_matrix<const float>(t.dl(), "W")).substr(0, 14) == "bad stride | W");
+  t.shape = {most, most};
+  t.strides = {};
+  CHECK(parts(try_as_matrix<const float>(t.dl(), "W")).substr(0, 18) == "shape mismatch | W");
+  CHECK_FALSE(try_as_matrix<float>(t.dl(), "W"));
+  t.shape = {most};
+  CHECK_FALSE(try_as_vector<const float>(t.dl(), "x"));
+  t.shape = {3};
+  t.strides = {most};
+  CHECK_FALSE(try_as_vector<const float>(t.dl(), "x"));
 }
 
 TEST_CASE("errors say which tensor, what it is and what was wanted") {

@@ -144,6 +144,17 @@ TEST_CASE("a pool can be moved and goes on working") {
   CHECK(n == 20);
 }
 
+TEST_CASE("a pool that was moved from is its caller alone") {
+  threads a{3};
+  const threads b = std::move(a);
+  CHECK(a.concurrency() == 1);
+  std::vector<index> order;
+  a.bulk(4, [&](index i) { order.push_back(i); });
+  CHECK(order == std::vector<index>{0, 1, 2, 3});
+  a.bulk(-1, [](index) { FAIL("no task was asked for"); });
+  CHECK(b.concurrency() == 3);
+}
+
 TEST_CASE("pools come and go, used or not") {
   std::atomic<int> n{0};
   for (int i = 0; i < 200; ++i) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include <array>
+#include <limits>
 #include <numeric>
 #include <set>
 #include <string>
@@ -160,6 +161,42 @@ TEST_CASE("check_view takes what is allowed") {
   CHECK(check_view(out{p, 3, 4, 1, 3}, "A"));  // column-major
   CHECK(check_view(out{p, 3, 4, 12, 3}, "A"));
   CHECK(check_view(out{p, 3, 4}, 3, 4, "A"));
+}
+
+TEST_CASE("check_view refuses extents and strides whose products overflow, whatever they wrap to") {
+  numbers n;
+  float* const p = n.x.data();
+  using in = matrix_view<const float>;
+  using out = matrix_view<float>;
+  constexpr index most = std::numeric_limits<index>::max();
+  CHECK(parts(check_view(out{p, 5, 5, index{1} << 62, index{1} << 62}, "C")) ==
+        "bad stride | C | strides 4611686018427387904, 4611686018427387904 | a last element below 2^63 bytes for 5 x "
+        "5");
+  CHECK(parts(check_view(in{p, index{1} << 40, index{1} << 40, 0, 0}, "A")) ==
+        "shape mismatch | A | 1099511627776 x 1099511627776 | fewer than 2^63 bytes");
+  for (const index large : {most, most / 2, most / 3, most / 4, index{1} << 62, index{1} << 61}) {
+    CHECK_FALSE(check_view(in{p, large, large}, "A"));
+    CHECK_FALSE(check_view(in{p, large, 5, 0, 0}, "A"));
+    CHECK_FALSE(check_view(in{p, 5, large, 0, 0}, "A"));
+    CHECK_FALSE(check_view(in{p, 2, 2, large, 1}, "A"));
+    CHECK_FALSE(check_view(in{p, 2, 2, 1, large}, "A"));
+    CHECK_FALSE(check_view(out{p, 2, 2, large, 1}, "A"));
+    CHECK_FALSE(check_view(out{p, 3, 3, 1, large}, "A"));
+    CHECK_FALSE(check_view(out{p, 3, 3, large, large}, "A"));
+    CHECK(check_view(in{nullptr, large, 0}, "A"));
+    CHECK(check_view(in{nullptr, 0, large}, "A"));
+    CHECK(check_view(out{p, 1, 1, large, large}, "A"));  // strides that nothing uses
+    CHECK(check_view(out{p, 1, 4, large, 1}, "A"));
+    CHECK(check_view(out{p, 4, 1, 1, large}, "A"));
+  }
+  // the last that fits, and one more
+  CHECK(check_view(in{p, 2, 2, most / 4 - 2, 1}, "A"));
+  CHECK_FALSE(check_view(in{p, 2, 2, most / 4 - 1, 1}, "A"));
+  CHECK(check_view(in{p, 1, most / 4, 0, 0}, "A"));
+  CHECK_FALSE(check_view(in{p, 1, most / 4 + 1, 0, 0}, "A"));
+  CHECK(check_view(matrix_view<const char>{"", 1, most, 0, 0}, "A"));
+  CHECK(check_view(matrix_view<const char>{"", 2, 2, most - 2, 1}, "A"));
+  CHECK_FALSE(check_view(matrix_view<const char>{"", 2, 2, most - 1, 1}, "A"));
 }
 
 TEST_CASE("what check_view lets be written to has no element twice, and whole rows or columns apart are let") {

@@ -6,6 +6,7 @@ KIND
   mixed_options   one program of translation units with different compilers, optimization, instruction sets, NDEBUG and
                   exceptions, which hand objects to each other; linked in both orders, as either may give its copy of a
                   function to the other
+                  and a pool whose threads run out, of parts with exceptions and without, in both orders
   fast_math       every part of -ffast-math that changes results is refused, with a message that names it
   two_copies      two vendored copies of different versions in one program, under two namespace tags
 """
@@ -84,6 +85,19 @@ def mixed_options(root, work, cxx):
             program = work / f"{name}_{place}"
             call(cxx, *objects, "-o", program)
             run(program)
+    threads_that_run_out(root, work, cxx)
+
+
+def threads_that_run_out(root, work, cxx):
+    include = root / "include"
+    main_object = compile_object(cxx, include, HERE / "threads_main.cpp", work / "threads_main.o", "-O1")
+    for compiler in [cxx] + ([clang()] if clang() and "clang" not in cxx else []):
+        parts = [compile_object(compiler, include, HERE / "threads_part.cpp", work / f"threads{i}.o", "-O1", "-fno-inline",
+                                f"-DPART={name}", *options)
+                 for i, (name, options) in enumerate({"with_exceptions": [], "without_exceptions": ["-fno-exceptions"]}.items())]
+        for i, order in enumerate((parts, parts[::-1])):
+            call(cxx, *order, main_object, "-pthread", "-ldl", "-o", work / f"threads_program{i}")
+            run(work / f"threads_program{i}")
 
 
 def fast_math(root, work, cxx):

@@ -114,6 +114,33 @@ TEST_CASE("without an error both bounds are zero; huge and tiny errors neither o
   }
 }
 
+TEST_CASE("errors of subnormal numbers are bounded but for the rounding that is stated") {
+  cpu exec;
+  const double smallest = std::numeric_limits<float>::denorm_min();
+  for (const index n : {5, 40})
+    for (const double scale : {1e-40, 1e-42, 1e-44}) {
+      auto w = planted::with_spectrum(n, n, planted::spectrum(n, [](double i) { return 1 / (1 + i); }), 3);
+      for (double& x : w.data) x *= scale;
+      const auto narrow = planted::narrow<float>(w);
+      const auto found = factor::try_spectral_error<float>(exec, narrow.view(), matrix<float>(n, 1).view(),
+                                                           matrix<float>(1, n).view());
+      REQUIRE(found);
+      double norm = 0;  // of what the narrow matrix holds, by power iterations
+      matrix<double> x(n, 1);
+      for (index i = 0; i < n; ++i) x(i, 0) = 1 + static_cast<double>(i % 3);
+      const auto a = widen(narrow.view());
+      for (int i = 0; i < 200; ++i) {
+        x = planted::product(a, x);
+        for (double& e : x.data) e /= scale;
+        x = planted::product(planted::transposed(a), x);
+        norm = planted::frobenius(x);
+        for (double& e : x.data) e /= norm;
+      }
+      norm = std::sqrt(norm * scale);
+      CHECK(found->at_least <= norm + std::sqrt(static_cast<double>(n)) * static_cast<double>(n + 2) * smallest);
+    }
+}
+
 TEST_CASE("factors that do not fit, and senseless options, are refused by name") {
   cpu exec;
   const matrix<float> w(4, 6), l(4, 2), r(2, 6);

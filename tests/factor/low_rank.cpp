@@ -102,6 +102,14 @@ TEST_CASE("a pair refuses what does not fit, by name, and writes nothing") {
   const auto s = pair.try_to_dense(exec, y.view());
   REQUIRE_FALSE(s);
   CHECK(s.error().operand == "W");
+
+  const factor::low_rank<float> torn{matrix<float>(4, 3), matrix<float>(2, 6)};
+  for (const auto& refused : {torn.check(), torn.try_apply(exec, x.view(), y.view(), std::span<float>(work)),
+                              torn.try_to_dense(exec, matrix<float>(4, 6).view())}) {
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().message() == "shape mismatch: R: got 2 x 6, wanted 3 x 6");
+  }
+  CHECK(pair.check());
   CHECK_THROWS_AS(pair.apply(exec, y.view(), x.view(), std::span<float>(work)), resect::exception);
 }
 

@@ -7,6 +7,9 @@
 #include <resect/metrics/accuracy.hpp>
 #include <resect/metrics/angular.hpp>
 #include <resect/metrics/cosine.hpp>
+#include <resect/metrics/cosine_profile.hpp>
+#include <resect/metrics/covariance_cka.hpp>
+#include <resect/metrics/disjoint.hpp>
 #include <resect/metrics/explained_variance.hpp>
 #include <resect/metrics/goodhart.hpp>
 #include <resect/metrics/kl_profile.hpp>
@@ -17,6 +20,7 @@
 #include <resect/metrics/logits.hpp>
 #include <resect/metrics/nll.hpp>
 #include <resect/metrics/norm_profile.hpp>
+#include <resect/metrics/paired_tokens.hpp>
 #include <resect/metrics/two_way.hpp>
 #include <resect/random/distributions.hpp>
 #include <support/catch.hpp>
@@ -115,6 +119,9 @@ TEST_CASE("the accumulators of rows, predictions and items never allocate either
   mean_angular_distance angle{8};
   input_recoverability recoverable{8};
   streaming_cka cka{8, 10, d, d}, cka2{8, 10, d, d};
+  covariance_cka plain_cka{10, d, d}, plain_cka2{10, d, d};
+  cosine_profile cosines{8}, apart{16};
+  paired_tokens tokens{8}, more_tokens{8};
   double sink = 0;
 
   const long before = allocations;
@@ -134,9 +141,16 @@ TEST_CASE("the accumulators of rows, predictions and items never allocate either
     goodhart.add(i % 8, grade::pass, i % 3 ? grade::pass : grade::fail);
     angle.add(i % 8, a, b);
     recoverable.add(i % 8, recover_input(a, vy, i % 10, {1, i, 0}));
+    cosines.add(i % 8, a, b);
+    tokens.add(i % 8, s.aa, s.bb);
+    more_tokens.add(i % 8, s.bb, s.aa);
+    if (!plain_cka.try_add(vx, vy) || !plain_cka2.try_add(vy, vx)) sink += 1;
     if (!cka.try_add(i % 8, vx, vy) || !cka2.try_add(i % 8, vy, vx)) sink += 1;
   }
   if (!frobenius.merge(frobenius2) || !explained.merge(explained2) || !cka.merge(cka2)) sink += 1;
+  if (!plain_cka.merge(plain_cka2) || !tokens.merge(more_tokens)) sink += 1;
+  if (try_merge_disjoint(tokens, more_tokens) || try_merge_disjoint(cosines, apart)) sink += 1;
+  sink += plain_cka.value() + cosines.p01() + tokens.rms_delta_p().se + tokens.correlation() + tokens.ratio_tokens().hi;
   sink += relative.estimate().se + centred.estimate().se + frobenius.estimate().se + pooled.estimate().se + kl.p99() +
           accuracy.estimate().value + overlap.estimate().value + goodhart.conditional_gap().value +
           angle.estimate().value + recoverable.margin().value + cka.estimate().value;

@@ -323,4 +323,55 @@ TEST_CASE("few units, undefined replicates and bad options") {
         resect::errc::null_pointer);
 }
 
+TEST_CASE("studentized intervals exist for ordinary rates and few units: drawing one unit only is no missing value") {
+  resect::inline_executor exec;
+  // 16 clusters of 10 tokens, of which five have one miss: one replicate in 400 draws none of the five
+  clustered_sums rate(16);
+  for (index i = 0; i < 160; ++i) rate.add(i / 10, i % 30 == 5 && i < 150 ? 0.0 : 1.0);
+  for (std::uint64_t seed = 0; seed < 10; ++seed) {
+    const auto b = bootstrap(exec, studentized{}, rate, bootstrap_options{.seed = seed});
+    CHECK(b.undefined == 0);
+    REQUIRE(b.estimate.has_interval());
+    CHECK(b.estimate.lo < rate.estimate().value);
+    CHECK(b.estimate.lo > 0.9);
+    CHECK(b.estimate.hi >= rate.estimate().value);
+  }
+  // six continuous units: one replicate in 7,776 draws one unit six times
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    tests::draws d{seed, 5};
+    clustered_sums six(6);
+    for (index c = 0; c < 6; ++c) six.add(c, d.gauss());
+    const auto b = bootstrap(exec, studentized{}, six, bootstrap_options{.seed = seed, .resamples = 4000});
+    CHECK(b.undefined == 0);
+    REQUIRE(b.estimate.has_interval());
+    CHECK((std::isfinite(b.estimate.lo) && std::isfinite(b.estimate.hi)));
+    CHECK((b.estimate.lo < b.estimate.value && b.estimate.value < b.estimate.hi));
+  }
+}
+
+TEST_CASE("an end of a studentized interval is infinite only where its quantile is a replicate without spread") {
+  resect::inline_executor exec;
+  clustered_sums one(8);  // a single cluster differs: (7/8)^8 = 34 % of the replicates do not have it
+  for (index c = 0; c < 8; ++c) one.add(c, c == 0 ? 1.0 : 0.0);
+  const auto b = bootstrap(exec, studentized{}, one, bootstrap_options{.seed = 3});
+  CHECK(b.undefined == 0);
+  CHECK(b.estimate.hi == std::numeric_limits<double>::infinity());
+  CHECK(std::isfinite(b.estimate.lo));
+  clustered_sums three(16);  // three clusters with a miss: 3.6 % have none of them, more than the 2.5 % of one end
+  for (index i = 0; i < 160; ++i) three.add(i / 10, i == 5 || i == 55 || i == 105 ? 0.0 : 1.0);
+  for (std::uint64_t seed = 0; seed < 5; ++seed) {
+    const auto r = bootstrap(exec, studentized{}, three, bootstrap_options{.seed = seed});
+    CHECK(r.estimate.has_interval());
+    CHECK(r.estimate.lo == -std::numeric_limits<double>::infinity());
+    CHECK((std::isfinite(r.estimate.hi) && r.estimate.hi >= r.estimate.value));
+    const auto narrower = bootstrap(exec, studentized{}, three, bootstrap_options{.seed = seed, .level = 0.9});
+    CHECK((narrower.estimate.lo > 0.8 && narrower.estimate.lo < narrower.estimate.value));
+  }
+  clustered_sums none(8);
+  for (index c = 0; c < 8; ++c) none.add(c, 1.0);
+  const auto p = bootstrap(exec, studentized{}, none, bootstrap_options{.seed = 3});
+  CHECK(p.estimate.lo == 1);
+  CHECK(p.estimate.hi == 1);
+}
+
 }  // namespace tests

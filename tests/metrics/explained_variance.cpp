@@ -168,4 +168,35 @@ TEST_CASE("no variance, no rows, NaN, wrong lengths and clusters outside the ran
   CHECK(good.fvu().n == 6);
 }
 
+TEST_CASE("first rows that lie far from the others cost nothing: merges and the truth to 1e-12 at 262,144 rows") {
+  constexpr index rows = 262144, clusters = 8, columns = 5;
+  std::vector<float> x(rows * columns), xhat(rows * columns);
+  resect::random::fill_gaussian(x, 1, 0);
+  resect::random::fill_gaussian(xhat, 1, 1, 0, 0.5);
+  for (std::size_t i = 0; i < clusters * columns; ++i) x[i] += 1e4F;  // the first row of each cluster
+  for (std::size_t i = 0; i < x.size(); ++i) xhat[i] += x[i];
+  std::vector<long double> mean(columns);
+  long double squares = 0, residual = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) mean[i % columns] += static_cast<long double>(x[i]) / rows;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const long double v = static_cast<long double>(x[i]) - mean[i % columns];
+    const long double e = static_cast<long double>(x[i]) - static_cast<long double>(xhat[i]);
+    squares += v * v;
+    residual += e * e;
+  }
+  const auto row = [&](const std::vector<float>& a, index r) {
+    return std::span<const float>(a.data() + r * columns, columns);
+  };
+  for (const index g : {clusters, index{1}}) {  // one cluster: its first row is far off, and so are seven more
+    const auto make = [&] { return explained_variance{g, columns}; };
+    const auto feed = [&](explained_variance& a, index r) { a.add(r % g, row(x, r), row(xhat, r)); };
+    const explained_variance whole = tests::one_pass(rows, make, feed);
+    CHECK(std::fabs(whole.fvu().value / static_cast<double>(residual / squares) - 1) < 1e-12);
+    for (const std::uint64_t seed : {1U, 2U}) {
+      const explained_variance merged = tests::merged_from_parts(seed, 6, rows, make, feed);
+      CHECK(tests::same_estimate(merged.fvu(), whole.fvu()));
+    }
+  }
+}
+
 }  // namespace tests

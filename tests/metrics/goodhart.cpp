@@ -209,4 +209,71 @@ TEST_CASE("arms: the change of execution over all items and over those that both
   CHECK(l.execution_change().has_interval());
 }
 
+TEST_CASE("gaps that are exactly 0 for want of spread have intervals that hold what was possible") {
+  const double unseen = wilson(0, 8).hi;  // 0.324
+  goodhart_table all(8), none(8), odd(8);
+  for (index c = 0; c < 8; ++c) {
+    all.add(c, grade::pass, grade::pass);
+    none.add(c, grade::fail, c % 2 ? grade::pass : grade::fail);
+    odd.add(c, grade::pass, grade::fail);
+  }
+  CHECK(all.excess_gap().value == 0);
+  CHECK(all.excess_gap().lo == Approx(-unseen).epsilon(1e-12));
+  CHECK(all.excess_gap().hi == Approx(unseen * unseen).epsilon(1e-12));
+  CHECK(all.independent_gap().lo == 0);
+  CHECK(all.independent_gap().hi == Approx(unseen).epsilon(1e-12));
+  CHECK(odd.independent_gap().value == 1);
+  CHECK(odd.independent_gap().hi == 1);
+  CHECK(odd.independent_gap().lo == Approx((1 - unseen) * (1 - unseen)).epsilon(1e-12));
+  // nothing understood: cov(U, 1 − E) = p_U·(P(1 − E | U) − P(1 − E)) for some p_U up to 0.324
+  const estimate e = none.execution(), excess = none.excess_gap();
+  CHECK(excess.value == 0);
+  CHECK(excess.lo == Approx(-unseen * (1 - e.lo)).epsilon(1e-12));
+  CHECK(excess.hi == Approx(unseen * e.hi).epsilon(1e-12));
+  CHECK(none.independent_gap().hi == Approx(unseen * (1 - e.lo)).epsilon(1e-12));
+}
+
+TEST_CASE("a planted gap among rarely understood items lies in the interval of a sample that saw none") {
+  // U in 8 % of items, of which all fail to execute while half of the others do; 16 templates of one item
+  int without = 0, held = 0;
+  for (std::uint64_t study = 0; study < 400; ++study) {
+    const resect::random::philox_stream s{9, study};
+    goodhart_table t(16);
+    for (index c = 0; c < 16; ++c) {
+      const bool u = resect::random::uniform(s, static_cast<std::uint64_t>(2 * c)) < 0.08;
+      const bool e = !u && resect::random::uniform(s, static_cast<std::uint64_t>(2 * c + 1)) < 0.5;
+      t.add(c, u ? grade::pass : grade::fail, e ? grade::pass : grade::fail);
+    }
+    if (t.understanding().value > 0) continue;
+    const double truth = 0.08 - 0.08 * (1 - 0.92 * 0.5);
+    const estimate excess = t.excess_gap();
+    ++without;
+    held += excess.lo <= truth && truth <= excess.hi;
+  }
+  CHECK(without > 60);
+  CHECK(held == without);
+}
+
+TEST_CASE("arms without a changed item do not prove that none can change") {
+  goodhart_arms same(10), worse(10), mixed(10);
+  const goodhart_arms::item good{grade::pass, grade::pass}, bad{grade::pass, grade::fail};
+  for (index c = 0; c < 10; ++c) {
+    same.add(c, good, good);
+    worse.add(c, good, bad);
+    mixed.add(c, good, c == 0 ? bad : good);
+  }
+  const double unseen = wilson(0, 10).hi;
+  CHECK(same.execution_change().value == 0);
+  CHECK(same.execution_change().hi == unseen);
+  CHECK(same.execution_change().lo == -unseen);
+  CHECK(same.execution_change_understood().hi == unseen);
+  CHECK(same.gap_change().lo == -unseen);
+  CHECK(worse.execution_change().value == -1);
+  CHECK(worse.execution_change().lo == -1);
+  CHECK(worse.execution_change().hi == Approx(-1 + 2 * unseen));
+  CHECK(worse.gap_change().lo == Approx(1 - 2 * unseen));
+  CHECK(mixed.execution_change().se > 0);
+  CHECK(mixed.execution_change().hi == Approx(-0.1 + student_t_quantile(0.975, 9) * mixed.execution_change().se));
+}
+
 }  // namespace tests

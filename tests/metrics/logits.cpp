@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <metrics/merge.hpp>
+#include <resect/metrics/sharded.hpp>
 #include <support/catch.hpp>
 #include <support/instruction_sets.hpp>
 
@@ -351,6 +352,35 @@ TEST_CASE("avx2 and avx512 have the same bits, portable the same numbers, and th
   CHECK(a.kl == b.kl);
   CHECK(a.nll_full == b.nll_full);
   CHECK(a.nll_edited == b.nll_edited);
+}
+
+TEST_CASE("KL of logits of any size keeps its stated bound and is never below 0") {
+  const std::vector<float> shape = row(300, 5, 1), other = row(300, 6, 1);
+  for (const instruction_set set : tests::instruction_sets())
+    for (const double size : {1e3, 1e5, 1e6, 1e7, 1e8, 1e10, 1e12, 1e20, 3.4e38})
+      for (const double sign : {1.0, -1.0}) {
+        const float b = static_cast<float>(sign * size);
+        const double most = size > 1e7 ? std::ldexp(size, -50) : 0.0;
+        for (const std::size_t n : {std::size_t{3}, std::size_t{300}, std::size_t{5000}}) {
+          const std::vector<float> flat(n, b), low(n, 0.1F);
+          for (const auto& [x, y] : {std::pair(flat, low), std::pair(low, flat)}) {  // true KL 0
+            const double kl = compare_logits(set, x, y).kl;
+            CHECK(kl >= 0);
+            CHECK(kl <= 1e-8 + most);
+            logit_shard whole;
+            whole.merge({set, std::span(x).first(2), std::span(y).first(2), 0});
+            whole.merge({set, std::span(x).subspan(2), std::span(y).subspan(2), 2});
+            CHECK(whole.finish().kl >= 0);
+            CHECK(whole.finish().kl <= 1e-8 + most);
+          }
+        }
+        if (size > 1e7) continue;
+        auto x = shape, y = other;
+        for (float& v : x) v += b;
+        const long double wanted = divergence(x, y);
+        CHECK(std::fabs(compare_logits(set, x, y).kl - static_cast<double>(wanted)) <= bound(wanted));
+        CHECK(std::fabs(compare_logits(set, y, x).kl - static_cast<double>(divergence(y, x))) <= bound(divergence(y, x)));
+      }
 }
 
 }  // namespace tests

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include <resect/metrics/norm_profile.hpp>
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include <metrics/merge.hpp>
@@ -103,6 +105,41 @@ TEST_CASE("zero rows have no ratio, NaN rows make the profile NaN") {
   norm_profile q{6};
   q.add(0, 1, along(1, 0), std::vector<float>(3));
   CHECK(std::isnan(q.rest().mean_norm().value));
+}
+
+TEST_CASE("max to median: a planted outlier in normal elements, apart for first positions, zeros and NaN") {
+  norm_profile p{6};
+  std::vector<double> all;
+  for (index i = 0; i < 60; ++i) {
+    std::vector<float> h(301);
+    resect::random::fill_gaussian(h, 3, static_cast<std::uint64_t>(i));
+    if (i == 17) h[100] = -700;
+    if (i % 10 == 0) h[5] = 5e4F;  // in every first row
+    p.add(i / 10, i % 10, h, h);
+    if (i % 10 > 0)
+      for (const float x : h) all.push_back(std::fabs(static_cast<double>(x)));
+  }
+  std::sort(all.begin(), all.end());
+  CHECK(p.rest().max_to_median() == Approx(700 / all[(all.size() + 1) / 2 - 1]).epsilon(1.0 / 64));
+  CHECK(p.rest().max_to_median() == Approx(700 / 0.6745).epsilon(0.03));
+  CHECK(p.rest().elements().max() == 700);
+  CHECK(p.rest().elements().count() == 54 * 301);
+  CHECK(p.first().max_to_median() > 5e4);
+  norm_profile sparse{6};
+  sparse.add(0, 1, along(1, 0), along(1, 0));
+  CHECK(sparse.rest().max_to_median() == std::numeric_limits<double>::infinity());
+  CHECK(std::isnan(sparse.first().max_to_median()));
+  sparse.add(0, 0, along(0, 0), along(1, 0));
+  CHECK(std::isnan(sparse.first().max_to_median()));
+  sparse.add(0, 1, along(1, std::nanf("")), along(1, 0));
+  CHECK(std::isnan(sparse.rest().max_to_median()));
+}
+
+TEST_CASE("max to median merges exactly over any partition") {
+  const auto make = [] { return norm_profile{24}; };
+  const double whole = tests::one_pass(960, make, feed).rest().max_to_median();
+  for (std::uint64_t seed = 0; seed < 5; ++seed)
+    CHECK(tests::merged_from_parts(seed, 5, 960, make, feed).rest().max_to_median() == whole);
 }
 
 }  // namespace tests

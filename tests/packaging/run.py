@@ -2,11 +2,13 @@
 """Builds and runs a user's program that gets resect in one way: run.py ROOT WORK KIND [--cxx COMPILER]
 
 KIND: find_package (installed, then moved to another place), find_package_without_eigen, refusals (what find_package
-must not accept), add_subdirectory, fetch_content, vendored (only -I), pkg_config. Exit status 77: skipped.
+must not accept), add_subdirectory, example_runtime (README.md's first program, with resect_hosts inside another
+project), fetch_content, vendored (only -I), pkg_config. Exit status 77: skipped.
 """
 import argparse
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -99,6 +101,21 @@ class Test:
         self.cmake("--install", self.build, "--prefix", self.work / "over")
         if not list((self.work / "over").rglob("resect-config.cmake")):
             sys.exit("RESECT_INSTALL inside another project: got no resect-config.cmake")
+
+    def example_runtime(self):
+        readme = (self.root / "README.md").read_text()
+        program = self.work / "first.cpp"
+        program.write_text(re.search(r"```cpp\n(.*?)```", readme, re.DOTALL).group(1))
+        lines = "".join(re.findall(r"```cmake\n(.*?)```", readme, re.DOTALL))
+        for shown in ("set(RESECT_EXAMPLES ON)", "add_subdirectory(resect)", "resect_hosts"):
+            if shown not in lines:
+                sys.exit(f"README.md: got cmake lines without {shown}")
+        self.cmake(*self.settings("example_runtime", f"-DCONSUMER_SOURCE={program}"))
+        self.cmake("--build", self.build)
+        said = call(self.build / "consumer", cwd=self.root)
+        if said.count("without layer") != 6:
+            sys.exit(f"{program}: got {said!r}, wanted a line for each of 6 layers")
+        print(said, end="")
 
     def fetch_content(self):
         self.build_and_run("fetch_content", "-DFETCHCONTENT_FULLY_DISCONNECTED=ON")

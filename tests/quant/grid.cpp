@@ -248,4 +248,36 @@ TEST_CASE("a format that is known at run time enters the template of its bits an
   }
 }
 
+TEST_CASE("a symmetric group clips by at most a step, and by a whole one where it holds e and -e") {
+  on_all_grids([](auto grid) {
+    using G = decltype(grid);
+    if constexpr (G::zero == zero_point::symmetric) {
+      const double most = 1 + std::ldexp(1.0, G::bits - 24);
+      const auto p = G::fit({-1, 1});
+      CHECK(std::fabs(1 - G::nearest(1.0f, p)) == std::fabs(p.scale));
+      for (const float m : gaussian(2000, 4)) {
+        const auto q = G::fit({-std::fabs(m), std::fabs(m)});
+        const double s = std::fabs(double{q.scale});
+        CHECK(G::nearest(-std::fabs(m), q) == -std::fabs(m));
+        CHECK(std::fabs(double{std::fabs(m)} - double{G::nearest(std::fabs(m), q)}) <= most * s);
+      }
+    }
+  });
+}
+
+TEST_CASE("what is exact of the largest weight is so down to the stated size, and not below") {
+  on_all_grids([](auto grid) {
+    using G = decltype(grid);
+    const bool symmetric = G::zero == zero_point::symmetric;
+    const float least = std::ldexp(1.0f, symmetric ? G::bits - 127 : -126);
+    for (const float e : {least, -least, 1.5f * least, 1.25f * least, -1.75f * least})
+      CHECK(G::nearest(e, G::fit({e, e})) == e);
+    const float small = std::ldexp(1.25f, -127);
+    CHECK(G::nearest(small, G::fit({small, small})) != small);
+    CHECK(G::nearest(1e-39f, G::fit({1e-39f, 1e-39f})) == 0);
+  });
+  using G4 = integer_grid<4, zero_point::symmetric>;
+  CHECK(G4::nearest(0x1.8p-126f, G4::fit({0x1.8p-126f, 0x1.8p-126f})) == 0x1p-125f);
+}
+
 }  // namespace tests

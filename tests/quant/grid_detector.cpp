@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include <resect/core/float8.hpp>
 #include <resect/core/threads.hpp>
 #include <resect/quant/grid_detector.hpp>
 #include <resect/quant/quantize.hpp>
@@ -357,6 +358,67 @@ TEST_CASE("what cannot be looked at is refused") {
   CHECK(d.error().operand == "W, row 5, column 9");
   CHECK_THROWS_AS(detect_grid(here, W), resect::exception);
   CHECK(try_detect_grid(here, {nullptr, 60, cols}).error().code == errc::null_pointer);
+}
+
+TEST_CASE("fp8 is a codebook, with one scale for all or one a row, though many small groups look equally spaced") {
+  const auto check = [](const floats& w, index columns, int bits) {
+    const auto d = found(w, columns);
+    CHECK(d.kind == grid_kind::codebook);
+    CHECK(d.bits <= bits);
+    CHECK(d.bits >= bits - 1);
+    CHECK(d.group >= 256);
+    CHECK(d.share > 0.95);
+  };
+  for (const index columns : {512, 1024, 2048}) {
+    const auto w = gaussian(64 * 512, 9);
+    floats e4m3 = w, e5m2 = w, rows = w;
+    for (std::size_t i = 0; i < w.size(); ++i) {
+      e4m3[i] = static_cast<float>(resect::fp8_e4m3(w[i]));
+      e5m2[i] = static_cast<float>(resect::fp8_e5m2(w[i]));
+      const float scale = 0.01f * static_cast<float>(1 + i / static_cast<std::size_t>(columns));
+      rows[i] = scale * static_cast<float>(resect::fp8_e4m3(w[i]));
+    }
+    CAPTURE(columns);
+    check(e4m3, columns, 8);
+    check(e5m2, columns, 7);
+    check(rows, columns, 8);
+  }
+}
+
+TEST_CASE("shifted groups of 2 and 3 bits are still grids, not codebooks of the rows") {
+  for (const int bits : {2, 3})
+    for (const index shift : {8, 16, 24}) {
+      auto w = ggml_0(gaussian(512 * 40, 6), bits, 32);
+      for (index r = 0; r < 40; ++r)
+        std::rotate(&w[static_cast<std::size_t>(r * 512)], &w[static_cast<std::size_t>(r * 512 + shift)],
+                    &w[static_cast<std::size_t>(r * 512)] + 512);
+      CAPTURE(bits, shift);
+      const auto d = found(w, 512);
+      CHECK(d.kind == grid_kind::symmetric);
+      CHECK(d.share >= 0.45);
+    }
+}
+
+TEST_CASE("levels that were dequantized in two ways, a rounding apart, are one level") {
+  auto w = ggml_0(weights(), 4, 32);
+  const auto exact = found(w, cols);
+  const auto jitter = gaussian(static_cast<index>(w.size()), 77);
+  for (std::size_t i = 0; i < w.size(); ++i) w[i] *= 1 + (jitter[i] > 0 ? 1.2e-7f : 0.0f);  // 1 unit in the last place
+  const auto d = found(w, cols);
+  CHECK(d.kind == exact.kind);
+  CHECK(d.bits == 4);
+  CHECK(d.group == exact.group);
+  CHECK(d.share == Approx(exact.share).margin(1e-3));
+  CHECK(d.levels == exact.levels);
+}
+
+TEST_CASE("weights about 1 that were rounded to bf16 are on a grid of 8 bits with an offset, as documented") {
+  auto w = gaussian(64 * 512, 3, 0.1);
+  for (float& x : w) x = kept(1 + x, 8);
+  const auto d = found(w, 512);
+  CHECK(d.kind == grid_kind::offset);
+  CHECK(d.bits == 8);
+  CHECK(d.share > 0.9);
 }
 
 }  // namespace tests

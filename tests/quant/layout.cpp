@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <limits>
 #include <vector>
 
 #include <resect/quant/layout.hpp>
@@ -31,6 +32,24 @@ TEST_CASE("matrices without weights have no groups") {
   CHECK(group_layout{.rows = 4, .cols = 0, .group = 8}.count() == 0);
   CHECK(group_layout{.rows = 0, .cols = 9, .group = 8}.count() == 0);
   CHECK(group_layout{.rows = 4, .cols = 0}.count() == 0);
+}
+
+TEST_CASE("extents whose product overflows are refused, and groups of the largest rows are counted") {
+  constexpr index most = std::numeric_limits<index>::max();
+  const auto bad = group_layout{.rows = index{1} << 40, .cols = index{1} << 40, .group = 64}.check();
+  REQUIRE_FALSE(bad);
+  CHECK(bad.error().message() ==
+        "shape mismatch: layout: got 1099511627776 x 1099511627776, wanted fewer than 2^61 elements");
+  CHECK_FALSE(group_layout{.rows = most, .cols = most}.check());
+  CHECK_FALSE(group_layout{.rows = 1, .cols = index{1} << 61}.check());
+  CHECK(group_layout{.rows = most, .cols = 0}.check());
+  CHECK(group_layout{.rows = 0, .cols = most}.check());
+  const group_layout longest{.rows = 1, .cols = (index{1} << 61) - 1, .group = 0};
+  REQUIRE(longest.check());
+  CHECK(longest.per_row() == 1);
+  CHECK(group_layout{.rows = 1, .cols = most, .group = most - 1}.per_row() == 2);
+  CHECK(group_layout{.rows = 1, .cols = most, .group = most - 1}.size(0) == most - 1);
+  CHECK(group_layout{.rows = 1, .cols = most, .group = most - 1}.size(1) == 1);
 }
 
 TEST_CASE("a negative group or extent is refused") {

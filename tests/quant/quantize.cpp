@@ -366,4 +366,30 @@ TEST_CASE("operands that do not fit are refused, and nothing is written") {
   for (index i = 0; i < 20; ++i) CHECK(out[static_cast<std::size_t>(i)] == (i % 5 < 4 && i < 15 ? 1.0f : -7.0f));
 }
 
+TEST_CASE("a quantized matrix whose number of weights wraps to that of its codes does not pass its check") {
+  quantized q;
+  q.rows = q.cols = index{1} << 40;
+  q.format = {.bits = 4, .zero = zero_point::symmetric, .group = 1};
+  const auto status = q.check();
+  REQUIRE_FALSE(status);
+  CHECK(status.error().code == errc::shape_mismatch);
+  CHECK(status.error().operand.view() == "layout");
+}
+
+TEST_CASE("quantizing again is possible up to three quarters of the largest weight, and beyond may be refused") {
+  for (const int bits : {2, 3, 4, 8})
+    for (const zero_point zero : {zero_point::integer, zero_point::symmetric}) {
+      const affine_format format{.bits = bits, .zero = zero};
+      floats w{-0.75f * largest_weight, 0.75f * largest_weight, 0.3f * largest_weight, 1};
+      floats once(4), twice(4);
+      dequantize(here, quantize(here, {w.data(), 1, 4}, format), {once.data(), 1, 4});
+      dequantize(here, quantize(here, {once.data(), 1, 4}, format), {twice.data(), 1, 4});
+      CHECK(same_bits(once, twice));
+    }
+  floats w{-largest_weight, largest_weight}, once(2);
+  dequantize(here, quantize(here, {w.data(), 1, 2}, affine<2>{}), {once.data(), 1, 2});
+  CHECK((std::isfinite(once[0]) && std::isfinite(once[1])));
+  CHECK(try_quantize(here, {once.data(), 1, 2}, affine<2>{}).error().code == errc::invalid_argument);
+}
+
 }  // namespace tests

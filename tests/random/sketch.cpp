@@ -257,6 +257,56 @@ TEST_CASE("matrices of zeros, of no elements and of extreme numbers have sketche
   CHECK(d.relative < 1e-80);
 }
 
+TEST_CASE("elements that came twice in place of others are noticed, whatever parts they came in") {
+  const weights w(4, 4, 1);
+  const auto rows = [&](index first, index n) { return w.view().middle_rows(first, n); };
+  const std::string twice =
+      "conflict | sketch | elements that came twice in place of others | all 16 of 4 x 4, each once";
+  auto a = *sketcher::try_make(4, 4), b = a;
+  REQUIRE(a.try_add(rows(0, 2)));
+  REQUIRE(b.try_add(rows(0, 1)));
+  REQUIRE(b.try_add(rows(2, 1), {.row = 2}));
+  auto wrong = a;
+  REQUIRE(wrong.try_merge(b));
+  CHECK(parts(wrong.try_finish()) == twice);
+  auto half_twice = a;
+  REQUIRE(half_twice.try_add(rows(0, 2)));
+  CHECK(parts(half_twice.try_finish()) == twice);
+  auto other_half = a;
+  REQUIRE(other_half.try_add(rows(2, 2), {.row = 2}));
+  CHECK(other_half.try_finish());
+
+  // two halves of a matrix, anywhere in it: only those that fill it are let
+  const weights tall(4, 2, 1);
+  for (std::uint64_t seed = 0; seed < 20; ++seed)
+    for (index i = 0; i < 3; ++i)
+      for (index j = 0; j < 3; ++j) {
+        auto sum = *sketcher::try_make(4, 2, {.seed = seed});
+        REQUIRE(sum.try_add(tall.view().middle_rows(i, 2), {.row = i}));
+        REQUIRE(sum.try_add(tall.view().middle_rows(j, 2), {.row = j}));
+        CHECK(sum.try_finish().has_value() == (i + j == 2 && i != j));
+      }
+}
+
+TEST_CASE("one element in place of another is noticed at every pair of positions") {
+  const weights w(6, 7, 1);
+  const auto one = [&](index i) {
+    auto s = *sketcher::try_make(6, 7);
+    REQUIRE(s.try_add(w.view().block(i / 7, i % 7, 1, 1), {i / 7, i % 7}));
+    return s;
+  };
+  for (index missing = 0; missing < 42; ++missing) {
+    auto rest = *sketcher::try_make(6, 7);
+    for (index i = 0; i < 42; ++i)
+      if (i != missing) REQUIRE(rest.try_merge(one(i)));
+    for (index i = 0; i < 42; ++i) {
+      auto all = rest;
+      REQUIRE(all.try_merge(one(i)));
+      CHECK(all.try_finish().has_value() == (i == missing));
+    }
+  }
+}
+
 TEST_CASE("what does not fit is refused by name, and nothing is added") {
   const weights w(6, 8, 1);
   auto s = *sketcher::try_make(6, 8);

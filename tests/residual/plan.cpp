@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <limits>
 #include <set>
 #include <string>
 #include <type_traits>
@@ -317,6 +318,25 @@ TEST_CASE("mean_delta wants means that cover its layers and fit their extents") 
   m.mean.clear();
   CHECK(refused(layers(0, 1), m) == "shape mismatch | means of mean_delta | 0 values | 3 x 0");
   CHECK_THROWS_AS(mean_delta(layers(0, 1), m), resect::exception);
+}
+
+TEST_CASE("steps made with numbers that are not finite are refused by plans") {
+  constexpr float nan = std::numeric_limits<float>::quiet_NaN(), infinite = std::numeric_limits<float>::infinity();
+  const auto kept = plan{} | scale_delta(layer(1), 0.5f);
+  for (const float g : {nan, infinite, -infinite})
+    for (const delta which : {delta::block, delta::attention, delta::mlp}) {
+      plan p = kept;
+      const auto refused = p.try_add(scale_delta(layer(3), g, which));
+      REQUIRE_FALSE(refused);
+      CHECK(refused.error().code == errc::not_finite);
+      CHECK(p.fingerprint() == kept.fingerprint());
+    }
+  CHECK(plan{}.try_add(scale_delta(layer(3), nan)).error().message() ==
+        "not finite: factor of scale_delta: got nan, wanted a finite number");
+  CHECK(plan{}.try_add(reinit(layer(3), 1, norm_gains::keep, {.std = nan})).error().operand == "std of reinit.keep");
+  CHECK(plan{}.try_add(reinit(layer(3), 1, norm_gains::reset, {.reset_gain = infinite})).error().operand ==
+        "reset_gain of reinit.reset");
+  CHECK_THROWS_AS(plan{} | scale_delta(layer(3), nan), resect::exception);
 }
 
 TEST_CASE("sites have names of their own, and sets of them") {

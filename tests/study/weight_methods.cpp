@@ -66,6 +66,10 @@ TEST_CASE("methods that differ have different hashes and say what they do") {
   const auto a = quantize_weights(quant::affine<4>{.group = 64});
   CHECK(a.name == "quantize 4 bit, group 64");
   CHECK(quantize_weights(quant::affine_symmetric<3>{}).name == "quantize 3 bit symmetric");
+  CHECK(quantize_weights(quant::affine<4>{.group = 64}, quant::mse_scale{}).name == "quantize 4 bit, group 64, mse");
+  const std::vector<float> importance(64, 1.0f);
+  CHECK(quantize_weights(quant::affine_symmetric<4>{}, quant::mse_scale{.importance = importance}).name ==
+        "quantize 4 bit symmetric, weighted mse");
   CHECK(a.hash != quantize_weights(quant::affine<4>{.group = 32}).hash);
   CHECK(a.hash != quantize_weights(quant::affine<4>{.group = 64}, quant::mse_scale{}).hash);
   CHECK(a.hash == quantize_weights(quant::affine<4>{.group = 64}).hash);

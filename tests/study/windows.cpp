@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <algorithm>
 #include <numeric>
 #include <set>
 
@@ -111,4 +112,41 @@ TEST_CASE("the fingerprint of windows follows sequence, position and token") {
   CHECK(a.fingerprint() == b.fingerprint());
   std::swap(b.rows[0].token, b.rows[1].token);
   CHECK(a.fingerprint() != b.fingerprint());
+}
+
+TEST_CASE("calibration windows out of another version of the evaluated text are refused by what they hold") {
+  std::vector<std::int32_t> ids;
+  for (std::uint32_t i = 0; i < 2000; ++i) ids.push_back(static_cast<std::int32_t>((i * i * 2654435761u) >> 16 & 1023));
+  auto longer = ids, shifted = ids, reversed = ids;
+  longer.push_back(7);
+  shifted.insert(shifted.begin(), 7);
+  std::reverse(reversed.begin(), reversed.end());
+  const window_options options{.sequences = 8, .context = 64};
+  const auto evaluation = windows({ids, {}}, options);
+  for (const auto& other : {longer, shifted}) {
+    const auto refused = check_disjoint(evaluation, windows({other, {}}, options));
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().operand == "calibration windows");
+    CHECK(refused.error().got == "24 ids in a row of window 0, also evaluated, of another text");
+  }
+  CHECK_FALSE(check_disjoint(evaluation, windows({longer, {}}, {.sequences = 8, .context = 64, .bos = 3})));
+  CHECK_FALSE(check_disjoint(windows({ids, {}}, {.sequences = 8, .context = 12}),
+                                     windows({longer, {}}, {.sequences = 8, .context = 12})));
+  CHECK(check_disjoint(evaluation, windows({reversed, {}}, options)));
+
+  // a phrase of 23 ids in a row is allowed; 24 are not, wherever they stand
+  for (const std::size_t length : {23u, 24u})
+    for (const std::size_t at : {0u, 17u, 40u}) {
+      auto phrase = reversed;
+      std::copy_n(ids.begin() + 5, length, phrase.begin() + static_cast<std::ptrdiff_t>(at));
+      CHECK(static_cast<bool>(check_disjoint(evaluation, windows({phrase, {}}, options))) == (length == 23));
+    }
+}
+
+TEST_CASE("the check of calibration windows does not take a run for one that crosses two windows") {
+  const auto ids = counting(60);
+  const auto evaluation = windows({ids, {}}, {.sequences = 1, .context = 60});
+  std::vector<std::int32_t> halves(119);  // windows at 0 and 40: ids 8 … 27 end the first, 28 … 47 begin the second
+  for (std::size_t i = 0; i < 119; ++i) halves[i] = static_cast<std::int32_t>(i >= 20 && i < 60 ? i - 12 : 1000 + i);
+  CHECK(check_disjoint(evaluation, windows({halves, {}}, {.sequences = 2, .context = 40})));
 }

@@ -18,13 +18,14 @@
 
 namespace resect::inline RESECT_NAMESPACE_TAG {
 
-// The host backend on Eigen (tested with 3.4). `Executor` runs its tasks: nothing (the default) computes
-// on the caller's thread, threads{n} owns a pool, anything with bulk(n, f) is an engine's own pool.
+// The host backend on kernels of resect's own and on Eigen (tested with 3.4). `Executor` runs its tasks: nothing (the
+// default) computes on the caller's thread, threads{n} owns a pool, anything with bulk(n, f) is an engine's own pool.
 //   cpu exec;                    one thread
 //   cpu exec{threads{2}};        two
 //   cpu exec{threads{2}, instruction_set::avx2};
-// The instruction set is that of resect's own kernels: the machine's largest, detected when the object is made, unless one
-// is forced (one that the machine lacks becomes the largest that it has below it). Eigen's follow the compiler's flags.
+// The instruction set is that of resect's own kernels: the machine's largest, detected when the object is made, unless
+// one is forced (one that the machine lacks becomes the largest that it has below it). Eigen's follow the compiler's
+// flags.
 template <class Executor = inline_executor>
 class cpu {
  public:
@@ -39,10 +40,16 @@ class cpu {
   void bulk(index n, function_ref<void(index)> f) { executor_.bulk(n, f); }
 
   // C ← α·A·B + β·C.
-  //   A (m, k), B (k, n), C (m, n); float or double; accumulator of the same type, k summed in panels of
-  //   128 to 256 in order, each added to C. u = 2⁻²⁴ or 2⁻⁵³:
+  //   A (m, k), B (k, n), C (m, n); float or double; accumulator of the same type, k summed in order in equal panels,
+  //   each added to C. By kernels of the instruction set, in panels of at most 640 (avx512) or 320 (avx2); by Eigen, in
+  //   panels of at most 256, for `portable` and where C has fewer than 8 rows or columns; never more than ⌈k/128⌉
+  //   panels. u = 2⁻²⁴ or 2⁻⁵³:
   //   |error| ≤ (k + 2)·u·|α|·(|A|·|B|) + (⌈k/128⌉ + 1)·u·|β·C|
-  //   Cost 2mnk flop; each tile is packed by Eigen (temporary memory below 2 MB a worker).
+  //   Cost 2mnk flop. Memory for the time of the call: kernels pack at most 2080 columns of a panel of B, which all
+  //   workers share, and 144 rows of A a worker (avx512: 5.3 and 0.4 MB in float, twice that in double); Eigen packs
+  //   below 2.5 MB a worker, and an operand without a stride of 1 is copied for it. What cannot be had is
+  //   std::bad_alloc; in a task (a worker's share) that leaves through `bulk`, and ends the program where tasks run on
+  //   `threads`.
   //   Same bits for any number of workers on one instruction set; a row's bits may depend on m.
   //   Errors: shape_mismatch, null_pointer, bad_stride. C must not overlap A or B.
   template <class T>

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <cmath>
 #include <utility>
 #include <vector>
 
 #include <resect/core/executor.hpp>
+#include <resect/core/math.hpp>
 #include <resect/core/matrix.hpp>
 
 namespace resect::inline RESECT_NAMESPACE_TAG {
@@ -23,7 +23,6 @@ class jacobi_rows {
  public:
   static constexpr index lanes = 8;
 
-  jacobi_rows() = default;
   explicit jacobi_rows(matrix_view<const double> a)
       : length_((a.cols + lanes - 1) / lanes * lanes), data_(static_cast<std::size_t>(a.rows * length_)) {
     for (index r = 0; r < a.rows; ++r)
@@ -105,11 +104,11 @@ jacobi_outcome one_sided_jacobi(E& exec, matrix_view<double> x, matrix_view<doub
           if (i >= k || j >= k) continue;
           if (i > j) std::swap(i, j);
           const auto [aa, bb, ab] = detail::pair_products(rows.row(i), rows.row(j), rows.length());
-          if (std::fabs(ab) <= tolerance * std::sqrt(aa) * std::sqrt(bb)) continue;
+          if (math::fabs(ab) <= tolerance * math::sqrt(aa) * math::sqrt(bb)) continue;
           if (aa <= negligible * negligible || bb <= negligible * negligible) continue;
           const double zeta = (bb - aa) / (2 * ab);
-          const double tangent = (zeta < 0 ? -1.0 : 1.0) / (std::fabs(zeta) + std::hypot(1.0, zeta));
-          const double cosine = 1 / std::sqrt(1 + tangent * tangent);
+          const double tangent = (zeta < 0 ? -1.0 : 1.0) / (math::fabs(zeta) + math::hypot(1.0, zeta));
+          const double cosine = 1 / math::sqrt(1 + tangent * tangent);
           detail::rotate_pair(rows.row(i), rows.row(j), rows.length(), cosine, cosine * tangent);
           detail::rotate_pair(companions.row(i), companions.row(j), companions.length(), cosine, cosine * tangent);
           ++count;

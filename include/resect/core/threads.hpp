@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <pthread.h>
+
 #include <atomic>
 #include <condition_variable>
+#include <cstdint>
 #include <memory>
 #include <mutex>
-#include <system_error>
-#include <thread>
 #include <vector>
 
 #include <resect/core/executor.hpp>
@@ -14,30 +15,34 @@
 namespace resect::inline RESECT_NAMESPACE_TAG {
 
 // A pool of n workers, the caller being one of them; fewer where the system starts no more (concurrency() says how
-// many). `bulk` may be called from one thread at a time;
-// a call from inside a task runs its tasks on that worker (nested calls do not deadlock). Movable.
+// many). `bulk` may be called from one thread at a time; a call from inside a task runs its tasks on that worker
+// (nested calls do not deadlock). A task that throws ends the program. Movable; one that was moved from is its caller
+// alone.
 class threads {
  public:
-  explicit threads(int n = 1) : pool_(std::make_unique<pool>(n < 1 ? 1 : n)) {}
+  explicit threads(int n = 1) : pool_(n > 1 ? std::make_unique<pool>(n) : nullptr) {}
 
-  int concurrency() const noexcept { return pool_->size(); }
+  int concurrency() const noexcept { return pool_ ? pool_->size() : 1; }
 
-  void bulk(index n, function_ref<void(index)> f) const { pool_->bulk(n, f); }
+  void bulk(index n, function_ref<void(index)> f) const {
+    if (pool_) pool_->bulk(n, f);
+    else run_here(n, f);
+  }
 
  private:
+  static void run_here(index n, const function_ref<void(index)>& f) noexcept {
+    for (index i = 0; i < n; ++i) f(i);
+  }
+
+  // Threads of POSIX and not of std, which report by an exception that there are no more: what catches it would be
+  // another function in a program without exceptions, and the linker keeps one of the two for both kinds.
   class pool {
    public:
     explicit pool(int n) {
       workers_.reserve(static_cast<std::size_t>(n - 1));
-#if RESECT_EXCEPTIONS
-      try {
-        for (int i = 1; i < n; ++i) workers_.emplace_back([this] { serve(); });
-      } catch (const std::system_error&) {
-        // the system starts no more: go on with those that run, which changes no result
-      }
-#else
-      for (int i = 1; i < n; ++i) workers_.emplace_back([this] { serve(); });
-#endif
+      pthread_t worker;
+      for (int i = 1; i < n && pthread_create(&worker, nullptr, &pool::start, this) == 0; ++i)
+        workers_.push_back(worker);
     }
     pool(const pool&) = delete;
     pool& operator=(const pool&) = delete;
@@ -47,7 +52,7 @@ class threads {
         stopping_ = true;
       }
       wake_.notify_all();
-      for (auto& w : workers_) w.join();
+      for (const pthread_t w : workers_) pthread_join(w, nullptr);
     }
 
     int size() const noexcept { return static_cast<int>(workers_.size()) + 1; }
@@ -56,9 +61,7 @@ class threads {
       if (n <= 0) return;
       const bool nested = running_.exchange(true);
       if (nested || workers_.empty() || n == 1) {
-        [&]() noexcept {
-          for (index i = 0; i < n; ++i) f(i);
-        }();
+        run_here(n, f);
         if (!nested) running_.store(false);
         return;
       }
@@ -86,6 +89,11 @@ class threads {
       for (index i = next_.fetch_add(1); i < n; i = next_.fetch_add(1)) f(i);
     }
 
+    static void* start(void* self) noexcept {
+      static_cast<pool*>(self)->serve();
+      return nullptr;
+    }
+
     void serve() {
       std::uint64_t seen = 0;
       std::unique_lock lock(mutex_);
@@ -102,7 +110,7 @@ class threads {
       }
     }
 
-    std::vector<std::thread> workers_;
+    std::vector<pthread_t> workers_;
     std::mutex mutex_;
     std::condition_variable wake_;
     std::condition_variable done_;

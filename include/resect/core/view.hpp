@@ -77,29 +77,53 @@ struct matrix_view {
   }
 };
 
-// The O(1) checks of every public entry point: extents, null data, strides. An output must also not
-// overlap itself, so its smaller stride has to span less than its larger one.
+namespace detail {
+
+enum class view_access : unsigned char { read, write };
+
+// Whether first · second · third, none of them negative, is an index.
+constexpr bool product_fits(index first, index second, index third = 1) noexcept {
+  index product = 0;
+  return !__builtin_mul_overflow(first, second, &product) && !__builtin_mul_overflow(product, third, &product);
+}
+
+// check_view without the types: one function for all of them.
+inline status check_strided(const void* data, index rows, index cols, index row_stride, index col_stride, index element,
+                            view_access access, std::string_view operand) noexcept {
+  if (rows < 0 || cols < 0)
+    return error{errc::shape_mismatch, operand, text(rows, " x ", cols), "extents that are not negative"};
+  if (rows == 0 || cols == 0) return {};
+  if (data == nullptr)
+    return error{errc::null_pointer, operand, "null", text("data for ", rows, " x ", cols, " elements")};
+  if (!product_fits(rows, cols, element))
+    return error{errc::shape_mismatch, operand, text(rows, " x ", cols), "fewer than 2^63 bytes"};
+  const auto bad_strides = [&](const auto& wanted) {
+    return error{errc::bad_stride, operand, text("strides ", row_stride, ", ", col_stride), wanted};
+  };
+  const index least = access == view_access::write ? 1 : 0;
+  if ((rows > 1 && row_stride < least) || (cols > 1 && col_stride < least))
+    return bad_strides(least == 0 ? std::string_view("strides >= 0") : std::string_view("strides >= 1"));
+  index down = 0, across = 0, last = 0;
+  if ((rows > 1 && __builtin_mul_overflow(rows - 1, row_stride, &down)) ||
+      (cols > 1 && __builtin_mul_overflow(cols - 1, col_stride, &across)) ||
+      __builtin_add_overflow(down, across, &last) || __builtin_add_overflow(last, index{1}, &last) ||
+      !product_fits(last, element))
+    return bad_strides(text("a last element below 2^63 bytes for ", rows, " x ", cols));
+  if (access == view_access::write && rows > 1 && cols > 1 &&
+      (row_stride >= col_stride ? row_stride <= across : col_stride <= down))
+    return bad_strides(text("rows that do not overlap for ", rows, " x ", cols));
+  return {};
+}
+
+}  // namespace detail
+
+// The O(1) checks of every public entry point: extents, null data, strides. Elements and the bytes from the first to
+// the last are fewer than 2⁶³, so that no product of extents and strides overflows. An output must also not overlap
+// itself, so its smaller stride has to span less than its larger one.
 template <class T, class Space>
 status check_view(const matrix_view<T, Space>& a, std::string_view operand) noexcept {
-  if (a.rows < 0 || a.cols < 0)
-    return error{errc::shape_mismatch, operand, text(a.rows, " x ", a.cols), "extents that are not negative"};
-  if (a.empty()) return {};
-  if (a.data == nullptr)
-    return error{errc::null_pointer, operand, "null", text("data for ", a.rows, " x ", a.cols, " elements")};
-  const bool bad_row = a.rows > 1 && a.row_stride < (std::is_const_v<T> ? 0 : 1);
-  const bool bad_col = a.cols > 1 && a.col_stride < (std::is_const_v<T> ? 0 : 1);
-  if (bad_row || bad_col)
-    return error{errc::bad_stride, operand, text("strides ", a.row_stride, ", ", a.col_stride),
-                 std::is_const_v<T> ? "strides >= 0" : "strides >= 1"};
-  if constexpr (!std::is_const_v<T>) {
-    const bool row_major = a.row_stride >= a.col_stride;
-    const index inner = row_major ? (a.cols - 1) * a.col_stride : (a.rows - 1) * a.row_stride;
-    const index outer = row_major ? a.row_stride : a.col_stride;
-    if (a.rows > 1 && a.cols > 1 && outer <= inner)
-      return error{errc::bad_stride, operand, text("strides ", a.row_stride, ", ", a.col_stride),
-                   text("rows that do not overlap for ", a.rows, " x ", a.cols)};
-  }
-  return {};
+  return detail::check_strided(a.data, a.rows, a.cols, a.row_stride, a.col_stride, static_cast<index>(sizeof(T)),
+                               std::is_const_v<T> ? detail::view_access::read : detail::view_access::write, operand);
 }
 
 // Same, plus the shape that the caller needs.

@@ -13,7 +13,7 @@ namespace resect::inline RESECT_NAMESPACE_TAG::factor {
 
 // ‖E‖₂ between two numbers, E = W − L·R.
 struct spectral_norm_estimate {
-  double at_least = 0;  // ‖E·x‖ of a unit vector x
+  double at_least = 0;  // ‖E·x‖ of a unit vector x, as computed
   // Not exceeded except with probability 10^−probes over the seed.
   double at_most = std::numeric_limits<double>::infinity();
 };
@@ -63,7 +63,9 @@ void normalise_columns(matrix_view<T> x, std::vector<double>& log_norm, std::vec
 // of (8·max‖ω‖)^(1/(2q+1)) at worst, for a flat spectrum of E: 3.6 at n = 4096 with q = 2; below 2 where E has few
 // leading directions. at_least is below it by a few percent in general.
 //   W (m, n), L (m, r), R (r, n), any strides, finite. Products are in T: both numbers are of the residual as computed,
-//   so they carry an error of about n·u·(‖W‖ + ‖L‖·‖R‖). (2q + 1)·(2mn + 2r(m + n))·probes flop, 2q + 1 passes over W.
+//   so they carry an error of about n·u·(‖W‖ + ‖L‖·‖R‖), and of √m·(n + 2r) smallest subnormal numbers of T, which
+//   counts where E is not far above those: at_least may then exceed ‖E‖ by as much. (2q + 1)·(2mn + 2r(m + n))·probes
+//   flop, 2q + 1 passes over W.
 //   Errors: shape_mismatch, null_pointer, bad_stride, invalid_argument (probes < 1, power_iterations < 0).
 //   Source: Halko, Martinsson & Tropp, SIAM Review 53 (2011), Lemma 4.1.
 template <class T, host_factoring_backend<T> B>

@@ -18,6 +18,12 @@ struct low_rank {
   index cols() const noexcept { return r.cols; }
   index rank() const noexcept { return l.cols; }
 
+  // Whether L and R are a pair. Errors: shape_mismatch.
+  status check() const noexcept {
+    if (auto s = check_view(l.view(), "L"); !s) return s;
+    return check_view(r.view(), l.cols, r.cols, "R");
+  }
+
   // Elements that try_apply needs to work in, for so many rows of X.
   std::size_t workspace_size(index tokens) const noexcept { return static_cast<std::size_t>(tokens * rank()); }
 
@@ -27,6 +33,7 @@ struct low_rank {
   //   Errors: shape_mismatch, null_pointer, bad_stride. Y must not overlap X, the factors or `work`.
   template <dense_backend<T> B>
   status try_apply(B& exec, matrix_view<const T> x, matrix_view<T> y, std::span<T> work) const {
+    if (auto s = check(); !s) return s;
     if (auto s = check_view(x, x.rows, cols(), "X"); !s) return s;
     if (auto s = check_view(y, x.rows, rows(), "Y"); !s) return s;
     if (work.size() < workspace_size(x.rows))
@@ -37,9 +44,10 @@ struct low_rank {
     return exec.try_gemm(T{1}, hidden, l.view().transposed(), T{0}, y);
   }
 
-  // W ← L·R. W (m, n), as try_gemm asks of an output. 2mnr flop.
+  // W ← L·R. W (m, n), as try_gemm asks of an output. 2mnr flop. Errors: shape_mismatch, null_pointer, bad_stride.
   template <dense_backend<T> B>
   status try_to_dense(B& exec, matrix_view<T> w) const {
+    if (auto s = check(); !s) return s;
     if (auto s = check_view(w, rows(), cols(), "W"); !s) return s;
     return exec.try_gemm(T{1}, l.view(), r.view(), T{0}, w);
   }

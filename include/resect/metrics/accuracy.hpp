@@ -83,7 +83,10 @@ class token_accuracy {
     return {};
   }
 
-  metrics::estimate estimate(double level = 0.95) const noexcept { return matches_.estimate(level); }
+  // Clustered; Wilson's with one observation a cluster for a rate of 0 or 1 (rate_interval).
+  metrics::estimate estimate(double level = 0.95) const noexcept {
+    return rate_interval(matches_.estimate(level), level);
+  }
   // Positions whose most likely token was not the only one.
   index ties() const noexcept { return ties_; }
   const clustered_sums& sums() const noexcept { return matches_.sums(); }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <cmath>
 #include <span>
 #include <vector>
 
+#include <resect/core/math.hpp>
 #include <resect/core/reduce.hpp>
 #include <resect/metrics/clustered_mean.hpp>
 
@@ -17,7 +17,7 @@ inline double angular_distance(std::span<const float> a, std::span<const float> 
   if (a.size() != b.size()) return nan;
   const double aa = dot(a, a), bb = dot(b, b);
   if (aa == 0 || bb == 0) return aa == bb ? 0.0 : aa != aa || bb != bb ? nan : 0.5;
-  const double size_a = std::sqrt(aa), size_b = std::sqrt(bb);
+  const double size_a = math::sqrt(aa), size_b = math::sqrt(bb);
   double apart[8] = {}, together[8] = {};
   for (std::size_t i = 0; i < a.size(); ++i) {
     const double u = static_cast<double>(a[i]) / size_a, v = static_cast<double>(b[i]) / size_b;
@@ -25,7 +25,7 @@ inline double angular_distance(std::span<const float> a, std::span<const float> 
     together[i % 8] += (u + v) * (u + v);
   }
   const std::span<const double> d(apart), s(together);
-  return 2 * std::atan2(std::sqrt(sum(d)), std::sqrt(sum(s))) / 3.14159265358979323846;
+  return 2 * math::atan2(math::sqrt(sum(d)), math::sqrt(sum(s))) / 3.14159265358979323846;
 }
 
 namespace detail {

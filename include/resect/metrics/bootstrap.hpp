@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <cmath>
 #include <span>
 #include <utility>
 #include <vector>
 
 #include <resect/core/detail/sorted.hpp>
 #include <resect/core/executor.hpp>
+#include <resect/core/math.hpp>
 #include <resect/core/view.hpp>
 #include <resect/metrics/clustered.hpp>
 #include <resect/metrics/joint.hpp>
@@ -40,11 +40,14 @@ struct bca {};
 // studentized: θ − q·se with q the quantiles of (θ* − θ)/se*, both se by the jackknife over units (of the sample, of
 // the replicate); the best of the three for means of few units, not transformation invariant, and it calls the
 // statistic once more for every unit of every replicate (Efron & Tibshirani, An Introduction to the Bootstrap, 1993,
-// §12.5).
+// §12.5). A replicate whose units are all alike has se* = 0 and counts as +∞ or −∞ among the roots (as 0 where θ* = θ);
+// an end is infinite only where its quantile is one of those (a rate with misses in 3 of 16 clusters: 3.6 % of the
+// replicates see none; bca and the clustered t interval stay finite).
 struct studentized {};
 
 // se is the standard deviation of the replicates, n_clusters the units drawn a replicate. No interval below 6 units,
-// for a value that is not finite, and where a replicate gave no finite value (`undefined` counts those).
+// for a value that is not finite, and where a replicate gave no finite value or no se (`undefined` counts those). A
+// rate of exactly 0 or 1 has nothing to resample and gets [0, 0] or [1, 1]: the estimate of its own type says more.
 struct bootstrap_estimate {
   metrics::estimate estimate;
   double bias = nan;  // mean of the replicates − value
@@ -57,7 +60,7 @@ namespace detail {
 inline constexpr std::uint64_t bootstrap_stream = 0x626f6f74;  // "boot"
 inline constexpr index replicates_a_task = 32;
 
-inline double normal_cdf(double x) noexcept { return 0.5 * std::erfc(-x * 0.70710678118654752440); }
+inline double normal_cdf(double x) noexcept { return 0.5 * math::erfc(-x * 0.70710678118654752440); }
 
 // Where the sums of the units come from: rows of a table, or differences of running sums over tokens.
 class resampling_units {
@@ -134,8 +137,8 @@ jackknife leave_one_out(const F& f, std::span<const double> totals, index units,
   const double squares = second - n * mean * mean;
   const double cubes = third - 3 * mean * second + 2 * n * mean * mean * mean;
   jackknife out;
-  out.se = std::sqrt((n - 1) / n * (squares > 0 || squares != squares ? squares : 0.0));
-  out.acceleration = squares > 0 ? cubes / (6 * squares * std::sqrt(squares)) : 0.0;
+  out.se = math::sqrt((n - 1) / n * (squares > 0 || squares != squares ? squares : 0.0));
+  out.acceleration = squares > 0 ? cubes / (6 * squares * math::sqrt(squares)) : 0.0;
   return out;
 }
 
@@ -194,7 +197,7 @@ result<bootstrap_estimate> try_bootstrap(E& exec, Scheme scheme, Method method, 
   }
   const double value = f(std::span<const double>(totals));
   out.estimate.value = value;
-  if (!std::isfinite(value) || units.draws() < 2) return out;
+  if (!math::isfinite(value) || units.draws() < 2) return out;
   const std::span<double> work(scratch);
   constexpr bool is_studentized = std::is_same_v<Method, studentized>;
   detail::jackknife own;
@@ -233,16 +236,16 @@ result<bootstrap_estimate> try_bootstrap(E& exec, Scheme scheme, Method method, 
 
   double mean = 0, squares = 0;
   for (const double r : replicate) {
-    out.undefined += !std::isfinite(r);
+    out.undefined += !math::isfinite(r);
     mean += r - value;
   }
-  for (const double t : root) out.undefined += !std::isfinite(t);
+  for (std::size_t i = 0; i < root.size(); ++i) out.undefined += math::isfinite(replicate[i]) && math::isnan(root[i]);
   const double n = static_cast<double>(options.resamples);
   mean /= n;
   if (out.undefined > 0) return out;
   for (const double r : replicate) squares += (r - value - mean) * (r - value - mean);
   out.bias = mean;
-  out.estimate.se = options.resamples > 1 ? std::sqrt(squares / (n - 1)) : nan;
+  out.estimate.se = options.resamples > 1 ? math::sqrt(squares / (n - 1)) : nan;
   if (units.draws() < min_clusters) return out;
   const auto at = [&](const std::vector<double>& sorted, double share) {
     return sorted[static_cast<std::size_t>(detail::replicate_at(share, options.resamples)) - 1];

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 #include <span>
 
+#include <resect/core/math.hpp>
 #include <resect/metrics/clustered.hpp>
 
 namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
@@ -68,7 +68,7 @@ inline status try_unigram_logits(std::span<const std::int32_t> ids, std::span<fl
     if (id < 0 || id >= n) return error{errc::invalid_argument, "id", text(id), text("0 to ", n - 1)};
   for (float& x : out) x = 0;
   for (const std::int32_t id : ids) out[static_cast<std::size_t>(id)] += 1;  // stops at 2²⁴ times the same id
-  for (float& x : out) x = static_cast<float>(std::log(1 + static_cast<double>(x)));
+  for (float& x : out) x = static_cast<float>(math::log(1 + static_cast<double>(x)));
   return {};
 }
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <cmath>
 #include <span>
 #include <type_traits>
 #include <vector>
 
 #include <resect/backend/concept.hpp>
+#include <resect/core/math.hpp>
 #include <resect/metrics/joint.hpp>
 
 // Linear centred kernel alignment of two representations of the same rows: 1 where one is a rotation and scaling of the
@@ -107,7 +107,7 @@ requires(std::is_same_v<Kind, biased> ||
     xx = detail::unbiased(xx, rx, rx);
     yy = detail::unbiased(yy, ry, ry);
   }
-  return xx > 0 && yy > 0 ? xy / (std::sqrt(xx) * std::sqrt(yy)) : nan;
+  return xx > 0 && yy > 0 ? xy / (math::sqrt(xx) * math::sqrt(yy)) : nan;
 }
 
 #if RESECT_EXCEPTIONS

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <cmath>
 #include <vector>
 
+#include <resect/core/math.hpp>
 #include <resect/core/result.hpp>
 #include <resect/metrics/compensated.hpp>
 #include <resect/metrics/estimate.hpp>
@@ -83,7 +83,7 @@ class clustered_sums {
     const double n = static_cast<double>(e.n);
     const double reference = total().value() / n;
     e.value = reference;
-    if (!std::isfinite(reference) || e.n_clusters < 2) return e;
+    if (!math::isfinite(reference) || e.n_clusters < 2) return e;
     double offset = 0;
     for (index c = 0; c < clusters(); ++c) offset += sum_about(c, reference);
     offset /= n;
@@ -94,8 +94,8 @@ class clustered_sums {
       squares += residual * residual;
     }
     const double g = static_cast<double>(e.n_clusters);
-    e.se = std::sqrt(g / (g - 1) * squares) / n;
-    if (e.n_clusters >= min_clusters && std::isfinite(e.se)) {
+    e.se = math::sqrt(g / (g - 1) * squares) / n;
+    if (e.n_clusters >= min_clusters && math::isfinite(e.se)) {
       const double half = student_t_quantile(0.5 + level / 2, g - 1) * e.se;
       e.lo = e.value - half;
       e.hi = e.value + half;

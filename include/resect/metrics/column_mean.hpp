@@ -41,7 +41,7 @@ class column_mean {
   index rejected() const noexcept { return rejected_; }
   // Σ/n of a column; NaN without rows or with a rejected one.
   double operator[](index column) const noexcept {
-    return n_ > 0 && rejected_ == 0 ? sums_[static_cast<std::size_t>(column)].value() / static_cast<double>(n_) : nan;
+    return rejected_ == 0 ? sums_[static_cast<std::size_t>(column)].value() / static_cast<double>(n_) : nan;  // 0/0 is NaN
   }
   // All of them. Shape mismatch unless out has as many elements as there are columns.
   status write(std::span<double> out) const noexcept {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <cmath>
 #include <span>
 
+#include <resect/core/math.hpp>
 #include <resect/metrics/clustered_mean.hpp>
 #include <resect/metrics/row_products.hpp>
 
@@ -12,7 +12,7 @@ namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
 // ⟨a, b⟩/√(|a|²·|b|²), within [−1, 1]; exactly 1 for equal rows. Two zero rows: 1 (they are equal); one zero row: 0.
 inline double cosine(const row_sums& s) noexcept {
   if (s.aa == 0 || s.bb == 0) return s.aa == s.bb ? 1.0 : s.aa != s.aa || s.bb != s.bb ? nan : 0.0;
-  const double c = s.dot / std::sqrt(s.aa * s.bb);
+  const double c = s.dot / math::sqrt(s.aa * s.bb);
   return c > 1 ? 1.0 : c < -1 ? -1.0 : c;
 }
 inline double cosine(instruction_set set, std::span<const float> a, std::span<const float> b) noexcept {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <cmath>
 #include <span>
 
+#include <resect/core/math.hpp>
 #include <resect/core/types.hpp>
 #include <resect/metrics/compensated.hpp>
 #include <resect/metrics/estimate.hpp>
@@ -37,9 +37,9 @@ double entropy_rank(std::span<const T> sigma) noexcept {
     const double v = static_cast<double>(s) / top;
     if (v == 0) continue;
     total.add(v);
-    weighted.add(v * std::log(v));
+    weighted.add(v * math::log(v));
   }
-  return total.value() * std::exp(-weighted.value() / total.value());
+  return total.value() * math::exp(-weighted.value() / total.value());
 }
 
 template <class T>
@@ -104,8 +104,8 @@ inline double stable_rank(std::span<const double> sigma) noexcept { return detai
 inline double stable_rank(std::span<const float> sigma) noexcept { return detail::stable_rank(sigma); }
 
 // The least r with Σ_{i ≤ r} σ_i² ≥ share·Σσ², σ in descending order: how many components keep that share of the
-// energy. 0 for share = 0 or a spectrum of zeros. −1 for a spectrum that is not finite, negative somewhere or not
-// descending, and for a share outside [0, 1].
+// energy. 0 for share = 0, an empty spectrum or one of zeros. −1 for a spectrum that is not finite, negative somewhere or
+// not descending, and for a share outside [0, 1].
 inline index energy_rank(std::span<const double> sigma, double share) noexcept {
   return detail::energy_rank(sigma, share);
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 #include <limits>
 
+#include <resect/core/math.hpp>
 #include <resect/core/types.hpp>
 
 namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
@@ -47,8 +47,8 @@ constexpr reliability reliability_of(const estimate& e) noexcept {
 // The estimate of exp θ from that of θ (perplexity from nll, a ratio from Δln PPL): the ends of the interval are
 // mapped, the standard error is exp(θ)·se (delta method).
 inline estimate map_exp(const estimate& e) noexcept {
-  const double value = std::exp(e.value);
-  return {value, value * e.se, std::exp(e.lo), std::exp(e.hi), e.n, e.n_clusters};
+  const double value = math::exp(e.value);
+  return {value, value * e.se, math::exp(e.lo), math::exp(e.hi), e.n, e.n_clusters};
 }
 
 }  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics

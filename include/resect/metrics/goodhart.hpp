@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <cmath>
-
+#include <resect/core/math.hpp>
 #include <resect/metrics/joint.hpp>
 #include <resect/metrics/paired_items.hpp>
 
@@ -18,9 +17,9 @@ struct understood_executed {
 
 // The 2×2 table of understanding against execution. Every item counts once: with R runs each weighs 1/R. The table is
 // what is stored, so margins and gaps cannot contradict each other. Clusters are templates of items (an item of its own
-// where there are none); intervals are clustered, by the delta method. A rate of exactly 0 or 1 has no spread to take a
-// standard error from: its interval is then Wilson's with one observation a cluster. NaN ("N/A") wherever a denominator
-// is 0: "0 gaps" among nothing understood is no finding.
+// where there are none); intervals are clustered, by the delta method. A rate of exactly 0 or 1 has Wilson's interval with
+// one observation a cluster (rate_interval). NaN ("N/A") wherever a denominator is 0: "0 gaps" among nothing understood
+// is no finding.
 class goodhart_table {
  public:
   goodhart_table() noexcept = default;
@@ -57,13 +56,21 @@ class goodhart_table {
   // n01/(n01 + n11): does it without knowing.
   estimate unexplained_execution(double level = 0.95) const noexcept { return rate({0, 0, 1, 0}, {1, 0, 1, 0}, level); }
 
-  // p_U(1 − p_E): the gap if understanding and execution had nothing to do with each other.
+  // p_U(1 − p_E): the gap if understanding and execution had nothing to do with each other. Where it is exactly 0 or 1,
+  // from the ends of both rates.
   estimate independent_gap(double level = 0.95) const noexcept {
-    return cells_.estimate([](const double(&t)[4], double(&g)[4]) { return independence(t, g); }, level);
+    estimate e = cells_.estimate([](const double(&t)[4], double(&g)[4]) { return independence(t, g); }, level);
+    if (!e.has_interval() || (e.value != 0 && e.value != 1)) return e;
+    const estimate u = understanding(level), x = execution(level);
+    e.lo = u.lo * (1 - x.hi);
+    e.hi = u.hi * (1 - x.lo);
+    return e;
   }
-  // gap − p_U(1 − p_E): below 0 where those who know also do.
+  // gap − p_U(1 − p_E): below 0 where those who know also do. It is the covariance of U and 1 − E, so where one of them
+  // has a rate of exactly 0 or 1 it is 0 without spread; its interval is then what the ends of both rates allow:
+  // −w·b … w·(1 − a), with w the largest share of the items that were not seen and a, b the ends of the other rate.
   estimate excess_gap(double level = 0.95) const noexcept {
-    return cells_.estimate(
+    estimate e = cells_.estimate(
         [](const double(&t)[4], double(&g)[4]) {
           const double n = t[0] + t[1] + t[2] + t[3], gap = t[1] / n;
           const double expected = independence(t, g);
@@ -72,6 +79,22 @@ class goodhart_table {
           return gap - expected;
         },
         level);
+    if (!e.has_interval()) return e;
+    const estimate u = understanding(level), x = execution(level), not_x{1 - x.value, x.se, 1 - x.hi, 1 - x.lo};
+    // cov(A, B) = P(A)·(P(B|A) − P(B)) lies between −P(A)·P(B) and P(A)·(1 − P(B)); cov(A, B) = −cov(1 − A, B)
+    bool bounded = false;
+    const auto bound = [&](double lo, double hi) {
+      e.lo = bounded && e.lo > lo ? e.lo : lo;
+      e.hi = bounded && e.hi < hi ? e.hi : hi;
+      bounded = true;
+    };
+    const auto unseen = [&](const estimate& a, const estimate& b) {
+      if (a.value == 0) bound(-a.hi * b.hi, a.hi * (1 - b.lo));
+      if (a.value == 1) bound(-(1 - a.lo) * (1 - b.lo), (1 - a.lo) * b.hi);
+    };
+    unseen(u, not_x);
+    unseen(not_x, u);
+    return e;
   }
   // n11·n00/(n10·n01); the interval is that of its logarithm, mapped. N/A where any of the four is 0.
   estimate odds_ratio(double level = 0.95) const noexcept {
@@ -81,12 +104,13 @@ class goodhart_table {
             if (t[k] == 0) return nan;
             g[k] = (k == 0 || k == 3 ? 1 : -1) / t[k];
           }
-          return std::log(t[0]) + std::log(t[3]) - std::log(t[1]) - std::log(t[2]);
+          return math::log(t[0]) + math::log(t[3]) - math::log(t[1]) - math::log(t[2]);
         },
         level));
   }
   // n11, n10, n01, n00 a cluster: what a bootstrap takes.
   const joint_sums<4>& cells() const noexcept { return cells_; }
+  const joint_sums<4>& sums() const noexcept { return cells_; }
 
  private:
   static double independence(const double (&t)[4], double (&g)[4]) noexcept {
@@ -100,7 +124,7 @@ class goodhart_table {
 
   // Σ over the cells of `top` by that of `bottom` (0/1 weights).
   estimate rate(const double (&top)[4], const double (&bottom)[4], double level) const noexcept {
-    estimate e = cells_.estimate(
+    const estimate e = cells_.estimate(
         [&](const double(&t)[4], double(&g)[4]) {
           double a = 0, b = 0;
           for (int k = 0; k < 4; ++k) {
@@ -112,18 +136,13 @@ class goodhart_table {
           return a / b;
         },
         level);
-    if (e.has_interval() && (e.value == 0 || e.value == 1)) {
-      index used = 0;
-      for (index c = 0; c < cells_.clusters(); ++c) {
-        double in = 0;
-        for (std::size_t k = 0; k < 4; ++k) in += bottom[k] * cells_.sum(c, k);
-        used += in > 0;
-      }
-      const estimate w = wilson(e.value == 0 ? 0 : used, used, level);
-      e.lo = w.lo;
-      e.hi = w.hi;
+    index used = 0;
+    for (index c = 0; c < cells_.clusters(); ++c) {
+      double in = 0;
+      for (std::size_t k = 0; k < 4; ++k) in += bottom[k] * cells_.sum(c, k);
+      used += in > 0;
     }
-    return e;
+    return rate_interval(e, used, level);
   }
 
   joint_sums<4> cells_;
@@ -160,9 +179,11 @@ class goodhart_arms {
   const joint_sums<5>& sums() const noexcept { return sums_; }
 
  private:
+  // Where no item changed (or all did, one way) there is no spread: at most the share w that Wilson allows to be
+  // otherwise, one observation a cluster, was missed, and each such item moves the mean by 1 (by 2).
   template <int Top, int Bottom>
   estimate ratio(double level) const noexcept {
-    return sums_.estimate(
+    estimate e = sums_.estimate(
         [](const double(&t)[5], double(&g)[5]) {
           if (t[Bottom] == 0) return nan;
           const double value = t[Top] / t[Bottom];
@@ -171,6 +192,17 @@ class goodhart_arms {
           return value;
         },
         level);
+    if (!e.has_interval() || e.se != 0) return e;
+    index used = 0;
+    for (index c = 0; c < sums_.clusters(); ++c) used += sums_.sum(c, Bottom) > 0;
+    const double unseen = wilson(0, used, level).hi;
+    if (e.value == 0) {
+      e.lo = -unseen;
+      e.hi = unseen;
+    }
+    if (e.value == 1) e.lo = 1 - 2 * unseen;
+    if (e.value == -1) e.hi = -1 + 2 * unseen;
+    return e;
   }
   joint_sums<5> sums_;
 };

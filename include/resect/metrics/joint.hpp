@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <cmath>
 #include <cstddef>
 #include <vector>
 
+#include <resect/core/math.hpp>
 #include <resect/core/result.hpp>
 #include <resect/metrics/compensated.hpp>
 #include <resect/metrics/estimate.hpp>
@@ -85,7 +85,7 @@ class joint_sums {
     double totals[K], gradient[K] = {};
     for (std::size_t k = 0; k < K; ++k) totals[k] = total(k);
     e.value = f(totals, gradient);
-    if (!std::isfinite(e.value) || e.n_clusters < 2) return e;
+    if (!math::isfinite(e.value) || e.n_clusters < 2) return e;
     const double g = static_cast<double>(e.n_clusters);
     double mean = 0;
     for (const cell& c : cells_) mean += c.n > 0 ? influence(c, gradient) : 0.0;
@@ -96,8 +96,8 @@ class joint_sums {
       const double residual = influence(c, gradient) - mean;
       squares += residual * residual;
     }
-    e.se = std::sqrt(g / (g - 1) * squares);
-    if (e.n_clusters >= min_clusters && std::isfinite(e.se)) {
+    e.se = math::sqrt(g / (g - 1) * squares);
+    if (e.n_clusters >= min_clusters && math::isfinite(e.se)) {
       const double half = student_t_quantile(0.5 + level / 2, g - 1) * e.se;
       e.lo = e.value - half;
       e.hi = e.value + half;

@@ -37,6 +37,7 @@ class kl_profile {
 
   const kl_divergence& mean() const noexcept { return mean_; }
   const log_histogram& spread() const noexcept { return spread_; }
+  const clustered_sums& sums() const noexcept { return mean_.sums(); }
 
  private:
   kl_divergence mean_;

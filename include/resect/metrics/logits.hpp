@@ -3,6 +3,7 @@
 
 #include <span>
 
+#include <resect/core/math.hpp>
 #include <resect/metrics/detail/row_scan.hpp>
 
 // Row kernels on float logits. Each is one pass over memory; exponentials, differences and sums are double, in eight
@@ -84,7 +85,7 @@ inline pair_summary summary(const pair_state& s) noexcept {
   pair_summary r{{}, s.x.log_sum(), s.y.log_sum()};
   if (s.x.id < 0 && s.y.id < 0 && s.x.sum == 0 && s.y.sum == 0) return r;  // no logits at all
   const double kl = s.cross / s.x.sum - r.lse_x + r.lse_y;
-  r.comparison.kl = kl < 0 && kl > -1e-7 ? 0.0 : kl;
+  r.comparison.kl = kl < 0 && math::isfinite(kl) ? 0.0 : kl;
   if (s.x.sum == s.x.sum) {
     r.comparison.top1_full = s.x.id;
     r.comparison.tie_full = s.x.tie;
@@ -99,7 +100,8 @@ inline pair_summary summary(const pair_state& s) noexcept {
 
 // Both rows in one pass: KL = A/S_x − lse_x + lse_y with A = Σe^x(x − y), S_x = Σe^x, x full and y edited; nll of
 // `target` (−1: none); both argmaxes. Rounding below 0 is set to 0; exactly 0 for identical rows. Error of KL ≤
-// 1e-8 + 1e-8·KL nats; of nll as log_sum_exp, and the same bits. p = 0 counts nothing; q = 0 where p > 0 gives +∞; NaN
+// 1e-8 + 1e-8·KL nats where the largest logit of each row is at most 1e7 in magnitude, beyond that 2⁻⁵⁰·(|max x| +
+// |max y|) more (A/S_x and both lse are of that size and are subtracted); of nll as log_sum_exp, and the same bits. p = 0 counts nothing; q = 0 where p > 0 gives +∞; NaN
 // or +∞ in a row, or rows of different lengths, gives NaN (the caller reports it). No allocation; 16 KB of stack.
 inline logit_comparison compare_logits(instruction_set set, std::span<const float> full, std::span<const float> edited,
                                        index target = -1) noexcept {

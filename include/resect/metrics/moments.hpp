@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <cmath>
 #include <limits>
 
+#include <resect/core/math.hpp>
 #include <resect/core/types.hpp>
 #include <resect/metrics/compensated.hpp>
 #include <resect/metrics/estimate.hpp>
@@ -38,7 +38,7 @@ class moments {
   double squared_deviations() const noexcept {
     if (n_ == 0) return 0;
     const double n = static_cast<double>(n_), r = mean();
-    if (!std::isfinite(r)) return nan;
+    if (!math::isfinite(r)) return nan;
     const double off = sum_.minus_product(r, n);
     compensated m2 = squares_;
     m2.add_product(-r, sum_.hi);
@@ -49,7 +49,7 @@ class moments {
   }
   // M2/(n − 1); NaN for n < 2.
   double variance() const noexcept { return n_ > 1 ? squared_deviations() / static_cast<double>(n_ - 1) : nan; }
-  double sd() const noexcept { return std::sqrt(variance()); }
+  double sd() const noexcept { return math::sqrt(variance()); }
   // ±∞ for n = 0. NaN is passed over here (and found in the mean).
   double min() const noexcept { return min_; }
   double max() const noexcept { return max_; }

@@ -1,12 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <cmath>
-
+#include <resect/core/math.hpp>
 #include <resect/metrics/clustered_mean.hpp>
 #include <resect/metrics/moments.hpp>
+#include <resect/metrics/wilson.hpp>
 
 namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+
+namespace detail {
+
+// What llama.cpp takes for the standard error of something about n tokens: 0 for n ≤ 10 (and no interval).
+inline estimate token_estimate(double value, double se, index n, double level) noexcept {
+  estimate e;
+  e.n = e.n_clusters = n;
+  if (n == 0) return e;
+  e.value = value;
+  e.se = n > 10 ? se : 0.0;
+  if (n > 10 && math::isfinite(se)) {
+    const double half = normal_quantile(0.5 + level / 2) * se;
+    e.lo = value - half;
+    e.hi = value + half;
+  }
+  return e;
+}
+inline estimate mean_of_tokens(const moments& m, double level) noexcept {
+  const double n = static_cast<double>(m.count());
+  return token_estimate(m.mean(), math::sqrt(m.squared_deviations() / n / (n - 1)), m.count(), level);
+}
+
+}  // namespace detail
 
 // Perplexity = exp of the mean nll (nats) over scored tokens, with two standard errors: clustered (ours) and that of
 // llama.cpp, which takes tokens for independent and is printed for comparison only.
@@ -32,18 +55,7 @@ class perplexity {
   // Mean nll f with llama.cpp's s = √((Σx²/n − f²)/(n − 1)), computed without the cancellation; s = 0 for n ≤ 10, as
   // there (and no interval). The interval f ± z·s is not theirs. n_clusters = n: every token counts as a cluster.
   metrics::estimate mean_nll_tokens(double level = 0.95) const noexcept {
-    metrics::estimate e;
-    e.n = e.n_clusters = tokens_.count();
-    if (e.n == 0) return e;
-    const double n = static_cast<double>(e.n);
-    e.value = tokens_.mean();
-    e.se = e.n > 10 ? std::sqrt(tokens_.squared_deviations() / n / (n - 1)) : 0.0;
-    if (e.n > 10 && std::isfinite(e.se)) {
-      const double half = normal_quantile(0.5 + level / 2) * e.se;
-      e.lo = e.value - half;
-      e.hi = e.value + half;
-    }
-    return e;
+    return detail::mean_of_tokens(tokens_, level);
   }
   // PPL ± PPL·s: value and se are what llama-perplexity prints as its final estimate.
   metrics::estimate estimate_tokens(double level = 0.95) const noexcept { return map_exp(mean_nll_tokens(level)); }
@@ -93,7 +105,10 @@ class top1_agreement {
     return {};
   }
 
-  metrics::estimate estimate(double level = 0.95) const noexcept { return matches_.estimate(level); }
+  // Clustered; Wilson's with one observation a cluster for a rate of 0 or 1 (rate_interval).
+  metrics::estimate estimate(double level = 0.95) const noexcept {
+    return rate_interval(matches_.estimate(level), level);
+  }
   // Positions where either model had more than one most likely token.
   index ties() const noexcept { return ties_; }
   const clustered_sums& sums() const noexcept { return matches_.sums(); }

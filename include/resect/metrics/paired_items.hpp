@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 #include <string_view>
 
+#include <resect/core/math.hpp>
 #include <resect/metrics/wilson.hpp>
 
 // Two arms (models, plans) graded on the same INDEPENDENT items, one run each. Items that share a template, and tokens,
@@ -95,14 +95,14 @@ class paired_items {
     const estimate x = first(level), y = second(level);
     e.value = (b - c) / n;
     const double spread = b + c - (b - c) * (b - c) / n;
-    e.se = std::sqrt(spread > 0 ? spread : 0.0) / n;
+    e.se = math::sqrt(spread > 0 ? spread : 0.0) / n;
     const double margins = (a + b) * (c + d) * (a + c) * (b + d);
     double cross = a * d - b * c;
     if (cross > 0) cross = cross > n / 2 ? cross - n / 2 : 0;
-    const double phi = margins > 0 ? cross / std::sqrt(margins) : 0.0;
+    const double phi = margins > 0 ? cross / math::sqrt(margins) : 0.0;
     const auto reach = [phi](double s, double t) {
       const double square = s * s - 2 * phi * s * t + t * t;
-      return std::sqrt(square > 0 ? square : 0.0);
+      return math::sqrt(square > 0 ? square : 0.0);
     };
     e.lo = e.value - reach(x.value - x.lo, y.hi - y.value);
     e.hi = e.value + reach(x.hi - x.value, y.value - y.lo);

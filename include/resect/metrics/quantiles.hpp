@@ -2,15 +2,21 @@
 #pragma once
 
 #include <bit>
-#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <vector>
 
+#include <resect/core/math.hpp>
 #include <resect/core/types.hpp>
 #include <resect/metrics/estimate.hpp>
 
 namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+
+// Which of n sorted values is their p-quantile: ⌈p·n⌉, the first for p = 0.
+inline index quantile_rank(double p, index n) noexcept {
+  const double wanted = math::ceil(p * static_cast<double>(n));
+  return wanted < 1 ? 1 : static_cast<index>(wanted);
+}
 
 // Quantiles of non-negative values (norms, KL) from counts in fixed bins: 32 equal bins to every power of two from
 // 2⁻¹²⁶ to 2¹²⁸, so a bin is at most 1/32 of its value wide, whatever the data. Merging adds counts: exact, in any
@@ -47,9 +53,12 @@ class log_histogram {
   // The ⌈p·n⌉-th smallest value (the first for p = 0) to within 1/64 of itself: the middle of its bin, kept inside
   // [min, max]. NaN when empty, with invalid values, or for p outside [0, 1]. Cost: one pass over the bins.
   double quantile(double p) const noexcept {
-    if (!usable() || !(p >= 0 && p <= 1)) return nan;
-    const double wanted = std::ceil(p * static_cast<double>(n_));
-    const index rank = wanted < 1 ? 1 : static_cast<index>(wanted);
+    return p >= 0 && p <= 1 ? ranked(quantile_rank(p, n_)) : nan;
+  }
+  // The rank-th smallest value, 1 … n, as well.
+  double ranked(index rank) const noexcept {
+    if (!usable()) return nan;
+    if (rank <= 1) return min_;
     if (rank >= n_) return max_;
     index seen = 0, bin = 0;
     for (; bin < bin_count; ++bin) {

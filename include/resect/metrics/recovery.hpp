@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 #include <span>
 
+#include <resect/core/math.hpp>
 #include <resect/core/reduce.hpp>
 #include <resect/core/view.hpp>
 #include <resect/metrics/clustered.hpp>
+#include <resect/metrics/wilson.hpp>
 #include <resect/random/distributions.hpp>
 
 // Can a row be told from 31 others? Asked of a layer's output against the input embeddings (input-token recoverability)
@@ -52,10 +53,10 @@ inline index negative(const recovery_place& at, index j, index own, index n) noe
 template <class Candidate, class Draw>
 recovery recover(std::span<const float> row, index own, Candidate candidate, Draw draw) noexcept {
   recovery out;
-  const double size = std::sqrt(dot(row, row));
+  const double size = math::sqrt(dot(row, row));
   const auto cosine_to = [&](index i) {
     const std::span<const float> c = candidate(i);
-    const double product = size * std::sqrt(dot(c, c));
+    const double product = size * math::sqrt(dot(c, c));
     return product == 0 ? 0.0 : dot(row, c) / product;
   };
   const double right = cosine_to(own);
@@ -154,7 +155,10 @@ class recovery_rate {
 
   static constexpr double chance = recovery_chance;
   static constexpr index negatives = recovery_negatives;
-  metrics::estimate estimate(double level = 0.95) const noexcept { return correct_.estimate(level); }
+  // Clustered; Wilson's with one observation a cluster for a rate of 0 or 1 (rate_interval).
+  metrics::estimate estimate(double level = 0.95) const noexcept {
+    return rate_interval(correct_.estimate(level), level);
+  }
   metrics::estimate margin(double level = 0.95) const noexcept { return margin_.estimate(level); }
   index ties() const noexcept { return ties_; }
   const clustered_sums& sums() const noexcept { return correct_; }

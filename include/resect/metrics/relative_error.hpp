@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <cmath>
 #include <concepts>
 #include <limits>
 #include <span>
 
+#include <resect/core/math.hpp>
 #include <resect/core/view.hpp>
 #include <resect/metrics/clustered_mean.hpp>
 #include <resect/metrics/joint.hpp>
@@ -62,7 +62,7 @@ inline centred_sums centred_products(std::span<const float> a, std::span<const f
 template <four_sums S>
 double relative_error(const S& s) noexcept {
   if (s.dd == 0 && s.bb == 0) return 0;
-  return std::sqrt(s.dd / s.bb);
+  return math::sqrt(s.dd / s.bb);
 }
 
 namespace detail {
@@ -77,7 +77,7 @@ struct relative_error_of_rows {
 struct centred_cosine_of_rows {
   static double value(const centred_sums& s) noexcept {
     if (s.aa == 0 || s.bb == 0) return s.aa == s.bb ? 1.0 : s.aa != s.aa || s.bb != s.bb ? nan : 0.0;
-    const double c = s.dot / std::sqrt(s.aa * s.bb);
+    const double c = s.dot / math::sqrt(s.aa * s.bb);
     return c > 1 ? 1.0 : c < -1 ? -1.0 : c;
   }
 };
@@ -109,7 +109,7 @@ class frobenius_error {
     return sums_.estimate(
         [](const double(&t)[2], double(&gradient)[2]) {
           if (t[0] == 0) return 0.0;
-          const double value = std::sqrt(t[0] / t[1]);
+          const double value = math::sqrt(t[0] / t[1]);
           gradient[0] = value / (2 * t[0]);
           gradient[1] = -value / (2 * t[1]);
           return value;
@@ -140,7 +140,7 @@ class pooled_cosine {
   metrics::estimate estimate(double level = 0.95) const noexcept {
     return sums_.estimate(
         [](const double(&t)[3], double(&gradient)[3]) {
-          const double size = std::sqrt(t[1]) * std::sqrt(t[2]);
+          const double size = math::sqrt(t[1]) * math::sqrt(t[2]);
           if (size == 0) return nan;
           const double value = t[0] / size;
           gradient[0] = 1 / size;

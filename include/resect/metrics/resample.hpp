@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 #include <span>
 
+#include <resect/core/math.hpp>
 #include <resect/core/result.hpp>
 #include <resect/core/types.hpp>
 #include <resect/random/distributions.hpp>
@@ -38,7 +38,7 @@ inline void resample_counts(const random::philox_stream& stream, index replicate
 // Which of n sorted replicates stands for a share: k = ⌈share·n⌉, 1 … n; a hair less, so that no rounding of a share
 // such as 0.025 decides where the product is whole.
 inline index replicate_at(double share, index n) noexcept {
-  const double k = std::ceil(share * static_cast<double>(n) - 1e-6);
+  const double k = math::ceil(share * static_cast<double>(n) - 1e-6);
   return k < 1 ? 1 : k > static_cast<double>(n) ? n : static_cast<index>(k);
 }
 

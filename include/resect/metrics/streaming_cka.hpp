@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <cmath>
 #include <vector>
 
+#include <resect/core/math.hpp>
 #include <resect/core/view.hpp>
 #include <resect/metrics/joint.hpp>
 
@@ -82,7 +82,7 @@ class streaming_cka {
     return hsic_.estimate(
         [](const double(&t)[3], double(&gradient)[3]) {
           if (!(t[1] > 0 && t[2] > 0)) return nan;
-          const double size = std::sqrt(t[1]) * std::sqrt(t[2]), value = t[0] / size;
+          const double size = math::sqrt(t[1]) * math::sqrt(t[2]), value = t[0] / size;
           gradient[0] = 1 / size;
           gradient[1] = -value / (2 * t[1]);
           gradient[2] = -value / (2 * t[2]);

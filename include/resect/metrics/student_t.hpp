@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <cmath>
 #include <limits>
 
+#include <resect/core/math.hpp>
 #include <resect/random/normal.hpp>
 
 namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
@@ -30,24 +30,24 @@ inline double stirling_tail(double x) noexcept {
 inline double beta_fraction(double a, double b, double x) noexcept {
   constexpr double tiny = 1e-300;
   double c = 1, d = 1 - (a + b) * x / (a + 1);
-  d = 1 / (std::fabs(d) < tiny ? tiny : d);
+  d = 1 / (math::fabs(d) < tiny ? tiny : d);
   double h = d;
   for (int m = 1; m <= 100000; ++m) {
     const double k = m;
     const double even = k * (b - k) * x / ((a + 2 * k - 1) * (a + 2 * k));
     d = 1 + even * d;
     c = 1 + even / c;
-    d = 1 / (std::fabs(d) < tiny ? tiny : d);
-    c = std::fabs(c) < tiny ? tiny : c;
+    d = 1 / (math::fabs(d) < tiny ? tiny : d);
+    c = math::fabs(c) < tiny ? tiny : c;
     h *= d * c;
     const double odd = -(a + k) * (a + b + k) * x / ((a + 2 * k) * (a + 2 * k + 1));
     d = 1 + odd * d;
     c = 1 + odd / c;
-    d = 1 / (std::fabs(d) < tiny ? tiny : d);
-    c = std::fabs(c) < tiny ? tiny : c;
+    d = 1 / (math::fabs(d) < tiny ? tiny : d);
+    c = math::fabs(c) < tiny ? tiny : c;
     const double step = d * c;
     h *= step;
-    if (std::fabs(step - 1) < 1e-16) break;
+    if (math::fabs(step - 1) < 1e-16) break;
   }
   return h;
 }
@@ -59,7 +59,7 @@ inline double beta_fraction(double a, double b, double x) noexcept {
 inline double log_gamma(double x) noexcept {
   if (!(x > 0)) return std::numeric_limits<double>::quiet_NaN();
   constexpr double half_log_2pi = 0.918938533204672741780;
-  if (x >= 10) return (x - 0.5) * std::log(x) - x + half_log_2pi + detail::stirling_tail(x);
+  if (x >= 10) return (x - 0.5) * math::log(x) - x + half_log_2pi + detail::stirling_tail(x);
   constexpr double g = 607.0 / 128.0;
   constexpr double c[15] = {0.99999999999999709182,    57.156235665862923517,     -59.597960355475491248,
                             14.136097974741747174,     -0.49191381609762019978,   .33994649984811888699e-4,
@@ -69,7 +69,7 @@ inline double log_gamma(double x) noexcept {
   double sum = c[0];
   for (int i = 14; i > 0; --i) sum += c[i] / (x + (i - 1));
   const double t = x - 0.5 + g;
-  return (x - 0.5) * std::log(t) - t + half_log_2pi + std::log(sum);
+  return (x - 0.5) * math::log(t) - t + half_log_2pi + math::log(sum);
 }
 
 // ln B(a, b) without the cancellation of three ln Γ when one of them is large.
@@ -77,7 +77,7 @@ inline double log_beta(double a, double b) noexcept {
   const double p = a < b ? a : b, q = a < b ? b : a;
   if (q < 10) return log_gamma(p) + log_gamma(q) - log_gamma(p + q);
   const double tail = detail::stirling_tail(q) - detail::stirling_tail(p + q);
-  return log_gamma(p) + tail + p - p * std::log(p + q) + (q - 0.5) * std::log1p(-p / (p + q));
+  return log_gamma(p) + tail + p - p * math::log(p + q) + (q - 0.5) * math::log1p(-p / (p + q));
 }
 
 // I_x(a, b), the regularised incomplete beta function, a, b > 0, from x and y = 1 − x (both are asked for, so
@@ -87,9 +87,9 @@ inline double regularized_beta(double a, double b, double x, double y) noexcept 
   if (!(a > 0 && b > 0 && x >= 0 && y >= 0)) return std::numeric_limits<double>::quiet_NaN();
   if (x == 0) return 0;
   if (y == 0) return 1;
-  const double log_x = x > 0.5 ? std::log1p(-y) : std::log(x);
-  const double log_y = y > 0.5 ? std::log1p(-x) : std::log(y);
-  const double front = std::exp(a * log_x + b * log_y - log_beta(a, b));
+  const double log_x = x > 0.5 ? math::log1p(-y) : math::log(x);
+  const double log_y = y > 0.5 ? math::log1p(-x) : math::log(y);
+  const double front = math::exp(a * log_x + b * log_y - log_beta(a, b));
   if (x <= (a + 1) / (a + b + 2)) return front * detail::beta_fraction(a, b, x) / a;
   return 1 - front * detail::beta_fraction(b, a, y) / b;
 }
@@ -111,16 +111,16 @@ inline constexpr double many_degrees = 1e4;
 // NaN for ν ≤ 0. Source: Hill, "Algorithm 395: Student's t-distribution", CACM 13 (1970).
 inline double student_t_cdf(double t, double nu) noexcept {
   if (!(nu > 0) || t != t) return std::numeric_limits<double>::quiet_NaN();
-  const double size = std::fabs(t);
+  const double size = math::fabs(t);
   if (nu > detail::many_degrees) {
     const double ratio = size / nu;
-    const double w = nu < 1e300 ? std::sqrt((nu - 0.5) * std::log1p(ratio * size)) : size;
+    const double w = nu < 1e300 ? math::sqrt((nu - 0.5) * math::log1p(ratio * size)) : size;
     const double z = nu < 1e150 ? w + detail::hill(w, nu) : w;
-    return 0.5 * std::erfc((t < 0 ? z : -z) * 0.70710678118654752440);
+    return 0.5 * math::erfc((t < 0 ? z : -z) * 0.70710678118654752440);
   }
   if (size > 1e100) {
-    const double log_x = std::log(nu) - 2 * std::log(size);
-    const double far = std::exp(nu / 2 * log_x - log_beta(nu / 2, 0.5)) / nu;
+    const double log_x = math::log(nu) - 2 * math::log(size);
+    const double far = math::exp(nu / 2 * log_x - log_beta(nu / 2, 0.5)) / nu;
     return t < 0 ? far : 1 - far;
   }
   const double t2 = t * t;
@@ -146,7 +146,7 @@ inline double student_t_quantile(double p, double nu) noexcept {
     if (!(nu < 1e150)) return z;
     double w = -z;
     for (int i = 0; i < 4; ++i) w = -z - detail::hill(w, nu);
-    return -std::sqrt(nu * std::expm1(w * w / (nu - 0.5)));
+    return -math::sqrt(nu * math::expm1(w * w / (nu - 0.5)));
   }
   double low = z < -1 ? z : -1.0, high = 0;
   while (student_t_cdf(low, nu) > p) {
@@ -154,17 +154,17 @@ inline double student_t_quantile(double p, double nu) noexcept {
     low *= 2;
     if (low < -1e300) return -std::numeric_limits<double>::infinity();
   }
-  const double log_density0 = -log_beta(nu / 2, 0.5) - 0.5 * std::log(nu);
+  const double log_density0 = -log_beta(nu / 2, 0.5) - 0.5 * math::log(nu);
   double t = 0.5 * (low + high);
   for (int i = 0; i < 200; ++i) {
     const double f = student_t_cdf(t, nu);
     (f > p ? high : low) = t;
-    const double density = std::exp(log_density0 - 0.5 * (nu + 1) * std::log1p(t * t / nu));
-    double next = t - f / density * std::log(f / p);
+    const double density = math::exp(log_density0 - 0.5 * (nu + 1) * math::log1p(t * t / nu));
+    double next = t - f / density * math::log(f / p);
     if (!(next > low && next < high)) next = 0.5 * (low + high);
-    const double step = std::fabs(next - t);
+    const double step = math::fabs(next - t);
     t = next;
-    if (step <= 1e-14 * std::fabs(t)) break;
+    if (step <= 1e-14 * math::fabs(t)) break;
   }
   return t;
 }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <resect/metrics/clustered.hpp>
+#include <resect/metrics/wilson.hpp>
 
 namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
 
@@ -155,7 +156,10 @@ class top_k_overlap {
     return {};
   }
 
-  metrics::estimate estimate(double level = 0.95) const noexcept { return overlap_.estimate(level); }
+  // Clustered; Wilson's with one observation a cluster for an overlap of 0 or 1 (rate_interval).
+  metrics::estimate estimate(double level = 0.95) const noexcept {
+    return rate_interval(overlap_.estimate(level), level);
+  }
   index k() const noexcept { return static_cast<index>(ids_.size() / 2); }
   // Positions where equal values straddled the cut of either row.
   index ties() const noexcept { return ties_; }

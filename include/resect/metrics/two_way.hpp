@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <cmath>
 #include <span>
 
+#include <resect/core/math.hpp>
 #include <resect/metrics/clustered.hpp>
 
 namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
@@ -42,7 +42,7 @@ inline result<seeded_estimate> try_two_way(std::span<const clustered_sums> seeds
   for (const clustered_sums& s : seeds) total.add(s.total());
   const double reference = total.value() / (n * r_count);
   out.mean.value = reference;
-  if (!std::isfinite(reference)) return out;
+  if (!math::isfinite(reference)) return out;
   double offset = 0;
   for (const clustered_sums& s : seeds)
     for (index c = 0; c < clusters; ++c) offset += s.sum_about(c, reference);
@@ -66,7 +66,7 @@ inline result<seeded_estimate> try_two_way(std::span<const clustered_sums> seeds
       residual += s.sum_about(c, reference) - offset * static_cast<double>(s.count(c));
     by_seed += residual * residual;
   }
-  out.seed_sd = std::sqrt(by_seed / (r_count - 1)) / n;
+  out.seed_sd = math::sqrt(by_seed / (r_count - 1)) / n;
   const double g = static_cast<double>(out.mean.n_clusters);
   if (out.mean.n_clusters < 2) return out;
 
@@ -74,13 +74,13 @@ inline result<seeded_estimate> try_two_way(std::span<const clustered_sums> seeds
   const double v_cluster = g / (g - 1) * by_cluster * scale;
   const double v_seed = r_count / (r_count - 1) * by_seed * scale;
   const double v_cell = g * r_count / (g * r_count - 1) * by_cell * scale;
-  out.se_cluster = std::sqrt(v_cluster);
-  out.se_seed = std::sqrt(v_seed);
+  out.se_cluster = math::sqrt(v_cluster);
+  out.se_seed = math::sqrt(v_seed);
   const double floor = v_cluster > v_seed ? v_cluster : v_seed;
   const double both = v_cluster + v_seed - v_cell;
-  out.mean.se = std::sqrt(both > floor ? both : floor);
+  out.mean.se = math::sqrt(both > floor ? both : floor);
   out.degrees = (g < r_count ? g : r_count) - 1;
-  if (out.mean.n_clusters >= min_clusters && std::isfinite(out.mean.se)) {
+  if (out.mean.n_clusters >= min_clusters && math::isfinite(out.mean.se)) {
     const double half = student_t_quantile(0.5 + level / 2, out.degrees) * out.mean.se;
     out.mean.lo = out.mean.value - half;
     out.mean.hi = out.mean.value + half;

@@ -32,7 +32,8 @@ struct extent {
   float hi = 0.0f;
 };
 
-// The largest magnitude that a weight may have, 2¹²⁶: levels may lie half a step beyond it, and have to be finite.
+// The largest magnitude that a weight may have, 2¹²⁶: levels may lie half a step beyond it (a third of it at 2 bits), and
+// have to be finite.
 inline constexpr float largest_weight = 0x1p126f;
 
 namespace detail {
@@ -62,21 +63,24 @@ RESECT_HD inline double next_below_16_bits(double x) noexcept {
 // The affine grid of b bits: code c of 0 … 2^b−1 stands for ŵ = s·(c − z), rounded once to float.
 //
 // Symmetric: z = 2^(b−1), s = −r·e/2^(b−1) with e the weight of largest magnitude (the negative one of two) and r the
-//   clipping ratio. All 2^b codes are used and at r = 1 the largest weight is reproduced exactly, so s is negative
-//   where it is positive. What lies on the other side beyond the last level (|w| > (2^(b−1) − ½)·|s|) is clipped, by
-//   less than a step at r = 1. This is ggml's Q4_0 (d = signed absmax/−8). The common 2·absmax/(2^b−1) (GPTQ's
+//   clipping ratio. All 2^b codes are used and at r = 1 the largest weight is reproduced exactly (if |e| ≥ 2^(b−127), see
+//   below), so s is negative where it is positive. What lies on the other side beyond the last level (|w| >
+//   (2^(b−1) − ½)·|s|) is clipped, at r = 1 by at most |s|·(1 + 2^(b−24)): a step, where the group holds e and −e. This
+//   is ggml's Q4_0 (d = signed absmax/−8). The common 2·absmax/(2^b−1) (GPTQ's
 //   reference) reproduces neither extreme and drifts when it is applied again; absmax/(2^(b−1)−1) leaves one code
 //   unused, which at 2 bits is a quarter of them.
 // Integer zero: with lo = r·min(w, 0) and hi = r·max(w, 0), s = (hi − lo)/(2^b−1), z = round(−lo/s) (Frantar et al.,
 //   GPTQ, 2022, and its reference code; Jacob et al. 2018 for zero being a level). s is cut to 16 significant bits,
 //   so that s·(c − z) is exact in float, and lessened by one unit of those where both ends would round inwards.
-//   Without that, quantizing the result again would change it. Groups of one value (also of one element) are
-//   reproduced exactly by s = |w|.
+//   Without that, quantizing the result again would change it. Groups of one value (also of one element)
+//   are reproduced exactly by s = |w|, if that is at least 2⁻¹²⁶.
 //
 // Both: the scale of a group that is not all zero is at least 2⁻¹²⁶ (no subnormal scales: flushing them to zero, as
-//   many engines do, would erase the group), so weights below it may become zero; a group of zeros has s = 0.
+//   many engines do, would erase the group), so weights below it may become zero (or it): what is said to be exact of
+//   e needs |e| ≥ 2^(b−127) in a symmetric group. A group of zeros has s = 0.
 // Bound, for a weight that is not clipped: |w − ŵ| ≤ |s|/2·(1 + 2^(b−13)). With an integer zero and r = 1 no weight is.
-// Quantizing the result again with r = 1 gives the same values: the ends of the group are levels.
+// Quantizing the result again with r = 1 gives the same values: the ends of the group are levels. (Of weights above
+// ¾·2¹²⁶ the result may lie beyond `largest_weight`, and is then refused.)
 // Weights must be finite and at most `largest_weight` in magnitude; else the value is unspecified, not undefined.
 template <int Bits, zero_point Zero>
 struct integer_grid {

@@ -153,11 +153,20 @@ kind_counts count_kinds(E& exec, matrix_view<const float> w, index width, int bi
 struct reading {
   grid_detection what;
   double cost = 0.0;
+  double half_cost = 0.0;  // with the bits that half of the groups that fit need
   bool better_than(const reading& other) const noexcept {
     if (what.share > other.what.share + 0.01) return true;
     return what.share >= other.what.share - 0.01 && cost < other.cost;
   }
 };
+
+// Whether few values explain the weights where equal spacing hardly does. A small group of values from a codebook of
+// neighbouring binades (fp8) is equally spaced by chance, at 255 steps or fewer; then a codebook explains far more of
+// the groups, and needs fewer bits. Groups of a real grid that are cut by the windows (shifted groups) are not taken
+// for one: each has its own values, so windows that hold several need more bits than those that fit.
+inline bool is_codebook(const reading& few, const reading& even) noexcept {
+  return few.what.share > even.what.share + 0.25 && few.cost + 1 < even.half_cost;
+}
 
 inline reading read_counts(const std::array<index, 9>& fits, index levels, index told, index width, grid_kind kind) {
   index all = 0, so_far = 0;
@@ -169,9 +178,12 @@ inline reading read_counts(const std::array<index, 9>& fits, index levels, index
               told == 0 ? 0.0 : static_cast<double>(all) / static_cast<double>(told),
               all == 0 ? 0.0 : static_cast<double>(levels) / static_cast<double>(all),
               told};
-  while (out.what.bits < 8 && static_cast<double>(so_far) < 0.99 * static_cast<double>(all))
+  const double parameters = 32.0 / static_cast<double>(width);
+  while (out.what.bits < 8 && static_cast<double>(so_far) < 0.99 * static_cast<double>(all)) {
     so_far += fits[static_cast<std::size_t>(++out.what.bits)];
-  out.cost = out.what.bits + 32.0 / static_cast<double>(width);
+    if (out.half_cost == 0.0 && 2 * so_far >= all) out.half_cost = out.what.bits + parameters;
+  }
+  out.cost = out.what.bits + parameters;
   return out;
 }
 
@@ -180,13 +192,15 @@ inline reading read_counts(const std::array<index, 9>& fits, index levels, index
 // Whether W (out, in) re-quantizes without error at 8 bits or fewer: whether the values of each group of 16, 32, 64,
 // 128, 256 columns or of a row are equally spaced with at most 255 steps, up to the rounding of a dequantization in
 // float (2⁻²¹ of the group's largest magnitude). Where they are not, whether they are at least few (at most 256, and
-// each there twice on average): a codebook. Equal spacing is preferred to a codebook, then the group width that
-// explains the most groups, then the one that costs the fewest bits.
+// each there twice on average): a codebook. Equal spacing is preferred to a codebook (unless that explains more of the
+// groups by a quarter of them, with fewer bits), then the group width that explains the most groups, then the one that
+// costs the fewest bits.
 // A group says something only with 8 weights that are not 0: zeros are on every grid. A matrix of zeros is on none.
 // Fewer levels than the format has are found too; `bits` is what is used.
 // Chance: five distinct random floats are equally spaced with probability below 1e-9; a group of 16 normal numbers
 // rounded to bf16 below 1e-6 (f16: less). Rounding alone is therefore not taken for a grid, and repeated values are
-// not enough for one.
+// not enough for one. That holds for weights about zero, which span many binades. Weights within one or two binades
+// (norm gains about 1) that were rounded to bf16 lie on a grid of 8 bits with an offset, and are reported.
 // Limits: groups that begin elsewhere than at multiples of 16 of a row are found where enough windows of 16 lie inside
 // one group (any shift of groups of 32 and more), groups of 16 then are not; columns that were permuted, and grids that
 // were rotated or added to, are not (they do not re-quantize without error either). An offset beyond 2¹⁵ steps hides
@@ -217,7 +231,7 @@ result<grid_detection> try_detect_grid(E& exec, matrix_view<const float> W, cons
     if (n.told > 0 && even.what.share < 0.25 * options.share) what = detail::look_for::repeats;
   }
   grid_detection& found = even.what;
-  if (found.share >= options.share) {
+  if (found.share >= options.share && !detail::is_codebook(few, even)) {
     const detail::kind_counts n = detail::count_kinds(exec, W, found.group, found.bits);
     const auto most = [&](index k) { return static_cast<double>(k) >= 0.9 * static_cast<double>(n.fit); };
     if (most(n.symmetric)) found.kind = grid_kind::symmetric;

@@ -4,6 +4,7 @@
 #include <resect/core/error.hpp>
 #include <resect/core/result.hpp>
 #include <resect/core/types.hpp>
+#include <resect/core/view.hpp>
 
 namespace resect::inline RESECT_NAMESPACE_TAG::quant {
 
@@ -16,15 +17,18 @@ struct group_layout {
   index group = 0;
 
   constexpr index width() const noexcept { return group == 0 || group > cols ? cols : group; }
-  constexpr index per_row() const noexcept { return cols == 0 ? 0 : (cols + width() - 1) / width(); }
+  constexpr index per_row() const noexcept { return cols == 0 ? 0 : (cols - 1) / width() + 1; }
   constexpr index count() const noexcept { return rows * per_row(); }
   // Columns [first(g), first(g) + size(g)) are group g of a row.
   constexpr index first(index g) const noexcept { return g * width(); }
-  constexpr index size(index g) const noexcept { return first(g) + width() <= cols ? width() : cols - first(g); }
+  constexpr index size(index g) const noexcept { return width() <= cols - first(g) ? width() : cols - first(g); }
 
+  // Errors: shape_mismatch (extents below 0, or of 2⁶³ bytes and more in floats), invalid_argument (group).
   status check() const noexcept {
     if (rows < 0 || cols < 0)
       return error{errc::shape_mismatch, "layout", text(rows, " x ", cols), "extents that are not negative"};
+    if (!resect::detail::product_fits(rows, cols, static_cast<index>(sizeof(float))))
+      return error{errc::shape_mismatch, "layout", text(rows, " x ", cols), "fewer than 2^61 elements"};
     if (group < 0)
       return error{errc::invalid_argument, "group", text(group), "0 (one group a row) or a number of columns"};
     return {};

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <cmath>
 #include <utility>
 
+#include <resect/core/math.hpp>
 #include <resect/quant/detail/check_weights.hpp>
 #include <resect/quant/rounding.hpp>
 
@@ -72,7 +72,7 @@ result<quantization_loss> try_loss(E& exec, matrix_view<const float> W, const qu
     index clipped = 0;
   };
   const group_layout layout = q.layout();
-  const double slack = 0.5 * (1.0 + std::ldexp(1.0, q.format.bits - 13));
+  const double slack = 0.5 * (1.0 + math::ldexp(1.0, q.format.bits - 13));
   return try_visit(q.format, [&](auto format) -> result<quantization_loss> {
     using grid = typename decltype(format)::grid;
     const sums all = parallel_reduce(
@@ -81,10 +81,10 @@ result<quantization_loss> try_loss(E& exec, matrix_view<const float> W, const qu
           sums s;
           for (index g = 0; g < layout.per_row(); ++g) {
             const group_parameters p = q.parameters(r, g);
-            const double bound = slack * std::fabs(static_cast<double>(p.scale));
+            const double bound = slack * math::fabs(static_cast<double>(p.scale));
             for (index c = layout.first(g); c < layout.first(g) + layout.size(g); ++c) {
               const double w = W(r, c);
-              const double e = std::fabs(w - grid::decode(q.codes[static_cast<std::size_t>(r * q.cols + c)], p));
+              const double e = math::fabs(w - grid::decode(q.codes[static_cast<std::size_t>(r * q.cols + c)], p));
               s.error = fma_rn(e, e, s.error);
               s.weights = fma_rn(w, w, s.weights);
               s.largest = s.largest > e ? s.largest : e;
@@ -98,7 +98,7 @@ result<quantization_loss> try_loss(E& exec, matrix_view<const float> W, const qu
                       a.clipped + b.clipped};
         });
     quantization_loss out;
-    out.relative_frobenius = all.error == 0 ? 0.0 : std::sqrt(all.error / all.weights);
+    out.relative_frobenius = all.error == 0 ? 0.0 : math::sqrt(all.error / all.weights);
     out.mean_square = q.codes.empty() ? 0.0 : all.error / static_cast<double>(q.codes.size());
     out.largest = all.largest;
     out.clipped = all.clipped;

@@ -73,6 +73,9 @@ inline constexpr index sketch_room = index{1} << 31;  // what exact_sum can take
 
 // The sketch of a matrix that comes in blocks, in any order: add each element once, merge what others added, finish.
 // One a worker; 288 bytes a bucket. Elements are float or a small_float, finite.
+// Elements that came twice are noticed when it is finished, not when they come: only sums are kept, one of them over
+// the positions, Σ u(r)·v(c) mod 2⁶⁴ with u and v from Philox. If as many others never came, it differs from that of
+// the whole matrix but for a chance below 2⁻⁵⁸ over the seed.
 class sketcher {
  public:
   // Errors: invalid_argument (buckets), shape_mismatch (extents below 0 or above 2³¹).
@@ -87,8 +90,8 @@ class sketcher {
 
   // Adds a block (m, n) whose element (0, 0) is element `origin` of the matrix. Cost: a Philox block for 8 elements,
   // and three integer additions each; never allocates.
-  //   Errors, with nothing added: shape_mismatch (not inside the matrix), conflict (more elements than the matrix has),
-  //   not_finite, and those of try_as_matrix.
+  //   Errors, with nothing added: shape_mismatch (not inside the matrix), conflict (more elements than the matrix has:
+  //   some came twice), not_finite, and those of try_as_matrix.
   template <matrix_like W>
     requires(detail::sketchable<matrix_element<W>>)
   status try_add(const W& w, block_origin origin = {}) noexcept {
@@ -103,11 +106,13 @@ class sketcher {
     if (auto s = check_finite(block, origin); !s) return s;
     for (index r = 0; r < block.rows; ++r) add_row(block.row(r), origin.row + r, origin.col);
     count_ += block.rows * block.cols;
+    positions_ += positions_of(origin, block.rows, block.cols);
     return {};
   }
 
   // Adds what another one saw of the same matrix.
-  //   Errors, with nothing added: shape_mismatch, conflict (seed or buckets differ; elements that both saw).
+  //   Errors, with nothing added: shape_mismatch, conflict (seed or buckets differ; more elements in all than the
+  //   matrix has: both saw some).
   status try_merge(const sketcher& other) noexcept {
     if (other.rows_ != rows_ || other.cols_ != cols_)
       return error{errc::shape_mismatch, "sketch", text(other.rows_, " x ", other.cols_), text(rows_, " x ", cols_)};
@@ -119,14 +124,18 @@ class sketcher {
     for (std::size_t b = 0; b < sums_.size(); ++b) sums_[b].merge(other.sums_[b]);
     squares_.merge(other.squares_);
     count_ += other.count_;
+    positions_ += other.positions_;
     return {};
   }
 
-  // Errors: conflict (elements are missing).
+  // Errors: conflict (elements are missing, or came twice in place of others).
   result<matrix_sketch> try_finish() const {
     if (count_ != rows_ * cols_)
       return error{errc::conflict, "sketch", text(count_, " elements"),
                    text("all ", rows_ * cols_, " of ", rows_, " x ", cols_)};
+    if (positions_ != positions_of({}, rows_, cols_))
+      return error{errc::conflict, "sketch", "elements that came twice in place of others",
+                   text("all ", rows_ * cols_, " of ", rows_, " x ", cols_, ", each once")};
     matrix_sketch out;
     out.seed = seed_;
     out.rows = rows_;
@@ -144,6 +153,16 @@ class sketcher {
   error too_many(index n) const noexcept {
     return {errc::conflict, "sketch", text(n, " elements"),
             text(rows_ * cols_, " of ", rows_, " x ", cols_, ", each once")};
+  }
+
+  // Σ u(r)·v(c) mod 2⁶⁴ over a block. u(r) = f(r + 1) − f(r) and v(c) = g(c + 1) − g(c), so four numbers tell it. As
+  // many elements as there are positions, not all once: one is missing, so a coefficient of u·v is −1, and the sum is
+  // off by Σ_r a_r·u(r) with an a_r that is uniform. It is off by 0 with a chance of 33/2⁶⁴ at most.
+  std::uint64_t positions_of(block_origin at, index rows, index cols) const noexcept {
+    const philox_stream corners{seed_, 0x636f726e657273u};  // "corners"
+    const auto f = [&](index r) { return corners.block(0, static_cast<std::uint64_t>(r)).pair(0); };
+    const auto g = [&](index c) { return corners.block(0, static_cast<std::uint64_t>(c)).pair(1); };
+    return (f(at.row + rows) - f(at.row)) * (g(at.col + cols) - g(at.col));
   }
 
   template <class T>
@@ -183,8 +202,9 @@ class sketcher {
 
   std::uint64_t seed_;
   index rows_, cols_;
-  index count_ = 0;  // elements added
-  index used_ = 0;   // additions since the sums were normalized
+  index count_ = 0;              // elements added
+  std::uint64_t positions_ = 0;  // of the elements added
+  index used_ = 0;               // additions since the sums were normalized
   std::vector<exact_sum> sums_;
   exact_square_sum squares_;
 };

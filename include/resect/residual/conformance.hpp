@@ -5,6 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include <resect/residual/conformance/decoding.hpp>
+#include <resect/residual/conformance/states.hpp>
 #include <resect/residual/conformance/surgery.hpp>
 
 namespace resect::inline RESECT_NAMESPACE_TAG::residual {
@@ -48,15 +50,20 @@ inline status check_conformance_batch(const model_desc& m, batch_view batch, con
 //   T0 looking changes nothing            T3 a layer spliced in for itself is the layer    T6 batch invariance
 //   T1 sites are what they are called     T4 row map, causality, isolation                 T7 determinism
 //   T2 what is written is what is read    T5 prefill = decode, also under a plan           T8 NaN is seen
+// Showing and writing are looked at in whole passes, in partial ones, where few rows want logits and where a cache is
+// continued. Nothing is said of batches with more rows or longer sequences than the one that ran (attention with a
+// window, batches that a host splits): a host that is to carry a study should be given a batch of that study's size.
 // Checks above the host's level are not in the certificate; those that the host has no sites for are
 // "not applicable", with the reason. Where the concept promises the same bits the tolerance is 0; where two ways of
 // computing may round differently it is options.rounding, relative to the largest logit of the text. A host whose cache
 // or activations are narrower than fp32 needs a larger one, and says so by needing it.
 // A host that fails, returns errors or throws gets a certificate that says so. All sequences of the batch, and those
 // above its largest number, are forgotten.
-// Cost: about 20·layers + 120 passes of the batch, each recorded in memory (rows · sites · d_model floats).
+// Cost: as much as 18·layers + 170 passes of the batch, about, many of them in parts; a few are held in memory (rows ·
+// layers · sites · d_model floats each). options.layers = n has the checks that go layer by layer visit n of them:
+// 18·n + 170.
 // Deterministic. Errors, of the caller: invalid_argument, shape_mismatch for a batch that no host has to run.
-template <observable_host H>
+template <observable_host H, bool Catches = RESECT_EXCEPTIONS>
 requires(std::same_as<typename H::value, float>&& std::same_as<typename H::space, host_space>)
     result<certificate> try_conformance(H& host, batch_view batch, const conformance_options& options = {}) {
   const model_desc& m = host.describe();
@@ -73,8 +80,10 @@ requires(std::same_as<typename H::value, float>&& std::same_as<typename H::space
     f.add(static_cast<std::uint64_t>(static_cast<std::uint32_t>(row.seq)) << 32 | static_cast<std::uint32_t>(row.pos))
         .add(static_cast<std::uint64_t>(static_cast<std::uint32_t>(row.token)));
   out.batch_fingerprint = f.value();
+  out.rows = static_cast<index>(rows.size());
+  out.longest = conformance::longest(rows);
 
-  conformance::bench<H> b(host, options, std::move(rows));
+  conformance::bench<H, Catches> b(host, options, std::move(rows));
   b.run("T0", "the host runs the batch", "errors", 0.0, [&](check&) -> status {
     for (auto [text_, to] : {std::pair{&b.batch, &b.base}, std::pair{&b.other, &b.base_other}}) {
       auto pass = b.fresh(*text_);
@@ -94,6 +103,8 @@ requires(std::same_as<typename H::value, float>&& std::same_as<typename H::space
     conformance::site_identities(b);
     if constexpr (edits) conformance::write_sticks(b);
     if constexpr (cuts) conformance::weights_stick(b);
+    if constexpr (cuts) conformance::states_show(b);
+    if constexpr (cuts) conformance::states_stick(b);
     if constexpr (cuts) conformance::identity_splice(b);
     conformance::row_map(b);
     conformance::prefill_is_decode(b);
@@ -111,9 +122,9 @@ requires(std::same_as<typename H::value, float>&& std::same_as<typename H::space
 }
 
 // The same on the generated batch.
-template <observable_host H>
+template <observable_host H, bool Catches = RESECT_EXCEPTIONS>
 result<certificate> try_conformance(H& host, const conformance_options& options = {}) {
-  return try_conformance(host, batch_view{}, options);
+  return try_conformance<H, Catches>(host, batch_view{}, options);
 }
 
 #if RESECT_EXCEPTIONS

@@ -43,11 +43,13 @@ struct weight_desc {
 // Called at every wanted site: reads rows.
 template <class T, class Space = host_space>
 using observer = function_ref<void(const tap&, matrix_view<const T, Space>)>;
-// Called at every wanted site: may write rows; what it wrote is what every later consumer sees.
+// Called at every wanted site: may write rows; what it wrote is what every later consumer sees. Every row is handed out
+// once, for an edit need not be one that can be made twice.
 template <class T, class Space = host_space>
 using editor = function_ref<edit(const tap&, matrix_view<T, Space>)>;
 
-// What to call during a pass, and under which plan a KV cache grows meanwhile.
+// What to call during a pass, and under which plan a KV cache grows meanwhile. A site is wanted that is in `read`, in
+// `write` or in both, and called once either way; plans leave `read` empty.
 template <class T, class Space = host_space>
 struct hooks {
   site_set read;
@@ -100,14 +102,17 @@ concept editable_host = observable_host<H> && requires(H& h, const H& c, batch_v
 // Level 3, surgery: a pass can be cut anywhere. A `state` is the residual stream of a batch of whole
 // sequences (from position 0) between two layers; it is moved, and copied by `snapshot` alone.
 //   try_embed(batch)               the stream before layer 0
-//   try_run(state, a, b, hooks)    layers [a, b)
+//   try_run(state, a, b, hooks)    layers [a, b), with callbacks at the sites of these layers as in a whole pass: all
+//                                  rows, and the tap's layer is the model's, wherever the run begins
 //   snapshot(state)                a copy
 //   stream(state)                  its rows (rows, d_model), to read or to write
 //   rows(state)                    what they are
-//   try_head(state, row, norm, logits)   final norm and output matrix for norm.rows rows from `row` on
+//   try_head(state, row, norm, logits)   final norm and output matrix for norm.rows rows from `row` on; norm is what
+//                                  site::head_norm shows
 //   weights(layer)                 what the layer is made of
 //   try_read_weight(w, out)        its values, dequantized
-//   try_override_weight(w, values) replaces them until the returned guard is destroyed
+//   try_override_weight(w, values) replaces them, in partial and in whole passes, until the returned guard is
+//                                  destroyed; then what was there before is back, be it an override
 template <class H>
 concept surgical_host =
     editable_host<H> && std::movable<typename H::state> && std::movable<typename H::weight_override> &&

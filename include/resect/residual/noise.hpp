@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 
+#include <resect/core/math.hpp>
 #include <resect/random/distributions.hpp>
 #include <resect/residual/plan.hpp>
 
@@ -16,7 +16,7 @@ inline void add_noise(vector_view<float> h, double s, const random::philox_strea
                       const row_meta& at) noexcept {
   double squares = 0;  // of floats: exact in double, so that only the order of the sum matters
   for (index c = 0; c < h.size; ++c) squares += static_cast<double>(h[c]) * static_cast<double>(h[c]);
-  const double amplitude = mul_rn(s, std::sqrt(div_rn(squares, static_cast<double>(h.size))));
+  const double amplitude = mul_rn(s, math::sqrt(div_rn(squares, static_cast<double>(h.size))));
   if (amplitude == 0) return;
   const auto where = static_cast<std::uint64_t>(static_cast<std::uint32_t>(at.seq)) << 32 |
                      static_cast<std::uint64_t>(static_cast<std::uint32_t>(at.pos));

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 #include <span>
 #include <utility>
 #include <vector>
 
 #include <resect/core/detail/sorted.hpp>
+#include <resect/core/math.hpp>
 #include <resect/core/reduce.hpp>
 #include <resect/core/scratch.hpp>
 #include <resect/core/shared_count.hpp>
@@ -65,11 +65,11 @@ class row_norms {
   static double of(matrix_view<const float> h, index r) noexcept {
     if (h.rows_contiguous()) {
       const std::span<const float> row{h.row(r).data, static_cast<std::size_t>(h.cols)};
-      return std::sqrt(dot(row, row));
+      return math::sqrt(dot(row, row));
     }
     double squares = 0;
     for (index c = 0; c < h.cols; ++c) squares += static_cast<double>(h(r, c)) * static_cast<double>(h(r, c));
-    return std::sqrt(squares);
+    return math::sqrt(squares);
   }
 
  private:
@@ -212,7 +212,7 @@ result<step> try_match_norm(step s, Policy policy = {}, norm_counts* counts = nu
                      "one layer: each has its own norms"};
     }
     if constexpr (std::same_as<Policy, global_scalar>)
-      if (!std::isfinite(policy.factor)) return error{errc::not_finite, name, text(policy.factor), "a finite factor"};
+      if (!math::isfinite(policy.factor)) return error{errc::not_finite, name, text(policy.factor), "a finite factor"};
     if constexpr (std::same_as<Policy, per_channel_affine>) {
       const auto n = static_cast<index>(policy.scale.size());
       if (n == 0 || policy.scale.size() != policy.shift.size() || (s.width != 0 && s.width != n))
@@ -220,7 +220,7 @@ result<step> try_match_norm(step s, Policy policy = {}, norm_counts* counts = nu
                      s.width != 0 ? text(s.width, " of each") : text("as many of each, 1 or more")};
       for (const auto* values : {&policy.scale, &policy.shift})
         for (const float x : *values)
-          if (!std::isfinite(x)) return error{errc::not_finite, name, text(x), "finite scales and shifts"};
+          if (!math::isfinite(x)) return error{errc::not_finite, name, text(x), "finite scales and shifts"};
       s.width = n;
     }
     s.hash = fingerprint{}.add(s.hash).add(detail::hash_of(policy)).value();

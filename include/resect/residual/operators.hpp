@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 #include <vector>
 
+#include <resect/core/math.hpp>
 #include <resect/core/reduce.hpp>
 #include <resect/random/distributions.hpp>
 #include <resect/residual/plan.hpp>
@@ -24,7 +24,11 @@ inline double root_mean_square(matrix_view<const float> a) noexcept {
     const std::span<const float> row{a.row(r).data, static_cast<std::size_t>(a.cols)};
     squares += dot(row, row);
   }
-  return a.empty() ? 0.0 : std::sqrt(squares / static_cast<double>(a.rows * a.cols));
+  return a.empty() ? 0.0 : math::sqrt(squares / static_cast<double>(a.rows * a.cols));
+}
+inline status check_finite(const char* what, const step& s, float x) noexcept {
+  if (math::isfinite(x)) return {};
+  return error{errc::not_finite, text(what, " of ", s.name.view()), text(static_cast<double>(x)), "a finite number"};
 }
 constexpr std::string_view suffix(delta d) noexcept {
   return d == delta::block ? "" : d == delta::attention ? ".attention" : ".mlp";
@@ -34,12 +38,13 @@ constexpr std::string_view suffix(delta d) noexcept {
 // h_{l+1} := (1 − g)·h_l + g·h_{l+1}, that is h_l + g·Δ_l, for every layer l of the range.
 // g = 0 skips (a host at the surgery level does not run the layer), g = 1 is the identity, bit for bit;
 // between them a dose. For delta::attention and delta::mlp the delta itself is scaled. At most three
-// roundings an element.
+// roundings an element. A g that is not finite makes a step that plans refuse (not_finite).
 inline step scale_delta(layer_range where, float g, delta which = delta::block) {
   step s;
   s.range = where;
   s.name = text<48>("scale_delta", detail::suffix(which));
   s.hash = fingerprint{}.add(static_cast<double>(g)).value();
+  s.outcome = detail::check_finite("factor", s, g);
   if (which == delta::block) {
     s.what = step::kind::block;
     s.overwrites = g == 0.0f;
@@ -143,7 +148,8 @@ struct reinit_options {
 // Every matrix W of the layers := σ·ε, ε ~ N(0, 1) drawn by Philox at (seed, layer, weight, element), so the draws
 // depend on the place alone. σ is the root mean square of W, so that random weights write with the amplitude of the
 // trained ones, or `std` where it is given (0.02 is what many trainers begin with: beside a trained stream it may be
-// next to nothing). Gains stay or become `reset_gain`, as `gains` says.
+// next to nothing). Gains stay or become `reset_gain`, as `gains` says. Options that are not finite make a step that
+// plans refuse (not_finite).
 inline step reinit(layer_range where, std::uint64_t seed, norm_gains gains, reinit_options options = {}) {
   step s;
   s.what = step::kind::weights;
@@ -154,6 +160,8 @@ inline step reinit(layer_range where, std::uint64_t seed, norm_gains gains, rein
                .add(static_cast<double>(options.std))
                .add(static_cast<double>(options.reset_gain))
                .value();
+  s.outcome = detail::check_finite("std", s, options.std);
+  if (s.outcome) s.outcome = detail::check_finite("reset_gain", s, options.reset_gain);
   s.on_weight = [seed, gains, options](const weight_desc& w, matrix_view<float> values, executor_ref exec) {
     if (w.role == weight_role::norm_gain) {
       if (gains == norm_gains::keep) return false;

@@ -77,6 +77,7 @@ struct step {
   int priority = 0;                 // order among steps at one place, ascending; then by first layer, then as added
   short_text<48> name;
   std::uint64_t hash = 0;           // of everything that changes what it does
+  status outcome;                   // what is wrong with what it was made of, if anything: no plan takes it then
 
   rows_function on_rows;            // rows(tap, h): changes h
   block_function on_block;          // block(tap, h_l, h): h holds h_{l+1} (h_l where reads_output is false)
@@ -92,9 +93,11 @@ class plan {
   // Adds one step and keeps the order. Errors (the plan stays as it was):
   //   invalid_argument  an empty or negative range, a site outside the layers
   //   null_pointer      no function of the step's kind
+  //   what the step's `outcome` says, as a factor that is not finite
   //   conflict          two overwriting steps at one place; a step inside a replaced or skipped layer; unless their
   //                     rows are provably disjoint
   status try_add(step s) {
+    if (!s.outcome) return s.outcome;
     if (s.range.first < 0 || s.range.last <= s.range.first)
       return error{errc::invalid_argument, text("layers of ", s.name.view()),
                    text("[", s.range.first, ", ", s.range.last, ")"), "0 <= first < last"};

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <cmath>
 #include <concepts>
 #include <span>
 #include <vector>
 
+#include <resect/core/math.hpp>
 #include <resect/core/reduce.hpp>
 #include <resect/residual/plan.hpp>
 
@@ -40,11 +40,11 @@ void steer_row(std::span<float> h, std::span<const float> w, double c) noexcept 
     for (std::size_t i = 0; i < n; ++i) h[i] += w[i];
     const double after = dot(h, h);
     if (!(after > 0)) return;
-    const auto back = static_cast<float>(std::sqrt(before / after));
+    const auto back = static_cast<float>(math::sqrt(before / after));
     for (std::size_t i = 0; i < n; ++i) h[i] *= back;
   } else {
     double by = 0;
-    if constexpr (std::same_as<Mode, steering::relative>) by = c * std::sqrt(dot(h, h));
+    if constexpr (std::same_as<Mode, steering::relative>) by = c * math::sqrt(dot(h, h));
     else by = (std::same_as<Mode, steering::clamp> ? c : 0.0) - dot(h, w);
     for (std::size_t i = 0; i < n; ++i)
       h[i] = static_cast<float>(static_cast<double>(h[i]) + by * static_cast<double>(w[i]));
@@ -72,8 +72,8 @@ template <steering_mode Mode>
 result<step> try_steer(Mode, layer_range where, site at, std::span<const float> v, float c = 0.0f) {
   const auto name = detail::steering_name<Mode>();
   if (v.empty()) return error{errc::invalid_argument, text("direction of ", name), "no element", "d_model elements"};
-  const double norm = std::sqrt(dot(v, v));
-  if (!std::isfinite(norm) || !std::isfinite(c))
+  const double norm = math::sqrt(dot(v, v));
+  if (!math::isfinite(norm) || !math::isfinite(c))
     return error{errc::not_finite, text("direction or strength of ", name), "NaN or infinity", "finite values"};
   if (!std::same_as<Mode, steering::add> && norm == 0)
     return error{errc::invalid_argument, text("direction of ", name), "zero", "a direction"};

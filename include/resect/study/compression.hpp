@@ -149,7 +149,7 @@ sensitivity_cost estimate_compression_cost(const H& host, const token_windows& e
 // Runs the study of one method. Altered weights are made once, of the intact ones, and kept (4 bytes a weight of the
 // chosen layers). Runs restart from two shared prefixes: the intact one, and the one with every layer altered.
 //   evaluation    rows that are measured
-//   calibration   rows for the unigram distribution; shares no id with the evaluation (refused)
+//   calibration   rows for the unigram distribution; shares no id with the evaluation (refused, see check_disjoint)
 // Marks after Holm over the layers; ranks by S_l with bootstrap intervals over clusters.
 // Determinism: the same bits for any number of workers. Cost: estimate_compression_cost.
 // Errors: as try_sensitivity; what the method reports, with the matrix named.
@@ -161,7 +161,7 @@ result<compression_report> try_compression(Backend& backend, H& host, const toke
   const residual::model_desc& m = host.describe();
   const sensitivity_options check{.layers = options.layers, .head_rows = options.head_rows};
   if (auto s = detail::check_options(check, m); !s) return s.error();
-  if (auto s = detail::check_disjoint(evaluation, calibration); !s) return s.error();
+  if (auto s = check_disjoint(evaluation, calibration); !s) return s.error();
   if (!method.apply) return error{errc::null_pointer, "method", "no function", "one"};
 
   compression_report out;

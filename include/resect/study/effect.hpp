@@ -130,7 +130,7 @@ result<effect_sums> try_effect(Backend& backend, H& host, const typename H::stat
 }
 
 // Over the runs of one alteration: the mean over seeds with a variance clustered both ways (definition of
-// two_way.hpp); a single run is itself.
+// two_way.hpp; a rate of 0 or 1 as rate_interval says); a single run is itself.
 inline result<effect> try_mean_effect(std::span<const effect_sums> runs) {
   if (runs.size() == 1) return runs.front().estimate();
   effect out;
@@ -147,6 +147,7 @@ inline result<effect> try_mean_effect(std::span<const effect_sums> runs) {
   if (auto s = over_seeds(&effect_sums::kl, out.kl, &out.kl_seed_sd); !s) return s.error();
   if (auto s = over_seeds(&effect_sums::dlnppl, out.dlnppl, &out.dlnppl_seed_sd); !s) return s.error();
   if (auto s = over_seeds(&effect_sums::top1, out.top1, nullptr); !s) return s.error();
+  out.top1 = metrics::rate_interval(out.top1);
   if (auto s = over_seeds(&effect_sums::cosine, out.cosine, nullptr); !s) return s.error();
   return out;
 }

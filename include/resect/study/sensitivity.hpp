@@ -123,21 +123,6 @@ inline status check_options(const sensitivity_options& o, const residual::model_
   return {};
 }
 
-// Windows of different texts share nothing.
-inline status check_disjoint(const token_windows& evaluation, const token_windows& calibration) {
-  if (evaluation.text != calibration.text) return {};
-  for (const index a : evaluation.starts)
-    for (const index b : calibration.starts)
-      if (a < b + calibration.context && b < a + evaluation.context)
-        return error{errc::invalid_argument, "calibration windows", text("ids from ", b, " on, also evaluated"),
-                     "ids that no evaluation window holds"};
-  for (const auto d : evaluation.documents)
-    for (const auto e : calibration.documents)
-      if (d == e) return error{errc::invalid_argument, "calibration windows", text("document ", d, ", also evaluated"),
-                               "documents that no evaluation window holds"};
-  return {};
-}
-
 inline result<residual::step> alteration_step(alteration a, int layer, std::uint64_t seed, const sensitivity_options& o,
                                               const residual::delta_means& means) {
   const auto at = residual::layer(layer);
@@ -209,7 +194,8 @@ sensitivity_cost estimate_cost(const H& host, const token_windows& evaluation, i
 // Runs the study. Every altered model restarts from a snapshot of the intact stream before its layer, and
 // goes through the rest of the model under a plan of one step.
 //   evaluation    rows that are measured; clusters as token_windows says
-//   calibration   rows for the mean deltas; shares no id with the evaluation (refused). Not read without mean_delta
+//   calibration   rows for the mean deltas; shares no id with the evaluation (refused, see check_disjoint). Not
+//                 read without mean_delta
 //   report        called with the work done so far
 // Measures as in effect.hpp; marks only after Holm over the layers of each alteration; ranks by KL with
 // bootstrap intervals over clusters.
@@ -223,7 +209,7 @@ result<sensitivity_report> try_sensitivity(Backend& backend, H& host, const toke
                                            function_ref<void(const progress&)> report) {
   const residual::model_desc& m = host.describe();
   if (auto s = detail::check_options(options, m); !s) return s.error();
-  if (auto s = detail::check_disjoint(evaluation, calibration); !s) return s.error();
+  if (auto s = check_disjoint(evaluation, calibration); !s) return s.error();
 
   sensitivity_report out;
   out.options = options;

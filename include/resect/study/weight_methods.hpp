@@ -12,6 +12,15 @@ namespace resect::inline RESECT_NAMESPACE_TAG::study {
 
 namespace detail {
 
+// What a name says of a scale search or a rounding rule: nothing of the plain ones; a user's own may bring name().
+template <class T>
+short_text<48> suffix_of(const T& x) {
+  if constexpr (std::same_as<T, quant::min_max> || std::same_as<T, quant::nearest>) return {};
+  else if constexpr (std::same_as<T, quant::mse_scale>) return x.importance.empty() ? ", mse" : ", weighted mse";
+  else if constexpr (requires { short_text<48>(", ").append(x.name()); }) return short_text<48>(", ").append(x.name());
+  else return {};
+}
+
 // Of everything that changes what a scale search or a rounding rule does; one of a user's own brings hash().
 template <class T>
 std::uint64_t hash_of(const T& x) {
@@ -29,13 +38,15 @@ std::uint64_t hash_of(const T& x) {
 }  // namespace detail
 
 // Every matrix on the grid of a format, and back: quantize_weights(quant::affine<4>{.group = 64}, quant::mse_scale{}).
-// Bits count codes, scales and zero points. Errors while it runs: as quant::try_quantize.
+// The name says bits, group, and a scale search that is not min_max. Bits count codes, scales and zero points. Errors
+// while it runs: as quant::try_quantize.
 template <class F, quant::scale_search S = quant::min_max, quant::rounding_rule R = quant::nearest>
 weight_method quantize_weights(const F& format, const S& search = {}, const R& rule = {}) {
   const quant::affine_format f = format;
   weight_method m;
   m.name = text<48>("quantize ", f.bits, " bit", f.zero == quant::zero_point::symmetric ? " symmetric" : "");
   if (f.group > 0) m.name.append(", group ").append(f.group);
+  m.name.append(detail::suffix_of(search).view()).append(detail::suffix_of(rule).view());
   m.hash = fingerprint{}
                .add(m.name.view())
                .add(detail::hash_of(search))

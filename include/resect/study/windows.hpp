@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include <resect/core/detail/sorted.hpp>
 #include <resect/core/hash.hpp>
 #include <resect/core/result.hpp>
 #include <resect/residual/site.hpp>
@@ -157,6 +158,57 @@ inline result<token_windows> try_calibration_windows(const token_text& t, const 
   out.n_clusters = t.documents.empty() ? out.n_windows : static_cast<index>(known.size());
   out.documents = std::move(known);
   return out;
+}
+
+namespace detail {
+
+// A fingerprint of every run of n ids in the windows: add(fingerprint, window). A BOS in front is no id of the text.
+template <class F>
+void for_runs(const token_windows& w, index n, F add) {
+  index length = 0;
+  for (std::size_t r = 0; r < w.rows.size(); ++r) {
+    if (r > 0 && w.rows[r].seq != w.rows[r - 1].seq) length = 0;
+    length = w.cluster[r] < 0 ? 0 : length + 1;
+    if (length < n) continue;
+    resect::fingerprint f;
+    for (std::size_t i = r + 1 - static_cast<std::size_t>(n); i <= r; ++i)
+      f.add(static_cast<std::uint64_t>(static_cast<std::uint32_t>(w.rows[i].token)));
+    add(f.value(), w.rows[r].seq);
+  }
+}
+
+}  // namespace detail
+
+// Whether a study may calibrate on one set of windows and evaluate on the other. Of one text (the same fingerprint of
+// all ids), windows that share an id or a document are refused. Of two texts, which may be parts or versions of each
+// other, those that share 24 ids in a row, or all ids of a window where windows are shorter: set phrases of different
+// documents are seldom as long (of 16 ids they are not rare). Errors: invalid_argument says which. Cost O(24·rows).
+inline status check_disjoint(const token_windows& evaluation, const token_windows& calibration) {
+  if (evaluation.text == calibration.text) {
+    for (const index a : evaluation.starts)
+      for (const index b : calibration.starts)
+        if (a < b + calibration.context && b < a + evaluation.context)
+          return error{errc::invalid_argument, "calibration windows", text("ids from ", b, " on, also evaluated"),
+                       "ids that no evaluation window holds"};
+    for (const auto d : evaluation.documents)
+      for (const auto e : calibration.documents)
+        if (d == e) return error{errc::invalid_argument, "calibration windows", text("document ", d, ", also evaluated"),
+                                 "documents that no evaluation window holds"};
+    return {};
+  }
+  const index n = std::min({index{24}, evaluation.context, calibration.context});
+  if (n < 1) return {};
+  std::vector<std::uint64_t> evaluated;
+  detail::for_runs(evaluation, n, [&](std::uint64_t run, std::int32_t) { evaluated.push_back(run); });
+  resect::detail::sort_unique(evaluated);
+  std::int32_t shared = -1;
+  detail::for_runs(calibration, n, [&](std::uint64_t run, std::int32_t window) {
+    if (shared < 0 && std::binary_search(evaluated.begin(), evaluated.end(), run)) shared = window;
+  });
+  if (shared < 0) return {};
+  return error{errc::invalid_argument, "calibration windows",
+               text(n, " ids in a row of window ", shared, ", also evaluated, of another text"),
+               "ids that no evaluation window holds"};
 }
 
 #if RESECT_EXCEPTIONS

@@ -117,6 +117,50 @@ TEST_CASE("a report compared with itself has differences of exactly 0 and says s
   CHECK(app::diff_findings(r, d) == std::vector<std::string>{"No difference: every number is the same in both."});
 }
 
+TEST_CASE("a rate of 1 has an interval as the study gives it; one of no width, as it was before, is read too") {
+  const folders f;
+  planted_study p;
+  p.alterations = {alteration::skip, alteration::reinit};
+  f.write(p, "a");
+  const auto path = f.root / "a" / "report.json";
+  auto report = app::json::parse(read(path));
+  for (auto& row : report["rows"]) {
+    auto& rate = row["metrics"]["top1_agreement"];
+    CHECK(rate["value"] == 1);
+    CHECK(rate["lo"] < 0.8);
+    rate["lo"] = rate["hi"] = 1;
+  }
+  app::write_file(path.string(), report.dump());
+  const auto r = app::read_report(path.string());
+  CHECK(app::compare_reports(r, r).tables[0].rows[0].measures[1].a.lo < 0.8);
+  report["rows"][0]["metrics"]["top1_agreement"]["lo"] = 0.9;
+  app::write_file(path.string(), report.dump());
+  CHECK(refusal([&] { app::read_report(path.string()); }).find("report.rows[0].metrics.top1_agreement.lo") !=
+        std::string::npos);
+}
+
+TEST_CASE("numbers that no sum gives and that differ are named in place of 'no difference'") {
+  const folders f;
+  const auto a = f.write(noisy(), "a");
+  f.write(noisy(), "b");
+  const auto path = f.root / "b" / "report.json";
+  const auto good = app::json::parse(read(path));
+  const auto said = [&](const char* place, const app::json& value) {
+    app::json changed = good;
+    changed[app::json::json_pointer(place)] = value;
+    app::write_file(path.string(), changed.dump());
+    const auto b = app::read_report(path.string());
+    return app::diff_findings(a, app::compare_reports(a, b)).front();
+  };
+  CHECK(said("/command", "other") == "No difference: every number is the same in both.");
+  CHECK(said("/findings/0", {{"layers", {7}}}) == "No difference: every number is the same in both.");
+  CHECK(said("/profile/0/norm/p50", 17.25) ==
+        "No difference in what the altered models do to any cluster of tokens; but other numbers of the reports differ: "
+        "/profile/0/norm/p50.");
+  CHECK(said("/rows/0/rank/hi", 3).find("/rows/0/rank/hi.") != std::string::npos);
+  CHECK(said("/more", {1, 2}).find("/more/0 and 1 more.") != std::string::npos);
+}
+
 TEST_CASE("a planted constant difference comes out exactly, however noisy the tokens are") {
   const folders f;
   auto other = shifted(noisy(), [](int l, resect::index) {
@@ -322,6 +366,25 @@ TEST_CASE("a report.json that is not what it should be is refused by the field")
   CHECK(refused("/rows/4/metrics/dlnppl/value", 7).find("report.rows[4].metrics.dlnppl.value: got '7', wanted ") !=
         std::string::npos);
   CHECK(refused("/rows/4/metrics/dlnppl/value", 7).find(", which clusters.npz gives") != std::string::npos);
+  for (const char* place : {"/rows/0/metrics/kl/lo", "/rows/5/metrics/cosine_head_norm/se", "/rows/9/metrics/dlnppl/hi",
+                            "/rows/0/metrics/top1_agreement/n", "/rows/4/metrics/kl/n_clusters", "/baseline/nll/se",
+                            "/baseline/perplexity/value", "/rows/3/seed_sd/kl", "/rows/3/seed_sd/dlnppl"}) {
+    std::string name = place;
+    for (char& c : name) c = c == '/' ? '.' : c;
+    INFO(place);
+    const auto why = refused(place, good.at(app::json::json_pointer(place)).get<int>() + 3);
+    CHECK(why.find(name.substr(name.rfind('.'))) != std::string::npos);
+    CHECK(why.find(", which clusters.npz gives") != std::string::npos);
+  }
+  CHECK(refused("/rows/0/metrics/kl/hi", nullptr) == "malformed: report.rows[0].metrics.kl.hi: got 'null', wanted a number");
+  CHECK(good["rows"][0]["mark"] == "critical");
+  CHECK(refused("/rows/0/mark", nullptr) == "malformed: report.rows[0].mark: got '', wanted 'critical', which clusters.npz gives");
+  CHECK(refused("/rows/0/mark", "negligible").find("got 'negligible'") != std::string::npos);
+  CHECK(good["rows"][0]["rank"]["value"] == 1);
+  CHECK(refused("/rows/0/rank/value", 2) == "malformed: report.rows[0].rank.value: got '2', wanted 1 to 1");
+  CHECK(refused("/rows/0/rank/hi", 4) == "malformed: report.rows[0].rank.hi: got '4', wanted 1 to 3");
+  CHECK(refused("/rows/0/rank/lo", 2) == "malformed: report.rows[0].rank.lo: got '2', wanted 1 to 1");
+  CHECK(refused("/options/level", 0.9) == "malformed: report.options.level: got '0.9', wanted 0.95");
   CHECK(refused("/baseline/nll/value", 1).find("report.baseline.nll.value: got '1'") != std::string::npos);
   CHECK(refused("/rows/0", good["rows"][1]) == "malformed: report.rows: got two of skip 1 -1, wanted each row once");
   CHECK(refused("/rows/0", "remove") == "malformed: report.rows: got 20, wanted 21, as clusters.npz");

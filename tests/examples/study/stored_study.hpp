@@ -76,6 +76,8 @@ inline void write_study(const planted_study& p, const std::filesystem::path& fol
       row.mean = resect::value_or_throw(study::try_mean_effect(row.runs));
       table.push_back(std::move(row));
     }
+    resect::value_or_throw(
+        study::detail::mark_and_rank(table, study::detail::kl_over_runs, p.seed, measured.options.bootstrap));
     for (auto& row : table) measured.rows.push_back(std::move(row));
   }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <resect/core/math.hpp>
 #include <resect/metrics/detail/row_state.hpp>
 
 // Passes over rows of logits in memory. Nearly every chunk goes through one kernel in the unit that the row's first
@@ -11,7 +12,7 @@ namespace resect::inline RESECT_NAMESPACE_TAG::metrics::detail {
 inline exp_unit unit_near(float logit) noexcept {
   const double x = static_cast<double>(logit);
   if (!(x >= -static_cast<double>(far) && x <= static_cast<double>(far))) return unit_of(0);
-  return unit_of(std::floor(x / ln2 + 0.5));
+  return unit_of(math::floor(x / ln2 + 0.5));
 }
 
 inline exp_state state_of(const exp_result& r, const exp_unit& unit, index first) noexcept {
@@ -57,7 +58,7 @@ inline bool careful_row(instruction_set set, const float* x, index n, index firs
   if (s.masked()) return false;
   if (top.high > far || top.high < -far) {
     s.offset = static_cast<double>(top.high);
-    for (index i = 0; i < n; ++i) s.sum += std::exp(static_cast<double>(x[i]) - s.offset);
+    for (index i = 0; i < n; ++i) s.sum += math::exp(static_cast<double>(x[i]) - s.offset);
     return false;
   }
   const exp_unit unit = unit_near(top.high);
@@ -68,8 +69,13 @@ inline bool careful_row(instruction_set set, const float* x, index n, index firs
 }
 
 // Σe^x·(x − y) one by one, as a mean times the sum of `unit`, so that both have the same weights: x − y may be huge.
-// p = 0 counts nothing, p > 0 against q = 0 is +∞. NaN in a row is left to that row's sum.
+// It is taken about the x − y of the largest x, which rounds once whatever its size. p = 0 counts nothing, p > 0 against
+// q = 0 is +∞. NaN in a row is left to that row's sum.
 inline double careful_cross(const float* x, const float* y, index n, const exp_state& unit) noexcept {
+  index top = 0;
+  for (index i = 1; i < n; ++i) top = x[i] > x[top] ? i : top;
+  if (x[top] > -infinity && y[top] == -infinity) return std::numeric_limits<double>::infinity();
+  const double about = static_cast<double>(x[top]) - static_cast<double>(y[top]);
   double sum = 0, weight = 0;
   for (index i = 0; i < n; ++i) {
     if (x[i] == -infinity) continue;
@@ -77,9 +83,9 @@ inline double careful_cross(const float* x, const float* y, index n, const exp_s
     const double e = unit.exp_in_unit(static_cast<double>(x[i]));
     if (!(e > 0)) continue;
     weight += e;
-    sum = fma_rn(e, static_cast<double>(x[i]) - static_cast<double>(y[i]), sum);
+    sum = fma_rn(e, static_cast<double>(x[i]) - static_cast<double>(y[i]) - about, sum);
   }
-  return weight > 0 ? sum / weight * unit.sum : 0.0;
+  return weight > 0 ? (about + sum / weight) * unit.sum : 0.0;
 }
 
 // What the cross sum of lifted rows lacks: the terms where y was lifted.

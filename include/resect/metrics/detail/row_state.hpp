@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <cmath>
 #include <limits>
 
 #include <resect/core/leaf.hpp>
+#include <resect/core/math.hpp>
 #include <resect/metrics/detail/row_kernels.hpp>
 #include <resect/metrics/estimate.hpp>
 
@@ -34,22 +34,22 @@ struct exp_state {
   bool same_unit(const exp_state& s) const noexcept { return power == s.power && offset == s.offset; }
   // e^v in the unit.
   double exp_in_unit(double v) const noexcept {
-    return std::exp(fma_rn(-power, ln2_rest, fma_rn(-power, ln2, v - offset)));
+    return math::exp(fma_rn(-power, ln2_rest, fma_rn(-power, ln2, v - offset)));
   }
   // ln Σe^x. The maximum's term is replaced by an exact one: a single logit is its own result, and the result is never
   // below the maximum.
   double log_sum() const noexcept {
     if (masked() || sum != sum) return sum != sum ? nan : static_cast<double>(max);
     const double rest = sum - top;
-    return static_cast<double>(max) + std::log1p(rest / exp_in_unit(static_cast<double>(max)));
+    return static_cast<double>(max) + math::log1p(rest / exp_in_unit(static_cast<double>(max)));
   }
 };
 
 // What sums in the unit of `from` are multiplied by to be in that of `to`, which is not the smaller one.
 inline double factor(const exp_state& from, const exp_state& to) noexcept {
   const double powers = from.power - to.power;
-  if (from.offset == to.offset) return powers < -2000 ? 0.0 : std::ldexp(1.0, static_cast<int>(powers));
-  return std::exp(fma_rn(powers, ln2, from.offset - to.offset));
+  if (from.offset == to.offset) return powers < -2000 ? 0.0 : math::ldexp(1.0, static_cast<int>(powers));
+  return math::exp(fma_rn(powers, ln2, from.offset - to.offset));
 }
 
 // A sum in another unit; +∞ (p > 0 against q = 0) stays, however small its share turns out to be.

@@ -12,7 +12,8 @@ inline constexpr int most_steps = 255;  // 8 bits
 // dequantization in float are 2⁻²³; this leaves a factor four.
 inline constexpr double level_tolerance = 0x1p-21;
 
-// The distinct values of a group, ascending, as long as there are at most 256 of them; +0 and −0 are one.
+// The distinct values of a group, ascending, as long as there are at most 256 of them. Values that differ by no more than
+// 2⁻²¹ of themselves are one, the first that came: an engine that dequantizes one level in two ways. So are +0 and −0.
 class distinct_values {
  public:
   // false: there are more than 256.
@@ -23,7 +24,9 @@ class distinct_values {
       if (value_[middle] < x) at = middle + 1;
       else to = middle;
     }
-    if (at < size_ && value_[at] == x) return true;
+    const double w = double{x}, apart = level_tolerance * (w < 0 ? -w : w);
+    if (at < size_ && value_[at] - w <= apart) return true;
+    if (at > 0 && w - value_[at - 1] <= apart) return true;
     if (size_ == most_steps + 1) return false;
     for (int i = size_++; i > at; --i) value_[i] = value_[i - 1];
     value_[at] = x;

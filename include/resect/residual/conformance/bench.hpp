@@ -25,8 +25,9 @@ namespace resect::inline RESECT_NAMESPACE_TAG::residual::conformance {
 // The epoch of caches that grow under the checks' own edits.
 inline constexpr std::uint64_t edited_epoch = 0x636f6e666f726du;
 
-// A host on the bench: what every check starts from.
-template <observable_host H>
+// A host on the bench: what every check starts from. Whether it catches is part of the type, and so of every function that
+// takes it: translation units with exceptions and without share no function that only one of them can have.
+template <observable_host H, bool Catches = RESECT_EXCEPTIONS>
 requires(std::same_as<typename H::value, float>&& std::same_as<typename H::space, host_space>) class bench {
  public:
   H& host;
@@ -99,12 +100,12 @@ requires(std::same_as<typename H::value, float>&& std::same_as<typename H::space
     return pass(b, read);
   }
   result<record> fresh(batch_view b) { return fresh(b, reached(access::read)); }
-  // One pass from nothing, with a callback f(tap, rows) → edit at `write`, and every site recorded.
+  // One pass that goes on from what is cached, with a callback f(tap, rows) → edit at `write`; what is shown is
+  // recorded. Plans leave `read` empty, and a host may treat a site that is read and written unlike one that is only
+  // written.
   template <class F>
-  result<record> edited(batch_view b, site_set write, F f) requires editable_host<H> {
-    forget(b);
+  result<record> edited_on(batch_view b, site_set read, site_set write, F&& f) requires editable_host<H> {
     record out;
-    const site_set read = reached(access::read);
     auto call = [&](const tap& at, matrix_view<float> h) {
       edit done = edit::unchanged;
       if (write.contains(at.where)) done = f(at, h);
@@ -115,10 +116,17 @@ requires(std::same_as<typename H::value, float>&& std::same_as<typename H::space
     if (!s) return s.error();
     return finished(std::move(out), b);
   }
+  // The same from nothing.
+  template <class F>
+  result<record> edited(batch_view b, site_set read, site_set write, F&& f) requires editable_host<H> {
+    forget(b);
+    return edited_on(b, read, write, f);
+  }
 
-  // Logits of every row of a state, as a record without rows.
-  template <class State>
-  requires surgical_host<H> result<record> head(const State& state) {
+  // Logits of every row of a state, and as a site the norm before them; `rows_at` says how many rows the call from a
+  // row on is to give.
+  template <class State, class Rows>
+  requires surgical_host<H> result<record> head(const State& state, Rows rows_at) {
     record out;
     const batch_view rows = host.rows(state);
     const auto n = static_cast<index>(rows.size());
@@ -127,9 +135,20 @@ requires(std::same_as<typename H::value, float>&& std::same_as<typename H::space
     out.logits.resize(rows.size() * out.vocab);
     std::vector<float> norm(static_cast<std::size_t>(n * m.d_model));
     for (const row_meta& row : rows) out.asked.push_back({row.seq, row.pos});
-    if (auto s = host.try_head(state, 0, {norm.data(), n, m.d_model}, {out.logits.data(), n, m.n_vocab}); !s)
-      return s.error();
+    const matrix_view<float> normed{norm.data(), n, m.d_model}, logits{out.logits.data(), n, m.n_vocab};
+    for (index first = 0; first < n;) {
+      const index some = std::clamp<index>(rows_at(first), 1, n - first);
+      const auto s = host.try_head(state, first, normed.middle_rows(first, some), logits.middle_rows(first, some));
+      if (!s) return s.error();
+      first += some;
+    }
+    out.add({site::head_norm, 0, rows}, normed);
+    out.sort();
     return out;
+  }
+  template <class State>
+  requires surgical_host<H> result<record> head(const State& state) {
+    return head(state, [&](index) { return static_cast<index>(host.rows(state).size()); });
   }
   // Layers [0, L) of a batch in one go, without callbacks.
   result<record> by_state(batch_view b) requires surgical_host<H> {
@@ -137,6 +156,36 @@ requires(std::same_as<typename H::value, float>&& std::same_as<typename H::space
     if (!state) return state.error();
     if (auto s = host.try_run(*state, 0, n_layers(), no_hooks<float>()); !s) return s.error();
     return head(*state);
+  }
+
+  // |got − want| of a row, relative to the row; of a delta, to the stream it is added to where that is larger: a delta
+  // may be next to nothing, its rounding is not.
+  double apart(std::span<const float> got, std::span<const float> want, site where, int layer, row_place place) const {
+    const double d = difference(got, want);
+    if (d == 0.0 || !(d < wrong)) return d;
+    const site sum = where == site::attn_delta ? site::resid_mid : site::resid_post;
+    const double around = is_delta(where) ? largest(base.find(sum, layer, place)) : 0.0;
+    return d / std::max({largest(want), around, 1e-30});
+  }
+  // What a pass over `ran` showed, against the same rows of `want`; no tolerance allows a row that is shown twice, is
+  // none of those that ran, or is missing where must(site, layer, row).
+  template <class Must>
+  void same_rows(const worst& w, const record& got, const record& want, batch_view ran, Must must) const {
+    if (!got.bad_call.empty()) w.see(wrong);
+    const shown_row* last = nullptr;
+    for (const shown_row& r : got.rows) {
+      const bool twice = last != nullptr && last->stage == r.stage && last->place == r.place;
+      last = &r;
+      const bool stranger = !is_what_it_says(r, ran);
+      w.see(
+          twice || stranger ? wrong : apart(got.of(r), want.find(r.where, r.layer, r.place), r.where, r.layer, r.place),
+          r.where, r.layer, r.place);
+    }
+    for (const site s : all_sites)
+      for (int l = 0; l < (is_layer_site(s) ? n_layers() : 1); ++l)
+        for (const row_meta& row : ran)
+          if (reads(s, l) && must(s, l, row) && got.find(s, l, {row.seq, row.pos}).empty())
+            w.see(wrong, s, l, {row.seq, row.pos});
   }
 
   // Makes a check of f(check) → status. An error of the host or an exception is a failure, and says so.

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <resect/core/text.hpp>
+#include <resect/core/types.hpp>
 #include <resect/residual/site.hpp>
 
 // What the conformance suite says of a host.
@@ -50,6 +51,7 @@ struct certificate {
   std::uint64_t model_fingerprint = 0;
   host_level level = host_level::observe;
   std::uint64_t batch_fingerprint = 0;  // of the rows that were run
+  index rows = 0, longest = 0;          // of that batch: nothing is said of larger ones
   std::vector<check> checks;
 
   int count(verdict v) const noexcept {
@@ -124,7 +126,8 @@ inline long_text to_text(const certificate& c) {
       .append("\nmodel ")
       .append(c.model.view());
   out.append(", fingerprint ").append(detail::hexadecimal(c.model_fingerprint).view()).append("; batch ");
-  out.append(detail::hexadecimal(c.batch_fingerprint).view()).append("\n\n");
+  out.append(detail::hexadecimal(c.batch_fingerprint).view());
+  out.append(text(" of ", c.rows, " rows, longest sequence ", c.longest).view()).append("\n\n");
   std::size_t width = 0;
   for (const check& k : c.checks) width = std::max(width, k.name.view().size());
   for (const check& k : c.checks) {

@@ -7,9 +7,6 @@
 #include <vector>
 
 #include <resect/residual/conformance/observing.hpp>
-#include <resect/residual/operators.hpp>
-#include <resect/residual/run.hpp>
-#include <resect/residual/select.hpp>
 
 // The checks that need a host of the edit level.
 namespace resect::inline RESECT_NAMESPACE_TAG::residual::conformance {
@@ -19,10 +16,14 @@ template <class H>
 void editor_effect(bench<H>& b) {
   b.run("T0.b", "callbacks that could write change no logit", "logits: largest |difference|", 0.0,
         [&](check& c) -> status {
-          auto got = b.edited(b.batch, b.reached(access::write),
-                              [](const tap&, matrix_view<float>) { return edit::unchanged; });
-          if (!got) return got.error();
-          c.note = flips_of(compare_logits(worst{c}, *got, b.base, 1.0), b.batch.size());
+          int flips = 0;
+          for (const site_set read : {b.reached(access::read), site_set{}}) {
+            auto got = b.edited(b.batch, read, b.reached(access::write),
+                                [](const tap&, matrix_view<float>) { return edit::unchanged; });
+            if (!got) return got.error();
+            flips += compare_logits(worst{c}, *got, b.base, 1.0);
+          }
+          c.note = flips_of(flips, 2 * b.batch.size());
           return {};
         });
 }
@@ -43,22 +44,108 @@ auto writing(site where, int layer, Make make) {
   };
 }
 
+// The site at which a delta is in the stream; any other site itself.
+constexpr site after_edit(site s) noexcept {
+  return s == site::attn_delta ? site::resid_mid : s == site::mlp_delta ? site::resid_post : s;
+}
+
+// Edits at one site that lead from the text to the other one, in the next layer back, and so on. Each moves what stands
+// there by the difference of the two, h := to + (h − from), so that it leads elsewhere when it is lost or made twice;
+// and each looks at what it is handed. Deviations go to a check, relative to the row or to the largest logit.
+template <class H>
+class switching {
+ public:
+  switching(const switching&) = delete;
+  switching& operator=(const switching&) = delete;
+  switching(const bench<H>& b, site s, check& c) : b_(b), where_(s), worst_{c} {
+    for (int l = 0; l < (is_layer_site(s) ? b.n_layers() : 1); ++l)
+      if (b.writes(s, l) && b.reads(after_edit(s), l)) layers_.push_back(l);
+  }
+  bool any() const noexcept { return !layers_.empty(); }
+  // Logits at the end of a pass over rows of the text: those of the text that the last edit led to.
+  void ends(const record& got) {
+    compare_logits(worst_, got, logits_of(text_after(layers_.size()), got.asked), b_.scale, where_);
+    if (edited_ < layers_.size()) worst_.see(wrong, where_, -1, {-1, -1});  // an even number leads back to the text
+    edited_ = 0;
+  }
+
+  edit operator()(const tap& at, matrix_view<float> h) {
+    const auto here = std::find(layers_.begin(), layers_.end(), is_layer_site(where_) ? at.layer : 0);
+    if (at.where != where_ || here == layers_.end()) return edit::unchanged;
+    const auto before = static_cast<std::size_t>(here - layers_.begin());
+    const record &from = text_after(before), &to = text_after(before + 1);
+    ++edited_;
+    std::vector<float> row(static_cast<std::size_t>(h.cols));
+    for (index r = 0; r < h.rows && r < static_cast<index>(at.rows.size()); ++r) {
+      const row_meta& m = at.rows[static_cast<std::size_t>(r)];
+      if ((m.flags & row_meta::pad) != 0) continue;
+      const row_place place{m.seq, m.pos};
+      for (index c = 0; c < h.cols; ++c) row[static_cast<std::size_t>(c)] = h(r, c);
+      worst_.see(b_.apart(row, from.find(where_, *here, place), where_, *here, place), where_, *here, place);
+      const auto x = from.find(after_edit(where_), *here, place), y = to.find(after_edit(where_), *here, place);
+      for (std::size_t i = 0; i < row.size() && i < x.size() && i < y.size(); ++i)
+        h(r, static_cast<index>(i)) = is_delta(where_) ? row[i] + (y[i] - x[i]) : y[i] + (row[i] - x[i]);
+    }
+    return edit::modified;
+  }
+
+ private:
+  const record& text_after(std::size_t edits) const noexcept { return edits % 2 == 0 ? b_.base : b_.base_other; }
+  const bench<H>& b_;
+  site where_;
+  worst worst_;
+  std::vector<int> layers_;
+  std::size_t edited_ = 0;  // callbacks of this pass
+};
+
+// f(site) → status for every site with an edit that can be switched.
+template <class H, class F>
+status each_switching(bench<H>& b, check& c, F f) {
+  bool any = false;
+  for (const site s : all_sites) {
+    switching<H> edits(b, s, c);
+    if (!edits.any()) continue;
+    any = true;
+    if (auto st = f(s, edits); !st) return st;
+  }
+  return any ? status{} : b.not_applicable(c, "the host has no site to write");
+}
+
 // T2: what is written is what everything after it reads. The stream of another text, written whole at any place, must
-// lead to the other text's logits: no matter how small a part of the host still reads what was there, it shows.
+// lead to the other text's logits: no matter how small a part of the host still reads what was there, it shows. Which
+// text is written over which changes with every pass: logits of the pass before would show too.
 template <class H>
 void write_sticks(bench<H>& b) {
   const auto copy = [](std::span<const float> x) { return std::vector<float>(x.begin(), x.end()); };
+  check once;
+  int passes = 0;
+  // one place is written, and nothing is read: make(place, from, to) → row
+  const auto rewritten = [&](check& c, site s, int l, double scale, auto make) -> status {
+    const bool back = passes++ % 2 == 1;
+    const record &from = back ? b.base_other : b.base, &to = back ? b.base : b.base_other;
+    auto got = b.edited(back ? b.other : b.batch, site_set{}, {s},
+                        writing(s, l, [&](row_place p) { return make(p, from, to); }));
+    if (!got) return got.error();
+    compare_logits(worst{c}, *got, to, scale, s, l);
+    const shown_row* last = nullptr;
+    for (const shown_row& r : got->rows) {
+      const bool twice = last != nullptr && last->stage == r.stage && last->place == r.place;
+      worst{once}.count(twice || r.where != s, r.where, r.layer, r.place);
+      last = &r;
+    }
+    for (int at = 0; at < (is_layer_site(s) ? b.n_layers() : 1); ++at)
+      for (const row_meta& row : b.batch)
+        worst{once}.count(b.writes(s, at) && got->find(s, at, {row.seq, row.pos}).empty(), s, at, {row.seq, row.pos});
+    return {};
+  };
   b.run("T2.a", "another text's stream, written, gives its logits", "logits: largest |difference|", 0.0,
         [&](check& c) -> status {
           bool any = false;
           auto st = b.each_writable([&](site s, int l) -> status {
             if (is_delta(s)) return {};
             any = true;
-            auto got =
-                b.edited(b.batch, {s}, writing(s, l, [&](row_place p) { return copy(b.base_other.find(s, l, p)); }));
-            if (!got) return got.error();
-            compare_logits(worst{c}, *got, b.base_other, 1.0, s, l);
-            return {};
+            return rewritten(c, s, l, 1.0,
+                             [&](row_place p, const record&, const record& to) { return copy(to.find(s, l, p)); });
           });
           return any || !st ? st : b.not_applicable(c, "the host has no such site to write");
         });
@@ -66,20 +153,15 @@ void write_sticks(bench<H>& b) {
         [&](check& c) -> status {
           bool any = false;
           auto st = b.each_writable([&](site s, int l) -> status {
-            if (!is_delta(s)) return {};
-            const site from = s == site::attn_delta ? site::resid_pre : site::resid_mid;
-            const site to = s == site::attn_delta ? site::resid_mid : site::resid_post;
-            if (!b.reads(from, l) || !b.reads(to, l)) return {};
+            const site before = s == site::attn_delta ? site::resid_pre : site::resid_mid;
+            if (!is_delta(s) || !b.reads(before, l) || !b.reads(after_edit(s), l)) return {};
             any = true;
-            auto got = b.edited(b.batch, {s}, writing(s, l, [&](row_place p) {
-                                  auto delta = copy(b.base_other.find(to, l, p));
-                                  const auto h = b.base.find(from, l, p);
-                                  for (std::size_t i = 0; i < delta.size() && i < h.size(); ++i) delta[i] -= h[i];
-                                  return delta;
-                                }));
-            if (!got) return got.error();
-            compare_logits(worst{c}, *got, b.base_other, b.scale, s, l);
-            return {};
+            return rewritten(c, s, l, b.scale, [&](row_place p, const record& from, const record& to) {
+              auto delta = copy(to.find(after_edit(s), l, p));
+              const auto h = from.find(before, l, p);
+              for (std::size_t i = 0; i < delta.size() && i < h.size(); ++i) delta[i] -= h[i];
+              return delta;
+            });
           });
           return any || !st ? st : b.not_applicable(c, "the host has no delta to write, or not the stream around it");
         });
@@ -87,7 +169,7 @@ void write_sticks(bench<H>& b) {
         [&](check& c) -> status {
           const site_set written = b.reached(access::write);
           if (written.empty()) return b.not_applicable(c, "the host has no site to write");
-          auto got = b.edited(b.batch, written, [&](const tap& at, matrix_view<float> h) {
+          auto got = b.edited(b.batch, b.reached(access::read), written, [&](const tap& at, matrix_view<float> h) {
             return writing(at.where, at.layer,
                            [&](row_place p) { return copy(b.base_other.find(at.where, at.layer, p)); })(at, h);
           });
@@ -97,129 +179,25 @@ void write_sticks(bench<H>& b) {
           compare_logits(worst{c}, *after, b.base, 1.0);
           return {};
         });
-}
-
-// The plan of T5: a dose on one layer for some positions, and a change that depends on the position.
-inline plan varied_plan(int n_layers) {
-  step s;
-  s.what = step::kind::rows;
-  s.where = site::resid_post;
-  s.range = layer(0);
-  s.name = "conformance";
-  s.hash = 1;
-  s.overwrites = false;
-  s.on_rows = [](const tap& at, matrix_view<float> h) {
-    for (index r = 0; r < h.rows; ++r)
-      for (index c = 0; c < h.cols; ++c)
-        h(r, c) *= 1.0f + 0.05f * static_cast<float>(at.rows[static_cast<std::size_t>(r)].pos % 5);
-  };
-  plan p;
-  if (auto dosed = try_at(range(2, 6), scale_delta(layer(n_layers / 2), 0.5f))) (void)p.try_add(std::move(*dosed));
-  if (auto later = try_at(!range(0, 1), std::move(s))) (void)p.try_add(std::move(*later));
-  return p;
-}
-
-// T5: a text in one go, in chunks and row by row is the same text.
-template <class H>
-void prefill_is_decode(bench<H>& b) {
-  const index length = longest(b.batch);
-  const auto rows_between = [&](index first, index last) {
-    std::vector<row_meta> out;
-    for (const std::int32_t seq : sequences_of(b.batch))
-      for (row_meta row : part_of(b.batch, seq, first, last)) {
-        if (last - first == 1 && first > 0) row.flags |= row_meta::decode;
-        out.push_back(row);
-      }
-    return out;
-  };
-  // first a prefill, then chunks of `size`; `forward` runs one batch
-  const auto compare = [&](check& c, const record& want, index prefill, index size, auto forward) -> status {
-    b.forget(b.batch);
-    for (index first = 0; first < length; first = first == 0 ? prefill : first + size) {
-      const auto rows = rows_between(first, first == 0 ? prefill : first + size);
-      if (auto s = forward(rows); !s) return s;
-      const auto logits = b.host.logits();
-      if (logits.rows != static_cast<index>(rows.size()) || logits.cols != static_cast<index>(want.vocab))
-        return error{errc::shape_mismatch, "logits of the host", text(logits.rows, " x ", logits.cols),
-                     text(rows.size(), " x ", want.vocab)};
-      for (std::size_t r = 0; r < rows.size(); ++r) {
-        std::vector<float> row;
-        for (index v = 0; v < logits.cols; ++v) row.push_back(logits(static_cast<index>(r), v));
-        const row_place place{rows[r].seq, rows[r].pos};
-        worst{c}.see(difference(row, want.logits_of(place)) / std::max(b.scale, largest(want.logits)), site::logits, 0,
-                     place);
-      }
-    }
-    return {};
-  };
-  const auto make = [&](std::string_view id, std::string_view what, auto want, auto forward, bool by_row) {
-    b.run(id, what, "logits: relative difference", b.o.rounding, [&](check& c) -> status {
-      if (length < 2) return b.not_applicable(c, "no sequence of two rows");
-      result<record> whole = want();
-      if (!whole) return whole.error();
-      for (const index prefill : by_row ? std::vector<index>{1, 3} : std::vector<index>{2, 5})
-        if (auto s = compare(c, *whole, prefill, by_row ? 1 : 3, forward); !s) return s;
-      return {};
-    });
-  };
-  const auto base = [&]() -> result<record> { return b.base; };
-  const auto intact = [&](const std::vector<row_meta>& rows) {
-    auto ignore = [](const tap&, matrix_view<const float>) {};
-    return b.host.try_forward(rows, site_set{}, ignore);
-  };
-  make("T5.a", "in chunks is in one go", base, intact, false);
-  make("T5.b", "row by row is in one go", base, intact, true);
-  if constexpr (editable_host<H>) {
-    const plan p = varied_plan(b.n_layers());
-    bool has_sites = b.host.describe().n_streams == 1;
-    for (int l = 0; l < b.n_layers(); ++l)
-      has_sites = has_sites && b.writes(site::resid_post, l) && b.reads(site::resid_pre, l);
-    const auto under_plan = [&](const std::vector<row_meta>& rows) { return residual::try_forward(b.host, p, rows); };
-    const auto whole = [&]() -> result<record> {
-      if (auto s = under_plan(b.batch); !s) return s.error();
-      record out = b.base;
-      const auto logits = b.host.logits();
-      if (logits.rows * logits.cols != static_cast<index>(out.logits.size()))
-        return error{errc::shape_mismatch, "logits of the host", text(logits.rows, " x ", logits.cols),
-                     text(out.asked.size(), " x ", out.vocab)};
-      for (index r = 0; r < logits.rows; ++r)
-        for (index v = 0; v < logits.cols; ++v)
-          out.logits[static_cast<std::size_t>(r * logits.cols + v)] = logits(r, v);
-      return out;
-    };
-    constexpr std::string_view chunks = "in chunks is in one go, under a plan",
-                               rows = "row by row is in one go, under a plan";
-    if (has_sites) {
-      make("T5.c", chunks, whole, under_plan, false);
-      make("T5.d", rows, whole, under_plan, true);
-    } else {
-      for (const auto& [id, what] : {std::pair<std::string_view, std::string_view>{"T5.c", chunks}, {"T5.d", rows}})
-        b.skip(id, what, "a plan needs to read resid_pre and to write resid_post in every layer, of one stream");
-    }
-    b.run("T5.e", "a cache knows its length and its plan", "wrong lengths and epochs", 0.0, [&](check& c) -> status {
-      const worst w{c};
-      auto look = [](const tap&, matrix_view<float>) { return edit::unchanged; };
-      const auto with_epoch = [&](const std::vector<row_meta>& rows_, std::uint64_t epoch) {
-        return b.host.try_forward(rows_, hooks<float>{{}, {}, look, epoch});
-      };
-      b.forget(b.batch);
-      const auto expect = [&](index most, std::uint64_t epoch) {
-        for (const std::int32_t seq : sequences_of(b.batch)) {
-          const auto n = static_cast<index>(part_of(b.batch, seq, 0, most).size());
-          w.count(b.host.cached(seq) != n, {}, -1, {seq, -1});
-          w.count(b.host.cache_epoch(seq) != (n == 0 ? 0 : epoch), {}, -1, {seq, -1});
-        }
-      };
-      expect(0, 0);
-      if (auto s = with_epoch(rows_between(0, 2), edited_epoch); !s) return s;
-      expect(2, edited_epoch);
-      if (auto s = with_epoch(rows_between(2, length), edited_epoch); !s) return s;
-      expect(length, edited_epoch);
-      b.forget(b.batch);
-      expect(0, 0);
-      return {};
-    });
+  for (const bool all : {true, false}) {
+    b.run(all ? "T2.e" : "T2.f",
+          all ? "an edit acts once, in every layer" : "the same where few rows want their logits",
+          "difference, relative to the row", b.o.rounding, [&](check& c) -> status {
+            const auto rows = all ? b.batch : few_want_logits(b.batch);
+            return each_switching(b, c, [&](site s, switching<H>& edits) -> status {
+              auto got = b.edited(rows, site_set{}, {s}, edits);
+              if (!got) return got.error();
+              edits.ends(*got);
+              return {};
+            });
+          });
   }
+  b.run("T2.g", "a pass that only writes shows every row of its site once", "rows missing, twice or of other sites",
+        0.0, [&](check& c) -> status {
+          if (passes == 0) return b.not_applicable(c, "the host has no site to write");
+          worst{c}.see(once.measured, once.where, once.layer, {once.seq, once.pos});
+          return {};
+        });
 }
 
 // T6.e: what stands in pad rows reaches no text.
@@ -229,7 +207,7 @@ void pads_are_ignored(bench<H>& b) {
         [&](check& c) -> status {
           if (b.base.pads == 0) return b.not_applicable(c, "no tap showed a pad row: ragged batches are packed");
           return b.each_writable([&](site s, int l) -> status {
-            auto got = b.edited(b.batch, {s}, [&](const tap& at, matrix_view<float> h) {
+            auto got = b.edited(b.batch, b.reached(access::read), {s}, [&](const tap& at, matrix_view<float> h) {
               if (is_layer_site(s) && at.layer != l) return edit::unchanged;
               for (index r = 0; r < h.rows; ++r)
                 if ((at.rows[static_cast<std::size_t>(r)].flags & row_meta::pad) != 0)
@@ -262,7 +240,8 @@ void not_finite_is_seen(bench<H>& b) {
   const auto poison = [&](check& c, float value) {
     return b.each_writable([&](site s, int l) -> status {
       any = true;
-      auto got = b.edited(b.batch, {s}, [&](const tap& at, matrix_view<float> h) {
+      // read as well as written, which T2 never is
+      auto got = b.edited(b.batch, b.reached(access::read), {s}, [&](const tap& at, matrix_view<float> h) {
         if (is_layer_site(s) && at.layer != l) return edit::unchanged;
         for (index r = 0; r < h.rows; ++r) {
           const row_meta& m = at.rows[static_cast<std::size_t>(r)];

@@ -160,6 +160,19 @@ inline int compare_logits(const worst& w, const record& got, const record& want,
   return flips;
 }
 
+// The logits of these places alone, without rows.
+inline record logits_of(const record& whole, std::span<const row_place> places) {
+  record out;
+  out.vocab = whole.vocab;
+  for (const row_place place : places) {
+    const auto row = whole.logits_of(place);
+    if (row.empty()) continue;
+    out.asked.push_back(place);
+    out.logits.insert(out.logits.end(), row.begin(), row.end());
+  }
+  return out;
+}
+
 // Every row of `want` for which keep(row), against the same row of `got`.
 template <class Keep>
 void compare_rows(const worst& w, const record& got, const record& want, Keep keep) {
@@ -189,6 +202,21 @@ inline std::vector<row_meta> part_of(batch_view batch, std::int32_t seq, index f
 inline index longest(batch_view batch) noexcept {
   index out = 0;
   for (const row_meta& row : batch) out = std::max<index>(out, row.pos + 1);
+  return out;
+}
+
+// Whether a row that was shown is one of those that ran, with its token and its flags.
+inline bool is_what_it_says(const shown_row& r, batch_view ran) noexcept {
+  const auto meant = std::find_if(ran.begin(), ran.end(),
+                                  [&](const row_meta& m) { return m.seq == r.place.seq && m.pos == r.place.pos; });
+  return meant != ran.end() && meant->token == r.meta.token && (meant->flags & ~r.meta.flags) == 0;
+}
+
+// The same rows, of which few want their logits: the last of every sequence, and some before it.
+inline std::vector<row_meta> few_want_logits(batch_view batch) {
+  std::vector<row_meta> out(batch.begin(), batch.end());
+  for (std::size_t i = 0; i + 1 < out.size(); ++i)
+    if (out[i + 1].seq == out[i].seq && out[i].pos % 3 != 1) out[i].flags &= ~row_meta::wants_logits;
   return out;
 }
 
