@@ -5,7 +5,7 @@
     python3 tests/mutation.py [--seed 1] [--count 50] [--modules core,metrics,residual] [--most 12] [--work build/mutation]
 
 Mutants are drawn by the seed from all places where one of OPERATORS applies: comments, strings, templates, includes and
-assertions are left alone, and a mutant that does not compile is replaced by the next one. First the test file of the
+assertions are left alone, and so is the boundary of a clamp or of a comparison with a fraction; a mutant that does not compile is replaced by the next one. First the test file of the
 header's own name runs, then others that include the header, those of its module first, until one fails (or takes too
 long): the mutant is killed. After MOST tests a mutant counts as a survivor, although the rest of the tests might kill it. Tests are compiled for this purpose alone, one file at a time, without optimisation flags of the project.
 Writes WORK/mutants.json and prints the survivors, which are to be looked at: is it the same program, or is a test missing?
@@ -34,7 +34,7 @@ OPERATORS = [
 ]
 STATEMENT = re.compile(r"^\s+[\w\]\[.>()*-]+ ?([-+*|^]?=|\()[^=].*;\s*$")  # an assignment or a call: may be left out
 SKIP = re.compile(r"^\s*(//|#|template|static_assert|using|namespace|requires|concept|friend|case\b|public:|private:)|\benum\b|operator|"
-                  r"\bstatic constexpr std::align|version")
+                  r"\bstatic constexpr std::align|version|= (default|delete);")
 
 
 def code_of(line):
@@ -43,6 +43,22 @@ def code_of(line):
     comment = bare.find("//")
     bare = bare if comment < 0 else bare[:comment]
     return None if not bare.strip() or SKIP.search(bare) else bare
+
+
+# Changes that make the same program: what is smaller or larger of two is the same where they are equal, and a test meets a
+# constant with a fraction or an exponent only by aiming at it.
+CLAMP = re.compile(r"(?P<a>[\w.\[\]():<>]+) (?:<=?|>=?) (?P<b>[\w.\[\]():<>]+) \? (?:(?P=a) : (?P=b)|(?P=b) : (?P=a)|(?P=b) : .*(?P=a))")
+FRACTION = re.compile(r" (?:<=?|>=?) -?\d+(?:\.\d+)?(?:e[-+]?\d+)?\b")
+
+
+def is_same_program(bare, start, end):
+    """Whether only the boundary of a comparison changes where it cannot matter."""
+    if not re.fullmatch(r" (<=?|>=?) ", bare[start:end]):
+        return False
+    if any(m.start() <= start < m.end() for m in CLAMP.finditer(bare)):
+        return True
+    m = FRACTION.match(bare, start)
+    return bool(m and re.search(r"[.e]", m.group()))
 
 
 def places(header):
@@ -54,7 +70,7 @@ def places(header):
             continue
         for pattern, new in OPERATORS:
             for m in re.finditer(pattern, bare):
-                if "<" in pattern and "template" in bare:
+                if ("<" in pattern and "template" in bare) or is_same_program(bare, m.start(), m.end()):
                     continue
                 found.append((header, number, line[:m.start()] + new + line[m.end():]))
         if STATEMENT.match(bare) and "return" not in bare:

@@ -16,7 +16,7 @@ requires std::is_trivially_copyable_v<T> void sort_ascending(std::vector<T>& x) 
   if (x.size() < 2) return;
   std::qsort(x.data(), x.size(), sizeof(T), [](const void* a, const void* b) {
     const T &l = *static_cast<const T*>(a), &r = *static_cast<const T*>(b);
-    return l < r ? -1 : r < l ? 1 : 0;
+    return (r < l) - (l < r);
   });
 }
 
