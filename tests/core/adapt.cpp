@@ -223,6 +223,7 @@ TEST_CASE("a range is a matrix of the extents that it fills exactly") {
   CHECK(parts(try_as_matrix(v, 0, 3, "W")) == "shape mismatch | W | 6 elements | 0 x 3");
   CHECK_FALSE(try_as_matrix(v, index{1} << 62, 8));
   CHECK(try_as_matrix(std::span<const int>{}, 0, 3));
+  CHECK(try_as_matrix(std::span<const int>{}, 3, 0));
   CHECK(as_matrix(v, 3, 2)(2, 1) == 6);
   CHECK_THROWS_AS(as_matrix(v, 3, 3), resect::exception);
 }

@@ -171,6 +171,13 @@ TEST_CASE("a host that throws gets a certificate that says so") {
   CHECK(c.find("T4.a") == nullptr);
 }
 
+TEST_CASE("a host that reports NaN as an error conforms, and the certificate says that it does") {
+  const auto c = of_fault(fault::reports_nan);
+  INFO(to_text(c).c_str());
+  CHECK(c.passed());
+  for (const char* id : {"T8.a", "T8.b"}) CHECK(c.find(id)->note == "the host reports it as an error");
+}
+
 TEST_CASE("a failure says where it was seen") {
   const auto mid = of_fault(fault::mid_is_pre);
   const check& k = *mid.find("T1.b");

@@ -53,6 +53,7 @@ enum class fault {
   forgets_all,      // forget(one) drops every sequence
   swallows_nan,     // what is not finite becomes 0
   spreads_nan,      // what is not finite reaches every row of the batch
+  reports_nan,      // no fault: logits that are not finite are an error
 };
 
 template <resect::residual::surgical_host H>
@@ -109,6 +110,9 @@ class faulty_host {
     logits_.assign(out.data, out.data + out.rows * out.cols);
     if (fault_ == fault::shown_logits_differ)
       for (float& x : logits_) x = 3.0f * std::tanh(x / 3.0f);
+    for (const float x : logits_)
+      if (fault_ == fault::reports_nan && s && !std::isfinite(x))
+        return resect::error{resect::errc::not_finite, "logits", "NaN or infinity", "finite values"};
     return s;
   }
   resect::matrix_view<const float> logits() const {

@@ -41,12 +41,12 @@ class cpu {
 
   // C ← α·A·B + β·C.
   //   A (m, k), B (k, n), C (m, n); float or double; accumulator of the same type, k summed in order in equal panels,
-  //   each added to C. By kernels of the instruction set, in panels of at most 640 (avx512) or 320 (avx2); by Eigen, in
+  //   each added to C. By kernels of the instruction set, in panels of at most 1024 (avx512) or 320 (avx2); by Eigen, in
   //   panels of at most 256, for `portable` and where C has fewer than 8 rows or columns; never more than ⌈k/128⌉
   //   panels. u = 2⁻²⁴ or 2⁻⁵³:
   //   |error| ≤ (k + 2)·u·|α|·(|A|·|B|) + (⌈k/128⌉ + 1)·u·|β·C|
   //   Cost 2mnk flop. Memory for the time of the call: kernels pack at most 2080 columns of a panel of B, which all
-  //   workers share, and 144 rows of A a worker (avx512: 5.3 and 0.4 MB in float, twice that in double); Eigen packs
+  //   workers share, and 144 rows of A a worker (avx512: 8.5 and 0.6 MB in float, twice that in double); Eigen packs
   //   below 2.5 MB a worker, and an operand without a stride of 1 is copied for it. What cannot be had is
   //   std::bad_alloc; in a task (a worker's share) that leaves through `bulk`, and ends the program where tasks run on
   //   `threads`.

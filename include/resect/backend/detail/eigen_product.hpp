@@ -45,7 +45,8 @@ eigen_map<T, RowMajor> as_eigen(matrix_view<T> a) {
   return {a.data, a.rows, a.cols, Eigen::OuterStride<>(RowMajor ? a.row_stride : a.col_stride)};
 }
 
-// C += α·A·B on one thread; A and B row- or column-major, C row-major.
+// C += α·A·B on one thread; A and B row- or column-major but not both column-major (each kind of product costs a second
+// to compile), C row-major.
 template <class T>
 void gemm_panel(T alpha, matrix_view<const T> a, matrix_view<const T> b, matrix_view<T> c) {
   auto out = as_eigen<true>(c);
@@ -53,8 +54,7 @@ void gemm_panel(T alpha, matrix_view<const T> a, matrix_view<const T> b, matrix_
     if (is_row_major(b)) out.noalias() += alpha * (as_eigen<true>(a) * as_eigen<true>(b));
     else out.noalias() += alpha * (as_eigen<true>(a) * as_eigen<false>(b));
   } else {
-    if (is_row_major(b)) out.noalias() += alpha * (as_eigen<false>(a) * as_eigen<true>(b));
-    else out.noalias() += alpha * (as_eigen<false>(a) * as_eigen<false>(b));
+    out.noalias() += alpha * (as_eigen<false>(a) * as_eigen<true>(b));
   }
 }
 
@@ -72,6 +72,10 @@ void eigen_product(E& exec, T alpha, matrix_view<const T> a, matrix_view<const T
   std::vector<T> a_copy, b_copy;
   if (!is_row_major(a) && !is_col_major(a)) a = copy_row_major(a, a_copy);
   if (!is_row_major(b) && !is_col_major(b)) b = copy_row_major(b, b_copy);
+  if (!is_row_major(a) && !is_row_major(b)) {
+    if (a.rows < b.cols) a = copy_row_major(a, a_copy);
+    else b = copy_row_major(b, b_copy);
+  }
   const auto tiling = eigen_tiling<T>::of(c.rows, c.cols, a.cols);
   for_each_tile(exec, c.rows, c.cols, tiling.tile_rows, tiling.tile_cols, [&](index r, index s, index m, index n) {
     const auto tile = c.block(r, s, m, n);

@@ -24,7 +24,7 @@ inline constexpr unsigned tile_rows = 4, row_step = 4, tile_vectors = 3, deepest
 #undef RESECT_KERNEL
 }  // namespace avx2
 namespace avx512 {
-inline constexpr unsigned tile_rows = 12, row_step = 4, tile_vectors = 2, deepest = 640;
+inline constexpr unsigned tile_rows = 12, row_step = 4, tile_vectors = 2, deepest = 1024;
 #define RESECT_KERNEL RESECT_TARGET_AVX512,
 #include <resect/backend/detail/product_kernels.inl>
 #undef RESECT_KERNEL

@@ -107,9 +107,11 @@ template <class T, unsigned Rows, unsigned Vectors>
       __builtin_prefetch(c + i * stride + j * vector_width<T>, 1);
     }
   index p = 0;
-  for (; p + 4 <= k; p += 4)
+  if constexpr (Rows == tile_rows && Vectors == tile_vectors) {  // the others are for edges: not worth what they cost to compile
+    for (; p + 4 <= k; p += 4)
 #pragma GCC unroll 4
-    for (int u = 0; u < 4; ++u, a += Rows, b += b_step) add_outer_product<T, Rows, Vectors>(a, b, sum);
+      for (int u = 0; u < 4; ++u, a += Rows, b += b_step) add_outer_product<T, Rows, Vectors>(a, b, sum);
+  }
   for (; p < k; ++p, a += Rows, b += b_step) add_outer_product<T, Rows, Vectors>(a, b, sum);
   const vector<T> factor = alpha - vector<T>{};
 #pragma GCC unroll 16
