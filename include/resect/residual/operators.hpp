@@ -123,8 +123,8 @@ inline result<step> try_mean_delta(layer_range where, const delta_means& means) 
     for (const float x : row) mu.push_back(x);
   }
   s.hash = f.value();
-  s.on_block = [mu = std::move(mu), first = where.first](const tap& at, matrix_view<const float> before, matrix_view<float> h) {
-    const float* m = mu.data() + static_cast<index>(at.layer - first) * h.cols;
+  s.on_block = [mu = std::move(mu), first = where.first, width = means.width](const tap& at, matrix_view<const float> before, matrix_view<float> h) {
+    const float* m = mu.data() + (at.layer - first) * width;
     for (index r = 0; r < h.rows; ++r)
       for (index c = 0; c < h.cols; ++c) h(r, c) = before(r, c) + m[c];
   };
