@@ -2,9 +2,10 @@
 """Looks for global variables of resect's that a program could write: no_globals.py ROOT OBJECTS [--cxx COMPILER]
 
 Every header is compiled with all its inline functions kept (-fkeep-inline-functions, so that those nobody calls count
-too), and every object file below OBJECTS is read as well: the tests instantiate nearly every template. A symbol of
-namespace resect in a section that stays writable (or is a thread's), and the guard of a static local variable, is a
-breach. A planted one of each kind must be found, else the check itself fails. Exit status 77: skipped.
+too), and every object file below OBJECTS is read as well: the tests instantiate nearly every template. OBJECTS is where
+the build leaves its own: programs that other tests build meanwhile come and go in folders of theirs. A symbol of namespace
+resect in a section that stays writable (or is a thread's), and the guard of a static local variable, is a breach.
+A planted one of each kind must be found, else the check itself fails. Exit status 77: skipped.
 """
 import argparse
 import pathlib
@@ -104,6 +105,8 @@ def main():
         call(arguments.cxx, "-std=c++20", "-O0", "-fPIC", *keep, f"-I{root / 'include'}", "-isystem", "/usr/include/eigen3",
              "-c", source, "-o", built)
         objects = [built, *sorted(arguments.objects.rglob("*.o"))]
+        if len(objects) == 1:
+            sys.exit(f"{arguments.objects}: got no object file, wanted those of the tests")
         for path in objects:
             for name in writable(path):
                 breaches.setdefault(name, path.name)
