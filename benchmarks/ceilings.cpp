@@ -15,8 +15,8 @@
 
 #if defined(RESECT_BENCH_OPENBLAS)
 extern "C" {
-void cblas_sgemm(int order, int transa, int transb, int m, int n, int k, float alpha, const float* a, int lda, const float* b,
-                 int ldb, float beta, float* c, int ldc);
+void cblas_sgemm(int order, int transa, int transb, int m, int n, int k, float alpha, const float* a, int lda,
+                 const float* b, int ldb, float beta, float* c, int ldc);
 void openblas_set_num_threads(int n);
 char* openblas_get_config();
 }
@@ -60,7 +60,8 @@ void read_memory(benchmark::State& state, bool huge, int threads) {
   for (auto _ : state) {
     std::vector<std::thread> others;
     for (int t = 1; t < threads; ++t)
-      others.emplace_back([=] { benchmark::DoNotOptimize(read<Streams, Ahead>(data + static_cast<std::size_t>(t) * share, share)); });
+      others.emplace_back(
+          [=] { benchmark::DoNotOptimize(read<Streams, Ahead>(data + static_cast<std::size_t>(t) * share, share)); });
     benchmark::DoNotOptimize(read<Streams, Ahead>(data, share));
     for (auto& o : others) o.join();
   }
@@ -117,9 +118,13 @@ int main(int argc, char** argv) {
   }
   for (const int n : {1024, 4096}) {
     const auto name = [&](const char* who) { return "gemm/" + std::string(who) + "/" + std::to_string(n); };
-    benchmark::RegisterBenchmark(name("eigen").c_str(), [=](benchmark::State& s) { eigen_product(s, n, threads); })->UseRealTime();
+    benchmark::RegisterBenchmark(name("eigen").c_str(), [=](benchmark::State& s) {
+      eigen_product(s, n, threads);
+    })->UseRealTime();
 #if defined(RESECT_BENCH_OPENBLAS)
-    benchmark::RegisterBenchmark(name("openblas").c_str(), [=](benchmark::State& s) { openblas_product(s, n, threads); })->UseRealTime();
+    benchmark::RegisterBenchmark(name("openblas").c_str(), [=](benchmark::State& s) {
+      openblas_product(s, n, threads);
+    })->UseRealTime();
 #endif
   }
   benchmark::Initialize(&argc, argv);

@@ -125,7 +125,8 @@ void row_pass(benchmark::State& state, int threads) {
 void kl_pass(benchmark::State& state, int threads) {
   constexpr resect::index vocabulary = 49152, rows = 512;
   backend exec{resect::threads{threads}};
-  const drawn_buffer a(static_cast<std::size_t>(vocabulary * rows), 1, 3), b(static_cast<std::size_t>(vocabulary * rows), 2, 3);
+  const drawn_buffer a(static_cast<std::size_t>(vocabulary * rows), 1, 3),
+      b(static_cast<std::size_t>(vocabulary * rows), 2, 3);
   std::vector<double> out(static_cast<std::size_t>(rows));
   for (auto _ : state) {
     exec.bulk(rows, [&](resect::index r) {
@@ -137,7 +138,8 @@ void kl_pass(benchmark::State& state, int threads) {
     benchmark::DoNotOptimize(out.data());
   }
   state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations()) * 2 * 4 * vocabulary * rows);
-  state.counters["rows/s"] = benchmark::Counter(static_cast<double>(rows), benchmark::Counter::kIsIterationInvariantRate);
+  state.counters["rows/s"] =
+      benchmark::Counter(static_cast<double>(rows), benchmark::Counter::kIsIterationInvariantRate);
 }
 
 void product(benchmark::State& state, int n, int threads) {
@@ -163,12 +165,18 @@ int main(int argc, char** argv) {
   benchmark::RegisterBenchmark("identity_tap", identity_tap)->UseRealTime();
   benchmark::RegisterBenchmark("steer", steer_rows)->UseRealTime();
   for (const int t : {1, threads}) {
-    benchmark::RegisterBenchmark(("row_products/" + std::to_string(t)).c_str(), [=](benchmark::State& s) { row_pass(s, t); })->UseRealTime();
-    benchmark::RegisterBenchmark(("compare_logits/" + std::to_string(t)).c_str(), [=](benchmark::State& s) { kl_pass(s, t); })->UseRealTime();
+    benchmark::RegisterBenchmark(("row_products/" + std::to_string(t)).c_str(), [=](benchmark::State& s) {
+      row_pass(s, t);
+    })->UseRealTime();
+    benchmark::RegisterBenchmark(("compare_logits/" + std::to_string(t)).c_str(), [=](benchmark::State& s) {
+      kl_pass(s, t);
+    })->UseRealTime();
     if (threads == 1) break;
   }
   for (const int n : {1024, 4096})
-    benchmark::RegisterBenchmark(("gemm/resect/" + std::to_string(n)).c_str(), [=](benchmark::State& s) { product(s, n, threads); })->UseRealTime();
+    benchmark::RegisterBenchmark(("gemm/resect/" + std::to_string(n)).c_str(), [=](benchmark::State& s) {
+      product(s, n, threads);
+    })->UseRealTime();
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
   benchmark::RunSpecifiedBenchmarks();

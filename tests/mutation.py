@@ -2,19 +2,24 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Do the tests notice? Changes one line of a header at a time and runs the tests that could see it.
 
-    python3 tests/mutation.py [--seed 1] [--count 50] [--modules core,metrics,residual] [--most 12] [--work build/mutation]
+    python3 tests/mutation.py [--seed 1] [--count 50] [--modules core,metrics,residual] [--most 10] [--jobs 2] [--again]
 
-Mutants are drawn by the seed from all places where one of OPERATORS applies: comments, strings, templates, includes and
-assertions are left alone, and so is the boundary of a clamp or of a comparison with a fraction; a mutant that does not compile is replaced by the next one. First the test file of the
-header's own name runs, then others that include the header, those of its module first, until one fails (or takes too
-long): the mutant is killed. After MOST tests a mutant counts as a survivor, although the rest of the tests might kill it. Tests are compiled for this purpose alone, one file at a time, without optimisation flags of the project.
-Writes WORK/mutants.json and prints the survivors, which are to be looked at: is it the same program, or is a test missing?
+Mutants are drawn from all places where one of OPERATORS applies: comments, strings, templates, includes and assertions are
+left alone, and so are changes that cannot matter (the boundary of a clamp, of a maximum, of a comparison with a fraction); a
+mutant that does not compile is replaced by the next one. The draw depends on the seed, the header and the line alone: after
+a change elsewhere the same seed draws the same mutants. First the test file of the header's own name runs, then others that
+include the header, those of its module first, until one fails (or takes too long): the mutant is killed. After MOST tests a
+mutant counts as a survivor, although the rest of the tests might kill it. Each test file is compiled by itself, for this
+alone. Writes WORK/mutants.json and prints the survivors, which are to be looked at: is it the same program, or is a test
+missing? With --again the mutants that WORK/mutants.json counts as killed are taken as killed.
 Exit status: 0 where the tests killed nine in ten, 1 where not, 2 where the tests fail without any change.
 """
 import argparse
+import collections
+import hashlib
 import json
+import multiprocessing
 import pathlib
-import random
 import re
 import shutil
 import subprocess
@@ -48,6 +53,7 @@ def code_of(line):
 # Changes that make the same program: what is smaller or larger of two is the same where they are equal, and a test meets a
 # constant with a fraction or an exponent only by aiming at it.
 CLAMP = re.compile(r"(?P<a>[\w.\[\]():<>]+) (?:<=?|>=?) (?P<b>[\w.\[\]():<>]+) \? (?:(?P=a) : (?P=b)|(?P=b) : (?P=a)|(?P=b) : .*(?P=a))")
+MAXIMUM = re.compile(r"if \((?P<a>[\w.\[\]():<>]+) (?:<=?|>=?) (?P<b>[\w.\[\]():<>]+)\) (?:(?P=a) = (?P=b)|(?P=b) = (?P=a));")
 FRACTION = re.compile(r" (?:<=?|>=?) -?\d+(?:\.\d+)?(?:e[-+]?\d+)?\b")
 
 
@@ -55,15 +61,24 @@ def is_same_program(bare, start, end):
     """Whether only the boundary of a comparison changes where it cannot matter."""
     if not re.fullmatch(r" (<=?|>=?) ", bare[start:end]):
         return False
-    if any(m.start() <= start < m.end() for m in CLAMP.finditer(bare)):
+    if any(m.start() <= start < m.end() for pattern in (CLAMP, MAXIMUM) for m in pattern.finditer(bare)):
         return True
     m = FRACTION.match(bare, start)
     return bool(m and re.search(r"[.e]", m.group()))
 
 
-def places(header):
+def places(root, header):
+    """(key, header, line, its number, what it becomes) of every mutant of a header, given below `root`."""
     found = []
-    lines = header.read_text(encoding="utf-8").split("\n")
+    lines = (root / header).read_text(encoding="utf-8").split("\n")
+    seen = collections.Counter()  # a line that stands there twice is two lines
+
+    def add(number, new):
+        line = lines[number]
+        seen[line, new] += 1
+        key = hashlib.sha256("\n".join([header.as_posix(), line.strip(), new.strip(), str(seen[line, new])]).encode()).hexdigest()
+        found.append((key, header, line, number, new))
+
     for number, line in enumerate(lines):
         bare = code_of(line)
         if bare is None:
@@ -72,10 +87,14 @@ def places(header):
             for m in re.finditer(pattern, bare):
                 if ("<" in pattern and "template" in bare) or is_same_program(bare, m.start(), m.end()):
                     continue
-                found.append((header, number, line[:m.start()] + new + line[m.end():]))
+                add(number, line[:m.start()] + new + line[m.end():])
         if STATEMENT.match(bare) and "return" not in bare:
-            found.append((header, number, ""))
+            add(number, "")
     return found
+
+
+class Unfit(Exception):
+    """The tests cannot judge anything."""
 
 
 class Bench:
@@ -106,7 +125,7 @@ class Bench:
     def compile(self, arguments, check=False):
         done = subprocess.run(self.command(arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if check and done.returncode != 0:
-            sys.exit(f"mutation: {done.stdout[:2000]}")
+            raise Unfit(done.stdout[:2000])
         return done.returncode == 0
 
     def includes(self, source):
@@ -138,13 +157,22 @@ class Bench:
         changed = header.read_text(encoding="utf-8")
         header.write_text(original, encoding="utf-8")
         if self.run(test, self.hosts) != (True, True):
-            print(f"mutation: {test.parent.name}/{test.name} fails without any change")
-            sys.exit(2)
+            raise Unfit(f"{test.parent.name}/{test.name} fails without any change")
         header.write_text(changed, encoding="utf-8")
         self.passes.add(test)
 
-    def judge(self, header, original):
-        """`header` is changed in the tree: ("killed", by) or ("survived", None) or ("does not compile", None)."""
+    def judge(self, header, number, new):
+        """("killed", by) or ("survived", None) or ("does not compile", None)."""
+        path = self.tree / header
+        text = path.read_text(encoding="utf-8")
+        lines = text.split("\n")
+        lines[number] = new
+        path.write_text("\n".join(lines), encoding="utf-8")
+        verdict = self.try_tests(path, text)
+        path.write_text(text, encoding="utf-8")
+        return verdict
+
+    def try_tests(self, header, original):
         tests = [t for t, used in self.dependencies.items() if header in used]
         module, stem = header.relative_to(self.tree / "include/resect").parts[0], header.stem
         own = [t for t in tests if t.parent.name == module and t.stem == stem]
@@ -166,47 +194,89 @@ class Bench:
         return "survived", None
 
 
+BENCH, SETTING = None, None  # of this process
+
+
+def set_up(*setting):
+    global SETTING
+    SETTING = setting
+
+
+def judge(mutant):
+    global BENCH
+    if BENCH is None:  # here, as what an initializer raises does not reach the caller
+        work, most, numbers = SETTING
+        with numbers.get_lock():
+            number = numbers.value
+            numbers.value += 1
+        BENCH = Bench(work / f"job{number}", most)
+        BENCH.build_hosts(BENCH.hosts)
+    _, header, _, number, new = mutant
+    return BENCH.judge(header, number, new)
+
+
+def drawn(root, modules, seed):
+    """All mutants in the order in which the seed draws them."""
+    found = []
+    for module in modules:
+        for header in sorted((root / "include/resect" / module).rglob("*.hpp")):
+            found += places(root, header.relative_to(root))
+    return sorted(found, key=lambda m: hashlib.sha256(f"{seed} {m[0]}".encode()).hexdigest())
+
+
 def main():
     parser = argparse.ArgumentParser(description="single-line mutants of the headers against the tests")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=50)
     parser.add_argument("--modules", default="core,metrics,residual")
-    parser.add_argument("--most", type=int, default=12, help="tests that are tried on a mutant (%(default)s)")
+    parser.add_argument("--most", type=int, default=10, help="tests that are tried on a mutant (%(default)s)")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--again", action="store_true", help="judge again those that were not killed before")
     parser.add_argument("--work", type=pathlib.Path, default=ROOT / "build/mutation")
     options = parser.parse_args()
+    work = options.work.resolve()
+    report = work / "mutants.json"
 
-    bench = Bench(options.work.resolve(), options.most)
-    bench.build_hosts(bench.hosts)
-
-    candidates = []
-    for module in options.modules.split(","):
-        for header in sorted((bench.tree / "include/resect" / module).rglob("*.hpp")):
-            candidates += places(header)
-    random.Random(options.seed).shuffle(candidates)
-    results = []
-    for header, number, new in candidates:
-        if len(results) == options.count:
-            break
-        text = header.read_text(encoding="utf-8")
-        lines = text.split("\n")
-        old = lines[number]
-        lines[number] = new
-        header.write_text("\n".join(lines), encoding="utf-8")
-        verdict, by = bench.judge(header, text)
-        header.write_text(text, encoding="utf-8")
-        if verdict == "does not compile":
-            continue
-        name = f"{header.parent.name}/{header.name}:{number + 1}"
-        results.append({"place": name, "old": old.strip(), "new": new.strip(), "verdict": verdict, "by": by})
-        print(f"{len(results):3} {verdict:8} {name}  {old.strip()}  →  {new.strip() or '(left out)'}" + (f"  [{by}]" if by else ""), flush=True)
-        (options.work / "mutants.json").write_text(json.dumps({"seed": options.seed, "mutants": results}, indent=1), encoding="utf-8")
-    killed = sum(r["verdict"] == "killed" for r in results)
-    print(f"{killed} of {len(results)} killed, {len(candidates)} places")
-    for r in results:
+    before = {}
+    if options.again:
+        if not report.exists():
+            parser.error(f"{report}: got no such file, wanted that of a run before")
+        before = {m["key"]: m for m in json.loads(report.read_text(encoding="utf-8"))["mutants"]}
+    known = {key: (m["verdict"], m["by"]) for key, m in before.items() if m["verdict"] != "survived"}
+    mutants = drawn(ROOT, options.modules.split(","), options.seed)
+    work.mkdir(parents=True, exist_ok=True)
+    everything, valid = [], []
+    numbers = multiprocessing.Value("i", 0)
+    with multiprocessing.Pool(options.jobs, set_up, (work, options.most, numbers)) as pool:
+        place = 0
+        while len(valid) < options.count and place < len(mutants):
+            batch = mutants[place:place + options.count - len(valid)]
+            place += len(batch)
+            asked = [m for m in batch if m[0] not in known]
+            verdicts = pool.imap(judge, asked)
+            for m in batch:
+                key, header, line, number, new = m
+                verdict, by = known[key] if key in known else next(verdicts)
+                result = {"key": key, "place": f"{header.relative_to('include/resect')}:{number + 1}", "old": line.strip(),
+                          "new": new.strip(), "verdict": verdict, "by": by}
+                everything.append(result)
+                if verdict == "does not compile":
+                    continue
+                valid.append(result)
+                print(f"{len(valid):3} {verdict:8} {result['place']}  {result['old']}  →  {result['new'] or '(left out)'}" +
+                      (f"  [{by}]" if by else ""), flush=True)
+                report.write_text(json.dumps({"seed": options.seed, "mutants": everything}, indent=1), encoding="utf-8")
+    killed = sum(r["verdict"] == "killed" for r in valid)
+    print(f"{killed} of {len(valid)} killed, {len(mutants)} places")
+    for r in valid:
         if r["verdict"] == "survived":
             print(f"  survived: {r['place']}: {r['old']}  →  {r['new'] or '(left out)'}")
-    return 0 if 10 * killed >= 9 * len(results) else 1
+    return 0 if 10 * killed >= 9 * len(valid) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except Unfit as problem:
+        print(f"mutation: {problem}", file=sys.stderr)
+        sys.exit(2)

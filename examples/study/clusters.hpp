@@ -100,7 +100,8 @@ inline std::string clusters_npz(const resect::study::sensitivity_report& report,
       without.append(row.without);
     }
     runs.store(out, name, windows.n_clusters);
-    without.store(out, name + "_all_but_one_kl", {static_cast<resect::index>(compression.rows.size()), windows.n_clusters});
+    without.store(out, name + "_all_but_one_kl",
+                  {static_cast<resect::index>(compression.rows.size()), windows.n_clusters});
     detail::cluster_table all;
     all.append(compression.all_sums.kl.sums());
     all.store(out, name + "_all_kl", {windows.n_clusters});

@@ -49,7 +49,8 @@ inline std::string read_file(const std::string& path, std::string_view operand) 
   std::ifstream in(path, std::ios::binary);
   std::string bytes{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
   if (!in.good() && !in.eof()) fail({resect::errc::io, operand, resect::text(path), "a readable file"});
-  if (bytes.empty()) fail({resect::errc::invalid_argument, operand, resect::text(path, ", which is empty"), "some text"});
+  if (bytes.empty())
+    fail({resect::errc::invalid_argument, operand, resect::text(path, ", which is empty"), "some text"});
   return bytes;
 }
 

@@ -74,12 +74,14 @@ class stored_logits {
   int scored() const noexcept { return context_ - 1 - first_scored(); }
 
   std::int32_t token(int chunk, int i) const noexcept {
-    const std::size_t at = 20 + 4 * (static_cast<std::size_t>(chunk) * static_cast<std::size_t>(context_) + static_cast<std::size_t>(i));
+    const std::size_t at =
+        20 + 4 * (static_cast<std::size_t>(chunk) * static_cast<std::size_t>(context_) + static_cast<std::size_t>(i));
     return static_cast<std::int32_t>(hosts::load_little<std::uint32_t>(file_.bytes().data() + at));
   }
   // ln p of scored position `row` of a chunk, −∞ where ln p ≤ −16. Returns ln p of `token` as stored.
   double read_row(int chunk, int row, std::int32_t token, std::span<float> out) const noexcept {
-    const auto place = static_cast<std::size_t>(chunk) * static_cast<std::size_t>(scored()) + static_cast<std::size_t>(row);
+    const auto place =
+        static_cast<std::size_t>(chunk) * static_cast<std::size_t>(scored()) + static_cast<std::size_t>(row);
     const std::byte* p = file_.bytes().data() + codes_at_ + row_bytes() * place;
     const auto scale = std::bit_cast<float>(hosts::load_little<std::uint32_t>(p));
     const auto offset = std::bit_cast<float>(hosts::load_little<std::uint32_t>(p + 4));
@@ -167,8 +169,10 @@ int run(const arguments& a) {
   const auto kl = m.kl.estimate(), tokens = m.kl_tokens.estimate(), top = m.top1.estimate();
   std::printf("PPL(model) %.6f, PPL(base) %.6f, mean Δln PPL %.6f\n", m.model.estimate().value, m.base.estimate().value,
               m.dlnppl.estimate().value);
-  std::printf("mean KL %.6f ± %.6f (tokens independent, as llama.cpp) ± %.6f (by chunk) nats\n", kl.value, tokens.se, kl.se);
-  std::printf("KL median %.6f, 99 %% %.6f, 99.9 %% %.6f, largest %.6f\n", m.kl.median(), m.kl.p99(), m.kl.p999(), m.kl.max());
+  std::printf("mean KL %.6f ± %.6f (tokens independent, as llama.cpp) ± %.6f (by chunk) nats\n", kl.value, tokens.se,
+              kl.se);
+  std::printf("KL median %.6f, 99 %% %.6f, 99.9 %% %.6f, largest %.6f\n", m.kl.median(), m.kl.p99(), m.kl.p999(),
+              m.kl.max());
   std::printf("same top token %.3f %%; %s tokens in %d chunks of %d\n", 100 * top.value, app::grouped(kl.n).c_str(),
               base.chunks(), base.context());
   if (!a.json.empty())

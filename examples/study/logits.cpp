@@ -37,7 +37,8 @@ int main(int argc, char** argv) {
     app::need(host.try_forward(batch, resect::residual::no_hooks<float>()));
 
     const auto logits = host.logits();
-    app::write_file(out, {reinterpret_cast<const char*>(logits.data), static_cast<std::size_t>(logits.rows * logits.cols) * 4});
+    app::write_file(
+        out, {reinterpret_cast<const char*>(logits.data), static_cast<std::size_t>(logits.rows * logits.cols) * 4});
     return 0;
   });
 }

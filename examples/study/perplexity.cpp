@@ -46,7 +46,8 @@ int chunks_to_score(const arguments& a, std::size_t ids) {
   const auto fit = static_cast<long long>(ids) / a.context;
   if (fit == 0 || a.chunks > fit)
     app::fail({resect::errc::invalid_argument, resect::text(std::max(a.chunks, 1), " chunks of ", a.context, " tokens"),
-               resect::text("a text of ", ids, " tokens"), fit == 0 ? resect::text("a text of ", a.context, " tokens or more")
+               resect::text("a text of ", ids, " tokens"),
+               fit == 0 ? resect::text("a text of ", a.context, " tokens or more")
                         : resect::text("at most ", fit, " chunks of ", a.context)});
   return a.chunks > 0 ? a.chunks : static_cast<int>(fit);
 }

@@ -43,7 +43,8 @@ int main(int argc, char** argv) {
       std::printf("%.1f tokens/s\n", tokens / seconds);
     }
     if (!json.empty())
-      app::write_file(json, nlohmann::json{{"tokens", tokens}, {"threads", threads}, {"tokens_per_second", rates}}.dump(1) + "\n");
+      app::write_file(
+          json, nlohmann::json{{"tokens", tokens}, {"threads", threads}, {"tokens_per_second", rates}}.dump(1) + "\n");
     return 0;
   });
 }

@@ -55,7 +55,8 @@ void declare(CLI::App& app, arguments& a) {
   app.add_option("--context", a.windows.context, "tokens a window")->capture_default_str();
   app.add_option("--layers", a.layers, "layers to alter, as in 0-3,7 (default: all)");
   app.add_option("--alterations", a.alterations, "what to do to them")->capture_default_str();
-  app.add_option("--quantize", a.quantize_bits, "also: the layers' matrices at this many bits, 2 to 8")->check(CLI::Range(2, 8));
+  app.add_option("--quantize", a.quantize_bits, "also: the layers' matrices at this many bits, 2 to 8")
+      ->check(CLI::Range(2, 8));
   app.add_option("--group", a.group, "columns that share a scale, 0 for the whole row")
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 31))
       ->capture_default_str();
@@ -65,8 +66,11 @@ void declare(CLI::App& app, arguments& a) {
   app.add_option("--zero", a.zero, "zero points: integer or symmetric")
       ->check(CLI::IsMember({"integer", "symmetric"}))
       ->capture_default_str();
-  app.add_option("--low-rank", a.low_rank, "also: the layers' matrices as products of this rank")->check(CLI::Range(1, 1 << 20));
-  app.add_option("--reinit-seeds", a.study.reinit_seeds, "seeds of re-initialization, 5 or more")->check(CLI::Range(5, 1000))->capture_default_str();
+  app.add_option("--low-rank", a.low_rank, "also: the layers' matrices as products of this rank")
+      ->check(CLI::Range(1, 1 << 20));
+  app.add_option("--reinit-seeds", a.study.reinit_seeds, "seeds of re-initialization, 5 or more")
+      ->check(CLI::Range(5, 1000))
+      ->capture_default_str();
   app.add_option("--seed", a.study.seed, "first seed")
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 53))
       ->capture_default_str();
@@ -242,11 +246,12 @@ study::compression_report run_compression(backend& exec, host& h, const study::t
                                           const study::token_windows& calibration, const arguments& a,
                                           const study::weight_method& method) {
   app::progress_bar bar(a.quiet ? app::progress_bar::style::silent : app::progress_bar::style_of_stderr());
-  const study::compression_options options{.layers = a.study.layers, .seed = a.study.seed, .bootstrap = a.study.bootstrap,
-                                           .head_rows = a.study.head_rows};
-  return app::need(study::try_compression(exec, h, evaluation, calibration, method, options, [&](const study::progress& p) {
-    bar.show(p.done, p.total, std::string(method.name.view()) + ", layer " + std::to_string(p.layer));
-  }));
+  const study::compression_options options{
+      .layers = a.study.layers, .seed = a.study.seed, .bootstrap = a.study.bootstrap, .head_rows = a.study.head_rows};
+  return app::need(
+      study::try_compression(exec, h, evaluation, calibration, method, options, [&](const study::progress& p) {
+        bar.show(p.done, p.total, std::string(method.name.view()) + ", layer " + std::to_string(p.layer));
+      }));
 }
 
 void write_report(const std::string& out, const app::study_record& record, const std::vector<app::finding>& findings,

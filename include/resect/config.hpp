@@ -12,7 +12,8 @@
 
 // NaN is an error here, sums are compensated, and the linker may keep either copy of a function: none of that survives.
 #if (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__) || defined(__FAST_MATH__) || defined(__ASSOCIATIVE_MATH__)
-#error "resect: -ffast-math (or its part -ffinite-math-only or -fassociative-math) is not supported: it removes the checks for NaN"
+#error \
+    "resect: -ffast-math (or its part -ffinite-math-only or -fassociative-math) is not supported: it removes the checks for NaN"
 #endif
 
 // 1 where exceptions are on. Where it is 0, the throwing forms are absent (free functions, and members that are neither

@@ -314,7 +314,13 @@ TEMPLATE_TEST_CASE("the bits do not depend on the workers, nor on whose they are
     index m, n, k;
   };
   const auto set = GENERATE(from_range(tests::instruction_sets()));
-  for (const auto& e : {extents{500, 900, 70}, {401, 200, 600}, {140, 100, 1300}, {3, 1000, 300}, {1000, 1, 300}, {7, 7, 7}, {20, 2100, 90}})
+  for (const auto& e : {extents{500, 900, 70},
+                        {401, 200, 600},
+                        {140, 100, 1300},
+                        {3, 1000, 300},
+                        {1000, 1, 300},
+                        {7, 7, 7},
+                        {20, 2100, 90}})
     for (const auto how : {layout::row_major, layout::col_major}) {
       operand<T> a(e.m, e.k, layout::row_major, 1), b(e.k, e.n, how, 2), first(e.m, e.n, how, 3);
       cpu alone{inline_executor{}, set};
@@ -391,15 +397,16 @@ TEMPLATE_TEST_CASE("Eigen does not cut a panel again", "", float, double) {
       }
 }
 
-TEMPLATE_TEST_CASE("panels of kernels are as deep as the error bound needs, and tasks cover what they should", "", float,
-                   double) {
+TEMPLATE_TEST_CASE("panels of kernels are as deep as the error bound needs, and tasks cover what they should", "",
+                   float, double) {
   for (const auto set : tests::instruction_sets()) {
     const auto kernels = detail::product_kernels_of<TestType>(set);
     CHECK(static_cast<bool>(kernels) == (set != instruction_set::portable));
     if (!kernels) continue;
     for (index extent = 1; extent < 6000; extent = extent + 1 + extent / 20)
       for (const index other : {8, 100, 1000, 5000}) {
-        for (const auto& t : {detail::packed_tiling::of(kernels, extent, other, 700), detail::packed_tiling::of(kernels, other, extent, 700)}) {
+        for (const auto& t : {detail::packed_tiling::of(kernels, extent, other, 700),
+                              detail::packed_tiling::of(kernels, other, extent, 700)}) {
           CHECK((t.block_rows > 0 && t.block_rows % kernels.tile_rows == 0 && t.block_rows < 132 + kernels.tile_rows));
           CHECK((t.task_cols > 0 && t.task_cols % kernels.tile_cols == 0 && t.task_cols < 1024 + kernels.tile_cols));
           CHECK((t.chunk > 0 && t.chunk % kernels.tile_cols == 0 && t.chunk < 2048 + kernels.tile_cols));

@@ -21,7 +21,8 @@ TEST_CASE("the functions by the compiler's names are those of <cmath>, for every
   namespace m = resect::math;
   using limits = std::numeric_limits<double>;
   const double inf = limits::infinity();
-  for (const double x : {0.0, -0.0, 1.0, -1.0, 0.3, -2.7, 1e-300, 5e-324, 700.5, -700.5, 1e300, limits::max(), inf, -inf, limits::quiet_NaN()}) {
+  for (const double x : {0.0, -0.0, 1.0, -1.0, 0.3, -2.7, 1e-300, 5e-324, 700.5, -700.5, 1e300, limits::max(), inf,
+                         -inf, limits::quiet_NaN()}) {
     CAPTURE(x);
     CHECK(same(m::sqrt(x), std::sqrt(x)));
     CHECK(same(m::exp(x), std::exp(x)));

@@ -12,7 +12,8 @@ namespace {
 template <class T>
 void product(resect::instruction_set set) {
   const resect::index m = 137, n = 91, k = 700;
-  std::vector<T> a(static_cast<std::size_t>(m * k)), b(static_cast<std::size_t>(k * n)), c(static_cast<std::size_t>(m * n));
+  std::vector<T> a(static_cast<std::size_t>(m * k)), b(static_cast<std::size_t>(k * n)),
+      c(static_cast<std::size_t>(m * n));
   for (std::size_t i = 0; i < a.size(); ++i) a[i] = static_cast<T>(i * 7919 % 17) - 8;
   for (std::size_t i = 0; i < b.size(); ++i) b[i] = static_cast<T>(i * 104729 % 13) - 6;
   const resect::matrix_view<const T> left{a.data(), m, k}, right{b.data(), k, n};

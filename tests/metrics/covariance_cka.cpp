@@ -19,7 +19,8 @@ namespace {
 
 // Rows x (n, 6) and y (n, 4), y partly a mix of x, both far from 0.
 struct pair {
-  explicit pair(index rows, float offset = 0) : n(rows), x(static_cast<std::size_t>(6 * n)), y(static_cast<std::size_t>(4 * n)) {
+  explicit pair(index rows, float offset = 0)
+      : n(rows), x(static_cast<std::size_t>(6 * n)), y(static_cast<std::size_t>(4 * n)) {
     resect::random::fill_gaussian(x, 1, 0);
     resect::random::fill_gaussian(y, 1, 1, 0, 0.7);
     for (index r = 0; r < n; ++r)

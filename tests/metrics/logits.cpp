@@ -379,7 +379,8 @@ TEST_CASE("KL of logits of any size keeps its stated bound and is never below 0"
         for (float& v : x) v += b;
         const long double wanted = divergence(x, y);
         CHECK(std::fabs(compare_logits(set, x, y).kl - static_cast<double>(wanted)) <= bound(wanted));
-        CHECK(std::fabs(compare_logits(set, y, x).kl - static_cast<double>(divergence(y, x))) <= bound(divergence(y, x)));
+        CHECK(std::fabs(compare_logits(set, y, x).kl - static_cast<double>(divergence(y, x))) <=
+              bound(divergence(y, x)));
       }
 }
 

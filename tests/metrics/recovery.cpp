@@ -137,11 +137,13 @@ TEST_CASE("rows: negatives come from where they were asked to come from") {
   for (const index twin : {index{0}, index{9}, index{20}, index{39}}) {
     rows fresh{40, 6};
     std::copy_n(fresh.data.begin() + 15 * width, width, fresh.data.begin() + twin * width);
-    int in_other = 0, in_same = 0;
+    int in_other = 0, in_same = 0, in_any = 0;
     for (index p = 0; p < 40; ++p) {
       in_other += recover_row(fresh[15], fresh.view(), 15, negatives_from::other_sequences, {10, 20}, {2, 0, p}).tie;
       in_same += recover_row(fresh[15], fresh.view(), 15, negatives_from::same_sequence, {10, 20}, {2, 0, p}).tie;
+      in_any += recover_row(fresh[15], fresh.view(), 15, negatives_from::anywhere, {}, {2, 0, p}).tie;
     }
+    CHECK(in_any > 10);
     CHECK(in_other > 10);
     CHECK(in_same == 0);
   }

@@ -112,6 +112,8 @@ TEST_CASE("no interval below six clusters or two seeds; different tokens are an 
   tests::draws d{5};
   CHECK_FALSE(two_way(runs(5, 5, 1, 1, 1, 1, d)).mean.has_interval());
   CHECK(two_way(runs(6, 2, 1, 1, 1, 1, d)).mean.has_interval());
+  CHECK(two_way(runs(2, 2, 1, 1, 1, 1, d)).mean.se > 0);  // two clusters differ already
+  CHECK(std::isnan(two_way(runs(1, 5, 1, 1, 1, 1, d)).mean.se));
   const seeded_estimate single = two_way(runs(20, 1, 1, 1, 1, 1, d));
   CHECK_FALSE(single.mean.has_interval());
   CHECK(std::isfinite(single.mean.value));

@@ -57,7 +57,8 @@ double error_of(Mode mode, float c, Want want) {
 
 TEST_CASE("every way of steering is its formula") {
   using std::sqrt;
-  CHECK(error_of(steering::add{}, 2.5f, [](double h, double v, double, double, double, std::size_t) { return h + 2.5 * v; }) < 4);
+  CHECK(error_of(steering::add{}, 2.5f,
+                 [](double h, double v, double, double, double, std::size_t) { return h + 2.5 * v; }) < 4);
   CHECK(error_of(steering::relative{}, 0.3f, [](double h, double v, double norm, double size, double, std::size_t) {
           return h + static_cast<double>(0.3f) * size * v / norm;
         }) < 4);
@@ -67,9 +68,10 @@ TEST_CASE("every way of steering is its formula") {
   CHECK(error_of(steering::project_out{}, 0.0f, [](double h, double v, double norm, double, double along, std::size_t) {
           return h - along * v / norm;
         }) < 4);
-  CHECK(error_of(steering::keep_norm{}, 2.0f, [](double h, double v, double norm, double size, double along, std::size_t) {
-          return (h + 2 * v) * size / sqrt(size * size + 4 * along * norm + 4 * norm * norm);
-        }) < 8);
+  CHECK(error_of(steering::keep_norm{}, 2.0f,
+                 [](double h, double v, double norm, double size, double along, std::size_t) {
+                   return (h + 2 * v) * size / sqrt(size * size + 4 * along * norm + 4 * norm * norm);
+                 }) < 8);
 }
 
 TEST_CASE("keep_norm keeps the norm of rows, clamp sets their component, project_out removes it") {
@@ -131,10 +133,13 @@ TEST_CASE("directions that are none are refused by name") {
   const floats zero(width, 0.0f), none;
   auto broken = drawn(width, 1);
   broken[5] = std::numeric_limits<float>::quiet_NaN();
-  const auto try_all = [&](const floats& v, float c) { return message(try_steer(steering::relative{}, layer(0), site::resid_pre, v, c)); };
+  const auto try_all = [&](const floats& v, float c) {
+    return message(try_steer(steering::relative{}, layer(0), site::resid_pre, v, c));
+  };
   CHECK(try_all(none, 1.0f) == "invalid argument | direction of steer.relative | no element | d_model elements");
   CHECK(try_all(zero, 1.0f) == "invalid argument | direction of steer.relative | zero | a direction");
-  CHECK(try_all(broken, 1.0f) == "not finite | direction or strength of steer.relative | NaN or infinity | finite values");
+  CHECK(try_all(broken, 1.0f) ==
+        "not finite | direction or strength of steer.relative | NaN or infinity | finite values");
   CHECK(try_all(drawn(width, 1), std::numeric_limits<float>::infinity()).find("not finite") == 0);
   CHECK(message(try_steer(steering::add{}, layer(0), site::resid_pre, zero, 1.0f)) == "fine");
   llama_setting s(small_models().front());

@@ -90,7 +90,8 @@ TEST_CASE("a method that changes nothing costs nothing: every measure of it is e
   const setting s;
   threaded exec{threads{1}};
   hosts::llama_host host(exec, s.model);
-  weight_method same{"same", 1, [](const residual::weight_desc&, matrix_view<float>, executor_ref) { return status{}; }, {}};
+  weight_method same{
+      "same", 1, [](const residual::weight_desc&, matrix_view<float>, executor_ref) { return status{}; }, {}};
   const auto r = compression(exec, host, s.evaluation, s.calibration, same);
   for (const auto& row : r.rows) {
     CHECK(row.mean.kl.value == 0);
@@ -108,10 +109,14 @@ TEST_CASE("where the altered model knows no more than word frequencies do, R is 
   auto model = s.model;
   for (float& x : model.embed.data) x *= 6;  // a model that is sure of itself
   hosts::llama_host host(exec, model);
-  weight_method noise{"noise", 1, [](const residual::weight_desc& w, matrix_view<float> v, executor_ref) {
-                        random::fill_gaussian({v.data, static_cast<std::size_t>(v.rows * v.cols)}, 3, static_cast<std::uint64_t>(w.id), 0, 3.0);
+  weight_method noise{"noise",
+                      1,
+                      [](const residual::weight_desc& w, matrix_view<float> v, executor_ref) {
+                        random::fill_gaussian({v.data, static_cast<std::size_t>(v.rows * v.cols)}, 3,
+                                              static_cast<std::uint64_t>(w.id), 0, 3.0);
                         return status{};
-                      }, {}};
+                      },
+                      {}};
   const auto r = compression(exec, host, s.evaluation, s.calibration, noise);
   CHECK(r.unigram_kl.value > 0);
   CHECK(r.saturated == (r.all.kl.value > r.unigram_kl.value / 2));
@@ -132,7 +137,8 @@ TEST_CASE("the compression study gives the same bits for 1, 2, 3, 7 and 64 worke
     const auto r = compression(exec, host, s.evaluation, s.calibration, rounding(0.03f), {.layers = {1, 3}});
     std::vector<double> now{r.all.kl.value, r.all.kl.se};
     for (const auto& row : r.rows)
-      now.insert(now.end(), {row.mean.kl.value, row.causal.restored.value, row.causal.restored.se, row.causal.interaction.se, row.mean.cosine.value, row.error});
+      now.insert(now.end(), {row.mean.kl.value, row.causal.restored.value, row.causal.restored.se,
+                             row.causal.interaction.se, row.mean.cosine.value, row.error});
     if (first.empty()) first = now;
     REQUIRE(now.size() == first.size());
     CHECK(std::memcmp(now.data(), first.data(), now.size() * sizeof(double)) == 0);
@@ -148,11 +154,12 @@ TEST_CASE("the announced cost of a compression study is the work that is done") 
   support::counting_host host(model);
   const compression_options options{.layers = {1, 2}};
   double last = -1, total = 0;
-  const auto r = try_compression(exec, host, s.evaluation, s.calibration, rounding(0.05f), options, [&](const progress& p) {
-    CHECK(p.done >= last);
-    last = p.done;
-    total = p.total;
-  });
+  const auto r =
+      try_compression(exec, host, s.evaluation, s.calibration, rounding(0.05f), options, [&](const progress& p) {
+        CHECK(p.done >= last);
+        last = p.done;
+        total = p.total;
+      });
   REQUIRE(r);
   CHECK(last == total);
   // intact 4; both prefixes to layer 2: 2 + 2; alone and spared from 1 on: 3 + 3; from 2 on: 2 + 2; the rest of all: 2
@@ -169,14 +176,16 @@ TEST_CASE("a compression study refuses what it cannot do, by name") {
     return r ? std::string("fine") : std::string(r.error().message().view());
   };
   CHECK(refusal({}, {}, s.calibration) == "null pointer: method: got no function, wanted one");
-  CHECK(refusal(rounding(0.1f), {.layers = {4}}, s.calibration) == "invalid argument: layers: got layer 4, wanted layers 0 to 3");
+  CHECK(refusal(rounding(0.1f), {.layers = {4}}, s.calibration) ==
+        "invalid argument: layers: got layer 4, wanted layers 0 to 3");
   CHECK(refusal(rounding(0.1f), {.head_rows = 0}, s.calibration).find("head_rows") != std::string::npos);
   CHECK(refusal(rounding(0.1f), {}, s.evaluation).find("calibration windows") != std::string::npos);
   weight_method fails{"fails", 1, [](const residual::weight_desc& w, matrix_view<float>, executor_ref) -> status {
                         if (w.layer == 2) return error{errc::invalid_argument, "rank", "0", "1 or more"};
                         return {};
                       }, {}};
-  CHECK(refusal(fails, {}, s.calibration) == "invalid argument: fails of layer 2, attn.q: rank: got 0, wanted 1 or more");
+  CHECK(refusal(fails, {}, s.calibration) ==
+        "invalid argument: fails of layer 2, attn.q: rank: got 0, wanted 1 or more");
 }
 
 }  // namespace

@@ -37,7 +37,8 @@ sensitivity_report run_study(std::uint64_t seed, int sequences, sensitivity_opti
 }
 
 const sensitivity_row& row_of(const sensitivity_report& r, alteration what, int layer) {
-  return *std::find_if(r.rows.begin(), r.rows.end(), [&](const auto& row) { return row.what == what && row.layer == layer; });
+  return *std::find_if(r.rows.begin(), r.rows.end(),
+                       [&](const auto& row) { return row.what == what && row.layer == layer; });
 }
 
 }  // namespace
@@ -69,7 +70,8 @@ TEST_CASE("the study finds the planted critical layer and the planted useless la
 TEST_CASE("the norm profile and block influence are those of the planted stream") {
   const support::planted_host truth;
   const auto report = run_study(4, 16, {.alterations = {alteration::skip}, .layers = {0}});
-  CHECK(report.intact.layers[static_cast<std::size_t>(truth.options().useless)].influence().estimate().value == Approx(0.0).margin(1e-12));
+  CHECK(report.intact.layers[static_cast<std::size_t>(truth.options().useless)].influence().estimate().value ==
+        Approx(0.0).margin(1e-12));
   CHECK(report.intact.layers[static_cast<std::size_t>(truth.options().critical)].influence().estimate().value > 0.01);
   CHECK(report.intact.layers[static_cast<std::size_t>(truth.options().useless)].rest().delta_ratio().value == 0.0);
 }

@@ -27,7 +27,8 @@ std::vector<double> numbers(const sensitivity_report& r) {
   for (const auto& layer : r.intact.layers) put(layer.influence().estimate());
   for (const auto& row : r.rows) {
     for (const auto* e : {&row.mean.kl, &row.mean.top1, &row.mean.dlnppl, &row.mean.cosine}) put(*e);
-    out.insert(out.end(), {static_cast<double>(row.rank.rank), static_cast<double>(row.rank.lo), static_cast<double>(row.rank.hi)});
+    out.insert(out.end(), {static_cast<double>(row.rank.rank), static_cast<double>(row.rank.lo),
+                           static_cast<double>(row.rank.hi)});
   }
   return out;
 }
@@ -75,7 +76,8 @@ TEST_CASE("a run restarted from the shared prefix is the run from the first laye
   const setting s;
   threaded exec{threads{2}};
   hosts::llama_host host(exec, s.model);
-  const auto report = sensitivity(exec, host, s.evaluation, s.calibration, {.alterations = {alteration::skip, alteration::mean_delta}});
+  const auto report =
+      sensitivity(exec, host, s.evaluation, s.calibration, {.alterations = {alteration::skip, alteration::mean_delta}});
   REQUIRE(report.rows.size() == 8);
   intact_outputs outputs;
   head_workspace work{.rows = 256};
@@ -83,7 +85,8 @@ TEST_CASE("a run restarted from the shared prefix is the run from the first laye
   for (const auto& row : report.rows) {
     auto state = value_or_throw(host.try_embed(s.evaluation.rows));
     const auto at = residual::layer(row.layer);
-    const auto plan = residual::plan{} | (row.what == alteration::skip ? residual::skip(at) : residual::mean_delta(at, report.means));
+    const auto plan =
+        residual::plan{} | (row.what == alteration::skip ? residual::skip(at) : residual::mean_delta(at, report.means));
     residual::run(host, plan, state, 0, 4);
     const auto whole = value_or_throw(try_effect(exec, host, state, s.evaluation, outputs, work)).estimate();
     CHECK(whole.kl.value == row.mean.kl.value);
@@ -142,8 +145,9 @@ TEST_CASE("re-initialization runs once a seed and its estimate is over seeds") {
   const setting s;
   threaded exec{threads{2}};
   hosts::llama_host host(exec, s.model);
-  const auto report = sensitivity(exec, host, s.evaluation, s.calibration,
-                                  {.alterations = {alteration::reinit}, .layers = {1, 3}, .seed = 40, .reinit_seeds = 6});
+  const auto report =
+      sensitivity(exec, host, s.evaluation, s.calibration,
+                  {.alterations = {alteration::reinit}, .layers = {1, 3}, .seed = 40, .reinit_seeds = 6});
   REQUIRE(report.rows.size() == 2);
   for (const auto& row : report.rows) {
     CHECK(row.seeds == std::vector<std::uint64_t>{40, 41, 42, 43, 44, 45});
@@ -166,7 +170,8 @@ TEST_CASE("zeroing the stream leaves a model without biases nothing to say: unif
   const setting s;
   threaded exec{threads{1}};
   hosts::llama_host host(exec, s.model);
-  const auto report = sensitivity(exec, host, s.evaluation, s.calibration, {.alterations = {alteration::zero_stream}, .layers = {2}});
+  const auto report =
+      sensitivity(exec, host, s.evaluation, s.calibration, {.alterations = {alteration::zero_stream}, .layers = {2}});
   intact_outputs outputs;
   head_workspace work{.rows = 256};
   const auto base = value_or_throw(try_baseline(exec, host, s.evaluation, work, outputs));
@@ -199,9 +204,12 @@ TEST_CASE("bad input is refused by name before anything runs") {
   const auto missing = try_sensitivity(exec, host, s.evaluation, s.calibration, {.layers = {1, 4}}, ignore);
   REQUIRE_FALSE(missing);
   CHECK(missing.error().message() == "invalid argument: layers: got layer 4, wanted layers 0 to 3");
-  CHECK(try_sensitivity(exec, host, s.evaluation, s.calibration, {.layers = {2, 2}}, ignore).error().operand == "layers");
-  CHECK(try_sensitivity(exec, host, s.evaluation, s.calibration, {.alterations = {}}, ignore).error().operand == "alterations");
-  CHECK(try_sensitivity(exec, host, s.evaluation, s.calibration, {.reinit_seeds = 0}, ignore).error().operand == "reinit_seeds");
+  CHECK(try_sensitivity(exec, host, s.evaluation, s.calibration, {.layers = {2, 2}}, ignore).error().operand ==
+        "layers");
+  CHECK(try_sensitivity(exec, host, s.evaluation, s.calibration, {.alterations = {}}, ignore).error().operand ==
+        "alterations");
+  CHECK(try_sensitivity(exec, host, s.evaluation, s.calibration, {.reinit_seeds = 0}, ignore).error().operand ==
+        "reinit_seeds");
   CHECK(try_sensitivity(exec, host, s.evaluation, s.evaluation, {}, ignore).error().operand == "calibration windows");
 }
 

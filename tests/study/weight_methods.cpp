@@ -73,7 +73,8 @@ TEST_CASE("methods that differ have different hashes and say what they do") {
   CHECK(a.hash != quantize_weights(quant::affine<4>{.group = 32}).hash);
   CHECK(a.hash != quantize_weights(quant::affine<4>{.group = 64}, quant::mse_scale{}).hash);
   CHECK(a.hash == quantize_weights(quant::affine<4>{.group = 64}).hash);
-  CHECK(quantize_weights(quant::affine<4>{}, quant::mse_scale{.steps = 40}).hash != quantize_weights(quant::affine<4>{}, quant::mse_scale{}).hash);
+  CHECK(quantize_weights(quant::affine<4>{}, quant::mse_scale{.steps = 40}).hash !=
+        quantize_weights(quant::affine<4>{}, quant::mse_scale{}).hash);
   CHECK(factorize_weights(exec, {.rank = 5}).name == "rank 5");
   CHECK(factorize_weights(exec, {.rank = 5}).hash != factorize_weights(exec, {.rank = 5, .seed = 2}).hash);
 }

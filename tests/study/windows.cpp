@@ -75,7 +75,8 @@ TEST_CASE("texts that are too short are refused with how many windows fit") {
   const auto ids = counting(100);
   const auto many = try_windows({ids, {}}, {.sequences = 32, .context = 64});
   REQUIRE_FALSE(many);
-  CHECK(many.error().message() == "invalid argument: 32 windows of 64 tokens: got a text of 100 tokens, wanted at most 1 windows of 64");
+  CHECK(many.error().message() ==
+        "invalid argument: 32 windows of 64 tokens: got a text of 100 tokens, wanted at most 1 windows of 64");
   CHECK_FALSE(try_windows({ids, {}}, {.sequences = 1, .context = 101}));
   CHECK(try_windows({ids, {}}, {.sequences = 1, .context = 100}));
   CHECK(try_windows({{}, {}}, {}).error().operand == "text");
@@ -95,7 +96,8 @@ TEST_CASE("calibration windows share no id and no document with the evaluation w
     const auto calibration = calibration_windows(text, evaluation, {.sequences = 9, .context = 50});
     REQUIRE(calibration.n_windows > 0);
     std::set<std::int32_t> evaluated, seen;
-    for (const auto& row : evaluation.rows) evaluated.insert(marked ? documents[static_cast<std::size_t>(row.token)] : row.token);
+    for (const auto& row : evaluation.rows)
+      evaluated.insert(marked ? documents[static_cast<std::size_t>(row.token)] : row.token);
     for (const auto& row : calibration.rows) {
       CHECK_FALSE(evaluated.contains(marked ? documents[static_cast<std::size_t>(row.token)] : row.token));
       CHECK(seen.insert(row.token).second);

@@ -19,7 +19,13 @@ struct study_setting {
   resect::study::token_windows evaluation, calibration;
 
   explicit study_setting(int n_layers)
-      : config{.n_layers = n_layers, .d_model = 32, .d_ff = 48, .n_heads = 4, .n_kv_heads = 2, .head_dim = 8, .n_vocab = 61},
+      : config{.n_layers = n_layers,
+               .d_model = 32,
+               .d_ff = 48,
+               .n_heads = 4,
+               .n_kv_heads = 2,
+               .head_dim = 8,
+               .n_vocab = 61},
         model(random_llama(config, output_matrix::tied, 5)) {
     const resect::random::philox_stream draws{11, 0};
     for (std::uint64_t i = 0; i < 1000; ++i)

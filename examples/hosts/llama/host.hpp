@@ -48,7 +48,8 @@ class llama_host {
   // Puts the weight back when it goes.
   class weight_override {
    public:
-    weight_override(weight_override&& other) noexcept : host_(std::exchange(other.host_, nullptr)), slot_(other.slot_), previous_(std::move(other.previous_)) {}
+    weight_override(weight_override&& other) noexcept
+        : host_(std::exchange(other.host_, nullptr)), slot_(other.slot_), previous_(std::move(other.previous_)) {}
     weight_override& operator=(weight_override&& other) noexcept {
       std::swap(host_, other.host_);
       std::swap(slot_, other.slot_);
@@ -81,9 +82,10 @@ class llama_host {
     for (int l = 0; l < c.n_layers; ++l)
       for (int id = 0; id < n_layer_weights; ++id) {
         const matrix& w = weight_of(model.layers[static_cast<std::size_t>(l)], id);
-        weights_.push_back({layer_weight_names[id], l, id,
-                            is_norm_gain(id) ? resect::residual::weight_role::norm_gain : resect::residual::weight_role::matrix,
-                            w.rows, w.cols});
+        weights_.push_back(
+            {layer_weight_names[id], l, id,
+             is_norm_gain(id) ? resect::residual::weight_role::norm_gain : resect::residual::weight_role::matrix,
+             w.rows, w.cols});
       }
   }
   llama_host(const llama_host&) = delete;
@@ -99,7 +101,8 @@ class llama_host {
     return exists ? resect::residual::access::write : resect::residual::access::none;
   }
 
-  resect::status try_forward(batch_view batch, resect::residual::site_set want, resect::residual::observer<float> call) {
+  resect::status try_forward(batch_view batch, resect::residual::site_set want,
+                             resect::residual::observer<float> call) {
     auto observe = [&](const tap& at, view rows) {
       call(at, rows);
       return resect::residual::edit::unchanged;
@@ -184,7 +187,8 @@ class llama_host {
   // norm (n, d_model) ← final norm of rows [row, row + n); logits (n, n_vocab) ← norm · outputᵀ.
   resect::status try_head(const state& s, resect::index row, view norm, view logits) {
     if (row < 0 || norm.rows < 0 || row + norm.rows > s.stream_.rows)
-      return resect::error{resect::errc::invalid_argument, "rows of the head", resect::text("[", row, ", ", row + norm.rows, ")"),
+      return resect::error{resect::errc::invalid_argument, "rows of the head",
+                           resect::text("[", row, ", ", row + norm.rows, ")"),
                            resect::text("rows within [0, ", s.stream_.rows, ")")};
     if (auto st = check_view(norm, norm.rows, desc_.d_model, "norm"); !st) return st;
     if (auto st = check_view(logits, norm.rows, desc_.n_vocab, "logits"); !st) return st;
@@ -231,17 +235,18 @@ class llama_host {
         return resect::error{resect::errc::invalid_argument, resect::text("token of row ", i), resect::text(row.token),
                              resect::text("an id below ", desc_.n_vocab)};
       if (row.pos < 0)
-        return resect::error{resect::errc::invalid_argument, resect::text("position of row ", i), resect::text(row.pos), "0 or more"};
+        return resect::error{resect::errc::invalid_argument, resect::text("position of row ", i), resect::text(row.pos),
+                             "0 or more"};
       if (!out.empty() && out.back().seq == row.seq) {
         if (row.pos != out.back().first_pos + out.back().rows)
-          return resect::error{resect::errc::invalid_argument, resect::text("position of row ", i), resect::text(row.pos),
-                               resect::text(out.back().first_pos + out.back().rows)};
+          return resect::error{resect::errc::invalid_argument, resect::text("position of row ", i),
+                               resect::text(row.pos), resect::text(out.back().first_pos + out.back().rows)};
         ++out.back().rows;
         continue;
       }
       if (!seen.emplace(row.seq, true).second)
-        return resect::error{resect::errc::invalid_argument, resect::text("rows of sequence ", row.seq), "apart from each other",
-                             "rows next to each other"};
+        return resect::error{resect::errc::invalid_argument, resect::text("rows of sequence ", row.seq),
+                             "apart from each other", "rows next to each other"};
       out.push_back({row.seq, static_cast<resect::index>(i), 1, row.pos, nullptr});
     }
     return out;

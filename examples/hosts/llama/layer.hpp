@@ -24,8 +24,8 @@ struct layer_weight {
   enum : int { attn_norm, q, k, v, o, mlp_norm, gate, up, down };
 };
 inline constexpr int n_layer_weights = 9;
-inline constexpr const char* layer_weight_names[n_layer_weights] = {"attn.norm", "attn.q", "attn.k",  "attn.v", "attn.o",
-                                                                    "mlp.norm",  "mlp.gate", "mlp.up", "mlp.down"};
+inline constexpr const char* layer_weight_names[n_layer_weights] = {
+    "attn.norm", "attn.q", "attn.k", "attn.v", "attn.o", "mlp.norm", "mlp.gate", "mlp.up", "mlp.down"};
 constexpr bool is_norm_gain(int id) noexcept { return id == layer_weight::attn_norm || id == layer_weight::mlp_norm; }
 
 inline const matrix& weight_of(const llama_layer& l, int id) noexcept {
@@ -92,8 +92,8 @@ void rms_norm(Backend& backend, resect::matrix_view<const float> x, resect::matr
       const double mean = resect::dot(row, row) / static_cast<double>(x.cols);
       const auto scale = static_cast<float>(1.0 / std::sqrt(mean + static_cast<double>(eps)));
       for_chunks(
-          x.cols, [scale](const chunk&, const chunk& v, const chunk& g) -> chunk { return v * scale * g; }, out.row(r).data,
-          x.row(r).data, gain.data);
+          x.cols, [scale](const chunk&, const chunk& v, const chunk& g) -> chunk { return v * scale * g; },
+          out.row(r).data, x.row(r).data, gain.data);
     }
   });
 }
@@ -114,8 +114,8 @@ void silu_times(Backend& backend, resect::matrix_view<const float> up, resect::m
   for_row_blocks(backend, gate.rows, [&](resect::index first, resect::index last) {
     for (resect::index r = first; r < last; ++r)
       for_chunks(
-          gate.cols, [](const chunk& g, const chunk& u) -> chunk { return g / (1.0f + (-g).exp()) * u; }, gate.row(r).data,
-          up.row(r).data);
+          gate.cols, [](const chunk& g, const chunk& u) -> chunk { return g / (1.0f + (-g).exp()) * u; },
+          gate.row(r).data, up.row(r).data);
   });
 }
 
@@ -155,7 +155,8 @@ class rotary_embedding {
     const resect::index far = layout_ == rope_layout::interleaved ? 1 : half_;
     for_row_blocks(backend, x.rows, [&](resect::index first, resect::index last) {
       for (resect::index r = first; r < last; ++r) {
-        const float* turn = table_.data() + static_cast<resect::index>(batch[static_cast<std::size_t>(r)].pos) * 2 * half_;
+        const float* turn =
+            table_.data() + static_cast<resect::index>(batch[static_cast<std::size_t>(r)].pos) * 2 * half_;
         for (int head = 0; head < heads; ++head) {
           float* v = x.data + r * x.row_stride + static_cast<resect::index>(head) * 2 * half_;
           for (resect::index i = 0; i < half_; ++i) {
@@ -182,8 +183,8 @@ class rotary_embedding {
 // values are appended to the caches first.
 template <class Backend>
 void attention(Backend& backend, const llama_config& c, int layer, std::span<batch_sequence> sequences,
-               resect::matrix_view<const float> q, resect::matrix_view<const float> key, resect::matrix_view<const float> value,
-               resect::matrix_view<float> out) {
+               resect::matrix_view<const float> q, resect::matrix_view<const float> key,
+               resect::matrix_view<const float> value, resect::matrix_view<float> out) {
   constexpr resect::index queries_per_task = 64;
   struct task {
     const batch_sequence* s;
@@ -193,7 +194,8 @@ void attention(Backend& backend, const llama_config& c, int layer, std::span<bat
   };
   std::vector<task> tasks;
   for (auto& s : sequences) {
-    resect::matrix_view<const float> keys = key.middle_rows(s.first_row, s.rows), values = value.middle_rows(s.first_row, s.rows);
+    resect::matrix_view<const float> keys = key.middle_rows(s.first_row, s.rows),
+                                     values = value.middle_rows(s.first_row, s.rows);
     if (s.cache) {
       auto& kept = s.cache->layers[static_cast<std::size_t>(layer)];
       kept.keys.insert(kept.keys.end(), keys.data, keys.data + keys.rows * keys.cols);
@@ -224,7 +226,8 @@ void attention(Backend& backend, const llama_config& c, int layer, std::span<bat
       softmax({row, static_cast<std::size_t>(visible)});
       std::fill(row + visible, row + seen, 0.0f);
     }
-    (void)here.try_gemm(1.0f, scores.view(), values, 0.0f, out.block(t.s->first_row + t.first, t.head * d, queries.rows, d));
+    (void)here.try_gemm(1.0f, scores.view(), values, 0.0f,
+                        out.block(t.s->first_row + t.first, t.head * d, queries.rows, d));
   });
 }
 

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include <resect/core/detail/buffer.hpp>
 #include <resect/core/executor.hpp>
 #include <resect/core/math.hpp>
 #include <resect/core/matrix.hpp>
@@ -37,7 +38,7 @@ class jacobi_rows {
 
  private:
   index length_ = 0;
-  std::vector<double> data_;
+  detail::buffer<double> data_;
 };
 
 struct row_pair {

@@ -4,8 +4,8 @@
 #include <cstddef>
 #include <span>
 #include <type_traits>
-#include <vector>
 
+#include <resect/core/detail/buffer.hpp>
 #include <resect/core/types.hpp>
 
 namespace resect::inline RESECT_NAMESPACE_TAG {
@@ -17,19 +17,20 @@ class scratch {
  public:
   scratch() noexcept = default;
   // Room for so many bytes from the start.
-  explicit scratch(std::size_t bytes) { blocks_.emplace_back(bytes); }
+  explicit scratch(std::size_t bytes) { blocks_.push_back(block{bytes}); }
   scratch(scratch&&) noexcept = default;
   scratch& operator=(scratch&&) noexcept = default;
 
   // All that it holds, in use or not.
   std::size_t capacity() const noexcept {
     std::size_t n = 0;
-    for (const auto& block : blocks_) n += block.size();
+    for (const block& b : blocks_) n += b.size();
     return n;
   }
 
  private:
   friend class scratch_frame;
+  using block = detail::buffer<std::byte>;
   struct place {
     std::size_t block = 0, offset = 0;
   };
@@ -40,16 +41,16 @@ class scratch {
     if (top_.block == 0 && top_.offset == 0 && blocks_.size() > 1) {  // nothing is in use: one block for all
       const std::size_t all = capacity();
       blocks_.clear();
-      blocks_.emplace_back(all);
+      blocks_.push_back(block{all});
     }
     while (top_.block < blocks_.size() && blocks_[top_.block].size() - top_.offset < bytes) top_ = {top_.block + 1, 0};
-    if (top_.block == blocks_.size()) blocks_.emplace_back(bytes);
+    if (top_.block == blocks_.size()) blocks_.push_back(block{bytes});
     std::byte* out = blocks_[top_.block].data() + top_.offset;
     top_.offset += bytes;
     return out;
   }
 
-  std::vector<std::vector<std::byte>> blocks_;
+  detail::buffer<block> blocks_;
   place top_;
 };
 

@@ -2,8 +2,8 @@
 #pragma once
 
 #include <span>
-#include <vector>
 
+#include <resect/core/detail/buffer.hpp>
 #include <resect/core/math.hpp>
 #include <resect/core/reduce.hpp>
 #include <resect/metrics/clustered_mean.hpp>
@@ -24,7 +24,7 @@ inline double angular_distance(std::span<const float> a, std::span<const float> 
     apart[i % 8] += (u - v) * (u - v);
     together[i % 8] += (u + v) * (u + v);
   }
-  const std::span<const double> d(apart), s(together);
+  const std::span<const double> d{apart, 8}, s{together, 8};
   return 2 * math::atan2(math::sqrt(sum(d)), math::sqrt(sum(s))) / 3.14159265358979323846;
 }
 
@@ -54,7 +54,7 @@ status for_last_rows(std::span<const index> sequence, F take) {
     }
     return previous >= 0 ? last_row(previous) : status{};
   };
-  std::vector<index> ended;
+  resect::detail::buffer<index> ended;
   status whole = scan([&](index r) -> status {
     const index id = sequence[static_cast<std::size_t>(r)];
     for (const index e : ended)

@@ -3,8 +3,8 @@
 
 #include <span>
 #include <utility>
-#include <vector>
 
+#include <resect/core/detail/buffer.hpp>
 #include <resect/core/detail/sorted.hpp>
 #include <resect/core/executor.hpp>
 #include <resect/core/math.hpp>
@@ -113,7 +113,7 @@ class resampling_units {
   matrix_view<const double> table_;
   index draws_, candidates_;
   index length_ = 0;             // of a block; 0: rows are units
-  std::vector<double> running_;  // (T + 1, sums)
+  resect::detail::buffer<double> running_;  // (T + 1, sums)
 };
 
 // The jackknife over D units given Σ and a way to read unit d: about `value`, so that nothing cancels.
@@ -143,11 +143,11 @@ jackknife leave_one_out(const F& f, std::span<const double> totals, index units,
 }
 
 // Share of the replicates that stands for the lower and upper end.
-inline std::pair<double, double> interval_shares(percentile, const bootstrap_options& o, const std::vector<double>&,
+inline std::pair<double, double> interval_shares(percentile, const bootstrap_options& o, std::span<const double>,
                                                  double, const jackknife&) noexcept {
   return {0.5 - o.level / 2, 0.5 + o.level / 2};
 }
-inline std::pair<double, double> interval_shares(bca, const bootstrap_options& o, const std::vector<double>& sorted,
+inline std::pair<double, double> interval_shares(bca, const bootstrap_options& o, std::span<const double> sorted,
                                                  double value, const jackknife& j) noexcept {
   double below = 0;
   for (const double r : sorted) below += r < value ? 1.0 : r == value ? 0.5 : 0.0;
@@ -189,33 +189,34 @@ result<bootstrap_estimate> try_bootstrap(E& exec, Scheme scheme, Method method, 
   const detail::resampling_units units(table, scheme);
   const std::size_t sums = static_cast<std::size_t>(table.cols);
   out.estimate.n_clusters = units.draws();
-  std::vector<double> totals(sums), scratch(2 * sums);
+  resect::detail::buffer<double> totals(sums), scratch(2 * sums);
   for (index k = 0; k < table.cols; ++k) {
     compensated total;
     for (index r = 0; r < table.rows; ++r) total.add(table(r, k));
     totals[static_cast<std::size_t>(k)] = total.value();
   }
-  const double value = f(std::span<const double>(totals));
+  const double value = f(std::as_const(totals).span());
   out.estimate.value = value;
   if (!math::isfinite(value) || units.draws() < 2) return out;
-  const std::span<double> work(scratch);
+  const std::span<double> work = scratch.span();
   constexpr bool is_studentized = std::is_same_v<Method, studentized>;
   detail::jackknife own;
   if constexpr (!std::is_same_v<Method, percentile>)
-    own = detail::leave_one_out(f, totals, units.draws(), value, work.first(sums), work.last(sums),
+    own = detail::leave_one_out(f, totals.span(), units.draws(), value, work.first(sums), work.last(sums),
                                 [&](index d, double* u) { units.read_own(d, u); });
 
   const random::philox_stream stream{options.seed, detail::bootstrap_stream};
   const index tasks = (options.resamples + detail::replicates_a_task - 1) / detail::replicates_a_task;
-  std::vector<double> replicate(static_cast<std::size_t>(options.resamples)),
+  resect::detail::buffer<double> replicate(static_cast<std::size_t>(options.resamples)),
       root(is_studentized ? replicate.size() : 0);
-  std::vector<double> memory(static_cast<std::size_t>(tasks) * 3 * sums);
+  resect::detail::buffer<double> memory(static_cast<std::size_t>(tasks) * 3 * sums);
   exec.bulk(tasks, [&](index task) {
     const std::span<double> mine =
-        std::span<double>(memory).subspan(static_cast<std::size_t>(task) * 3 * sums, 3 * sums);
+        memory.span().subspan(static_cast<std::size_t>(task) * 3 * sums, 3 * sums);
     const std::span<double> total = mine.first(sums), unit = mine.subspan(sums, sums), rest = mine.last(sums);
     const index first = task * detail::replicates_a_task;
-    const index last = first + detail::replicates_a_task < options.resamples ? first + detail::replicates_a_task : options.resamples;
+    const index last =
+        first + detail::replicates_a_task < options.resamples ? first + detail::replicates_a_task : options.resamples;
     for (index b = first; b < last; ++b) {
       const auto read = [&](index d, double* u) {
         units.read(detail::resampled(stream, b, d, units.draws(), units.candidates()), d, u);
@@ -247,7 +248,7 @@ result<bootstrap_estimate> try_bootstrap(E& exec, Scheme scheme, Method method, 
   out.bias = mean;
   out.estimate.se = options.resamples > 1 ? math::sqrt(squares / (n - 1)) : nan;
   if (units.draws() < min_clusters) return out;
-  const auto at = [&](const std::vector<double>& sorted, double share) {
+  const auto at = [&](const resect::detail::buffer<double>& sorted, double share) {
     return sorted[static_cast<std::size_t>(detail::replicate_at(share, options.resamples)) - 1];
   };
   if constexpr (is_studentized) {
@@ -256,7 +257,7 @@ result<bootstrap_estimate> try_bootstrap(E& exec, Scheme scheme, Method method, 
     out.estimate.hi = value - at(root, 0.5 - options.level / 2) * own.se;
   } else {
     resect::detail::sort_ascending(replicate);
-    const auto [low, high] = detail::interval_shares(method, options, replicate, value, own);
+    const auto [low, high] = detail::interval_shares(method, options, replicate.span(), value, own);
     if (!(low <= high)) return out;  // every replicate on one side of the value, or an acceleration beyond the pole
     out.estimate.lo = at(replicate, low);
     out.estimate.hi = at(replicate, high);
@@ -271,7 +272,7 @@ result<bootstrap_estimate> try_bootstrap(E& exec, Method method, const joint_sum
                                          const bootstrap_options& options = {}) {
   if (data.rejected() > 0)
     return error{errc::invalid_argument, "observations outside the clusters", text(data.rejected()), "none"};
-  std::vector<double> table;
+  resect::detail::buffer<double> table;
   for (index c = 0; c < data.clusters(); ++c)
     for (std::size_t k = 0; k < K && data.count(c) > 0; ++k) table.push_back(data.sum(c, k));
   const matrix_view<const double> view{table.data(), data.used_clusters(), static_cast<index>(K), static_cast<index>(K),

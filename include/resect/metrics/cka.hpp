@@ -3,9 +3,9 @@
 
 #include <span>
 #include <type_traits>
-#include <vector>
 
 #include <resect/backend/concept.hpp>
+#include <resect/core/detail/buffer.hpp>
 #include <resect/core/math.hpp>
 #include <resect/metrics/joint.hpp>
 
@@ -22,8 +22,8 @@ struct debiased {};
 namespace detail {
 
 // Rows less their column means, in double.
-inline std::vector<double> centred(matrix_view<const float> x) {
-  std::vector<double> out(static_cast<std::size_t>(x.rows * x.cols)), mean(static_cast<std::size_t>(x.cols));
+inline resect::detail::buffer<double> centred(matrix_view<const float> x) {
+  resect::detail::buffer<double> out(static_cast<std::size_t>(x.rows * x.cols)), mean(static_cast<std::size_t>(x.cols));
   for (index r = 0; r < x.rows; ++r)
     for (index c = 0; c < x.cols; ++c) mean[static_cast<std::size_t>(c)] += static_cast<double>(x(r, c));
   for (index r = 0; r < x.rows; ++r)
@@ -32,8 +32,8 @@ inline std::vector<double> centred(matrix_view<const float> x) {
           static_cast<double>(x(r, c)) - mean[static_cast<std::size_t>(c)] / static_cast<double>(x.rows);
   return out;
 }
-inline std::vector<double> squared_norms(matrix_view<const double> x) {
-  std::vector<double> out(static_cast<std::size_t>(x.rows));
+inline resect::detail::buffer<double> squared_norms(matrix_view<const double> x) {
+  resect::detail::buffer<double> out(static_cast<std::size_t>(x.rows));
   for (index r = 0; r < x.rows; ++r)
     for (index c = 0; c < x.cols; ++c) out[static_cast<std::size_t>(r)] += x(r, c) * x(r, c);
   return out;
@@ -77,24 +77,24 @@ requires(std::is_same_v<Kind, biased> ||
          std::is_same_v<Kind, debiased>) result<double> try_linear_cka(Backend& exec, Kind, matrix_view<const float> x,
                                                                        matrix_view<const float> y) {
   if (status s = detail::check_rows(x, y); !s) return s.error();
-  const std::vector<double> xs = detail::centred(x), ys = detail::centred(y);
+  const resect::detail::buffer<double> xs = detail::centred(x), ys = detail::centred(y);
   const matrix_view<const double> cx{xs.data(), x.rows, x.cols, x.cols, 1}, cy{ys.data(), y.rows, y.cols, y.cols, 1};
   double xy = 0, xx = 0, yy = 0;
   if (x.rows < x.cols && x.rows < y.cols) {
-    std::vector<double> k(static_cast<std::size_t>(x.rows * x.rows)), l(k.size());
+    resect::detail::buffer<double> k(static_cast<std::size_t>(x.rows * x.rows)), l(k.size());
     const matrix_view<double> vk{k.data(), x.rows, x.rows, x.rows, 1}, vl{l.data(), x.rows, x.rows, x.rows, 1};
     if (status s = exec.try_gemm(1.0, cx, cx.transposed(), 0.0, vk); !s) return s.error();
     if (status s = exec.try_gemm(1.0, cy, cy.transposed(), 0.0, vl); !s) return s.error();
-    xy = detail::product_sum(k, l);
-    xx = detail::product_sum(k, k);
-    yy = detail::product_sum(l, l);
+    xy = detail::product_sum(k.span(), l.span());
+    xx = detail::product_sum(k.span(), k.span());
+    yy = detail::product_sum(l.span(), l.span());
   } else {
-    std::vector<double> product;
+    resect::detail::buffer<double> product;
     const auto square = [&](matrix_view<const double> a, matrix_view<const double> b, double& out) -> status {
-      product.assign(static_cast<std::size_t>(a.cols * b.cols), 0.0);
+      product.resize(static_cast<std::size_t>(a.cols * b.cols));
       const matrix_view<double> p{product.data(), a.cols, b.cols, b.cols, 1};
       if (status s = exec.try_gemm(1.0, a.transposed(), b, 0.0, p); !s) return s;
-      out = detail::product_sum(product, product);
+      out = detail::product_sum(product.span(), product.span());
       return {};
     };
     if (status s = square(cx, cy, xy); !s) return s.error();
@@ -102,10 +102,10 @@ requires(std::is_same_v<Kind, biased> ||
     if (status s = square(cy, cy, yy); !s) return s.error();
   }
   if constexpr (std::is_same_v<Kind, debiased>) {
-    const std::vector<double> rx = detail::squared_norms(cx), ry = detail::squared_norms(cy);
-    xy = detail::unbiased(xy, rx, ry);
-    xx = detail::unbiased(xx, rx, rx);
-    yy = detail::unbiased(yy, ry, ry);
+    const resect::detail::buffer<double> rx = detail::squared_norms(cx), ry = detail::squared_norms(cy);
+    xy = detail::unbiased(xy, rx.span(), ry.span());
+    xx = detail::unbiased(xx, rx.span(), rx.span());
+    yy = detail::unbiased(yy, ry.span(), ry.span());
   }
   return xx > 0 && yy > 0 ? xy / (math::sqrt(xx) * math::sqrt(yy)) : nan;
 }

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <vector>
-
+#include <resect/core/detail/buffer.hpp>
 #include <resect/core/math.hpp>
 #include <resect/core/result.hpp>
 #include <resect/metrics/compensated.hpp>
@@ -133,7 +132,7 @@ class clustered_sums {
   };
   const cell& at(index cluster) const noexcept { return cells_[static_cast<std::size_t>(cluster)]; }
 
-  std::vector<cell> cells_;
+  resect::detail::buffer<cell> cells_;
   index rejected_ = 0;
 };
 

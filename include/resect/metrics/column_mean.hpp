@@ -2,8 +2,8 @@
 #pragma once
 
 #include <span>
-#include <vector>
 
+#include <resect/core/detail/buffer.hpp>
 #include <resect/core/result.hpp>
 #include <resect/metrics/compensated.hpp>
 #include <resect/metrics/estimate.hpp>
@@ -41,7 +41,8 @@ class column_mean {
   index rejected() const noexcept { return rejected_; }
   // Σ/n of a column; NaN without rows or with a rejected one.
   double operator[](index column) const noexcept {
-    return rejected_ == 0 ? sums_[static_cast<std::size_t>(column)].value() / static_cast<double>(n_) : nan;  // 0/0 is NaN
+    return rejected_ == 0 ? sums_[static_cast<std::size_t>(column)].value() / static_cast<double>(n_)
+                          : nan;  // 0/0 is NaN
   }
   // All of them. Shape mismatch unless out has as many elements as there are columns.
   status write(std::span<double> out) const noexcept {
@@ -52,7 +53,7 @@ class column_mean {
   }
 
  private:
-  std::vector<compensated> sums_;
+  resect::detail::buffer<compensated> sums_;
   index n_ = 0;
   index rejected_ = 0;
 };

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <vector>
-
+#include <resect/core/detail/buffer.hpp>
 #include <resect/core/math.hpp>
 #include <resect/core/view.hpp>
 #include <resect/metrics/estimate.hpp>
@@ -99,9 +98,9 @@ class covariance_cka {
   }
 
   index max_rows_ = 0, columns_x_ = 0, columns_y_ = 0, n_ = 0;
-  std::vector<double> mean_;      // of x, then of y
-  std::vector<double> products_;  // (d1 + d2)², the lower triangle
-  std::vector<double> work_;      // the mean of a batch and its rows less that
+  resect::detail::buffer<double> mean_;      // of x, then of y
+  resect::detail::buffer<double> products_;  // (d1 + d2)², the lower triangle
+  resect::detail::buffer<double> work_;      // the mean of a batch and its rows less that
 };
 
 }  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics

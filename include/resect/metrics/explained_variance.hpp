@@ -2,8 +2,8 @@
 #pragma once
 
 #include <span>
-#include <vector>
 
+#include <resect/core/detail/buffer.hpp>
 #include <resect/metrics/joint.hpp>
 
 namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
@@ -79,7 +79,7 @@ class explained_variance {
     }
     if (rejected_ > 0) out.add_sums(-1, {0, 0}, rejected_);
     if (base < 0) return out;
-    std::vector<double> mean(static_cast<std::size_t>(columns_));  // less the first row of `base`
+    resect::detail::buffer<double> mean(static_cast<std::size_t>(columns_));  // less the first row of `base`
     for (index i = 0; i < clusters(); ++i) {
       const cell& c = cells_[static_cast<std::size_t>(i)];
       if (c.n == 0) continue;
@@ -163,10 +163,10 @@ class explained_variance {
   }
 
   index columns_ = 0;
-  std::vector<cell> cells_;
-  std::vector<float> origin_;    // (G, d): the first row of each cluster
-  std::vector<double> shifted_;  // (G, d): Σ(x − first row)
-  std::vector<double> shifted_rest_;  // what rounding dropped of it
+  resect::detail::buffer<cell> cells_;
+  resect::detail::buffer<float> origin_;    // (G, d): the first row of each cluster
+  resect::detail::buffer<double> shifted_;  // (G, d): Σ(x − first row)
+  resect::detail::buffer<double> shifted_rest_;  // what rounding dropped of it
   index rejected_ = 0;
 };
 

@@ -2,8 +2,8 @@
 #pragma once
 
 #include <cstddef>
-#include <vector>
 
+#include <resect/core/detail/buffer.hpp>
 #include <resect/core/math.hpp>
 #include <resect/core/result.hpp>
 #include <resect/metrics/compensated.hpp>
@@ -117,7 +117,7 @@ class joint_sums {
     return e;
   }
 
-  std::vector<cell> cells_;
+  resect::detail::buffer<cell> cells_;
   index rejected_ = 0;
 };
 

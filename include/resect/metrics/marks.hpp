@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include <resect/core/detail/buffer.hpp>
 #include <resect/metrics/multiple.hpp>
 
 namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
@@ -54,15 +55,15 @@ struct mark_options {
 // bounds of its 95 % interval say. A layer that is both negligible and better is negligible.
 inline std::vector<marked_layer> assign_marks(std::span<const estimate> table, const mark_options& options = {}) {
   const std::size_t n = table.size();
-  std::vector<double> critical(n), negligible(n), better(n);
+  resect::detail::buffer<double> critical(n), negligible(n), better(n);
   for (std::size_t i = 0; i < n; ++i) {
     critical[i] = p_above(table[i], options.critical_above, options.degrees);
     negligible[i] = p_within(table[i], options.negligible_within, options.degrees);
     better[i] = p_below(table[i], 0, options.degrees);
   }
-  critical = holm(critical);
-  negligible = holm(negligible);
-  better = holm(better);
+  detail::adjust_by_holm({critical.data(), n});
+  detail::adjust_by_holm({negligible.data(), n});
+  detail::adjust_by_holm({better.data(), n});
   std::vector<marked_layer> out(n);
   for (std::size_t i = 0; i < n; ++i)
     out[i] = {critical[i] <= options.alpha     ? mark::critical

@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include <resect/core/detail/buffer.hpp>
 #include <resect/metrics/estimate.hpp>
 #include <resect/metrics/student_t.hpp>
 
@@ -32,12 +33,11 @@ inline double p_within(const estimate& e, double bound, double degrees = 0) noex
   return low > high ? low : high;
 }
 
-// Holm's step-down: adjusted p-values such that rejecting those ≤ α has a family-wise error of at most α under any
-// dependence. p̃_(i) = max_{j ≤ i} min(1, (m − j + 1)·p_(j)), m the hypotheses that have a p-value; NaN stays NaN and
-// is not counted. Source: Holm, Scand. J. Statist. 6 (1979).
-inline std::vector<double> holm(std::span<const double> p) {
-  std::vector<double> adjusted(p.begin(), p.end());
-  std::vector<std::size_t> order;  // by insertion: tables have tens of layers, and <algorithm> is slow to include
+namespace detail {
+
+// holm(p) in the place of p.
+inline void adjust_by_holm(std::span<double> p) {
+  resect::detail::buffer<std::size_t> order;  // by insertion: tables have tens of layers
   order.reserve(p.size());
   for (std::size_t i = 0; i < p.size(); ++i) {
     if (p[i] != p[i]) continue;
@@ -53,8 +53,18 @@ inline std::vector<double> holm(std::span<const double> p) {
     const double scaled = static_cast<double>(order.size() - j) * p[order[j]];
     const double capped = scaled < 1 ? scaled : 1.0;
     running = running > capped ? running : capped;
-    adjusted[order[j]] = running;
+    p[order[j]] = running;
   }
+}
+
+}  // namespace detail
+
+// Holm's step-down: adjusted p-values such that rejecting those ≤ α has a family-wise error of at most α under any
+// dependence. p̃_(i) = max_{j ≤ i} min(1, (m − j + 1)·p_(j)), m the hypotheses that have a p-value; NaN stays NaN and
+// is not counted. Source: Holm, Scand. J. Statist. 6 (1979).
+inline std::vector<double> holm(std::span<const double> p) {
+  std::vector<double> adjusted(p.data(), p.data() + p.size());
+  detail::adjust_by_holm({adjusted.data(), adjusted.size()});
   return adjusted;
 }
 

@@ -4,8 +4,8 @@
 #include <bit>
 #include <cstdint>
 #include <limits>
-#include <vector>
 
+#include <resect/core/detail/buffer.hpp>
 #include <resect/core/math.hpp>
 #include <resect/core/types.hpp>
 #include <resect/metrics/estimate.hpp>
@@ -85,7 +85,7 @@ class log_histogram {
     return std::bit_cast<double>(static_cast<std::uint64_t>(bin - 1 + first_bits) << (52 - sub_bits));
   }
 
-  std::vector<index> bins_;
+  resect::detail::buffer<index> bins_;
   index n_ = 0;
   index invalid_ = 0;
   double min_ = std::numeric_limits<double>::infinity();

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include <resect/core/detail/buffer.hpp>
 #include <resect/metrics/clustered.hpp>
 #include <resect/metrics/resample.hpp>
 
@@ -53,31 +54,31 @@ inline result<std::vector<rank_interval>> try_rank_intervals(std::span<const clu
     if (status s = layers[0].check_same_tokens(layers[l]); !s) return s.error();
 
   const std::size_t n = layers.size();
-  std::vector<double> value(n);
-  std::vector<index> rank(n), used;
+  resect::detail::buffer<double> value(n);
+  resect::detail::buffer<index> rank(n), used;
   for (std::size_t l = 0; l < n; ++l) value[l] = layers[l].estimate().value;
-  detail::ranks_of(value, rank);
+  detail::ranks_of(value.span(), rank.span());
   for (std::size_t l = 0; l < n; ++l) out[l].rank = rank[l];
   for (index c = 0; c < layers[0].clusters(); ++c)
     if (layers[0].count(c) > 0) used.push_back(c);
   const index g = static_cast<index>(used.size());
   if (g < min_clusters) return out;
 
-  std::vector<double> sums(n * used.size());
+  resect::detail::buffer<double> sums(n * used.size());
   for (std::size_t l = 0; l < n; ++l)
     for (std::size_t c = 0; c < used.size(); ++c) sums[l * used.size() + c] = layers[l].sum(used[c]);
   const random::philox_stream stream{options.seed, detail::rank_stream};
-  std::vector<index> times(used.size());
-  std::vector<index> seen(n * (n + 1));
+  resect::detail::buffer<index> times(used.size());
+  resect::detail::buffer<index> seen(n * (n + 1));
   for (index b = 0; b < options.resamples; ++b) {
-    detail::resample_counts(stream, b, times);
+    detail::resample_counts(stream, b, times.span());
     for (std::size_t l = 0; l < n; ++l) {
       double sum = 0;
       for (std::size_t c = 0; c < used.size(); ++c)
         if (times[c] > 0) sum += static_cast<double>(times[c]) * sums[l * used.size() + c];
       value[l] = sum;  // all layers have the same tokens, so sums rank like means
     }
-    detail::ranks_of(value, rank);
+    detail::ranks_of(value.span(), rank.span());
     for (std::size_t l = 0; l < n; ++l) ++seen[l * (n + 1) + static_cast<std::size_t>(rank[l])];
   }
   // The k-th smallest rank of the replicates.

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <vector>
-
+#include <resect/core/detail/buffer.hpp>
 #include <resect/core/math.hpp>
 #include <resect/core/view.hpp>
 #include <resect/metrics/joint.hpp>
@@ -136,7 +135,7 @@ class streaming_cka {
 
   joint_sums<3> hsic_;
   index max_rows_ = 0, columns_x_ = 0, columns_y_ = 0;
-  std::vector<double> work_;  // means of both, row sums of both Gram matrices
+  resect::detail::buffer<double> work_;  // means of both, row sums of both Gram matrices
 };
 
 }  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics

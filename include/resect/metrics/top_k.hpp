@@ -2,8 +2,8 @@
 #pragma once
 
 #include <span>
-#include <vector>
 
+#include <resect/core/detail/buffer.hpp>
 #include <resect/metrics/clustered.hpp>
 #include <resect/metrics/wilson.hpp>
 
@@ -141,7 +141,7 @@ class top_k_overlap {
 
   // One position. No allocation.
   void add(index cluster, std::span<const float> intact, std::span<const float> altered) noexcept {
-    add(cluster, top_k_shared(intact, altered, ids_));
+    add(cluster, top_k_shared(intact, altered, ids_.span()));
   }
   void add(index cluster, const top_k_comparison& row) noexcept {
     overlap_.add(cluster,
@@ -167,7 +167,7 @@ class top_k_overlap {
 
  private:
   clustered_sums overlap_;
-  std::vector<index> ids_;  // workspace of 2k
+  resect::detail::buffer<index> ids_;  // workspace of 2k
   index ties_ = 0;
 };
 

@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include <resect/core/detail/buffer.hpp>
 #include <resect/core/math.hpp>
 #include <resect/quant/detail/check_weights.hpp>
 #include <resect/quant/rounding.hpp>
@@ -29,7 +30,7 @@ result<quantized> try_quantize(E& exec, matrix_view<const float> W, const F& for
   if (status s = search.check(W.cols); !s) return s.error();
   if (status s = detail::check_weights(exec, W, largest_weight); !s) return s.error();
 
-  std::vector<float> copy;
+  resect::detail::buffer<float> copy;
   if (!W.rows_contiguous()) {
     copy.resize(static_cast<std::size_t>(W.rows * W.cols));
     exec.bulk(W.rows, [&](index r) {

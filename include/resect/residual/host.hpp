@@ -114,20 +114,20 @@ concept editable_host = observable_host<H> && requires(H& h, const H& c, batch_v
 //   try_override_weight(w, values) replaces them, in partial and in whole passes, until the returned guard is
 //                                  destroyed; then what was there before is back, be it an override
 template <class H>
-concept surgical_host =
-    editable_host<H> && std::movable<typename H::state> && std::movable<typename H::weight_override> &&
+concept surgical_host = editable_host<H> && std::movable<typename H::state> &&
+    std::movable<typename H::weight_override> &&
     requires(H& h, const H& c, batch_view b, typename H::state& s, const typename H::state& cs, int l,
-             const hooks<typename H::value, typename H::space>& k, matrix_view<typename H::value, typename H::space> out,
-             const weight_desc& w, matrix_view<float> values) {
-      { h.try_embed(b) } -> std::same_as<result<typename H::state>>;
-      { h.try_run(s, l, l, k) } -> std::same_as<status>;
-      { h.snapshot(cs) } -> std::same_as<typename H::state>;
-      { h.stream(s) } -> std::same_as<matrix_view<typename H::value, typename H::space>>;
-      { h.rows(cs) } -> std::convertible_to<batch_view>;
-      { h.try_head(cs, index{}, out, out) } -> std::same_as<status>;
-      { c.weights(l) } -> std::convertible_to<std::span<const weight_desc>>;
-      { c.try_read_weight(w, values) } -> std::same_as<status>;
-      { h.try_override_weight(w, matrix_view<const float>{}) } -> std::same_as<result<typename H::weight_override>>;
-    };
+             const hooks<typename H::value, typename H::space>& k,
+             matrix_view<typename H::value, typename H::space> out, const weight_desc& w, matrix_view<float> values) {
+  { h.try_embed(b) } -> std::same_as<result<typename H::state>>;
+  { h.try_run(s, l, l, k) } -> std::same_as<status>;
+  { h.snapshot(cs) } -> std::same_as<typename H::state>;
+  { h.stream(s) } -> std::same_as<matrix_view<typename H::value, typename H::space>>;
+  { h.rows(cs) } -> std::convertible_to<batch_view>;
+  { h.try_head(cs, index{}, out, out) } -> std::same_as<status>;
+  { c.weights(l) } -> std::convertible_to<std::span<const weight_desc>>;
+  { c.try_read_weight(w, values) } -> std::same_as<status>;
+  { h.try_override_weight(w, matrix_view<const float>{}) } -> std::same_as<result<typename H::weight_override>>;
+};
 
 }  // namespace resect::inline RESECT_NAMESPACE_TAG::residual

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include <resect/core/detail/buffer.hpp>
 #include <resect/core/detail/sorted.hpp>
 #include <resect/core/math.hpp>
 #include <resect/core/reduce.hpp>
@@ -81,7 +82,7 @@ class row_norms {
       return where == other.where ? order < other.order : where < other.where;
     }
   };
-  std::vector<entry> entries_;
+  resect::detail::buffer<entry> entries_;
 };
 
 // --- policies -----------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include <resect/core/detail/buffer.hpp>
 #include <resect/core/math.hpp>
 #include <resect/core/reduce.hpp>
 #include <resect/random/distributions.hpp>
@@ -114,7 +115,7 @@ inline result<step> try_mean_delta(layer_range where, const delta_means& means) 
   s.range = where;
   s.width = means.width;
   s.name = "mean_delta";
-  std::vector<float> mu;
+  resect::detail::buffer<float> mu;
   fingerprint f;
   f.add(means.model).add(means.reference);
   for (int l = where.first; l < where.last; ++l) {
@@ -123,7 +124,8 @@ inline result<step> try_mean_delta(layer_range where, const delta_means& means) 
     for (const float x : row) mu.push_back(x);
   }
   s.hash = f.value();
-  s.on_block = [mu = std::move(mu), first = where.first, width = means.width](const tap& at, matrix_view<const float> before, matrix_view<float> h) {
+  s.on_block = [mu = std::move(mu), first = where.first, width = means.width](
+                   const tap& at, matrix_view<const float> before, matrix_view<float> h) {
     const float* m = mu.data() + (at.layer - first) * width;
     for (index r = 0; r < h.rows; ++r)
       for (index c = 0; c < h.cols; ++c) h(r, c) = before(r, c) + m[c];
@@ -132,7 +134,9 @@ inline result<step> try_mean_delta(layer_range where, const delta_means& means) 
 }
 
 #if RESECT_EXCEPTIONS
-inline step mean_delta(layer_range where, const delta_means& means) { return value_or_throw(try_mean_delta(where, means)); }
+inline step mean_delta(layer_range where, const delta_means& means) {
+  return value_or_throw(try_mean_delta(where, means));
+}
 #endif
 
 // What happens to the gains of a layer's norms when it is re-initialized. A choice that changes the
@@ -141,7 +145,7 @@ enum class norm_gains : std::uint8_t { keep, reset };
 
 // How re-initialized weights are drawn.
 struct reinit_options {
-  float std = 0.0f;          // of the normal distribution that matrices are drawn from; 0: each matrix's own root mean square
+  float std = 0.0f;  // of the normal distribution that matrices are drawn from; 0: each matrix's own root mean square
   float reset_gain = 1.0f;   // what a reset gain becomes (0 where the host's norm uses 1 + gain)
 };
 
@@ -169,7 +173,8 @@ inline step reinit(layer_range where, std::uint64_t seed, norm_gains gains, rein
         for (index c = 0; c < values.cols; ++c) values(r, c) = options.reset_gain;
       return true;
     }
-    const auto stream = static_cast<std::uint64_t>(w.layer) << 32 | static_cast<std::uint64_t>(static_cast<std::uint32_t>(w.id));
+    const auto stream =
+        static_cast<std::uint64_t>(w.layer) << 32 | static_cast<std::uint64_t>(static_cast<std::uint32_t>(w.id));
     const double sigma = options.std > 0.0f ? static_cast<double>(options.std) : detail::root_mean_square(values);
     exec.bulk(values.rows, [&](index r) {
       random::fill_gaussian({values.row(r).data, static_cast<std::size_t>(values.cols)}, seed, stream,
@@ -191,7 +196,8 @@ step replace_span(layer_range where, F student, std::uint64_t identity, index wi
   s.name = "replace_span";
   s.hash = identity;
   s.width = width;
-  s.on_replace = [student = std::move(student)](const tap& at, matrix_view<const float> in, matrix_view<float> out) -> status {
+  s.on_replace = [student = std::move(student)](const tap& at, matrix_view<const float> in,
+                                                matrix_view<float> out) -> status {
     if constexpr (std::is_void_v<decltype(student(at, in, out))>) {
       student(at, in, out);
       return {};
@@ -212,7 +218,8 @@ auto own_layers(H& host, layer_range where) {
     auto h = host.stream(*state);
     for (index r = 0; r < in.rows; ++r)
       for (index c = 0; c < in.cols; ++c) h(r, c) = in(r, c);
-    if (auto s = host.try_run(*state, where.first, where.last, no_hooks<typename H::value, typename H::space>()); !s) return s;
+    if (auto s = host.try_run(*state, where.first, where.last, no_hooks<typename H::value, typename H::space>()); !s)
+      return s;
     h = host.stream(*state);
     for (index r = 0; r < out.rows; ++r)
       for (index c = 0; c < out.cols; ++c) out(r, c) = h(r, c);

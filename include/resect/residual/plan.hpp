@@ -4,8 +4,8 @@
 #include <concepts>
 #include <cstdint>
 #include <utility>
-#include <vector>
 
+#include <resect/core/detail/buffer.hpp>
 #include <resect/core/executor.hpp>
 #include <resect/core/hash.hpp>
 #include <resect/core/shared_function.hpp>
@@ -233,7 +233,7 @@ class plan {
     return same_place && a.overwrites && b.overwrites;
   }
 
-  std::vector<step> steps_;
+  resect::detail::buffer<step> steps_;
 };
 
 }  // namespace resect::inline RESECT_NAMESPACE_TAG::residual

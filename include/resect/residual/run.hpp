@@ -4,6 +4,7 @@
 #include <concepts>
 #include <vector>
 
+#include <resect/core/detail/buffer.hpp>
 #include <resect/core/scratch.hpp>
 #include <resect/residual/plan.hpp>
 
@@ -13,21 +14,21 @@ namespace resect::inline RESECT_NAMESPACE_TAG::residual {
 
 // Working memory of passes under plans, kept by the caller; one for each thread.
 struct pass_memory {
-  std::vector<float> input;          // h_i of the block or span that runs now
-  std::vector<row_meta> input_rows;  // and what its rows are
-  std::vector<float> before;         // of the rows that the host kept
+  resect::detail::buffer<float> input;          // h_i of the block or span that runs now
+  resect::detail::buffer<row_meta> input_rows;  // and what its rows are
+  resect::detail::buffer<float> before;         // of the rows that the host kept
   scratch steps;                     // what steps take
 };
 
 namespace detail {
 
-inline void copy_rows(matrix_view<const float> h, std::vector<float>& out) {
+inline void copy_rows(matrix_view<const float> h, resect::detail::buffer<float>& out) {
   out.resize(static_cast<std::size_t>(h.rows * h.cols));
   for (index r = 0; r < h.rows; ++r)
     for (index c = 0; c < h.cols; ++c) out[static_cast<std::size_t>(r * h.cols + c)] = h(r, c);
 }
-inline std::vector<float> copy_rows(matrix_view<const float> h) {
-  std::vector<float> out;
+inline resect::detail::buffer<float> copy_rows(matrix_view<const float> h) {
+  resect::detail::buffer<float> out;
   copy_rows(h, out);
   return out;
 }
@@ -116,7 +117,7 @@ status run_edited_layer(executor_ref exec, H& host, const plan& p, typename H::s
     if (s.what != step::kind::weights || !covers(s, l)) continue;
     for (const weight_desc& w : host.weights(l)) {
       if (!s.weight.selects(w)) continue;
-      std::vector<float> values(static_cast<std::size_t>(w.rows * w.cols));
+      resect::detail::buffer<float> values(static_cast<std::size_t>(w.rows * w.cols));
       const matrix_view<float> view{values.data(), w.rows, w.cols};
       if (auto st = host.try_read_weight(w, view); !st) return st;
       const weight_change change = s.on_weight(w, view, exec);
@@ -129,7 +130,7 @@ status run_edited_layer(executor_ref exec, H& host, const plan& p, typename H::s
   }
   const auto is_block = [&](const step& s) { return s.what == step::kind::block && covers(s, l); };
   const bool has_block = any_step(p, is_block);
-  std::vector<float> before;
+  resect::detail::buffer<float> before;
   if (has_block) before = copy_rows(host.stream(state));
   if (!leaves_out) {
     auto on_rows = [&](const tap& at, matrix_view<float> h) {
@@ -291,7 +292,8 @@ status try_forward(H& host, const plan& p, batch_view batch, pass_memory& memory
           return edit::unchanged;
         }
         for (index c = 0; c < width; ++c)
-          before[static_cast<std::size_t>(r * width + c)] = input[from * static_cast<std::size_t>(width) + static_cast<std::size_t>(c)];
+          before[static_cast<std::size_t>(r * width + c)] =
+              input[from * static_cast<std::size_t>(width) + static_cast<std::size_t>(c)];
       }
       const matrix_view<const float> in{before.data(), h.rows, h.cols};
       for (const step& s : p.steps()) {
@@ -310,7 +312,7 @@ status try_forward(H& host, const plan& p, batch_view batch, pass_memory& memory
     changed = detail::apply_rows(p, at, h) || changed;
     if (at.where == site::resid_pre && any) {
       detail::copy_rows(h, input);
-      input_rows.assign(at.rows.begin(), at.rows.end());
+      input_rows.assign(at.rows.data(), at.rows.size());
       width = h.cols;
     }
     return changed ? edit::modified : edit::unchanged;

@@ -3,7 +3,6 @@
 
 #include <concepts>
 #include <utility>
-#include <vector>
 
 #include <resect/core/scratch.hpp>
 #include <resect/residual/plan.hpp>

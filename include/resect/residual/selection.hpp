@@ -7,8 +7,8 @@
 #include <span>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
+#include <resect/core/detail/buffer.hpp>
 #include <resect/core/detail/sorted.hpp>
 #include <resect/core/hash.hpp>
 #include <resect/core/shared_function.hpp>
@@ -188,21 +188,22 @@ class selection {
     return holds(at - 1 - nodes_[at - 1].size, row, ask);
   }
 
-  static void add_unnamed(std::vector<std::int32_t>& x) {  // one that stands for all that are not in the list
+  // One that stands for all that are not in the list.
+  static void add_unnamed(resect::detail::buffer<std::int32_t>& x) {
     resect::detail::sort_unique(x);
     std::int32_t other = 0;
     for (const std::int32_t v : x) other += v == other;
     x.push_back(other);
   }
-  static std::size_t place_of(std::uint64_t wanted, const std::vector<std::uint64_t>& x) noexcept {
+  static std::size_t place_of(std::uint64_t wanted, const resect::detail::buffer<std::uint64_t>& x) noexcept {
     std::size_t i = 0;
     while (i < x.size() && x[i] != wanted) ++i;
     return i;
   }
   static bool may_meet(const selection& a, const selection& b) {
     const selection s = a & b;
-    std::vector<std::int32_t> positions{0}, tokens, sequences;
-    std::vector<std::uint64_t> functions;
+    resect::detail::buffer<std::int32_t> positions(1), tokens, sequences;
+    resect::detail::buffer<std::uint64_t> functions;
     for (const node& n : s.nodes_) {
       if (n.what == kind::positions)
         for (const std::size_t p : {n.first, n.last}) positions.push_back(static_cast<std::int32_t>(p));
@@ -216,7 +217,8 @@ class selection {
         positions.push_back(v.pos);
         if (v.pos < std::numeric_limits<std::int32_t>::max()) positions.push_back(v.pos + 1);
       }
-      if (n.what == kind::function && place_of(n.identity, functions) == functions.size()) functions.push_back(n.identity);
+      if (n.what == kind::function && place_of(n.identity, functions) == functions.size())
+        functions.push_back(n.identity);
     }
     resect::detail::sort_unique(positions);
     add_unnamed(tokens);
@@ -225,8 +227,7 @@ class selection {
     std::size_t free_bits = functions.size();
     for (std::uint32_t f = flags; f != 0; f &= f - 1) ++free_bits;
     constexpr std::size_t most = std::size_t{1} << 18;
-    if (free_bits > 18 || positions.size() > most || tokens.size() > most || sequences.size() > most) return true;
-    if (positions.size() * tokens.size() > most ||
+    if (free_bits > 18 || positions.size() * tokens.size() > most ||
         positions.size() * tokens.size() * sequences.size() > most >> free_bits)
       return true;
     for (const std::int32_t pos : positions)
@@ -244,8 +245,8 @@ class selection {
     return false;
   }
 
-  std::vector<node> nodes_;
-  std::vector<row_place> values_;  // places; of a token {0, id}
+  resect::detail::buffer<node> nodes_;
+  resect::detail::buffer<row_place> values_;  // places; of a token {0, id}
 };
 
 // Every row of text.

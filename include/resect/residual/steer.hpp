@@ -3,8 +3,8 @@
 
 #include <concepts>
 #include <span>
-#include <vector>
 
+#include <resect/core/detail/buffer.hpp>
 #include <resect/core/math.hpp>
 #include <resect/core/reduce.hpp>
 #include <resect/residual/plan.hpp>
@@ -80,7 +80,7 @@ result<step> try_steer(Mode, layer_range where, site at, std::span<const float> 
 
   constexpr bool scaled = std::same_as<Mode, steering::add> || std::same_as<Mode, steering::keep_norm>;
   constexpr bool idle_at_zero = scaled || std::same_as<Mode, steering::relative>;
-  std::vector<float> w(v.size());
+  resect::detail::buffer<float> w(v.size());
   for (std::size_t i = 0; i < v.size(); ++i) {
     const auto x = static_cast<double>(v[i]);
     w[i] = static_cast<float>(scaled ? x * static_cast<double>(c) : x / norm);
@@ -96,7 +96,7 @@ result<step> try_steer(Mode, layer_range where, site at, std::span<const float> 
   s.on_rows = [w = std::move(w), c](const tap&, matrix_view<float> h) {
     if (idle_at_zero && c == 0.0f) return;
     for (index r = 0; r < h.rows; ++r)
-      detail::steer_row<Mode>({h.row(r).data, static_cast<std::size_t>(h.cols)}, w, static_cast<double>(c));
+      detail::steer_row<Mode>({h.row(r).data, static_cast<std::size_t>(h.cols)}, w.span(), static_cast<double>(c));
   };
   return s;
 }

@@ -5,8 +5,8 @@
 #include <string_view>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
+#include <resect/core/detail/buffer.hpp>
 #include <resect/residual/plan.hpp>
 
 // Operators on weights: other values for a layer's matrices. They need a host of the surgery level.
@@ -45,13 +45,13 @@ inline result<step> try_swap_matrix(layer_range where, std::string_view weight, 
   if (values.empty())
     return error{errc::shape_mismatch, operand, text(values.rows, " x ", values.cols), "the matrix's extents"};
   if (status st = detail::check_values(values, operand.view()); !st) return st.error();
-  std::vector<float> copy(static_cast<std::size_t>(values.rows * values.cols));
+  resect::detail::buffer<float> copy(static_cast<std::size_t>(values.rows * values.cols));
   for (index r = 0; r < values.rows; ++r)
     for (index c = 0; c < values.cols; ++c) copy[static_cast<std::size_t>(r * values.cols + c)] = values(r, c);
   s.hash = fingerprint{}
                .add(static_cast<std::uint64_t>(values.rows))
                .add(static_cast<std::uint64_t>(values.cols))
-               .add(std::span<const float>{copy})
+               .add(std::as_const(copy).span())
                .value();
   s.on_weight = [copy = std::move(copy), rows = values.rows, cols = values.cols](
                     const weight_desc& w, matrix_view<float> out, executor_ref) -> weight_change {

@@ -17,7 +17,8 @@ namespace resect::inline RESECT_NAMESPACE_TAG::study {
 // The intact model in numbers: how well it predicts, and what its stream does at every layer.
 struct baseline {
   metrics::perplexity ppl;
-  std::vector<metrics::norm_profile> layers;  // of what layer l reads (h_l), of its delta and of how much it turns the row
+  std::vector<metrics::norm_profile>
+      layers;  // of what layer l reads (h_l), of its delta and of how much it turns the row
   metrics::norm_profile output;               // of what the final norm reads; no layer follows, so its deltas are 0
 };
 
@@ -106,7 +107,8 @@ result<residual::delta_means> try_delta_means(H& host, const token_windows& wind
   out.reference = windows.fingerprint();
   auto state = host.try_embed(windows.rows);
   if (!state) return state.error();
-  for (index r = 0; r < static_cast<index>(windows.rows.size()); ++r) out.rows += windows.cluster[static_cast<std::size_t>(r)] >= 0;
+  for (index r = 0; r < static_cast<index>(windows.rows.size()); ++r)
+    out.rows += windows.cluster[static_cast<std::size_t>(r)] >= 0;
   if (out.rows == 0) return error{errc::invalid_argument, "calibration rows", "0", "1 or more"};
   for (int l = 0; l < m.n_layers; ++l) {
     const auto before = residual::detail::copy_rows(host.stream(*state));
@@ -116,8 +118,8 @@ result<residual::delta_means> try_delta_means(H& host, const token_windows& wind
     for (index r = 0; r < after.rows; ++r) {
       if (windows.cluster[static_cast<std::size_t>(r)] < 0) continue;
       for (index c = 0; c < after.cols; ++c)
-        sum[static_cast<std::size_t>(c)] +=
-            static_cast<double>(after(r, c)) - static_cast<double>(before[static_cast<std::size_t>(r * after.cols + c)]);
+        sum[static_cast<std::size_t>(c)] += static_cast<double>(after(r, c)) -
+                                            static_cast<double>(before[static_cast<std::size_t>(r * after.cols + c)]);
     }
     for (const double s : sum) out.mean.push_back(static_cast<float>(s / static_cast<double>(out.rows)));
   }

@@ -22,7 +22,8 @@ namespace resect::inline RESECT_NAMESPACE_TAG::study {
 // A way to alter a matrix: quantize it, factorize it, anything else that makes other values of it.
 struct weight_method {
   // values (w.rows, w.cols), row-major: the intact weight, to be overwritten; `exec` shares out work
-  using function = shared_function<status(const residual::weight_desc& w, matrix_view<float> values, executor_ref exec)>;
+  using function =
+      shared_function<status(const residual::weight_desc& w, matrix_view<float> values, executor_ref exec)>;
 
   short_text<48> name;
   std::uint64_t hash = 0;  // of everything that changes what it does
@@ -109,8 +110,8 @@ result<layer_artifact> try_layer_artifact(executor_ref exec, const H& host, cons
   out.step.hash = method.hash;
   std::vector<int> ids;
   for (const residual::weight_desc& w : host.weights(l)) ids.push_back(w.id);
-  out.step.on_weight = [values = std::move(values), ids = std::move(ids)](const residual::weight_desc& w, matrix_view<float> to,
-                                                                          executor_ref) {
+  out.step.on_weight = [values = std::move(values), ids = std::move(ids)](const residual::weight_desc& w,
+                                                                          matrix_view<float> to, executor_ref) {
     for (std::size_t i = 0; i < ids.size(); ++i) {
       if (ids[i] != w.id || values[i].empty()) continue;
       for (index r = 0; r < to.rows; ++r)
@@ -154,10 +155,9 @@ sensitivity_cost estimate_compression_cost(const H& host, const token_windows& e
 // Determinism: the same bits for any number of workers. Cost: estimate_compression_cost.
 // Errors: as try_sensitivity; what the method reports, with the matrix named.
 template <class Backend, residual::surgical_host H>
-  requires executor<Backend> && std::same_as<typename H::value, float>
-result<compression_report> try_compression(Backend& backend, H& host, const token_windows& evaluation,
-                                           const token_windows& calibration, const weight_method& method,
-                                           const compression_options& options, function_ref<void(const progress&)> report) {
+requires executor<Backend> && std::same_as<typename H::value, float> result<compression_report> try_compression(
+    Backend& backend, H& host, const token_windows& evaluation, const token_windows& calibration,
+    const weight_method& method, const compression_options& options, function_ref<void(const progress&)> report) {
   const residual::model_desc& m = host.describe();
   const sensitivity_options check{.layers = options.layers, .head_rows = options.head_rows};
   if (auto s = detail::check_options(check, m); !s) return s.error();
@@ -277,8 +277,9 @@ result<compression_report> try_compression(Backend& backend, H& host, const toke
 
 #if RESECT_EXCEPTIONS
 template <class Backend, residual::surgical_host H>
-compression_report compression(Backend& backend, H& host, const token_windows& evaluation, const token_windows& calibration,
-                               const weight_method& method, const compression_options& options = {}) {
+compression_report compression(Backend& backend, H& host, const token_windows& evaluation,
+                               const token_windows& calibration, const weight_method& method,
+                               const compression_options& options = {}) {
   return value_or_throw(
       try_compression(backend, host, evaluation, calibration, method, options, [](const progress&) {}));
 }

@@ -110,7 +110,8 @@ result<effect_sums> try_effect(Backend& backend, H& host, const typename H::stat
     const instruction_set set = instructions_of(backend);
     backend.bulk(norm.rows, [&](index r) {
       outcomes[static_cast<std::size_t>(r)] = {
-          metrics::compare_logits(set, intact.logits_of(first + r), detail::row_span(logits, r), windows.next_token(first + r)),
+          metrics::compare_logits(set, intact.logits_of(first + r), detail::row_span(logits, r),
+                                  windows.next_token(first + r)),
           metrics::cosine(set, intact.head_norm_of(first + r), detail::row_span(norm, r))};
     });
     for (index r = 0; r < norm.rows; ++r) {

@@ -34,7 +34,8 @@ constexpr std::string_view name(alteration a) noexcept {
 
 // What to alter, in which layers, and how what is drawn is drawn.
 struct sensitivity_options {
-  std::vector<alteration> alterations{alteration::skip, alteration::mean_delta, alteration::reinit, alteration::zero_stream};
+  std::vector<alteration> alterations{alteration::skip, alteration::mean_delta, alteration::reinit,
+                                      alteration::zero_stream};
   std::vector<int> layers{};     // empty: all
   std::uint64_t seed = 1;        // of re-initialization and of the bootstrap
   int reinit_seeds = 5;
@@ -118,7 +119,8 @@ inline status check_options(const sensitivity_options& o, const residual::model_
     if (o.layers[i] < 0 || o.layers[i] >= m.n_layers)
       return error{errc::invalid_argument, "layers", text("layer ", o.layers[i]), text("layers 0 to ", m.n_layers - 1)};
     if (i > 0 && o.layers[i] <= o.layers[i - 1])
-      return error{errc::invalid_argument, "layers", text(o.layers[i], " after ", o.layers[i - 1]), "ascending layers, each once"};
+      return error{errc::invalid_argument, "layers", text(o.layers[i], " after ", o.layers[i - 1]),
+                   "ascending layers, each once"};
   }
   return {};
 }
@@ -287,7 +289,8 @@ result<sensitivity_report> try_sensitivity(Backend& backend, H& host, const toke
     }
   }
   for (auto& table : tables) {
-    if (auto s = detail::mark_and_rank(table, detail::kl_over_runs, options.seed, options.bootstrap); !s) return s.error();
+    if (auto s = detail::mark_and_rank(table, detail::kl_over_runs, options.seed, options.bootstrap); !s)
+      return s.error();
     for (auto& row : table) out.rows.push_back(std::move(row));
   }
   return out;
@@ -295,8 +298,8 @@ result<sensitivity_report> try_sensitivity(Backend& backend, H& host, const toke
 
 #if RESECT_EXCEPTIONS
 template <class Backend, residual::surgical_host H>
-sensitivity_report sensitivity(Backend& backend, H& host, const token_windows& evaluation, const token_windows& calibration,
-                               const sensitivity_options& options = {}) {
+sensitivity_report sensitivity(Backend& backend, H& host, const token_windows& evaluation,
+                               const token_windows& calibration, const sensitivity_options& options = {}) {
   return value_or_throw(try_sensitivity(backend, host, evaluation, calibration, options, [](const progress&) {}));
 }
 #endif

@@ -59,7 +59,8 @@ weight_method quantize_weights(const F& format, const S& search = {}, const R& r
     q.cols = w.cols;
     return q.stored_bits();
   };
-  m.apply = [format, search, rule](const residual::weight_desc&, matrix_view<float> values, executor_ref exec) -> status {
+  m.apply = [format, search, rule](const residual::weight_desc&, matrix_view<float> values,
+                                   executor_ref exec) -> status {
     const auto q = quant::try_quantize(exec, values, format, search, rule);
     if (!q) return q.error();
     return quant::try_dequantize(exec, *q, values);

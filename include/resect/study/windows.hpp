@@ -134,8 +134,8 @@ inline result<token_windows> try_calibration_windows(const token_text& t, const 
     std::fill_n(taken.begin() + start, evaluation.context, true);
   if (!t.documents.empty())
     for (index i = 0; i < n; ++i)
-      if (std::find(evaluation.documents.begin(), evaluation.documents.end(), t.documents[static_cast<std::size_t>(i)]) !=
-          evaluation.documents.end())
+      if (std::find(evaluation.documents.begin(), evaluation.documents.end(),
+                    t.documents[static_cast<std::size_t>(i)]) != evaluation.documents.end())
         taken[static_cast<std::size_t>(i)] = true;
 
   std::vector<index> free;
@@ -154,7 +154,8 @@ inline result<token_windows> try_calibration_windows(const token_text& t, const 
   std::vector<std::int32_t> known;
   const auto count = std::min(o.sequences, static_cast<index>(free.size()));
   for (index i = 0; i < count; ++i)
-    detail::append_window(out, t, free[static_cast<std::size_t>(i * static_cast<index>(free.size()) / count)], o, known);
+    detail::append_window(out, t, free[static_cast<std::size_t>(i * static_cast<index>(free.size()) / count)], o,
+                          known);
   out.n_clusters = t.documents.empty() ? out.n_windows : static_cast<index>(known.size());
   out.documents = std::move(known);
   return out;
@@ -192,8 +193,9 @@ inline status check_disjoint(const token_windows& evaluation, const token_window
                        "ids that no evaluation window holds"};
     for (const auto d : evaluation.documents)
       for (const auto e : calibration.documents)
-        if (d == e) return error{errc::invalid_argument, "calibration windows", text("document ", d, ", also evaluated"),
-                                 "documents that no evaluation window holds"};
+        if (d == e)
+          return error{errc::invalid_argument, "calibration windows", text("document ", d, ", also evaluated"),
+                       "documents that no evaluation window holds"};
     return {};
   }
   const index n = std::min({index{24}, evaluation.context, calibration.context});
@@ -212,8 +214,11 @@ inline status check_disjoint(const token_windows& evaluation, const token_window
 }
 
 #if RESECT_EXCEPTIONS
-inline token_windows windows(const token_text& t, const window_options& o = {}) { return value_or_throw(try_windows(t, o)); }
-inline token_windows calibration_windows(const token_text& t, const token_windows& evaluation, const window_options& o = {}) {
+inline token_windows windows(const token_text& t, const window_options& o = {}) {
+  return value_or_throw(try_windows(t, o));
+}
+inline token_windows calibration_windows(const token_text& t, const token_windows& evaluation,
+                                         const window_options& o = {}) {
   return value_or_throw(try_calibration_windows(t, evaluation, o));
 }
 #endif

@@ -69,7 +69,8 @@ struct tiny {
       for (std::size_t t = 0; t < all.size(); ++t) {
         const bool asked = t + 1 >= prompt.size();
         if (asked) expected.emplace_back(i, answer[t + 1 - prompt.size()]);
-        batch.push_back({static_cast<std::int32_t>(i), static_cast<std::int32_t>(t), all[t], asked ? row_meta::wants_logits : 0});
+        batch.push_back(
+            {static_cast<std::int32_t>(i), static_cast<std::int32_t>(t), all[t], asked ? row_meta::wants_logits : 0});
       }
     }
     resect::residual::forward(host, plan, batch);

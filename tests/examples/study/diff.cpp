@@ -154,9 +154,10 @@ TEST_CASE("numbers that no sum gives and that differ are named in place of 'no d
   };
   CHECK(said("/command", "other") == "No difference: every number is the same in both.");
   CHECK(said("/findings/0", {{"layers", {7}}}) == "No difference: every number is the same in both.");
-  CHECK(said("/profile/0/norm/p50", 17.25) ==
-        "No difference in what the altered models do to any cluster of tokens; but other numbers of the reports differ: "
-        "/profile/0/norm/p50.");
+  CHECK(
+      said("/profile/0/norm/p50", 17.25) ==
+      "No difference in what the altered models do to any cluster of tokens; but other numbers of the reports differ: "
+      "/profile/0/norm/p50.");
   CHECK(said("/rows/0/rank/hi", 3).find("/rows/0/rank/hi.") != std::string::npos);
   CHECK(said("/more", {1, 2}).find("/more/0 and 1 more.") != std::string::npos);
 }
@@ -376,9 +377,11 @@ TEST_CASE("a report.json that is not what it should be is refused by the field")
     CHECK(why.find(name.substr(name.rfind('.'))) != std::string::npos);
     CHECK(why.find(", which clusters.npz gives") != std::string::npos);
   }
-  CHECK(refused("/rows/0/metrics/kl/hi", nullptr) == "malformed: report.rows[0].metrics.kl.hi: got 'null', wanted a number");
+  CHECK(refused("/rows/0/metrics/kl/hi", nullptr) ==
+        "malformed: report.rows[0].metrics.kl.hi: got 'null', wanted a number");
   CHECK(good["rows"][0]["mark"] == "critical");
-  CHECK(refused("/rows/0/mark", nullptr) == "malformed: report.rows[0].mark: got '', wanted 'critical', which clusters.npz gives");
+  CHECK(refused("/rows/0/mark", nullptr) ==
+        "malformed: report.rows[0].mark: got '', wanted 'critical', which clusters.npz gives");
   CHECK(refused("/rows/0/mark", "negligible").find("got 'negligible'") != std::string::npos);
   CHECK(good["rows"][0]["rank"]["value"] == 1);
   CHECK(refused("/rows/0/rank/value", 2) == "malformed: report.rows[0].rank.value: got '2', wanted 1 to 1");

@@ -36,9 +36,10 @@ template <class T, bool RowMajor>
 using eigen_matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, RowMajor ? Eigen::RowMajor : Eigen::ColMajor>;
 
 template <class T, bool RowMajor>
-using eigen_map = Eigen::Map<std::conditional_t<std::is_const_v<T>, const eigen_matrix<std::remove_const_t<T>, RowMajor>,
-                                                eigen_matrix<std::remove_const_t<T>, RowMajor>>,
-                             Eigen::Unaligned, Eigen::OuterStride<>>;
+using eigen_map =
+    Eigen::Map<std::conditional_t<std::is_const_v<T>, const eigen_matrix<std::remove_const_t<T>, RowMajor>,
+                                  eigen_matrix<std::remove_const_t<T>, RowMajor>>,
+               Eigen::Unaligned, Eigen::OuterStride<>>;
 
 template <bool RowMajor, class T>
 eigen_map<T, RowMajor> as_eigen(matrix_view<T> a) {

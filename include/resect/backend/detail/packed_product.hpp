@@ -58,7 +58,8 @@ void packed_product(E& exec, const product_kernels<T>& kernels, T alpha, matrix_
   const index depth = std::min(tiling.panel, a.cols);
   const bool replace = beta == T{0} && depth > 0;
   if (!replace && beta != T{1})
-    for_each_tile(exec, c.rows, c.cols, 64, 1024, [&](index r, index s, index m, index n) { scale(beta, c.block(r, s, m, n)); });
+    for_each_tile(exec, c.rows, c.cols, 64, 1024,
+                  [&](index r, index s, index m, index n) { scale(beta, c.block(r, s, m, n)); });
 
   packing_memory<T> packed_b(up(std::min(tiling.chunk, c.cols), kernels.col_step) * depth);
   for (index s = 0; s < c.cols; s += tiling.chunk)
@@ -69,12 +70,14 @@ void packed_product(E& exec, const product_kernels<T>& kernels, T alpha, matrix_
         kernels.pack(&b(p, s + q), b.col_stride, b.row_stride, n, kernels.tile_cols, kernels.col_step, k,
                      packed_b.data() + q * k);
       });
-      for_each_tile(exec, out.rows, out.cols, tiling.block_rows, tiling.task_cols, [&](index r, index q, index m, index n) {
-        packing_memory<T> packed_a(up(m, kernels.row_step) * k);
-        kernels.pack(&a(r, p), a.row_stride, a.col_stride, m, kernels.tile_rows, kernels.row_step, k, packed_a.data());
-        kernels.multiply(m, n, k, alpha, packed_a.data(), packed_b.data() + q * k,
-                         replace && p == 0 ? into::replace : into::add, &out(r, q), out.row_stride);
-      });
+      for_each_tile(exec, out.rows, out.cols, tiling.block_rows, tiling.task_cols,
+                    [&](index r, index q, index m, index n) {
+                      packing_memory<T> packed_a(up(m, kernels.row_step) * k);
+                      kernels.pack(&a(r, p), a.row_stride, a.col_stride, m, kernels.tile_rows, kernels.row_step, k,
+                                   packed_a.data());
+                      kernels.multiply(m, n, k, alpha, packed_a.data(), packed_b.data() + q * k,
+                                       replace && p == 0 ? into::replace : into::add, &out(r, q), out.row_stride);
+                    });
     }
 }
 

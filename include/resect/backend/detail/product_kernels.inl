@@ -27,14 +27,16 @@ using four [[gnu::vector_size(4 * sizeof(T))]] = T;
 
 // out[p·strip + i] ← in[i·across + p] for i < 4, p < 4.
 template <class T>
-[[RESECT_KERNEL gnu::always_inline]] inline void transpose_four(const T* in, index across, T* out, index strip) noexcept {
+[[RESECT_KERNEL gnu::always_inline]] inline void transpose_four(const T* in, index across, T* out,
+                                                                index strip) noexcept {
   four<T> a, b, c, d;
   __builtin_memcpy(&a, in, sizeof a);
   __builtin_memcpy(&b, in + across, sizeof b);
   __builtin_memcpy(&c, in + 2 * across, sizeof c);
   __builtin_memcpy(&d, in + 3 * across, sizeof d);
   const four<T> ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5), cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5);
-  const four<T> ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7), cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+  const four<T> ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7),
+                cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
   a = __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5);
   b = __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7);
   c = __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5);
@@ -56,7 +58,8 @@ template <class T>
   if (along == 1) {
     for (; done + line <= k; done += line)
       for (index i = 0; i < fours; i += 4)
-        for (index p = done; p < done + line; p += 4) transpose_four(in + i * across + p, across, out + p * strip + i, strip);
+        for (index p = done; p < done + line; p += 4)
+          transpose_four(in + i * across + p, across, out + p * strip + i, strip);
   } else if (across == 1) {
     for (; done < k; ++done)
       for (index i = 0; i < fours; i += 4)
@@ -81,7 +84,8 @@ template <class T>
 
 // sum (Rows, Vectors) += a column of A times a row of B.
 template <class T, unsigned Rows, unsigned Vectors>
-[[RESECT_KERNEL gnu::always_inline]] inline void add_outer_product(const T* a, const T* b, vector<T> (&sum)[Rows][Vectors]) noexcept {
+[[RESECT_KERNEL gnu::always_inline]] inline void add_outer_product(const T* a, const T* b,
+                                                                   vector<T> (&sum)[Rows][Vectors]) noexcept {
   vector<T> column[Vectors];
 #pragma GCC unroll 4
   for (unsigned j = 0; j < Vectors; ++j) __builtin_memcpy(&column[j], b + j * vector_width<T>, sizeof column[j]);
@@ -107,7 +111,8 @@ template <class T, unsigned Rows, unsigned Vectors>
       __builtin_prefetch(c + i * stride + j * vector_width<T>, 1);
     }
   index p = 0;
-  if constexpr (Rows == tile_rows && Vectors == tile_vectors) {  // the others are for edges: not worth what they cost to compile
+  if constexpr (Rows == tile_rows &&
+                Vectors == tile_vectors) {  // the others are for edges: not worth what they cost to compile
     for (; p + 4 <= k; p += 4)
 #pragma GCC unroll 4
       for (int u = 0; u < 4; ++u, a += Rows, b += b_step) add_outer_product<T, Rows, Vectors>(a, b, sum);
@@ -156,8 +161,8 @@ template <class T>
 
 // C (m, n) from packed blocks of A (m, k) and B (k, n). All strips of A pass by one of B.
 template <class T>
-[[RESECT_KERNEL]] inline void multiply_packed(index m, index n, index k, T alpha, const T* a, const T* b, into how, T* c,
-                                              index stride) noexcept {
+[[RESECT_KERNEL]] inline void multiply_packed(index m, index n, index k, T alpha, const T* a, const T* b, into how,
+                                              T* c, index stride) noexcept {
   for (index j = 0; j < n; j += tile_cols<T>)
     for (index i = 0; i < m; i += tile_rows) {
       const index rows = m - i < tile_rows ? m - i : tile_rows;

@@ -3,16 +3,17 @@
 
 #include <cstdlib>
 #include <type_traits>
-#include <vector>
 
 #include <resect/config.hpp>
 
 // Sorting for headers that everyone includes: <algorithm> and one std::sort cost a tenth of what all of them may take.
 namespace resect::inline RESECT_NAMESPACE_TAG::detail {
 
-// Ascending by <; no NaN.
-template <class T>
-requires std::is_trivially_copyable_v<T> void sort_ascending(std::vector<T>& x) noexcept {
+// Ascending by <; no NaN. Of contiguous elements that may be copied as bytes.
+template <class Sequence>
+void sort_ascending(Sequence& x) noexcept {
+  using T = std::remove_reference_t<decltype(x[0])>;
+  static_assert(std::is_trivially_copyable_v<T>);
   if (x.size() < 2) return;
   std::qsort(x.data(), x.size(), sizeof(T), [](const void* a, const void* b) {
     const T &l = *static_cast<const T*>(a), &r = *static_cast<const T*>(b);
@@ -21,8 +22,8 @@ requires std::is_trivially_copyable_v<T> void sort_ascending(std::vector<T>& x) 
 }
 
 // The same, and each value once.
-template <class T>
-void sort_unique(std::vector<T>& x) noexcept {
+template <class Sequence>
+void sort_unique(Sequence& x) noexcept {
   sort_ascending(x);
   std::size_t kept = 0;
   for (std::size_t i = 0; i < x.size(); ++i)

@@ -65,7 +65,7 @@ class switching {
   // Logits at the end of a pass over rows of the text: those of the text that the last edit led to.
   void ends(const record& got) {
     compare_logits(worst_, got, logits_of(text_after(layers_.size()), got.asked), b_.scale, where_);
-    if (edited_ < layers_.size()) worst_.see(wrong, where_, -1, {-1, -1});  // an even number leads back to the text
+    if (edited_ < layers_.size()) worst_.see(wrong, where_, -1, nowhere);  // an even number leads back to the text
     edited_ = 0;
   }
 

@@ -125,10 +125,12 @@ inline bool all_finite(std::span<const float> a) noexcept {
   return std::all_of(a.begin(), a.end(), [](float x) { return std::isfinite(x); });
 }
 
+inline constexpr row_place nowhere{-1, -1};
+
 // The worst that a check has seen.
 struct worst {
   check& of;
-  void see(double measured) const { see(measured, {}, -1, {-1, -1}); }
+  void see(double measured) const { see(measured, {}, -1, nowhere); }
   void see(double measured, std::optional<site> where, int layer, row_place place) const {
     if (!(measured > of.measured)) return;
     of.measured = measured;

@@ -130,7 +130,7 @@ void states_stick(bench<H>& b) {
                 return std::vector<float>(row.begin(), row.end());
               });
               if (auto st = b.host.try_run(copy, l, l + 1, hooks<float>{{}, {s}, write, edited_epoch}); !st) return st;
-              worst{c}.see(difference(stream_of(b.host, copy), want), s, l, {-1, -1});
+              worst{c}.see(difference(stream_of(b.host, copy), want), s, l, nowhere);
             }
           }
           return any ? status{} : b.not_applicable(c, "the host has no such site to write");

@@ -125,7 +125,7 @@ void weights_stick(bench<H>& b) {
     int at = 0;
     const auto fault = [&](const weight_desc& w, std::string_view what) {
       if (c.measured == 0.0) c.note = text<200>(w.name.view(), ": ", what);
-      worst{c}.count(true, site::resid_post, w.layer, {-1, -1});
+      worst{c}.count(true, site::resid_post, w.layer, nowhere);
     };
     for (const int l : b.layers) {
       if (auto s = b.host.try_run(*state, at, l, no_hooks<float>()); !s) return s;
