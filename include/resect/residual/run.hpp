@@ -22,7 +22,8 @@ struct pass_memory {
 
 namespace detail {
 
-inline void copy_rows(matrix_view<const float> h, resect::detail::buffer<float>& out) {
+template <class Sequence>
+void copy_rows(matrix_view<const float> h, Sequence& out) {
   out.resize(static_cast<std::size_t>(h.rows * h.cols));
   for (index r = 0; r < h.rows; ++r)
     for (index c = 0; c < h.cols; ++c) out[static_cast<std::size_t>(r * h.cols + c)] = h(r, c);

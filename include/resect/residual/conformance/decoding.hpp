@@ -63,7 +63,7 @@ result<record> logits_now(bench<H>& b, batch_view rows) {
                  text(rows.size(), " x ", b.host.describe().n_vocab)};
   out.vocab = static_cast<std::size_t>(logits.cols);
   for (const row_meta& row : rows) out.asked.push_back({row.seq, row.pos});
-  out.logits = residual::detail::copy_rows(logits);
+  residual::detail::copy_rows(logits, out.logits);
   return out;
 }
 

@@ -17,7 +17,9 @@ namespace resect::inline RESECT_NAMESPACE_TAG::residual::conformance {
 template <class H>
 std::vector<float> stream_of(H& host, typename H::state& state) {
   const auto h = host.stream(state);
-  return detail::copy_rows(h);
+  std::vector<float> out;
+  detail::copy_rows(h, out);
+  return out;
 }
 
 // T0.c and T1.f: partial passes, with and without callbacks, and beside the whole pass.
