@@ -125,6 +125,7 @@ inline bool all_finite(std::span<const float> a) noexcept {
   return std::all_of(a.begin(), a.end(), [](float x) { return std::isfinite(x); });
 }
 
+// The place of what was seen at no single row.
 inline constexpr row_place nowhere{-1, -1};
 
 // The worst that a check has seen.
