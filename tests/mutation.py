@@ -11,14 +11,16 @@ a change elsewhere the same seed draws the same mutants. First the test file of 
 include the header, those of its module first, until one fails (or takes too long): the mutant is killed. After MOST tests a
 mutant counts as a survivor, although the rest of the tests might kill it. Each test file is compiled by itself, for this
 alone. Writes WORK/mutants.json and prints the survivors, which are to be looked at: is it the same program, or is a test
-missing? With --again the mutants that WORK/mutants.json counts as killed are taken as killed.
+missing? With --again only those that survived before are judged.
 Exit status: 0 where the tests killed nine in ten, 1 where not, 2 where the tests fail without any change.
 """
 import argparse
 import collections
+import concurrent.futures
 import hashlib
 import json
 import multiprocessing
+import os
 import pathlib
 import re
 import shutil
@@ -74,10 +76,10 @@ def places(root, header):
     seen = collections.Counter()  # a line that stands there twice is two lines
 
     def add(number, new):
-        line = lines[number]
-        seen[line, new] += 1
-        key = hashlib.sha256("\n".join([header.as_posix(), line.strip(), new.strip(), str(seen[line, new])]).encode()).hexdigest()
-        found.append((key, header, line, number, new))
+        change = header.as_posix(), lines[number].strip(), new.strip()
+        seen[change] += 1
+        key = hashlib.sha256("\n".join([*change, str(seen[change])]).encode()).hexdigest()
+        found.append((key, header, lines[number], number, new))
 
     for number, line in enumerate(lines):
         bare = code_of(line)
@@ -98,14 +100,16 @@ class Unfit(Exception):
 
 
 class Bench:
-    def __init__(self, work, most):
+    """A copy of the source with its tests' dependencies, of one process."""
+
+    def __init__(self, source, work, most):
         self.most = most
         self.tree = work / "tree"
         self.bin = work / "bin"
         shutil.rmtree(work, ignore_errors=True)
         self.bin.mkdir(parents=True)
         for folder in ("include", "tests", "examples"):
-            shutil.copytree(ROOT / folder, self.tree / folder)
+            shutil.copytree(source / folder, self.tree / folder)
         self.main = self.bin / "main.o"
         self.compile([self.tree / "tests/support/main.cpp", "-c", "-o", self.main], check=True)
         self.hosts = self.bin / "hosts"
@@ -124,6 +128,8 @@ class Bench:
 
     def compile(self, arguments, check=False):
         done = subprocess.run(self.command(arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if done.returncode < 0 or "Killed signal" in done.stdout:
+            raise Unfit(f"the compiler was killed: {done.stdout[:2000]}")
         if check and done.returncode != 0:
             raise Unfit(done.stdout[:2000])
         return done.returncode == 0
@@ -143,12 +149,9 @@ class Bench:
         objects = sorted(hosts.glob("*.o")) if uses_hosts else []
         if not self.compile([test, self.main, *objects, "-pthread", "-lcrypto", "-o", program]):
             return False, False
-        try:
-            # hidden and long tests are left to the full run
-            return True, subprocess.run([str(program), "~[slow]"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                        timeout=LIMIT_S).returncode == 0
-        except subprocess.TimeoutExpired:
-            return True, False
+        # hidden and long tests are left to the full run; a limit that holds where this process is ended first
+        return True, subprocess.run(["timeout", "-k", "5", str(LIMIT_S), str(program), "~[slow]"], stdout=subprocess.DEVNULL,
+                                    stderr=subprocess.DEVNULL).returncode == 0
 
     def check_unchanged(self, test, header, original):
         """Whether a test passes without the change, asked once."""
@@ -209,7 +212,7 @@ def judge(mutant):
         with numbers.get_lock():
             number = numbers.value
             numbers.value += 1
-        BENCH = Bench(work / f"job{number}", most)
+        BENCH = Bench(work / "source", work / f"job{number}", most)
         BENCH.build_hosts(BENCH.hosts)
     _, header, _, number, new = mutant
     return BENCH.judge(header, number, new)
@@ -231,7 +234,7 @@ def main():
     parser.add_argument("--modules", default="core,metrics,residual")
     parser.add_argument("--most", type=int, default=10, help="tests that are tried on a mutant (%(default)s)")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--again", action="store_true", help="judge again those that were not killed before")
+    parser.add_argument("--again", action="store_true", help="judge those alone that survived before")
     parser.add_argument("--work", type=pathlib.Path, default=ROOT / "build/mutation")
     options = parser.parse_args()
     work = options.work.resolve()
@@ -243,29 +246,40 @@ def main():
             parser.error(f"{report}: got no such file, wanted that of a run before")
         before = {m["key"]: m for m in json.loads(report.read_text(encoding="utf-8"))["mutants"]}
     known = {key: (m["verdict"], m["by"]) for key, m in before.items() if m["verdict"] != "survived"}
-    mutants = drawn(ROOT, options.modules.split(","), options.seed)
-    work.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(work / "source", ignore_errors=True)
+    for folder in ("include", "tests", "examples"):  # what is edited meanwhile changes nothing
+        shutil.copytree(ROOT / folder, work / "source" / folder)
+    mutants = drawn(work / "source", options.modules.split(","), options.seed)
+
+    def keep(results):
+        """Leaves a whole report at any time, with the verdicts from before that were not reached yet."""
+        reached = {r["key"] for r in results}
+        text = json.dumps({"seed": options.seed, "mutants": results + [m for k, m in before.items() if k not in reached]}, indent=1)
+        new = report.with_suffix(".new")
+        new.write_text(text, encoding="utf-8")
+        os.replace(new, report)
+
     everything, valid = [], []
     numbers = multiprocessing.Value("i", 0)
-    with multiprocessing.Pool(options.jobs, set_up, (work, options.most, numbers)) as pool:
+    with concurrent.futures.ProcessPoolExecutor(options.jobs, initializer=set_up, initargs=(work, options.most, numbers)) as pool:
         place = 0
         while len(valid) < options.count and place < len(mutants):
             batch = mutants[place:place + options.count - len(valid)]
             place += len(batch)
             asked = [m for m in batch if m[0] not in known]
-            verdicts = pool.imap(judge, asked)
+            verdicts = pool.map(judge, asked)
             for m in batch:
                 key, header, line, number, new = m
                 verdict, by = known[key] if key in known else next(verdicts)
                 result = {"key": key, "place": f"{header.relative_to('include/resect')}:{number + 1}", "old": line.strip(),
                           "new": new.strip(), "verdict": verdict, "by": by}
                 everything.append(result)
+                keep(everything)
                 if verdict == "does not compile":
                     continue
                 valid.append(result)
                 print(f"{len(valid):3} {verdict:8} {result['place']}  {result['old']}  →  {result['new'] or '(left out)'}" +
                       (f"  [{by}]" if by else ""), flush=True)
-                report.write_text(json.dumps({"seed": options.seed, "mutants": everything}, indent=1), encoding="utf-8")
     killed = sum(r["verdict"] == "killed" for r in valid)
     print(f"{killed} of {len(valid)} killed, {len(mutants)} places")
     for r in valid:
@@ -277,6 +291,6 @@ def main():
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except Unfit as problem:
-        print(f"mutation: {problem}", file=sys.stderr)
+    except (Unfit, concurrent.futures.BrokenExecutor) as problem:
+        print(f"mutation: {problem or 'a job was killed'}", file=sys.stderr)
         sys.exit(2)

@@ -6,19 +6,13 @@
 #include <cstddef>
 #include <cstdlib>
 
+#include <support/sanitized.hpp>
+
 namespace {
 std::atomic<long> count{0};
 }
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define EMBEDDING_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#define EMBEDDING_SANITIZED 1
-#endif
-#endif
-
-#if defined(EMBEDDING_SANITIZED)
+#if TESTS_SANITIZED
 // A sanitizer has its own allocator, which tells of every block.
 extern "C" int __sanitizer_install_malloc_and_free_hooks(void (*)(const volatile void*, std::size_t),
                                                          void (*)(const volatile void*));

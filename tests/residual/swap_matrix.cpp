@@ -173,10 +173,14 @@ TEST_CASE("values that cannot be meant are refused when the step is made") {
   CHECK(refusal(try_swap_matrix(layer(0), "q", {nullptr, 3, 4})).find("null pointer | q of swap_matrix") == 0);
   CHECK(refusal(try_swap_matrix(layer(0), "q", {v.data(), 0, 4})).find("shape mismatch | q of swap_matrix") == 0);
   CHECK(refusal(try_swap_matrix(layer(0), "q", {v.data(), 3, 4, -4})).find("bad stride | q of swap_matrix") == 0);
-  v[7] = std::nanf("");
-  CHECK(refusal(try_swap_matrix(layer(0), "q", {v.data(), 3, 4}))
-            .find("not finite | q of swap_matrix, row 1, column 3") == 0);
-  CHECK_THROWS_AS(swap_matrix(layer(0), "q", {v.data(), 3, 4}), resect::exception);
+  for (std::size_t i = 0; i < v.size(); ++i) {
+    v[i] = i % 2 == 0 ? std::nanf("") : HUGE_VALF;
+    CHECK(refusal(try_swap_matrix(layer(0), "q", {v.data(), 3, 4}))
+              .find("not finite | q of swap_matrix, row " + std::to_string(i / 4) + ", column " +
+                    std::to_string(i % 4)) == 0);
+    CHECK_THROWS_AS(swap_matrix(layer(0), "q", {v.data(), 3, 4}), resect::exception);
+    v[i] = 1.0f;
+  }
 }
 
 TEST_CASE("fingerprints tell values, names, layers and functions apart") {

@@ -23,8 +23,15 @@ class buffer {
   explicit buffer(std::size_t n) : buffer() { resize(n); }
   buffer(const buffer& other) : buffer() { assign(other.data_, other.size_); }
   buffer(buffer&& other) noexcept { swap(other); }
+  // What throws leaves this as it was.
   buffer& operator=(const buffer& other) {
-    if (this != &other) assign(other.data_, other.size_);
+    if (this == &other) return *this;
+    if (noexcept(T(*data_)) && other.size_ <= room_) {
+      assign(other.data_, other.size_);
+    } else {
+      buffer copy(other);
+      swap(copy);
+    }
     return *this;
   }
   buffer& operator=(buffer&& other) noexcept {
@@ -80,7 +87,7 @@ class buffer {
   // New elements are T().
   void resize(std::size_t n) {
     static_assert(noexcept(T()));
-    reserve(n);
+    if (n > room_) reserve(n < 2 * size_ ? 2 * size_ : n);
     while (size_ > n) pop_back();
     T* const at = data_;
     for (std::size_t i = size_; i < n; ++i) ::new (static_cast<void*>(at + i)) T();
@@ -103,7 +110,7 @@ class buffer {
     T* const at = data_;
     for (std::size_t i = 0; i < n; ++i) {
       ::new (static_cast<void*>(at + i)) T(from[i]);
-      if constexpr (!noexcept(T(from[i]))) size_ = i + 1;
+      if constexpr (!noexcept(T(*from))) size_ = i + 1;
     }
     size_ = n;
   }
