@@ -207,6 +207,7 @@ def case_perplexity_scores_the_second_half_of_each_chunk(folder):
     assert done.returncode == 0, done.stderr
     result = json.loads((folder / "ppl.json").read_text())
     assert result["chunks"] == 8 and result["tokens"] == 8 * 31
+    assert result["skip"] == 32 and result["bos"] is False, result
     assert 1 < result["ppl"] < 400 and result["se_tokens"] > 0 and result["se_clustered"] > 0
     assert math.isfinite(result["lo"]) and result["lo"] < result["ppl"] < result["hi"]
     expect_refusal(run("perplexity", "--model", "tiny", "--text", TINY / "heldout.txt", "--chunks", "100000",
@@ -255,7 +256,21 @@ def case_kl_divergence_reads_stored_logits(folder):
     assert abs(result["kl_max"] - max(kl)) < 1e-5 * max(kl)
     assert abs(result["ppl"] / math.exp(sum(nll) / n) - 1) < 1e-5
     assert abs(result["ppl_base"] / math.exp(sum(nll_base) / n) - 1) < 2e-6
-    assert abs(result["top1"] - sum(same) / n) < 1e-12
+    p = sum(same) / n
+    assert abs(result["top1"] - p) < 1e-12
+    assert abs(result["top1_se_tokens"] - math.sqrt(p * (1 - p) / (n - 1))) < 1e-12
+    moved = [math.exp(-b) - math.exp(-a) for a, b in zip(nll_base, nll)]
+    ratio = [b - a for a, b in zip(nll_base, nll)]
+
+    def error_of_mean(x):
+        return math.sqrt(sum((v - sum(x) / n) ** 2 for v in x) / n / (n - 1))
+
+    rms = math.sqrt(sum(v * v for v in moved) / n)
+    for name, wanted in (("dlnppl", sum(ratio) / n), ("dlnppl_se_tokens", error_of_mean(ratio)),
+                         ("ppl_ratio", math.exp(sum(ratio) / n)), ("delta_p", sum(moved) / n),
+                         ("delta_p_se_tokens", error_of_mean(moved)), ("delta_p_rms", rms),
+                         ("delta_p_rms_se_tokens", error_of_mean([v * v for v in moved]) / (2 * rms))):
+        assert abs(result[name] - wanted) < 1e-4 * abs(wanted), (name, result[name], wanted)
 
     for spoiled, words in ((data[:-1], ["bytes"]), (b"x" + data[1:], ["beginning"]), (data[:16], ["header"]),
                            (data[:8] + struct.pack("<3i", 12, 225, 7) + data[20:], ["bytes"]),

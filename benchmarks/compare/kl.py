@@ -38,17 +38,26 @@ def other_model(paths, folder, threads):
 
 def figures(text):
     """What llama-perplexity prints of a comparison."""
-    patterns = {"ppl": r"Mean PPL\(Q\)\s*:\s*([0-9.]+)", "ppl_base": r"Mean PPL\(base\)\s*:\s*([0-9.]+)",
-                "dlnppl": r"Mean ln\(PPL\(Q\)/PPL\(base\)\)\s*:\s*(-?[0-9.]+)", "kl": r"Mean\s+KLD:\s*(-?[0-9.]+)",
-                "kl_se_tokens": r"Mean\s+KLD:\s*-?[0-9.]+\s*±\s*([0-9.]+)", "kl_max": r"Maximum KLD:\s*(-?[0-9.]+)",
-                "kl_median": r"Median\s+KLD:\s*(-?[0-9.]+)", "top1": r"Same top p:\s*([0-9.]+)"}
+    with_error = {"ppl_ratio": r"Mean PPL\(Q\)/PPL\(base\)\s*:", "ppl_difference": r"Mean PPL\(Q\)-PPL\(base\)\s*:",
+                  "dlnppl": r"Mean ln\(PPL\(Q\)/PPL\(base\)\)\s*:", "kl": r"Mean\s+KLD:", "delta_p": r"Mean\s+Δp:",
+                  "delta_p_rms": r"RMS Δp\s*:", "top1": r"Same top p:"}
+    number, patterns = r"\s*(-?[0-9.]+)", {}
+    for name in ("ppl", "ppl_base"):
+        patterns[name] = rf"Mean PPL\({'base' if name == 'ppl_base' else 'Q'}\)\s*:" + number
+    for name, label in with_error.items():
+        patterns[name] = label + number
+        patterns[name + "_se_tokens"] = label + r"\s*-?[0-9.]+\s*±" + number
+    patterns |= {"nll_correlation": r"Cor\(ln\(PPL\(Q\)\), ln\(PPL\(base\)\)\)\s*:" + number,
+                 "kl_max": r"Maximum KLD:" + number, "kl_median": r"Median\s+KLD:" + number}
     found = {}
     for name, pattern in patterns.items():
         m = re.search(pattern, text)
         if not m:
             raise Failed(f"llama-perplexity: it printed no {name}")
         found[name] = (float(m.group(1)), 0.5 * 10.0 ** -len(m.group(1).partition(".")[2]))
-    found["top1"] = tuple(x / 100 for x in found["top1"])
+    for name in found:
+        if name.startswith(("top1", "delta_p", "nll_")):  # printed in per cent
+            found[name] = tuple(x / 100 for x in found[name])
     return found
 
 
@@ -83,9 +92,10 @@ def main():
     version, rows = paths["llama_version"], []
     for name, (value, digits) in peer.items():
         difference = abs(ours[name] - value) / max(abs(value), 1e-9)
-        judged = name in ("kl", "ppl", "ppl_base", "kl_se_tokens")  # the median is a sketch's, to 1/64
+        beyond = max(abs(ours[name] - value) - digits, 0) / max(abs(value), 1e-9)  # what is printed was rounded
+        judged = name != "kl_median"  # which is a sketch's, to 1/64
         rows.append(row(name, "", ours[name], value, "llama-perplexity", version,
-                        ratio=LIMIT / max(difference, digits / max(abs(value), 1e-9), 1e-12) if judged else None,
+                        ratio=LIMIT / max(beyond, LIMIT / 100) if judged else None,
                         bar=1.0 if judged else None, note=f"relative difference {difference:.1e}, limit {LIMIT:g}"))
     finish(os.path.join(folder, "kl.json"), rows, options.threads)
     return 0

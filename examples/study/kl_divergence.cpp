@@ -18,6 +18,7 @@
 #include <resect/metrics/kl_profile.hpp>
 #include <resect/metrics/logits.hpp>
 #include <resect/metrics/nll.hpp>
+#include <resect/metrics/paired_tokens.hpp>
 #include <study/chunk.hpp>
 #include <study/numbers.hpp>
 #include <study/progress_bar.hpp>
@@ -106,12 +107,11 @@ class stored_logits {
 struct measures {
   resect::metrics::kl_profile kl;
   resect::metrics::top1_agreement top1;
-  resect::metrics::perplexity base, model;
-  resect::metrics::paired_delta dlnppl;
+  resect::metrics::paired_tokens nll;
   resect::metrics::clustered_sums kl_tokens;  // every token a cluster: as llama.cpp takes them
 
   explicit measures(const stored_logits& b)
-      : kl(b.chunks()), top1(b.chunks()), base(b.chunks()), model(b.chunks()), dlnppl(b.chunks()),
+      : kl(b.chunks()), top1(b.chunks()), nll(b.chunks()),
         kl_tokens(resect::index{b.chunks()} * b.scored()) {}
 };
 
@@ -146,9 +146,7 @@ measures compare(const arguments& a, const hosts::llama_model& model, const stor
       out.kl.add(chunk, c.kl);
       out.kl_tokens.add(resect::index{chunk} * base.scored() + static_cast<resect::index>(r), c.kl);
       out.top1.add(chunk, c.top1_full, c.top1_edited, c.tie_full || c.tie_edited);
-      out.base.add(chunk, c.nll_full);
-      out.model.add(chunk, c.nll_edited);
-      out.dlnppl.add(chunk, c.nll_full, c.nll_edited);
+      out.nll.add(chunk, c.nll_full, c.nll_edited);
     }
     bar.show(chunk + 1, base.chunks(), "chunk " + std::to_string(chunk + 1) + " of " + std::to_string(base.chunks()));
   }
@@ -166,15 +164,23 @@ int run(const arguments& a) {
     app::fail({resect::errc::shape_mismatch, "vocabulary of the stored logits", resect::text(base.vocabulary()),
                resect::text(model.config.n_vocab, ", the model's")});
   const auto m = compare(a, model, base);
-  const auto kl = m.kl.estimate(), tokens = m.kl_tokens.estimate(), top = m.top1.estimate();
-  std::printf("PPL(model) %.6f, PPL(base) %.6f, mean Δln PPL %.6f\n", m.model.estimate().value, m.base.estimate().value,
-              m.dlnppl.estimate().value);
-  std::printf("mean KL %.6f ± %.6f (tokens independent, as llama.cpp) ± %.6f (by chunk) nats\n", kl.value, tokens.se,
-              kl.se);
+  const auto kl = m.kl.estimate(), tokens = m.kl_tokens.estimate(), top = m.top1.estimate(),
+             top_tokens = m.top1.estimate_tokens(), log_ratio = m.nll.log_ratio_tokens(), ratio = m.nll.ratio_tokens(),
+             difference = m.nll.difference_tokens(), delta_p = m.nll.mean_delta_p_tokens(),
+             rms_delta_p = m.nll.rms_delta_p_tokens();
+  const double ppl = std::exp(m.nll.edited().mean()), ppl_base = std::exp(m.nll.intact().mean());
+  std::printf("standard errors with tokens taken for independent, as llama.cpp, unless something else is said\n");
+  std::printf("PPL(model) %.6f, PPL(base) %.6f, ratio %.6f ± %.6f, difference %.6f ± %.6f\n", ppl, ppl_base, ratio.value,
+              ratio.se, difference.value, difference.se);
+  std::printf("mean Δln PPL %.6f ± %.6f, correlation of the two nll %s\n", log_ratio.value, log_ratio.se,
+              app::fixed(m.nll.correlation(), 4).c_str());
+  std::printf("mean KL %.6f ± %.6f, ± %.6f by chunk, nats\n", kl.value, tokens.se, kl.se);
   std::printf("KL median %.6f, 99 %% %.6f, 99.9 %% %.6f, largest %.6f\n", m.kl.median(), m.kl.p99(), m.kl.p999(),
               m.kl.max());
-  std::printf("same top token %.3f %%; %s tokens in %d chunks of %d\n", 100 * top.value, app::grouped(kl.n).c_str(),
-              base.chunks(), base.context());
+  std::printf("Δp of the right token: mean %.4f ± %.4f %%, RMS %.4f ± %.4f %%\n", 100 * delta_p.value, 100 * delta_p.se,
+              100 * rms_delta_p.value, 100 * rms_delta_p.se);
+  std::printf("same top token %.3f ± %.3f %%; %s tokens in %d chunks of %d\n", 100 * top.value, 100 * top_tokens.se,
+              app::grouped(kl.n).c_str(), base.chunks(), base.context());
   if (!a.json.empty())
     app::write_file(a.json, app::report_text(app::json{{"kl", kl.value},
                                                        {"kl_se_tokens", app::number_or_null(tokens.se)},
@@ -182,9 +188,20 @@ int run(const arguments& a) {
                                                        {"kl_median", m.kl.median()},
                                                        {"kl_max", m.kl.max()},
                                                        {"top1", top.value},
-                                                       {"ppl", m.model.estimate().value},
-                                                       {"ppl_base", m.base.estimate().value},
-                                                       {"dlnppl", m.dlnppl.estimate().value},
+                                                       {"top1_se_tokens", app::number_or_null(top_tokens.se)},
+                                                       {"ppl", ppl},
+                                                       {"ppl_base", ppl_base},
+                                                       {"ppl_ratio", ratio.value},
+                                                       {"ppl_ratio_se_tokens", app::number_or_null(ratio.se)},
+                                                       {"ppl_difference", difference.value},
+                                                       {"ppl_difference_se_tokens", app::number_or_null(difference.se)},
+                                                       {"nll_correlation", app::number_or_null(m.nll.correlation())},
+                                                       {"dlnppl", log_ratio.value},
+                                                       {"dlnppl_se_tokens", app::number_or_null(log_ratio.se)},
+                                                       {"delta_p", delta_p.value},
+                                                       {"delta_p_se_tokens", app::number_or_null(delta_p.se)},
+                                                       {"delta_p_rms", rms_delta_p.value},
+                                                       {"delta_p_rms_se_tokens", app::number_or_null(rms_delta_p.se)},
                                                        {"tokens", kl.n}}));
   return 0;
 }

@@ -57,8 +57,8 @@ resect::metrics::perplexity score(const arguments& a, const hosts::llama_model& 
   resect::cpu exec{resect::threads{a.threads}};
   hosts::llama_host host(exec, model);
   app::progress_bar bar(app::progress_bar::style_of_stderr());
-  resect::metrics::perplexity out(chunks);
   const int first = a.context / 2;
+  resect::metrics::perplexity out(chunks, {.window = a.context, .skip = first, .bos = model.config.bos >= 0});
   std::vector<double> nll(static_cast<std::size_t>(a.context - 1 - first));
   for (int chunk = 0; chunk < chunks; ++chunk) {
     const auto tokens = ids.subspan(static_cast<std::size_t>(chunk) * static_cast<std::size_t>(a.context),
@@ -121,6 +121,8 @@ int run(const arguments& a) {
                                                        {"tokens", by_token.n},
                                                        {"chunks", chunks},
                                                        {"context", a.context},
+                                                       {"skip", measured.rule().skip},
+                                                       {"bos", measured.rule().bos},
                                                        {"seconds", seconds},
                                                        {"tokens_per_second", rate}}));
   return 0;

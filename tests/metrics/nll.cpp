@@ -152,6 +152,49 @@ TEST_CASE("top-1 agreement is a clustered rate; ties are counted and a missing a
   CHECK(t.ties() == 1);
   t.add(0, -1, -1);
   CHECK(std::isnan(t.estimate().value));
+  CHECK(std::isnan(t.estimate_tokens().value));
+}
+
+TEST_CASE("top-1 agreement: the token-iid standard error is Wald's, as llama.cpp prints it") {
+  top1_agreement t{3};
+  CHECK(std::isnan(t.estimate_tokens().value));
+  t.add(0, 1, 1);
+  CHECK(t.estimate_tokens().value == 1);
+  CHECK_FALSE(t.estimate_tokens().has_interval());
+  for (index i = 1; i < 10; ++i) t.add(i % 3, 1, i < 7 ? 1 : 2);
+  const estimate e = t.estimate_tokens();
+  CHECK(e.value == Approx(0.7).epsilon(1e-15));
+  CHECK(e.se == Approx(std::sqrt(0.7 * 0.3 / 9)).epsilon(1e-14));
+  CHECK(e.lo == Approx(0.7 - 1.959963984540054 * e.se).epsilon(1e-14));
+  CHECK(e.hi == Approx(0.7 + 1.959963984540054 * e.se).epsilon(1e-14));
+  CHECK((e.n == 10 && e.n_clusters == 10));
+  t.add(3, 1, 1);  // no such cluster
+  CHECK(std::isnan(t.estimate_tokens().value));
+}
+
+TEST_CASE("perplexities under different scoring rules do not merge, and the error says which they are") {
+  const scoring_rule halves{.window = 512, .skip = 256, .bos = true};
+  perplexity p{2, halves};
+  p.add(0, 1.5);
+  CHECK(p.rule() == halves);
+  CHECK(perplexity{2}.rule() == scoring_rule{});
+  for (const scoring_rule& other : {scoring_rule{1024, 256, true}, {512, 0, true}, {512, 256, false}, {}}) {
+    perplexity q{2, other};
+    q.add(1, 2.5);
+    const auto refused = p.merge(q);
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().code == resect::errc::conflict);
+    CHECK(p.tokens().count() == 1);
+    CHECK(p.sums().total_count() == 1);
+  }
+  perplexity plain{2, {.window = 512}};
+  CHECK(p.merge(plain).error().message() ==
+        "conflict: scoring rule: got windows of 512 less their first 0, wanted windows of 512 less their first 256, "
+        "after a BOS");
+  perplexity same{2, halves};
+  same.add(1, 2.5);
+  REQUIRE(p.merge(same));
+  CHECK(p.mean_nll().value == 2);
 }
 
 TEST_CASE("accumulators of different quantities cannot be merged with each other") {

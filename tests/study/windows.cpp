@@ -59,6 +59,8 @@ TEST_CASE("where the text marks documents they are the clusters, also across win
 TEST_CASE("a BOS is run before every window and is not counted") {
   const auto ids = counting(100);
   const auto w = windows({ids, {}}, {.sequences = 3, .context = 8, .bos = 99});
+  CHECK(w.scoring() == resect::metrics::scoring_rule{.window = 8, .bos = true});
+  CHECK(windows({ids, {}}, {.sequences = 3, .context = 8}).scoring() == resect::metrics::scoring_rule{.window = 8});
   REQUIRE(w.rows.size() == 27);
   CHECK(w.counted() == 24);
   for (std::size_t r = 0; r < 27; r += 9) {

@@ -31,18 +31,30 @@ inline estimate mean_of_tokens(const moments& m, double level) noexcept {
 
 }  // namespace detail
 
+// Which tokens of a text are scored, on what they can see: a model has another perplexity under another rule.
+struct scoring_rule {
+  index window = 0;  // tokens that run together; 0: not said
+  index skip = 0;    // rows at the start of a window whose next token is not scored (llama-perplexity: half of them)
+  bool bos = false;  // windows begin with a token that marks the beginning of a text
+
+  friend bool operator==(const scoring_rule&, const scoring_rule&) = default;
+};
+
 // Perplexity = exp of the mean nll (nats) over scored tokens, with two standard errors: clustered (ours) and that of
-// llama.cpp, which takes tokens for independent and is printed for comparison only.
+// llama.cpp, which takes tokens for independent and is printed for comparison only. The rule says which tokens the
+// caller scores; nothing is left out here.
 class perplexity {
  public:
   perplexity() noexcept = default;
-  explicit perplexity(index clusters) : sums_(clusters) {}
+  explicit perplexity(index clusters, const scoring_rule& rule = {}) : rule_(rule), sums_(clusters) {}
 
   void add(index cluster, double nll) noexcept {
     sums_.add(cluster, nll);
     tokens_.add(nll);
   }
+  // Conflict where the rules differ, shape mismatch where the numbers of clusters do; then nothing changes.
   status merge(const perplexity& other) noexcept {
+    if (other.rule_ != rule_) return error{errc::conflict, "scoring rule", named(other.rule_), named(rule_)};
     if (status s = sums_.merge(other.sums_); !s) return s;
     tokens_.merge(other.tokens_);
     return {};
@@ -60,10 +72,16 @@ class perplexity {
   // PPL ± PPL·s: value and se are what llama-perplexity prints as its final estimate.
   metrics::estimate estimate_tokens(double level = 0.95) const noexcept { return map_exp(mean_nll_tokens(level)); }
 
+  const scoring_rule& rule() const noexcept { return rule_; }
   const clustered_sums& sums() const noexcept { return sums_; }
   const moments& tokens() const noexcept { return tokens_; }
 
  private:
+  static short_text<120> named(const scoring_rule& r) noexcept {
+    return text("windows of ", r.window, " less their first ", r.skip, r.bos ? ", after a BOS" : "");
+  }
+
+  scoring_rule rule_;
   clustered_sums sums_;
   moments tokens_;
 };
@@ -108,6 +126,21 @@ class top1_agreement {
   // Clustered; Wilson's with one observation a cluster for a rate of 0 or 1 (rate_interval).
   metrics::estimate estimate(double level = 0.95) const noexcept {
     return rate_interval(matches_.estimate(level), level);
+  }
+  // The same share p with the standard error that llama-perplexity prints, √(p(1 − p)/(n − 1)) (Wald's, tokens taken for
+  // independent; for comparison only). n_clusters = n. The interval p ± z·se is not theirs; none for one token.
+  metrics::estimate estimate_tokens(double level = 0.95) const noexcept {
+    metrics::estimate e;
+    e.n = e.n_clusters = sums().total_count();
+    if (e.n == 0 || sums().rejected() > 0) return e;
+    const double n = static_cast<double>(e.n);
+    e.value = sums().total().value() / n;
+    if (e.n == 1) return e;
+    e.se = math::sqrt(e.value * (1 - e.value) / (n - 1));
+    const double half = normal_quantile(0.5 + level / 2) * e.se;
+    e.lo = e.value - half;
+    e.hi = e.value + half;
+    return e;
   }
   // Positions where either model had more than one most likely token.
   index ties() const noexcept { return ties_; }

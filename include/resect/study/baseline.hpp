@@ -48,7 +48,7 @@ result<baseline> try_baseline(Backend& backend, H& host, const token_windows& wi
   if (!state) return state.error();
 
   baseline out;
-  out.ppl = metrics::perplexity(windows.n_clusters);
+  out.ppl = metrics::perplexity(windows.n_clusters, windows.scoring());
   out.output = metrics::norm_profile(windows.n_clusters);
   for (int l = 0; l < m.n_layers; ++l) {
     const auto before = residual::detail::copy_rows(host.stream(*state));

@@ -9,6 +9,7 @@
 #include <resect/core/detail/sorted.hpp>
 #include <resect/core/hash.hpp>
 #include <resect/core/result.hpp>
+#include <resect/metrics/nll.hpp>
 #include <resect/residual/site.hpp>
 
 namespace resect::inline RESECT_NAMESPACE_TAG::study {
@@ -33,6 +34,11 @@ struct token_windows {
   std::uint64_t text = 0;               // fingerprint of all ids of the text that the windows are of
 
   index counted() const noexcept { return n_windows * context; }
+
+  // What is scored of them: every token that follows another one of its window.
+  metrics::scoring_rule scoring() const noexcept {
+    return {.window = context, .bos = !cluster.empty() && cluster.front() < 0};
+  }
 
   // The id that follows row r in its window, or −1.
   std::int32_t next_token(index r) const noexcept {
