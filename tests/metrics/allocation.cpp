@@ -5,7 +5,7 @@
 #include <vector>
 
 #include <resect/metrics/accuracy.hpp>
-#include <resect/metrics/angular.hpp>
+#include <resect/metrics/angular_table.hpp>
 #include <resect/metrics/cosine.hpp>
 #include <resect/metrics/cosine_profile.hpp>
 #include <resect/metrics/covariance_cka.hpp>
@@ -117,6 +117,7 @@ TEST_CASE("the accumulators of rows, predictions and items never allocate either
   top_k_overlap overlap{8, 10};
   goodhart_table goodhart{8};
   mean_angular_distance angle{8};
+  angular_table angles{8, 10}, angles2{8, 10};
   input_recoverability recoverable{8};
   streaming_cka cka{8, 10, d, d}, cka2{8, 10, d, d};
   covariance_cka plain_cka{10, d, d}, plain_cka2{10, d, d};
@@ -145,9 +146,11 @@ TEST_CASE("the accumulators of rows, predictions and items never allocate either
     tokens.add(i % 8, s.aa, s.bb);
     more_tokens.add(i % 8, s.bb, s.aa);
     if (!plain_cka.try_add(vx, vy) || !plain_cka2.try_add(vy, vx)) sink += 1;
+    if (!angles.try_add(i % 8, vx) || !angles2.try_add(i % 8, vy)) sink += 1;
     if (!cka.try_add(i % 8, vx, vy) || !cka2.try_add(i % 8, vy, vx)) sink += 1;
   }
   if (!frobenius.merge(frobenius2) || !explained.merge(explained2) || !cka.merge(cka2)) sink += 1;
+  if (!angles.merge(angles2) || angles.best_block(3) < 0) sink += 1;
   if (!plain_cka.merge(plain_cka2) || !tokens.merge(more_tokens)) sink += 1;
   if (try_merge_disjoint(tokens, more_tokens) || try_merge_disjoint(cosines, apart)) sink += 1;
   sink += plain_cka.value() + cosines.p01() + tokens.rms_delta_p().se + tokens.correlation() + tokens.ratio_tokens().hi;

@@ -49,6 +49,53 @@ TEST_CASE("Holm: a worked example, order and ties do not matter, NaN is left out
   CHECK(holm({}).empty());
 }
 
+TEST_CASE("Benjamini-Hochberg: a worked example, order and ties do not matter, NaN is left out") {
+  // p = .01 .04 .03 .005 → sorted .005·4 .01·2 .03·4/3 .04·1 → .02 .02 .04 .04.
+  const std::vector<double> a = benjamini_hochberg(std::vector<double>{0.01, none, 0.04, 0.03, 0.005});
+  CHECK(a[0] == Approx(0.02));
+  CHECK(std::isnan(a[1]));
+  CHECK(a[2] == Approx(0.04));
+  CHECK(a[3] == Approx(0.04));
+  CHECK(a[4] == Approx(0.02));
+  for (const double p : benjamini_hochberg(std::vector<double>{0.02, 0.02, 0.02})) CHECK(p == Approx(0.02));
+  CHECK(benjamini_hochberg(std::vector<double>{0.7, 1.5})[1] == 1);
+  CHECK(benjamini_hochberg({}).empty());
+}
+
+TEST_CASE("Benjamini-Hochberg rejects what the step-up comparison with q i/m rejects, and no fewer than Holm") {
+  tests::draws d{3};
+  for (int round = 0; round < 300; ++round) {
+    std::vector<double> p(static_cast<std::size_t>(1 + d.below(12)));
+    for (double& v : p) v = d.uniform() * d.uniform() * d.uniform();
+    const std::vector<double> adjusted = benjamini_hochberg(p), strict = holm(p);
+    std::vector<double> sorted = p;
+    std::sort(sorted.begin(), sorted.end());
+    for (const double q : {0.01, 0.05, 0.2}) {
+      double cut = -1;
+      for (std::size_t i = 0; i < sorted.size(); ++i)
+        if (sorted[i] <= q * static_cast<double>(i + 1) / static_cast<double>(sorted.size())) cut = sorted[i];
+      for (std::size_t i = 0; i < p.size(); ++i) CHECK((adjusted[i] <= q) == (p[i] <= cut));
+    }
+    for (std::size_t i = 0; i < p.size(); ++i) CHECK(adjusted[i] <= strict[i]);
+  }
+}
+
+TEST_CASE("Benjamini-Hochberg keeps the share of false discoveries") {
+  tests::draws d{4};
+  constexpr int tables = 4000;
+  double share = 0;
+  for (int t = 0; t < tables; ++t) {
+    std::vector<double> p(20);  // the last 5 are true effects
+    for (std::size_t i = 0; i < p.size(); ++i) p[i] = i < 15 ? d.uniform() : 1e-3 * d.uniform();
+    const std::vector<double> adjusted = benjamini_hochberg(p);
+    int found = 0, wrong = 0;
+    for (std::size_t i = 0; i < p.size(); ++i)
+      if (adjusted[i] <= 0.2) ++found, wrong += i < 15;
+    share += found > 0 ? static_cast<double>(wrong) / found : 0.0;
+  }
+  CHECK(share / tables == Approx(0.2 * 15 / 20).margin(0.01));  // q·m₀/m exactly
+}
+
 TEST_CASE("Holm rejects what step-down comparison with alpha/(m - i + 1) rejects") {
   tests::draws d{1};
   for (int round = 0; round < 300; ++round) {

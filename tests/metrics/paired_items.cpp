@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstdio>
+#include <limits>
 
 #include <metrics/merge.hpp>
 #include <support/catch.hpp>
@@ -104,6 +105,36 @@ TEST_CASE("non-inferiority needs the bound, not the value, within the margin") {
   CHECK_FALSE(within_margin(table(1000, 100, 10, 1000)));
   CHECK(within_margin(table(20, 0, 0, 20), 0.5));
   CHECK_FALSE(within_margin(paired_items{}));
+}
+
+TEST_CASE("items that a paired test needs: known values, and the power that simulations find") {
+  CHECK(paired_items_needed(0.14, 0.2) == 78);
+  CHECK(paired_items_needed(-0.14, 0.2) == 78);
+  CHECK(paired_items_needed(0.05, 0.15) == 469);
+  CHECK(paired_items_needed(0.03, 0.1) == 870);
+  CHECK(paired_items_needed(0.1, 0.1) == 77);  // every discordant item on one side
+  CHECK(paired_items_needed(0.14, 0.2, 0.05, 0.9) > 78);
+  CHECK(paired_items_needed(0.14, 0.2, 0.01) > 78);
+  for (const double wrong : {0.0, 0.3, std::numeric_limits<double>::quiet_NaN()})
+    CHECK(paired_items_needed(wrong, 0.2) == 0);
+  CHECK((paired_items_needed(0.1, 1.5) == 0 && paired_items_needed(0.1, -0.2) == 0));
+  CHECK((paired_items_needed(0.1, 0.2, 0.0) == 0 && paired_items_needed(0.1, 0.2, 0.05, 1.0) == 0));
+  CHECK(paired_items_needed(1e-160, 0.2) == 0);  // more than there are numbers for
+
+  tests::draws d{7};
+  int significant = 0;
+  constexpr int runs = 4000;
+  for (int r = 0; r < runs; ++r) {
+    index b = 0, c = 0;
+    for (index i = 0; i < paired_items_needed(0.05, 0.15); ++i) {
+      const double u = d.uniform();
+      b += u < 0.1;
+      c += u >= 0.1 && u < 0.15;
+    }
+    const double z = static_cast<double>(b - c) / std::sqrt(static_cast<double>(b + c));
+    significant += std::fabs(z) > 1.959963984540054;
+  }
+  CHECK(significant / static_cast<double>(runs) == Approx(0.8).margin(0.03));
 }
 
 TEST_CASE("paired tables merge") {

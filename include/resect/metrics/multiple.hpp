@@ -35,8 +35,8 @@ inline double p_within(const estimate& e, double bound, double degrees = 0) noex
 
 namespace detail {
 
-// holm(p) in the place of p.
-inline void adjust_by_holm(std::span<double> p) {
+// The places of the p-values that are not NaN, smallest first; those of one value as they stand.
+inline resect::detail::buffer<std::size_t> ascending_places(std::span<const double> p) {
   resect::detail::buffer<std::size_t> order;  // by insertion: tables have tens of layers
   order.reserve(p.size());
   for (std::size_t i = 0; i < p.size(); ++i) {
@@ -48,6 +48,12 @@ inline void adjust_by_holm(std::span<double> p) {
       order[j] = larger;
     }
   }
+  return order;
+}
+
+// holm(p) in the place of p.
+inline void adjust_by_holm(std::span<double> p) {
+  const auto order = ascending_places(p);
   double running = 0;
   for (std::size_t j = 0; j < order.size(); ++j) {
     const double scaled = static_cast<double>(order.size() - j) * p[order[j]];
@@ -61,10 +67,26 @@ inline void adjust_by_holm(std::span<double> p) {
 
 // Holm's step-down: adjusted p-values such that rejecting those ≤ α has a family-wise error of at most α under any
 // dependence. p̃_(i) = max_{j ≤ i} min(1, (m − j + 1)·p_(j)), m the hypotheses that have a p-value; NaN stays NaN and
-// is not counted. Source: Holm, Scand. J. Statist. 6 (1979).
+// is not counted. For claims. Source: Holm, Scand. J. Statist. 6 (1979).
 inline std::vector<double> holm(std::span<const double> p) {
   std::vector<double> adjusted(p.data(), p.data() + p.size());
   detail::adjust_by_holm({adjusted.data(), adjusted.size()});
+  return adjusted;
+}
+
+// Benjamini and Hochberg's step-up: adjusted p-values such that among those ≤ q at most a share q is expected to be
+// false, where the hypotheses are independent or depend on each other positively. p̃_(i) = min_{j ≥ i} min(1, m/j·p_(j));
+// NaN as in holm. For screening: what is found goes to fresh data, where Holm decides. Source: Benjamini & Hochberg,
+// J. R. Stat. Soc. B 57 (1995).
+inline std::vector<double> benjamini_hochberg(std::span<const double> p) {
+  std::vector<double> adjusted(p.data(), p.data() + p.size());
+  const auto order = detail::ascending_places(p);
+  double running = 1;
+  for (std::size_t j = order.size(); j > 0; --j) {
+    const double scaled = static_cast<double>(order.size()) / static_cast<double>(j) * p[order[j - 1]];
+    running = running < scaled ? running : scaled;
+    adjusted[order[j - 1]] = running;
+  }
   return adjusted;
 }
 
