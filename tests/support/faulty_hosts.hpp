@@ -54,6 +54,7 @@ enum class fault {
   swallows_nan,     // what is not finite becomes 0
   spreads_nan,      // what is not finite reaches every row of the batch
   reports_nan,      // no fault: logits that are not finite are an error
+  masks_by_zero,    // no fault: what is not finite reaches earlier rows of its sequence
 };
 
 template <resect::residual::surgical_host H>
@@ -288,7 +289,10 @@ class faulty_host {
   }
 
   // What is wrong with values that are not finite.
-  void break_values(const tap&, view h) {
+  void break_values(const tap& at, view h) {
+    for (resect::index r = h.rows - 2; r >= 0 && fault_ == fault::masks_by_zero; --r)
+      if (at.rows[static_cast<std::size_t>(r)].seq == at.rows[static_cast<std::size_t>(r + 1)].seq)
+        for (resect::index c = 0; c < h.cols; ++c) h(r, c) += 0.0f * h(r + 1, c);
     if (fault_ == fault::swallows_nan) each(h, [](float x) { return std::isfinite(x) ? x : 0.0f; });
     if (fault_ != fault::spreads_nan) return;
     float bad = 0.0f;

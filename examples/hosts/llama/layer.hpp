@@ -179,6 +179,14 @@ class rotary_embedding {
   std::vector<float> table_;
 };
 
+// Whether there is no NaN and no infinity.
+inline bool is_finite(resect::matrix_view<const float> x) {
+  for (resect::index r = 0; r < x.rows; ++r)
+    for (resect::index c = 0; c < x.cols; ++c)
+      if (!std::isfinite(x(r, c))) return false;
+  return true;
+}
+
 // Causal grouped-query attention of every sequence over its cache and its own rows. The new keys and
 // values are appended to the caches first.
 template <class Backend>
@@ -226,8 +234,16 @@ void attention(Backend& backend, const llama_config& c, int layer, std::span<bat
       softmax({row, static_cast<std::size_t>(visible)});
       std::fill(row + visible, row + seen, 0.0f);
     }
-    (void)here.try_gemm(1.0f, scores.view(), values, 0.0f,
-                        out.block(t.s->first_row + t.first, t.head * d, queries.rows, d));
+    const auto mixed = out.block(t.s->first_row + t.first, t.head * d, queries.rows, d);
+    const resect::index all_see = t.s->first_pos + t.first + 1;
+    if (is_finite(values.middle_rows(all_see, seen - all_see))) {
+      (void)here.try_gemm(1.0f, scores.view(), values, 0.0f, mixed);
+      return;
+    }
+    // 0·NaN is NaN: a value that a query does not see must not be in its product
+    for (resect::index r = 0; r < queries.rows; ++r)
+      (void)here.try_gemm(1.0f, scores.view().block(r, 0, 1, all_see + r), values.middle_rows(0, all_see + r), 0.0f,
+                          mixed.middle_rows(r, 1));
   });
 }
 
