@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,21 +37,15 @@ inline windows_record to_record(const resect::study::token_windows& w) {
   return {sha256_of_ids(ids), w.n_windows, w.context, w.n_clusters};
 }
 
-// nll of the evaluated tokens by their frequencies in the rest of the text, one added to every count; tokens
-// of evaluated documents are not the rest.
-inline estimate unigram_nll(const tokens& text, const resect::study::token_windows& evaluation, int n_vocab) {
-  std::vector<bool> evaluated(text.ids.size(), false);
-  for (const auto start : evaluation.starts) std::fill_n(evaluated.begin() + start, evaluation.context, true);
-  for (std::size_t i = 0; i < text.documents.size(); ++i)
-    for (const auto document : evaluation.documents)
-      if (text.documents[i] == document) evaluated[i] = true;
+// nll of the evaluated tokens by their frequencies in what evaluation leaves of the text, one added to every count.
+inline estimate unigram_nll(std::span<const resect::metrics::id_count> unigrams,
+                            const resect::study::token_windows& evaluation, int n_vocab) {
   std::vector<double> count(static_cast<std::size_t>(n_vocab), 1.0);
   double total = n_vocab;
-  for (std::size_t i = 0; i < text.ids.size(); ++i)
-    if (!evaluated[i]) {
-      ++count[static_cast<std::size_t>(text.ids[i])];
-      ++total;
-    }
+  for (const auto& u : unigrams) {
+    count[static_cast<std::size_t>(u.id)] += static_cast<double>(u.count);
+    total += static_cast<double>(u.count);
+  }
   resect::metrics::clustered_sums sums(evaluation.n_clusters);
   for (resect::index r = 0; r < static_cast<resect::index>(evaluation.rows.size()); ++r)
     if (const auto next = evaluation.next_token(r); next >= 0)

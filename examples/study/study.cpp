@@ -302,7 +302,8 @@ int run(arguments a) {
   record.evaluation = app::to_record(evaluation);
   record.calibration = app::to_record(calibration);
   record.options = app::to_record(a.study, a.windows);
-  record.baseline.unigram_nll = app::unigram_nll(tokens, evaluation, model.config.n_vocab);
+  record.baseline.unigram_nll = app::unigram_nll(app::need(study::try_unigrams(tokens.view(), evaluation)), evaluation,
+                                                 model.config.n_vocab);
 
   const auto compress = methods(exec, a);
   if (!a.quiet) {

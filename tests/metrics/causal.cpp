@@ -107,7 +107,21 @@ TEST_CASE("unigram logits are smoothed counts, at a finite KL from any model") {
     const std::vector<std::int32_t> with{0, bad};
     CHECK(try_unigram_logits(with, out).error().code == resect::errc::invalid_argument);
     CHECK(out == before);
+    CHECK(try_unigram_logits(std::vector<id_count>{{0, 1}, {bad, 1}}, out).error().operand == "id");
   }
+  CHECK(try_unigram_logits(std::vector<id_count>{{3, -2}}, out).error().message() ==
+        "invalid argument: count of id 3: got -2, wanted 0 or more");
+  CHECK(try_unigram_logits(std::vector<std::int32_t>{}, out).error().operand == "text of the unigrams");
+  CHECK(try_unigram_logits(std::vector<id_count>{}, out).error().operand == "text of the unigrams");
+  CHECK(out == before);
+}
+
+TEST_CASE("unigram logits of counts are those of the ids counted one by one") {
+  const std::vector<std::int32_t> ids{2, 2, 0, 2, 0};
+  std::vector<float> one_by_one(4), counted(4);
+  REQUIRE(try_unigram_logits(ids, one_by_one));
+  REQUIRE(try_unigram_logits(std::vector<id_count>{{2, 1}, {0, 2}, {2, 2}}, counted));
+  CHECK(one_by_one == counted);
 }
 
 }  // namespace tests

@@ -183,6 +183,12 @@ TEST_CASE("a host that reports NaN as an error conforms, and the certificate say
   }
 }
 
+TEST_CASE("a host that copies rows out, and back where a callback says that it modified them, conforms") {
+  const auto c = of_fault(fault::copies_back);
+  INFO(to_text(c).c_str());
+  CHECK(c.passed());
+}
+
 TEST_CASE("a host whose mask multiplies by 0 conforms, and the certificate says where NaN goes") {
   const auto c = of_fault(fault::masks_by_zero);
   INFO(to_text(c).c_str());

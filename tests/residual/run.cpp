@@ -8,6 +8,7 @@
 
 #include <support/catch.hpp>
 #include <support/counting_host.hpp>
+#include <support/faulty_hosts.hpp>
 #include <support/planted_host.hpp>
 #include <support/runs.hpp>
 #include <support/steps.hpp>
@@ -308,6 +309,22 @@ TEST_CASE("what is written at a site is what everything after it sees") {
       }
     }
   });
+}
+
+TEST_CASE("under every kind of step, a host that copies rows back only where told that they changed gives the same bits") {
+  llama_setting s;
+  faulty_host<hosts::llama_host<resect::cpu<>>> copies(s.host, fault::copies_back);
+  auto plans = plans_of_one_step(4, s.model.config.d_model);
+  for (const site where : {site::attn_delta, site::resid_mid, site::mlp_delta, site::resid_pre, site::resid_post})
+    plans.push_back(plan{} | affine_step(where, layer(2), 1.5f, 0.25f));
+  const auto intact = by_forward(s.host, plan{}, s.batch);
+  for (const plan& p : plans) {
+    INFO(fingerprint_text(p));
+    const auto whole = by_forward(s.host, p, s.batch);
+    CHECK(same_bits(by_forward(copies, p, s.batch), whole));
+    CHECK(same_bits(by_surgery(copies, p, s.batch), by_surgery(s.host, p, s.batch)));
+    CHECK(same_bits(whole, intact) == p.empty());
+  }
 }
 
 // --- rows and sequences ---------------------------------------------------------------------------------

@@ -128,6 +128,29 @@ TEST_CASE("where the altered model knows no more than word frequencies do, R is 
   }
 }
 
+TEST_CASE("the unigrams of a compression study are those of the whole calibration text, of its rows only where it has none") {
+  const setting s;
+  threaded exec{threads{1}};
+  hosts::llama_host host(exec, s.model);
+  const weight_method same{"same", 1, [](const residual::weight_desc&, matrix_view<float>, executor_ref) { return status{}; }, {}};
+  const auto distance = [&](const token_windows& calibration) {
+    return compression(exec, host, s.evaluation, calibration, same, {.layers = {1}}).unigram_kl.value;
+  };
+  auto other = s.calibration;
+  other.unigrams = {{5, 100000}};
+  CHECK(distance(other) > 2 * distance(s.calibration));
+  other.unigrams.clear();
+  const double of_rows = distance(other);
+  CHECK(of_rows != distance(s.calibration));
+  for (const auto& row : s.calibration.rows) other.unigrams.push_back({row.token, 1});
+  CHECK(of_rows == distance(other));
+  token_windows empty;
+  empty.context = 12;
+  const auto refused = try_compression(exec, host, s.evaluation, empty, same, {.layers = {1}}, [](const progress&) {});
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().operand == "text of the unigrams");
+}
+
 TEST_CASE("the compression study gives the same bits for 1, 2, 3, 7 and 64 workers, and leaves the weights alone") {
   const setting s;
   std::vector<double> first;

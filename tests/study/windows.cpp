@@ -109,6 +109,69 @@ TEST_CASE("calibration windows share no id and no document with the evaluation w
   CHECK(try_calibration_windows({ids, {}}, all, {.sequences = 1, .context = 50}).error().operand == "calibration text");
 }
 
+TEST_CASE("calibration windows of another text are cut out of what it does not share with the evaluated one") {
+  const auto large = counting(100000);
+  const auto evaluation = windows({large, {}}, {.sequences = 32, .context = 64});
+  std::vector<std::int32_t> other(200, 7);
+  const auto all = calibration_windows({other, {}}, evaluation, {.sequences = 3, .context = 16});
+  CHECK(all.n_windows == 3);
+  CHECK(check_disjoint(evaluation, all));
+  // a longer text that holds the evaluated one, moved by 300 ids: no position of it means what it meant there
+  std::vector<std::int32_t> moved(300, 7);
+  moved.insert(moved.end(), large.begin(), large.end());
+  const auto some = calibration_windows({moved, {}}, evaluation, {.sequences = 2000, .context = 40});
+  CHECK(check_disjoint(evaluation, some));
+  CHECK(some.n_windows > 1500);
+  std::set<std::int32_t> evaluated;
+  for (const auto& row : evaluation.rows) evaluated.insert(row.token);
+  for (const auto& row : some.rows)
+    if (row.token != 7) CHECK_FALSE(evaluated.contains(row.token));
+  CHECK(try_calibration_windows({std::span(large).first(64), {}}, evaluation, {.sequences = 1, .context = 16})
+            .error()
+            .operand == "calibration text");
+}
+
+TEST_CASE("unigrams count every id that evaluation leaves, not only those of the calibration windows") {
+  const auto ids = counting(400);
+  std::vector<std::int32_t> twice(ids);
+  twice.insert(twice.end(), ids.begin(), ids.end());
+  const auto evaluation = windows({twice, {}}, {.sequences = 4, .context = 10});
+  std::vector<resect::index> count(400, 2);
+  for (const auto& row : evaluation.rows) --count[static_cast<std::size_t>(row.token)];
+  const auto unigrams = try_unigrams({twice, {}}, evaluation);
+  REQUIRE(unigrams);
+  std::size_t at = 0;
+  for (std::int32_t id = 0; id < 400; ++id)
+    if (const auto n = count[static_cast<std::size_t>(id)]; n > 0)
+      CHECK((*unigrams)[at++] == resect::metrics::id_count{id, n});
+  CHECK(at == unigrams->size());
+  CHECK(calibration_windows({twice, {}}, evaluation, {.sequences = 1, .context = 10}).unigrams == *unigrams);
+}
+
+TEST_CASE("windows whose parts do not belong together are refused") {
+  const auto ids = counting(1000);
+  const auto good = windows({ids, {}}, {.sequences = 4, .context = 20});
+  const auto calibration = calibration_windows({ids, {}}, good, {.sequences = 4, .context = 20});
+  CHECK(good.check("w"));
+  auto bad = good;
+  bad.cluster.pop_back();
+  CHECK(bad.check("w").error().message() == "shape mismatch: w, cluster: got 79, wanted 80, one a row");
+  CHECK(check_disjoint(bad, calibration).error().operand == "evaluation windows, cluster");
+  CHECK(check_disjoint(good, bad).error().operand == "calibration windows, cluster");
+  CHECK(try_calibration_windows({ids, {}}, bad, {.context = 20}).error().code == errc::shape_mismatch);
+  for (const resect::index cluster : {-2, 4}) {
+    bad = good;
+    bad.cluster[7] = cluster;
+    CHECK(bad.check("w").error().operand == "w, cluster of row 7");
+    CHECK_FALSE(try_unigrams({ids, {}}, bad));
+  }
+  for (const resect::index start : {-1, 981}) {
+    bad = good;
+    bad.starts[2] = start;
+    CHECK(try_calibration_windows({ids, {}}, bad, {.context = 20}).error().operand == "evaluation windows, starts");
+  }
+}
+
 TEST_CASE("the fingerprint of windows follows sequence, position and token") {
   const auto ids = counting(100);
   const auto a = windows({ids, {}}, {.sequences = 2, .context = 10});

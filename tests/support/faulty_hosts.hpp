@@ -55,6 +55,7 @@ enum class fault {
   spreads_nan,      // what is not finite reaches every row of the batch
   reports_nan,      // no fault: logits that are not finite are an error
   masks_by_zero,    // no fault: what is not finite reaches earlier rows of its sequence
+  copies_back,      // no fault: a callback gets a copy, which counts where it says that it modified it
 };
 
 template <resect::residual::surgical_host H>
@@ -270,6 +271,11 @@ class faulty_host {
       const auto done = k.call(at, copied);
       if (done == edit::modified)
         for (std::size_t i = 0; i < copy.size(); ++i) pass_.late.push_back(copy[i] - before[i]);
+      return done;
+    } else if (fault_ == fault::copies_back) {
+      const edit done = k.call(at, copied);
+      std::size_t i = 0;
+      if (done == edit::modified) each(h, [&](float) { return copy[i++]; });
       return done;
     } else {
       return on_host(k, at, h);

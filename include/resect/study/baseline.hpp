@@ -42,6 +42,7 @@ inline status check_finite(matrix_view<const float> h, const token_windows& wind
 template <class Backend, residual::surgical_host H>
 result<baseline> try_baseline(Backend& backend, H& host, const token_windows& windows, head_workspace& work,
                               intact_outputs& outputs) {
+  if (auto s = windows.check("windows"); !s) return s.error();
   const auto& m = host.describe();
   const auto rows = static_cast<index>(windows.rows.size());
   auto state = host.try_embed(windows.rows);
@@ -99,6 +100,7 @@ result<baseline> try_baseline(Backend& backend, H& host, const token_windows& wi
 // out. Sums in double, in the order of rows.
 template <residual::surgical_host H>
 result<residual::delta_means> try_delta_means(H& host, const token_windows& windows) {
+  if (auto s = windows.check("calibration windows"); !s) return s.error();
   const auto& m = host.describe();
   residual::delta_means out;
   out.n_layers = m.n_layers;

@@ -63,7 +63,7 @@ struct compression_report {
   baseline intact;
   effect all;                     // every chosen layer altered
   effect_sums all_sums{0};
-  metrics::estimate unigram_kl;   // KL(p₀ ‖ unigram), unigrams of the calibration rows, one added to every count
+  metrics::estimate unigram_kl;   // KL(p₀ ‖ unigram), unigrams of the calibration text, one added to every count
   bool saturated = false;         // KL(p₀ ‖ p_all) > ½·KL(p₀ ‖ unigram): R_l says nothing then
   std::vector<compression_row> rows;
 };
@@ -123,6 +123,14 @@ result<layer_artifact> try_layer_artifact(executor_ref exec, const H& host, cons
   return out;
 }
 
+inline status try_unigram_logits(const token_windows& calibration, std::span<float> out) {
+  if (!calibration.unigrams.empty()) return metrics::try_unigram_logits(calibration.unigrams, out);
+  std::vector<std::int32_t> seen;
+  for (std::size_t r = 0; r < calibration.rows.size(); ++r)
+    if (calibration.cluster[r] >= 0) seen.push_back(calibration.rows[r].token);
+  return metrics::try_unigram_logits(seen, out);
+}
+
 }  // namespace detail
 
 // What try_compression would cost; nothing is run. The making of the altered weights is not counted.
@@ -150,7 +158,8 @@ sensitivity_cost estimate_compression_cost(const H& host, const token_windows& e
 // Runs the study of one method. Altered weights are made once, of the intact ones, and kept (4 bytes a weight of the
 // chosen layers). Runs restart from two shared prefixes: the intact one, and the one with every layer altered.
 //   evaluation    rows that are measured
-//   calibration   rows for the unigram distribution; shares no id with the evaluation (refused, see check_disjoint)
+//   calibration   its `unigrams` (those of all of its text where try_calibration_windows made it), or else those of its
+//                 rows; shares no id with the evaluation (refused, see check_disjoint)
 // Marks after Holm over the layers; ranks by S_l with bootstrap intervals over clusters.
 // Determinism: the same bits for any number of workers. Cost: estimate_compression_cost.
 // Errors: as try_sensitivity; what the method reports, with the matrix named.
@@ -179,10 +188,8 @@ requires executor<Backend> && std::same_as<typename H::value, float> result<comp
   auto intact = try_baseline(backend, host, evaluation, work, reference);
   if (!intact) return intact.error();
   out.intact = std::move(*intact);
-  std::vector<std::int32_t> seen;
-  for (const auto& row : calibration.rows) seen.push_back(row.token);
   std::vector<float> unigram(static_cast<std::size_t>(m.n_vocab));
-  if (auto s = metrics::try_unigram_logits(seen, unigram); !s) return s.error();
+  if (auto s = detail::try_unigram_logits(calibration, unigram); !s) return s.error();
   std::vector<double> to_unigram(static_cast<std::size_t>(rows));
   const instruction_set set = instructions_of(backend);
   backend.bulk(rows, [&](index r) {

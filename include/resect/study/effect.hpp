@@ -98,6 +98,7 @@ inline error not_finite_row(const token_windows& w, index row) {
 template <class Backend, residual::surgical_host H>
 result<effect_sums> try_effect(Backend& backend, H& host, const typename H::state& state, const token_windows& windows,
                                const intact_outputs& intact, head_workspace& work) {
+  if (auto s = windows.check("windows"); !s) return s.error();
   effect_sums sums(windows.n_clusters);
   struct outcome {
     metrics::logit_comparison logits;

@@ -4,11 +4,13 @@
 #include <algorithm>
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include <resect/core/detail/sorted.hpp>
 #include <resect/core/hash.hpp>
 #include <resect/core/result.hpp>
+#include <resect/metrics/causal.hpp>
 #include <resect/metrics/nll.hpp>
 #include <resect/residual/site.hpp>
 
@@ -32,8 +34,22 @@ struct token_windows {
   std::vector<std::int32_t> documents;  // of each cluster, where the text marks them
   std::vector<index> starts;            // first id of each window
   std::uint64_t text = 0;               // fingerprint of all ids of the text that the windows are of
+  std::vector<metrics::id_count> unigrams;  // of calibration windows: of all that evaluation leaves of their text
 
   index counted() const noexcept { return n_windows * context; }
+
+  // Whether the parts belong together; every study asks. Errors: shape_mismatch where `cluster` has not one entry a row,
+  // invalid_argument for a cluster that is neither −1 nor below n_clusters. `operand` names the windows. O(rows).
+  status check(std::string_view operand) const noexcept {
+    if (cluster.size() != rows.size())
+      return error{errc::shape_mismatch, resect::text(operand, ", cluster"), resect::text(cluster.size()),
+                   resect::text(rows.size(), ", one a row")};
+    for (std::size_t r = 0; r < cluster.size(); ++r)
+      if (cluster[r] < -1 || cluster[r] >= n_clusters)
+        return error{errc::invalid_argument, resect::text(operand, ", cluster of row ", r), resect::text(cluster[r]),
+                     resect::text("-1, or 0 to ", n_clusters - 1)};
+    return {};
+  }
 
   // What is scored of them: every token that follows another one of its window.
   metrics::scoring_rule scoring() const noexcept {
@@ -128,45 +144,6 @@ inline result<token_windows> try_windows(const token_text& t, const window_optio
   return out;
 }
 
-// Windows for calibration out of what `evaluation` leaves of the same text: at most S of them, spread
-// over the text, sharing no id and no document with the evaluation windows.
-// Errors: nothing is left over.
-inline result<token_windows> try_calibration_windows(const token_text& t, const token_windows& evaluation,
-                                                     const window_options& o = {}) {
-  if (auto s = detail::check_windows(t, {1, o.context, o.bos}); !s) return s.error();
-  const auto n = static_cast<index>(t.ids.size());
-  std::vector<bool> taken(static_cast<std::size_t>(n), false);
-  for (const index start : evaluation.starts)
-    std::fill_n(taken.begin() + start, evaluation.context, true);
-  if (!t.documents.empty())
-    for (index i = 0; i < n; ++i)
-      if (std::find(evaluation.documents.begin(), evaluation.documents.end(),
-                    t.documents[static_cast<std::size_t>(i)]) != evaluation.documents.end())
-        taken[static_cast<std::size_t>(i)] = true;
-
-  std::vector<index> free;
-  for (index i = 0, run = 0; i < n; ++i) {
-    run = taken[static_cast<std::size_t>(i)] ? 0 : run + 1;
-    if (run < o.context) continue;
-    free.push_back(i - o.context + 1);
-    run = 0;
-  }
-  if (free.empty())
-    return error{errc::invalid_argument, "calibration text", text("no stretch of ", o.context, " tokens outside the ",
-                 evaluation.n_windows, " evaluation windows"), "a longer text, or fewer or shorter windows"};
-  token_windows out;
-  out.context = o.context;
-  out.text = detail::fingerprint_of(t.ids);
-  std::vector<std::int32_t> known;
-  const auto count = std::min(o.sequences, static_cast<index>(free.size()));
-  for (index i = 0; i < count; ++i)
-    detail::append_window(out, t, free[static_cast<std::size_t>(i * static_cast<index>(free.size()) / count)], o,
-                          known);
-  out.n_clusters = t.documents.empty() ? out.n_windows : static_cast<index>(known.size());
-  out.documents = std::move(known);
-  return out;
-}
-
 namespace detail {
 
 // A fingerprint of every run of n ids in the windows: add(fingerprint, window). A BOS in front is no id of the text.
@@ -184,13 +161,112 @@ void for_runs(const token_windows& w, index n, F add) {
   }
 }
 
+// How many ids in a row two texts may not share: 24, or all of a window where windows are shorter.
+inline index shared_run(index context, index other) noexcept { return std::min({index{24}, context, other}); }
+
+// The fingerprints of all runs of n ids, sorted.
+inline std::vector<std::uint64_t> runs_of(const token_windows& w, index n) {
+  std::vector<std::uint64_t> out;
+  for_runs(w, n, [&](std::uint64_t run, std::int32_t) { out.push_back(run); });
+  resect::detail::sort_unique(out);
+  return out;
+}
+
+// How often each id occurs where it is not taken.
+inline std::vector<metrics::id_count> count_ids(std::span<const std::int32_t> ids, const std::vector<bool>& taken) {
+  std::vector<std::int32_t> left;
+  for (std::size_t i = 0; i < ids.size(); ++i)
+    if (!taken[i]) left.push_back(ids[i]);
+  std::sort(left.begin(), left.end());
+  std::vector<metrics::id_count> out;
+  for (const std::int32_t id : left) {
+    if (out.empty() || out.back().id != id) out.push_back({id, 0});
+    ++out.back().count;
+  }
+  return out;
+}
+
+// Which ids of `t` calibration must leave out.
+inline result<std::vector<bool>> try_evaluated(const token_text& t, const token_windows& evaluation, index context) {
+  const std::size_t n = t.ids.size();
+  std::vector<bool> taken(n, false);
+  if (fingerprint_of(t.ids) != evaluation.text) {
+    const index length = shared_run(context, evaluation.context);
+    if (length < 1) return taken;
+    const auto evaluated = runs_of(evaluation, length);
+    const auto size = static_cast<std::size_t>(length);
+    for (std::size_t i = 0; i + size <= n; ++i)
+      if (std::binary_search(evaluated.begin(), evaluated.end(), fingerprint_of(t.ids.subspan(i, size))))
+        std::fill_n(taken.begin() + static_cast<index>(i), length, true);
+    return taken;
+  }
+  for (const index start : evaluation.starts) {
+    if (start < 0 || evaluation.context < 0 || start > static_cast<index>(n) - evaluation.context)
+      return error{errc::invalid_argument, "evaluation windows, starts", text(start),
+                   text("0 to ", static_cast<index>(n) - evaluation.context)};
+    std::fill_n(taken.begin() + start, evaluation.context, true);
+  }
+  for (std::size_t i = 0; i < t.documents.size(); ++i)
+    if (std::find(evaluation.documents.begin(), evaluation.documents.end(), t.documents[i]) !=
+        evaluation.documents.end())
+      taken[i] = true;
+  return taken;
+}
+
 }  // namespace detail
+
+// How often each id occurs in what `evaluation` leaves of a text, by id: unigrams for judging what evaluation measures.
+// Of the same text its windows and documents are left out, of another text what shares 24 ids in a row with it. Errors:
+// evaluation windows whose parts do not belong together. Cost O(N log N).
+inline result<std::vector<metrics::id_count>> try_unigrams(const token_text& t, const token_windows& evaluation) {
+  if (auto s = evaluation.check("evaluation windows"); !s) return s.error();
+  const auto taken = detail::try_evaluated(t, evaluation, evaluation.context);
+  if (!taken) return taken.error();
+  return detail::count_ids(t.ids, *taken);
+}
+
+// Windows for calibration: at most S of them, spread over a text, such that check_disjoint accepts them beside
+// `evaluation`. Of the same text they share no id and no document with it; of another text, no 24 ids in a row.
+// Errors: nothing is left over; evaluation windows whose parts do not belong together.
+inline result<token_windows> try_calibration_windows(const token_text& t, const token_windows& evaluation,
+                                                     const window_options& o = {}) {
+  if (auto s = detail::check_windows(t, {1, o.context, o.bos}); !s) return s.error();
+  const auto n = static_cast<index>(t.ids.size());
+  if (auto s = evaluation.check("evaluation windows"); !s) return s.error();
+  const auto taken = detail::try_evaluated(t, evaluation, o.context);
+  if (!taken) return taken.error();
+
+  std::vector<index> free;
+  for (index i = 0, run = 0; i < n; ++i) {
+    run = (*taken)[static_cast<std::size_t>(i)] ? 0 : run + 1;
+    if (run < o.context) continue;
+    free.push_back(i - o.context + 1);
+    run = 0;
+  }
+  if (free.empty())
+    return error{errc::invalid_argument, "calibration text", text("no stretch of ", o.context, " tokens outside the ",
+                 evaluation.n_windows, " evaluation windows"), "a longer text, or fewer or shorter windows"};
+  token_windows out;
+  out.context = o.context;
+  out.text = detail::fingerprint_of(t.ids);
+  out.unigrams = detail::count_ids(t.ids, *taken);
+  std::vector<std::int32_t> known;
+  const auto count = std::min(o.sequences, static_cast<index>(free.size()));
+  for (index i = 0; i < count; ++i)
+    detail::append_window(out, t, free[static_cast<std::size_t>(i * static_cast<index>(free.size()) / count)], o,
+                          known);
+  out.n_clusters = t.documents.empty() ? out.n_windows : static_cast<index>(known.size());
+  out.documents = std::move(known);
+  return out;
+}
 
 // Whether a study may calibrate on one set of windows and evaluate on the other. Of one text (the same fingerprint of
 // all ids), windows that share an id or a document are refused. Of two texts, which may be parts or versions of each
 // other, those that share 24 ids in a row, or all ids of a window where windows are shorter: set phrases of different
 // documents are seldom as long (of 16 ids they are not rare). Errors: invalid_argument says which. Cost O(24·rows).
 inline status check_disjoint(const token_windows& evaluation, const token_windows& calibration) {
+  if (auto s = evaluation.check("evaluation windows"); !s) return s;
+  if (auto s = calibration.check("calibration windows"); !s) return s;
   if (evaluation.text == calibration.text) {
     for (const index a : evaluation.starts)
       for (const index b : calibration.starts)
@@ -204,11 +280,9 @@ inline status check_disjoint(const token_windows& evaluation, const token_window
                        "documents that no evaluation window holds"};
     return {};
   }
-  const index n = std::min({index{24}, evaluation.context, calibration.context});
+  const index n = detail::shared_run(evaluation.context, calibration.context);
   if (n < 1) return {};
-  std::vector<std::uint64_t> evaluated;
-  detail::for_runs(evaluation, n, [&](std::uint64_t run, std::int32_t) { evaluated.push_back(run); });
-  resect::detail::sort_unique(evaluated);
+  const auto evaluated = detail::runs_of(evaluation, n);
   std::int32_t shared = -1;
   detail::for_runs(calibration, n, [&](std::uint64_t run, std::int32_t window) {
     if (shared < 0 && std::binary_search(evaluated.begin(), evaluated.end(), run)) shared = window;
