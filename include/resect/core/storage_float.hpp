@@ -29,10 +29,12 @@ enum class top_exponent : std::uint8_t {
 // fp8_e4m3 and fp8_e5m2 (float8.hpp). A storage type: there is no arithmetic and no comparison on purpose, write
 // float(x) and say what you mean (`bits` compares codes). Trivially copyable and trivially constructible.
 //
-// To float and to double: exact. NaN stays NaN (quiet, sign and payload kept).
+// To float and to double: exact. Of NaN every bit is CUDA's too: bf16's is moved as it is, that of the other types
+// becomes the positive one whose other bits are all ones, 0x7fffffff.
 // From float and from double: rounded once to the nearest, ties to the even code; subnormal results included, signed
-// zeros kept. Too large after rounding: see `overflow`, by default what CUDA's constructors do. Every NaN becomes the
-// positive NaN whose other bits are all ones, which is CUDA's.
+// zeros kept. Too large after rounding: see `overflow`, by default what CUDA's constructors do. NaN becomes the positive
+// one whose other bits are all ones; only from double to 8 bits it keeps its sign and, with an infinity in the type, the
+// first bits of its payload, made quiet: as in CUDA.
 // The code is integer arithmetic and products with powers of two that are exact, so the bits are the same on every
 // compiler, flag, rounding mode and device, and in constant expressions.
 // Source: IEEE 754-2019, 4.3.1, 5.4; Micikevicius et al., "FP8 formats for deep learning" (2022), table 1; OCP 8-bit
@@ -61,19 +63,23 @@ struct storage_float {
 
   RESECT_HD constexpr explicit operator float() const noexcept {
     const std::uint32_t code = bits;
-    const std::uint32_t magnitude = code & largest_code;
-    const std::uint32_t sign = (code & sign_bit) << (32 - 8 * sizeof(Bits));
-    const bool special = magnitude > finite_code;
-    const bool nan = magnitude > (has_infinity ? infinity_code : finite_code);
-    const std::uint32_t fraction = magnitude << (23 - mantissa_bits);
-    std::uint32_t wide = fraction + (std::uint32_t{127 - bias} << 23);
-    if constexpr (bias != 127) {  // a subnormal code counts multiples of the smallest number
+    if constexpr (bias == 127) {
+      return float_of(code << (32 - 8 * sizeof(Bits)));
+    } else {
+      const std::uint32_t magnitude = code & largest_code;
+      const std::uint32_t sign = (code & sign_bit) << (32 - 8 * sizeof(Bits));
+      const bool special = magnitude > finite_code;
+      const bool nan = magnitude > (has_infinity ? infinity_code : finite_code);
+      const std::uint32_t wide = (magnitude << (23 - mantissa_bits)) + (std::uint32_t{127 - bias} << 23);
+      // a subnormal code counts multiples of the smallest number
       const auto count = static_cast<float>(static_cast<std::int32_t>(magnitude));
       const std::uint32_t small = bits_of(count * float_of(std::uint32_t{128 - bias - mantissa_bits} << 23));
-      const std::uint32_t mask = 0u - static_cast<std::uint32_t>(magnitude < smallest_normal_code);
-      wide = (small & mask) | (wide & ~mask);  // a mask, because compilers vectorize no branch around a product
+      // masks, because compilers vectorize no branch around a product
+      const std::uint32_t is_small = 0u - static_cast<std::uint32_t>(magnitude < smallest_normal_code);
+      const std::uint32_t is_nan = 0u - static_cast<std::uint32_t>(nan);
+      const std::uint32_t number = (small & is_small) | (wide & ~is_small);
+      return float_of(((number | (special ? 0x7f800000u : 0u) | sign) & ~is_nan) | (is_nan & 0x7fffffffu));
     }
-    return float_of(wide | sign | (special ? 0x7f800000u : 0u) | (nan ? 0x00400000u : 0u));
   }
   RESECT_HD constexpr explicit operator double() const noexcept {
     return static_cast<double>(static_cast<float>(*this));
@@ -136,7 +142,12 @@ struct storage_float {
     }
     code = code > finite_code ? over : code;
     code |= x >> (source_size - 8 * static_cast<int>(sizeof(Bits))) & sign_bit;
-    code = magnitude > source_infinity ? Source{largest_code} : code;
+    Source nan = largest_code;
+    if constexpr (sizeof(Bits) == 1 && SourceMantissa == 52) {
+      constexpr Source quiet = has_infinity ? infinity_code | std::uint32_t{1} << (mantissa_bits - 1) : largest_code;
+      nan = (code & sign_bit) | quiet | (magnitude >> dropped & ((Source{1} << mantissa_bits) - 1));
+    }
+    code = magnitude > source_infinity ? nan : code;
     return static_cast<Bits>(code);
   }
 };
