@@ -10,10 +10,16 @@
 #define RESECT_NAMESPACE_TAG v0
 #endif
 
-// NaN is an error here, sums are compensated, and the linker may keep either copy of a function: none of that survives.
-#if (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__) || defined(__FAST_MATH__) || defined(__ASSOCIATIVE_MATH__)
+// NaN is an error here, sums are compensated, zeros keep their signs, and the linker may keep either copy of a function:
+// none of that survives. clang tells of no part but -ffinite-math-only; it gets told not to reorder sums instead, in
+// what follows of the file.
+#if (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__) || defined(__FAST_MATH__) || \
+    defined(__ASSOCIATIVE_MATH__) || defined(__RECIPROCAL_MATH__) || defined(__NO_SIGNED_ZEROS__)
 #error \
-    "resect: -ffast-math (or its part -ffinite-math-only or -fassociative-math) is not supported: it removes the checks for NaN"
+    "resect: -ffast-math (or its part -ffinite-math-only, -fassociative-math, -freciprocal-math or -fno-signed-zeros) is not supported: it removes the checks for NaN and changes results"
+#endif
+#if defined(__clang__)
+#pragma clang fp reassociate(off)
 #endif
 
 // 1 where exceptions are on. Where it is 0, the throwing forms are absent (free functions, and members that are neither

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <stdexcept>
 #include <type_traits>
 #include <utility>
 
@@ -36,6 +37,16 @@ TEST_CASE("a matrix is a value: a copy is another one, moving leaves nothing") {
   const auto c = std::move(b);
   CHECK(c.data.data() == where);
   CHECK_FALSE(matrix<double>(1, 4) == matrix<double>(4, 1));
+}
+
+TEST_CASE("extents that no memory holds are refused before anything is reserved") {
+  const auto wide = resect::index{1} << 32;
+  CHECK_THROWS_AS(resect::matrix<float>(wide, wide), std::length_error);  // 2⁶⁴ elements are no index
+  CHECK_THROWS_AS(resect::matrix<float>(-1, 2), std::length_error);
+  CHECK_THROWS_AS(resect::matrix<float>(-2, -2), std::length_error);
+  resect::matrix<float> a(2, 3);
+  CHECK_THROWS_AS(a.resize(wide, wide), std::length_error);
+  CHECK((a.rows == 2 && a.cols == 3 && a.data.size() == 6));
 }
 
 TEST_CASE("empty and resized matrices") {

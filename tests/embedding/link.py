@@ -7,11 +7,13 @@ KIND
                   exceptions, which hand objects to each other; linked in both orders, as either may give its copy of a
                   function to the other
                   and a pool whose threads run out, of parts with exceptions and without, in both orders
-  fast_math       every part of -ffast-math that changes results is refused, with a message that names it
+  fast_math       every part of -ffast-math that changes results is refused, with a message that names it; of those that
+                  clang does not tell of, the one that removes sums changes nothing
   two_copies      two vendored copies of different versions in one program, under two namespace tags
 """
 import argparse
 import pathlib
+import platform
 import re
 import shutil
 import subprocess
@@ -50,11 +52,19 @@ def symbols(path, undefined):
     return {line.split()[-1] for line in lines if line.split()}
 
 
+# What needs more than the standard library and Eigen.
+NEEDS_MORE = re.compile(r"backend/cblas|cuda")
+
+
 def no_exceptions(root, work, cxx):
+    include = root / "include"
+    headers = sorted(str(h.relative_to(include)) for h in include.rglob("*.hpp"))
+    every = [h for h in headers if not NEEDS_MORE.search(h)]
+    (work / "every_header.hpp").write_text("".join(f"#include <{h}>\n" for h in every))
     compilers = [cxx] + ([clang()] if clang() and "clang" not in cxx else [])
     for i, compiler in enumerate(compilers):
         out = compile_object(compiler, root / "include", HERE / "no_exceptions.cpp", work / f"{i}.o", "-O1", "-fno-exceptions",
-                             "-fno-rtti")
+                             "-fno-rtti", f"-I{work}")
         machinery = {s for s in symbols(out, True) if re.match(r"__cxa_(throw|allocate_exception|begin_catch)|_ZTI", s)}
         if machinery:
             sys.exit(f"{compiler}: got references to {sorted(machinery)}, wanted none")
@@ -104,12 +114,26 @@ def fast_math(root, work, cxx):
     source = work / "any.cpp"
     source.write_text("#include <resect/core/view.hpp>\n")
     for compiler in [cxx] + ([clang()] if clang() and "clang" not in cxx else []):
-        for options in (["-ffast-math"], ["-Ofast"], ["-ffinite-math-only"], []):
+        refusals = [["-ffast-math"], ["-Ofast"], ["-ffinite-math-only"], []]
+        if "clang" not in compiler:
+            refusals += [["-funsafe-math-optimizations"], ["-freciprocal-math"], ["-fno-signed-zeros"],
+                         ["-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math"]]
+        for options in refusals:
             done = subprocess.run([compiler, "-std=c++20", *options, f"-I{root / 'include'}", "-fsyntax-only", source],
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             refused = done.returncode != 0 and "resect: -ffast-math" in done.stdout
             if refused != bool(options) or (not options and done.returncode != 0):
                 sys.exit(f"{compiler} {options}: got status {done.returncode}, wanted {'a refusal' if options else '0'}\n{done.stdout}")
+    if clang():
+        said = {}
+        for options in ([], ["-funsafe-math-optimizations"], ["-fassociative-math", "-fno-signed-zeros"]):
+            for first in ([], ["-include", "immintrin.h"] if platform.machine() == "x86_64" else []):
+                program = work / "order"
+                call(clang(), "-std=c++20", "-O2", *WARNINGS, *options, *first, f"-I{root / 'include'}",
+                     HERE / "order_of_sums.cpp", "-o", program)
+                said[" ".join(options + first)] = call(program)
+        if len(set(said.values())) != 1 or "fine" not in said[""]:
+            sys.exit(f"sums in another order: got {said}, wanted 'fine' and the same everywhere")
     print("fast math: fine")
 
 

@@ -313,23 +313,23 @@ TEST_CASE("what cannot be matched is refused") {
         "unsupported | norm matching of replace_span | rows of a replaced span, which nothing computes | "
         "per_row_teacher");
   CHECK(refused(try_match_norm(skip(layer(1)), per_row_teacher{})) ==
-        "invalid argument | norm matching of scale_delta | a teacher without rows | one with rows");
+        "invalid argument | norm matching of skip | a teacher without rows | one with rows");
   CHECK(refused(try_match_norm(skip(layers(1, 3)), per_row_teacher{norms})) ==
-        "invalid argument | norm matching of scale_delta | layers [1, 3) | one layer: each has its own norms");
+        "invalid argument | norm matching of skip | layers [1, 3) | one layer: each has its own norms");
   CHECK(refused(try_match_norm(replace_span(layers(1, 3), nothing, 1), per_row_teacher{norms})) == "fine");
   CHECK(refused(try_match_norm(skip(layer(1)), global_scalar{nan})) ==
-        "not finite | norm matching of scale_delta | nan | a finite factor");
+        "not finite | norm matching of skip | nan | a finite factor");
   CHECK(refused(try_match_norm(skip(layer(1)), per_channel_affine{{1.0f, 2.0f}, {1.0f}})) ==
-        "shape mismatch | norm matching of scale_delta | 2 scales, 1 shifts | as many of each, 1 or more");
+        "shape mismatch | norm matching of skip | 2 scales, 1 shifts | as many of each, 1 or more");
   CHECK(refused(try_match_norm(skip(layer(1)), per_channel_affine{})) ==
-        "shape mismatch | norm matching of scale_delta | 0 scales, 0 shifts | as many of each, 1 or more");
+        "shape mismatch | norm matching of skip | 0 scales, 0 shifts | as many of each, 1 or more");
   CHECK(refused(try_match_norm(replace_span(layer(1), nothing, 1, 8), per_channel_affine{{1.0f}, {1.0f}})) ==
         "shape mismatch | norm matching of replace_span | 1 scales, 1 shifts | 8 of each");
   CHECK(refused(try_match_norm(skip(layer(1)), per_channel_affine{{1.0f}, {nan}})) ==
-        "not finite | norm matching of scale_delta | nan | finite scales and shifts");
+        "not finite | norm matching of skip | nan | finite scales and shifts");
   CHECK_THROWS_AS(match_norm(skip(layer(1)), global_scalar{nan}), resect::exception);
   // the map's length becomes the step's width, which a plan checks against the model
   llama_setting s;
   const auto p = plan{} | match_norm(skip(layer(1)), per_channel_affine{{1.0f}, {1.0f}});
-  CHECK(parts(p.check(s.host.describe())) == "shape mismatch | width of scale_delta | 1 | d_model = 24");
+  CHECK(parts(p.check(s.host.describe())) == "shape mismatch | width of skip | 1 | d_model = 24");
 }

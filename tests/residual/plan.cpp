@@ -192,18 +192,18 @@ TEST_CASE("a refused step leaves the plan as it was and says which two steps con
   const auto refused = [&](const step& s) {
     const auto text = parts(p.try_add(s));
     CHECK(p.fingerprint() == before);
-    CHECK(names(p) == "scale_delta.mlp scale_delta");
+    CHECK(names(p) == "scale_delta.mlp skip");
     return text;
   };
   CHECK(refused(reinit(layers(2, 4), 7, norm_gains::keep)) ==
-        "conflict | reinit.keep on layers [2, 4) | also scale_delta on layers [1, 3) | steps that do not undo each "
+        "conflict | reinit.keep on layers [2, 4) | also skip on layers [1, 3) | steps that do not undo each "
         "other");
   CHECK(refused(span_of(4, 6)) ==
         "conflict | replace_span on layers [4, 6) | also scale_delta.mlp on layers [4, 5) | steps that do not undo "
         "each other");
-  CHECK(refused(skip(layers(3, 3))) == "invalid argument | layers of scale_delta | [3, 3) | 0 <= first < last");
-  CHECK(refused(skip(layers(4, 3))) == "invalid argument | layers of scale_delta | [4, 3) | 0 <= first < last");
-  CHECK(refused(skip(layers(-1, 3))) == "invalid argument | layers of scale_delta | [-1, 3) | 0 <= first < last");
+  CHECK(refused(skip(layers(3, 3))) == "invalid argument | layers of skip | [3, 3) | 0 <= first < last");
+  CHECK(refused(skip(layers(4, 3))) == "invalid argument | layers of skip | [4, 3) | 0 <= first < last");
+  CHECK(refused(skip(layers(-1, 3))) == "invalid argument | layers of skip | [-1, 3) | 0 <= first < last");
   for (const site s : {site::embed_out, site::head_in, site::head_norm, site::logits})
     CHECK(refused(idle_rows(s, layer(0))) ==
           "invalid argument | site of idle | " + std::string(name(s)) + " | a site of a layer");
@@ -215,7 +215,7 @@ TEST_CASE("a refused step leaves the plan as it was and says which two steps con
     CHECK(refused(empty) == "null pointer | function of mine | none | one of the step's kind");
   }
   CHECK_THROWS_WITH(p | skip(layer(2)),
-                    "conflict: scale_delta on layers [2, 3): got also scale_delta on layers [1, 3), wanted steps that "
+                    "conflict: skip on layers [2, 3): got also skip on layers [1, 3), wanted steps that "
                     "do not undo each other");
   CHECK(p.fingerprint() == before);
 }
@@ -287,7 +287,7 @@ TEST_CASE("the fingerprint is 0 for the empty plan, the same for the same plan, 
 TEST_CASE("check names the missing layer, the width that does not fit and the second stream") {
   CHECK(parts((plan{} | skip(layers(4, 6))).check(model)) == "fine");
   CHECK(parts((plan{} | skip(layers(4, 7))).check(model)) ==
-        "invalid argument | layers of scale_delta | [4, 7) | layers 0 to 5");
+        "invalid argument | layers of skip | [4, 7) | layers 0 to 5");
   CHECK(parts((plan{} | skip(layer(1)) | zero_stream(layer(9))).check(model)) ==
         "invalid argument | layers of zero_stream | [9, 10) | layers 0 to 5");
   CHECK(parts((plan{} | replace_span(layers(1, 2), nothing, 1, 8)).check(model)) == "fine");

@@ -566,11 +566,11 @@ TEST_CASE(
   CHECK(refused(span, -1, 2) == "invalid argument | layers to run | [-1, 2) | a range within [0, 6)");
   CHECK(refused(span, 2, 1) == "invalid argument | layers to run | [2, 1) | a range within [0, 6)");
   CHECK(refused(plan{} | skip(layers(5, 7)), 0, 6) ==
-        "invalid argument | layers of scale_delta | [5, 7) | layers 0 to 5");
+        "invalid argument | layers of skip | [5, 7) | layers 0 to 5");
   CHECK(parts(try_run(host, plan{}, state, 0, 7)) ==
         "invalid argument | layers to run | [0, 7) | a range within [0, 6)");
   CHECK(parts(try_forward(host, plan{} | skip(layers(5, 7)), batch)) ==
-        "invalid argument | layers of scale_delta | [5, 7) | layers 0 to 5");
+        "invalid argument | layers of skip | [5, 7) | layers 0 to 5");
   CHECK(parts(try_run(host, span, state, 2, 2)) == "fine");
   CHECK(parts(try_run(host, span, state, 5, 6)) == "fine");
   CHECK(parts(try_run(host, span, state, 2, 5)) == "fine");
@@ -610,9 +610,9 @@ TEST_CASE("a step at a site that the host cannot reach is refused, not lost") {
   CHECK(at(site::resid_mid, plan{} | affine_step(site::resid_mid, layer(1), 1.0f, 1.0f)) ==
         "unsupported | affine in layer 1 | a host that cannot write resid_mid | one that can");
   CHECK(at(site::resid_post, plan{} | skip(layer(1))) ==
-        "fine / unsupported | scale_delta in layer 1 | a host that cannot write resid_post | one that can");
+        "fine / unsupported | skip in layer 1 | a host that cannot write resid_post | one that can");
   CHECK(at(site::resid_pre, plan{} | skip(layer(1))) ==
-        "fine / unsupported | scale_delta in layer 1 | a host that cannot read resid_pre | one that can");
+        "fine / unsupported | skip in layer 1 | a host that cannot read resid_pre | one that can");
   CHECK(at(site::resid_post, plan{} | scale_delta(layer(1), 0.5f, delta::mlp)) == "fine");
   CHECK(at(site::resid_pre, plan{} | zero_stream(layer(1))) == "fine");
 }

@@ -449,7 +449,7 @@ TEST_CASE("a plan that looks for ends refuses whole texts without marks") {
         "invalid argument | rows of zero_stream | no row of sequence 0 marked as the last | a batch that mark_ends has "
         "marked");
   CHECK(run(prompts) ==
-        "invalid argument | rows of scale_delta | no row of sequence 0 marked as the last of its prompt | a batch that "
+        "invalid argument | rows of skip | no row of sequence 0 marked as the last of its prompt | a batch that "
         "mark_ends has marked");
   mark_ends(s.batch);
   CHECK(run(ends) == "fine");

@@ -142,6 +142,12 @@ TEST_CASE("directions that are none are refused by name") {
         "not finite | direction or strength of steer.relative | NaN or infinity | finite values");
   CHECK(try_all(drawn(width, 1), std::numeric_limits<float>::infinity()).find("not finite") == 0);
   CHECK(message(try_steer(steering::add{}, layer(0), site::resid_pre, zero, 1.0f)) == "fine");
+  floats large(width, 1.0f);  // a product that fp32 does not hold
+  large[2] = -1e30f;
+  CHECK(message(try_steer(steering::add{}, layer(0), site::resid_pre, large, 1e10f)) ==
+        "not finite | direction times strength of steer.add | -1.00000002e+40 in element 2 | finite values in fp32");
+  CHECK(message(try_steer(steering::keep_norm{}, layer(0), site::resid_pre, large, 1e10f)).find("not finite") == 0);
+  CHECK(message(try_steer(steering::relative{}, layer(0), site::resid_pre, large, 1e10f)) == "fine");
   llama_setting s(small_models().front());
   const auto p = plan{} | steer(steering::add{}, layer(0), site::resid_pre, drawn(width, 1), 1.0f);
   CHECK(parts(p.check(s.host.describe())).find("width of steer.add") != std::string::npos);

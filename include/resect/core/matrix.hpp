@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <limits>
 #include <vector>
 
 #include <resect/core/view.hpp>
@@ -18,13 +19,13 @@ struct matrix {
   std::vector<T> data;
 
   matrix() = default;
-  // m × n zeros; extents must not be negative.
-  matrix(index m, index n) : rows(m), cols(n), data(static_cast<std::size_t>(m * n)) {}
+  // m × n zeros. Extents that are negative or whose product is no index: std::length_error, as of any vector.
+  matrix(index m, index n) : rows(m), cols(n), data(elements(m, n)) {}
 
   bool empty() const noexcept { return data.empty(); }
   // What it holds then is unspecified.
   void resize(index m, index n) {
-    data.resize(static_cast<std::size_t>(m * n));
+    data.resize(elements(m, n));
     rows = m;
     cols = n;
   }
@@ -36,6 +37,13 @@ struct matrix {
   matrix_view<const T> view() const noexcept { return {data.data(), rows, cols}; }
 
   friend bool operator==(const matrix&, const matrix&) = default;
+
+ private:
+  // More than any vector holds where there is no such number.
+  static constexpr std::size_t elements(index m, index n) noexcept {
+    return m >= 0 && n >= 0 && detail::product_fits(m, n) ? static_cast<std::size_t>(m * n)
+                                                          : std::numeric_limits<std::size_t>::max();
+  }
 };
 
 }  // namespace resect::inline RESECT_NAMESPACE_TAG

@@ -67,8 +67,12 @@ inline step scale_delta(layer_range where, float g, delta which = delta::block) 
   return s;
 }
 
-// Δ_l := 0: the layer is left out. The same as scale_delta(where, 0). Not zero_stream.
-inline step skip(layer_range where) { return scale_delta(where, 0.0f); }
+// Δ_l := 0: the layer is left out. Does what scale_delta(where, 0) does, under a name of its own. Not zero_stream.
+inline step skip(layer_range where) {
+  step s = scale_delta(where, 0.0f);
+  s.name = "skip";
+  return s;
+}
 
 // h_{l+1} := 0 for every layer l of the range: the whole stream is lost, not one layer's part of it.
 // An off-distribution control; to leave a layer out use skip.

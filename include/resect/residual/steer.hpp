@@ -2,6 +2,7 @@
 #pragma once
 
 #include <concepts>
+#include <limits>
 #include <span>
 
 #include <resect/core/detail/buffer.hpp>
@@ -66,8 +67,8 @@ constexpr std::string_view steering_name() noexcept {
 //   steer(steering::add{}, layer(12), site::resid_post, v, 4.0f)
 // Norms and inner products in double; at most three roundings an element (add: one). c = 0 leaves rows as they are,
 // bit for bit, for add, relative and keep_norm. No allocation a row; a pure function of the row.
-// Errors: invalid_argument where v is empty; not_finite where v or c is; for all modes but add, invalid_argument where
-// v is zero.
+// Errors: invalid_argument where v is empty; not_finite where v, c or (add, keep_norm) c·v is not finite in fp32; for all
+// modes but add, invalid_argument where v is zero.
 template <steering_mode Mode>
 result<step> try_steer(Mode, layer_range where, site at, std::span<const float> v, float c = 0.0f) {
   const auto name = detail::steering_name<Mode>();
@@ -83,7 +84,11 @@ result<step> try_steer(Mode, layer_range where, site at, std::span<const float> 
   resect::detail::buffer<float> w(v.size());
   for (std::size_t i = 0; i < v.size(); ++i) {
     const auto x = static_cast<double>(v[i]);
-    w[i] = static_cast<float>(scaled ? x * static_cast<double>(c) : x / norm);
+    const double element = scaled ? x * static_cast<double>(c) : x / norm;
+    if (math::fabs(element) > static_cast<double>(std::numeric_limits<float>::max()))
+      return error{errc::not_finite, text("direction times strength of ", name), text(element, " in element ", i),
+                   "finite values in fp32"};
+    w[i] = static_cast<float>(element);
   }
   step s;
   s.what = step::kind::rows;

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // A user without exceptions and without RTTI: every header, and the try_ forms.
 #include <cstdio>
-#include <resect/backend/cpu.hpp>
-#include <resect/io/npy.hpp>
-#include <resect/io/npy_reader.hpp>
-#include <resect/resect.hpp>
+
+#include "every_header.hpp"  // made by the test
 
 #if RESECT_EXCEPTIONS
 #error "RESECT_EXCEPTIONS: got 1, wanted 0"
