@@ -145,15 +145,22 @@ check_aarch64() {
   catch=$(dirname "$(find /usr/include /usr/local/include -path '*catch2/catch.hpp' 2>/dev/null | head -n 1)")
   [ "$catch" != . ] || { skip "aarch64: no catch2/catch.hpp (Debian: catch2)"; return; }
   out=$build/check/aarch64
+  json=$(dirname "$(find /usr/include /usr/local/include -path '*nlohmann/json.hpp' 2>/dev/null | head -n 1)")
+  [ "$json" != . ] || { skip "aarch64: no nlohmann/json.hpp (Debian: nlohmann-json3-dev)"; return; }
   mkdir -p "$out/include"
   ln -sfn "$catch" "$out/include/catch2"  # /usr/include itself is this machine's
+  ln -sfn "$json" "$out/include/nlohmann"
   # shellcheck disable=SC2089
-  flags="-std=c++20 -O1 $warnings -Wno-psabi -I$root/include -I$root/tests -isystem $out/include -isystem $eigen -DRESECT_SOURCE_DIR=\"$root\""
+  flags="-std=c++20 -O1 $warnings -Wno-psabi -I$root/include -I$root/tests -I$root/examples -isystem $out/include -isystem $eigen -DRESECT_SOURCE_DIR=\"$root\""
   # shellcheck disable=SC2086,SC2090
-  $compiler $flags -c "$root/tests/support/main.cpp" -o "$out/main.o"
-  for module in ${AARCH64_MODULES:-core random io metrics}; do
+  for source in tests/support/main examples/hosts/llama/load examples/hosts/llama/products; do
+    $compiler $flags -c "$root/$source.cpp" -o "$out/$(basename $source).o"
+  done
+  for module in ${AARCH64_MODULES:-core random io metrics quant factor backend residual}; do
     objects=
+    [ "$module" != residual ] || objects="$out/load.o $out/products.o"
     for source in "$root/tests/$module"/*.cpp; do
+      [ "$(basename "$source")" != cblas.cpp ] || continue  # no BLAS for that machine
       object=$out/${module}_$(basename "$source" .cpp).o
       # shellcheck disable=SC2086,SC2090
       $compiler $flags -c "$source" -o "$object"

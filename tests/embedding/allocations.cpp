@@ -182,6 +182,9 @@ TEST_CASE("the functions of steps take no memory at a tap") {
       steer(steering::add{}, layer(1), place, direction, 2.0f),
       steer(steering::keep_norm{}, layer(1), place, direction, 2.0f),
       steer(steering::clamp{}, layer(1), place, direction, 2.0f),
+      steer(steering::relative{}, layer(1), place, direction, 0.5f),
+      steer(steering::project_out{}, layer(1), place, direction),
+      match_norm(steer(steering::add{}, layer(1), place, direction, 2.0f), global_scalar{0.5f}),
       at(range(0, 3), zero_stream(layer(1))),
       at(last(), scale_delta(layer(1), 0.5f)),
       replace_span(
@@ -221,6 +224,34 @@ TEST_CASE("a pass under a plan of row steps takes no memory") {
                  at(range(1, 4), zero_stream(layer(3)));
   CHECK(allocated_by_pass(p, batch_of(1, 7)) == 0);
   CHECK(allocated_by_pass(plan{}, batch_of(3, 7)) == 0);
+}
+
+TEST_CASE("matching norms takes no memory once the pass's own has grown, by any policy") {
+  if (!can_count()) return;
+  const auto batch = batch_of(2, 7);
+  const auto rows = static_cast<resect::index>(batch.size());
+  std::vector<float> values(batch.size() * width, 0.25f);
+  row_norms teacher;
+  teacher.add({site::resid_post, 1, batch}, matrix_view<const float>{values.data(), rows, width});
+  const auto added = steer(steering::add{}, layer(1), site::resid_post, std::vector<float>(width, 0.5f), 2.0f);
+  const plan plans[] = {
+      plan{} | match_norm(added, per_row_original{}),
+      plan{} | match_norm(added, per_row_teacher{teacher}),
+      plan{} | match_norm(scale_delta(layer(1), 0.5f),
+                          per_channel_affine{std::vector<float>(width, 0.5f), std::vector<float>(width, 0.1f)}),
+      plan{} | match_norm(scale_delta(layer(1), 0.5f), global_scalar{0.5f}),
+  };
+  for (const plan& p : plans) {
+    embedding::still_host host{n_layers, width, rows};
+    pass_memory memory;
+    status done;
+    for (int pass = 0; pass < 2; ++pass) {  // then blocks of the scratch have become one
+      done = try_forward(host, p, batch, memory);
+      REQUIRE(done.has_value());
+    }
+    CHECK(allocated_by([&] { done = try_forward(host, p, batch, memory); }) == 0);
+    CHECK(done.has_value());
+  }
 }
 
 TEST_CASE("a pass under any plan takes no memory once its own has grown") {

@@ -13,14 +13,16 @@
 #include <resect/metrics/explained_variance.hpp>
 #include <resect/metrics/goodhart.hpp>
 #include <resect/metrics/kl_profile.hpp>
-#include <resect/metrics/recovery.hpp>
-#include <resect/metrics/relative_error.hpp>
-#include <resect/metrics/streaming_cka.hpp>
-#include <resect/metrics/top_k.hpp>
 #include <resect/metrics/logits.hpp>
 #include <resect/metrics/nll.hpp>
 #include <resect/metrics/norm_profile.hpp>
+#include <resect/metrics/paired_items.hpp>
 #include <resect/metrics/paired_tokens.hpp>
+#include <resect/metrics/recovery.hpp>
+#include <resect/metrics/relative_error.hpp>
+#include <resect/metrics/sharded.hpp>
+#include <resect/metrics/streaming_cka.hpp>
+#include <resect/metrics/top_k.hpp>
 #include <resect/metrics/two_way.hpp>
 #include <resect/random/distributions.hpp>
 #include <support/catch.hpp>
@@ -157,6 +159,45 @@ TEST_CASE("the accumulators of rows, predictions and items never allocate either
   sink += relative.estimate().se + centred.estimate().se + frobenius.estimate().se + pooled.estimate().se + kl.p99() +
           accuracy.estimate().value + overlap.estimate().value + goodhart.conditional_gap().value +
           angle.estimate().value + recoverable.margin().value + cka.estimate().value;
+  CHECK(allocations == before);
+  CHECK(sink == sink);
+}
+
+TEST_CASE("shards of rows, questions about rows and accumulators of two arms never allocate") {
+  constexpr index d = 100;
+  std::vector<float> x(10 * d), y(10 * d);
+  resect::random::fill_gaussian(x, 1, 0);
+  resect::random::fill_gaussian(y, 1, 1);
+  const resect::matrix_view<const float> vx{x.data(), 10, d, d, 1};
+  const auto part = [&](const std::vector<float>& a, index first, index n) {
+    return std::span<const float>(a.data() + first, static_cast<std::size_t>(n));
+  };
+  goodhart_arms arms{8}, more_arms{8};
+  paired_items items, more_items;
+  reconstruction_fidelity<negatives_from::anywhere> anywhere{8};
+  reconstruction_fidelity<negatives_from::same_sequence> near{8};
+  reconstruction_fidelity<negatives_from::other_sequences> far{8};
+  double sink = 0;
+
+  const long before = allocations;
+  for (index i = 0; i < 64; ++i) {
+    logit_shard all(part(x, 0, 400), part(y, 0, 400), 0, i);
+    all.merge(logit_shard(part(x, 400, 600), part(y, 400, 600), 400, i));
+    sink += all.finish().kl;
+    const grade a = i % 3 ? grade::pass : grade::fail, b = i % 5 ? grade::pass : grade::fail;
+    arms.add(i % 8, {a, b}, {b, a});
+    more_arms.add(i % 8, {b, a}, {a, a});
+    items.add(a, b);
+    more_items.add(b, a);
+    const auto row = part(y, (i % 10) * d, d);
+    anywhere.add(i % 8, recover_row(row, vx, i % 10, negatives_from::anywhere, {}, {1, i, 0}));
+    near.add(i % 8, recover_row(row, vx, i % 10, negatives_from::same_sequence, {0, 10}, {1, i, 0}));
+    far.add(i % 8, recover_row(row, vx, i % 10, negatives_from::other_sequences, {i % 10, i % 10 + 1}, {1, i, 0}));
+  }
+  if (!arms.merge(more_arms)) sink += 1;
+  items.merge(more_items);
+  sink += arms.execution_change().hi + items.difference().hi + anywhere.margin().value + near.estimate().value +
+          far.estimate().value;
   CHECK(allocations == before);
   CHECK(sink == sink);
 }

@@ -3,7 +3,8 @@
 
 KIND: find_package (installed, then moved to another place), find_package_without_eigen, refusals (what find_package
 must not accept), add_subdirectory, example_runtime (README.md's first program, with resect_hosts inside another
-project), fetch_content, vendored (only -I), pkg_config. Exit status 77: skipped.
+project), fetch_content, vendored (only -I), pkg_config, page (every command and CMake line that docs/packaging.md shows).
+Exit status 77: skipped.
 """
 import argparse
 import os
@@ -137,6 +138,45 @@ class Test:
         program = self.work / "consumer"
         call(self.cxx, "-std=c++20", *FLAGS.split(), *flags, CONSUMER / "main.cpp", "-o", program)
         self.run(program)
+
+    def page(self):
+        """The page's blocks in their order, in a folder that looks as it says: resect, third_party and a program."""
+        blocks = re.findall(r"^```(sh|cmake)\n(.*?)^```", (self.root / "docs" / "packaging.md").read_text(), re.S | re.M)
+        for name in ("app.cpp", "engine.cpp"):
+            shutil.copy(CONSUMER / "main.cpp", self.work / name)
+        (self.work / "resect").symlink_to(self.root)
+        prefix = self.work / "opt"
+        for kind, block in blocks:
+            third_party = self.work / "third_party"
+            shutil.rmtree(third_party, ignore_errors=True)
+            third_party.mkdir()
+            if kind == "sh":  # -Ithird_party: the headers
+                shutil.copytree(self.root / "include" / "resect", third_party / "resect")
+                if block.startswith("g++") and shutil.which("g++") is None:
+                    continue
+                call("sh", "-e", "-c", block.replace("/opt/resect", str(prefix)), cwd=self.work, env=self.env)
+                if (self.work / "a.out").exists():
+                    self.run(self.work / "a.out")
+                    (self.work / "a.out").unlink()
+                print(block, end="")
+                continue
+            (third_party / "resect").symlink_to(self.root)
+            app = self.work / "app"
+            app.mkdir()
+            shutil.copy(CONSUMER / "main.cpp", app / "app.cpp")
+            (app / "third_party").symlink_to(third_party)
+            lines = ["cmake_minimum_required(VERSION 3.22)", "project(app CXX)", "add_executable(app app.cpp)", block]
+            if "target_link_libraries" not in block:
+                lines.append("target_link_libraries(app PRIVATE resect::cpu)")
+            (app / "CMakeLists.txt").write_text("\n".join(lines) + "\n")
+            self.cmake("-S", app, "-B", self.build, f"-DCMAKE_CXX_COMPILER={self.cxx}", f"-DCMAKE_PREFIX_PATH={prefix}")
+            self.cmake("--build", self.build)
+            self.run(self.build / "app")
+            for folder in (app, self.build):
+                shutil.rmtree(folder)
+            print(block, end="")
+        if len(blocks) < 6:
+            sys.exit(f"docs/packaging.md: got {len(blocks)} blocks, wanted 6 or more")
 
 
 def main():
