@@ -175,7 +175,7 @@ check_aarch64() {
 
 # ------------------------------------------------------------------------------------------------------
 
-asan_targets=${SANITIZER_TARGETS:-test_core test_random test_metrics test_io test_backend test_residual test_study \
+asan_targets=${SANITIZER_TARGETS:-test_core test_random test_metrics test_io test_quant test_factor test_backend test_residual test_study \
   test_embedding test_examples_hosts replay_gguf replay_safetensors replay_npy}
 tsan_targets=${SANITIZER_TARGETS:-test_core test_backend test_study test_embedding}
 [ $# -gt 0 ] || set -- headers sanitizers fuzz aarch64

@@ -3,10 +3,11 @@
 
 KIND: find_package (installed, then moved to another place), find_package_without_eigen, refusals (what find_package
 must not accept), add_subdirectory, example_runtime (README.md's first program, with resect_hosts inside another
-project), fetch_content, vendored (only -I), pkg_config, page (every command and CMake line that docs/packaging.md shows).
-Exit status 77: skipped.
+project), fetch_content, vendored (only -I), pkg_config, page (every command and CMake line that docs/packaging.md shows),
+presets (each one configures, with the settings that it names). Exit status 77: skipped.
 """
 import argparse
+import json
 import os
 import pathlib
 import re
@@ -138,6 +139,29 @@ class Test:
         program = self.work / "consumer"
         call(self.cxx, "-std=c++20", *FLAGS.split(), *flags, CONSUMER / "main.cpp", "-o", program)
         self.run(program)
+
+    def presets(self):
+        presets = {p["name"]: p for p in json.loads((self.root / "CMakePresets.json").read_text())["configurePresets"]}
+        for name, preset in presets.items():
+            if preset.get("hidden"):
+                continue
+            wanted, base = {}, preset
+            while base:
+                wanted = {**base.get("cacheVariables", {}), **wanted}
+                base = presets.get(base.get("inherits"))
+            compiler = wanted.get("CMAKE_CXX_COMPILER")
+            if shutil.which("ninja") is None or (compiler and shutil.which(compiler) is None):
+                print(f"{name}: {compiler or 'ninja'} is not installed")
+                continue
+            build = self.work / name
+            call("cmake", "--preset", name, "-B", build, "-DRESECT_TESTS=OFF", "-DRESECT_EXAMPLES=OFF", env=self.env,
+                 cwd=self.root)
+            cache = dict(re.findall(r"^([A-Z_0-9]+):[A-Z]+=(.*)$", (build / "CMakeCache.txt").read_text(), re.M))
+            for key, value in wanted.items():
+                got = cache.get(key, "nothing")
+                if got != value and pathlib.Path(got).name != value:
+                    sys.exit(f"preset {name}, {key}: got {got}, wanted {value}")
+            print(f"{name}: {', '.join(f'{k}={v}' for k, v in wanted.items())}")
 
     def page(self):
         """The page's blocks in their order, in a folder that looks as it says: resect, third_party and a program."""

@@ -14,15 +14,17 @@ namespace resect::inline RESECT_NAMESPACE_TAG::detail {
 
 // Tiles are large enough that Eigen's packing is a few percent of the work, and there are enough of them to share out. k
 // is cut into equal panels that Eigen does not cut again (its own cut depends on cache sizes, hence on the machine):
-// max_panel is Eigen's limit for the smallest first cache in use, 32 KiB, which leaves the instruction set alone.
+// max_panel is Eigen's limit for the smallest first cache that it finds: 32 KiB on x86, where it asks the machine, and the
+// 16 KiB that it takes for granted elsewhere. That leaves the instruction set alone.
 template <class T>
 struct eigen_tiling {
   index tile_rows, tile_cols, panel;
 
   using kernel = Eigen::internal::gebp_traits<T, T>;
   static constexpr index element = sizeof(T);
+  static constexpr index first_cache = EIGEN_ARCH_i386_OR_x86_64 ? 32768 : 16384;
   static constexpr index max_panel = std::min<index>(
-      256, (32768 - kernel::mr * kernel::nr * element) / ((kernel::mr + kernel::nr) * element) & ~index{7});
+      256, (first_cache - kernel::mr * kernel::nr * element) / ((kernel::mr + kernel::nr) * element) & ~index{7});
   static_assert(max_panel >= 128, "the error bound of try_gemm counts on panels of 128 or more");
 
   static constexpr eigen_tiling of(index m, index n, index k) noexcept {
