@@ -183,6 +183,28 @@ TEST_CASE("strided and transposed rows give the number of the packed ones") {
   CHECK(a.estimate().value == b.estimate().value);
 }
 
+TEST_CASE("of one column each, CKA is the squared correlation") {
+  resect::cpu exec;
+  const rows x{40, 1, 1}, y{40, 1, 2};
+  double mx = 0, my = 0, xx = 0, yy = 0, xy = 0;
+  for (std::size_t i = 0; i < 40; ++i) {
+    mx += static_cast<double>(x.data[i]) / 40;
+    my += static_cast<double>(y.data[i]) / 40;
+  }
+  for (std::size_t i = 0; i < 40; ++i) {
+    const double a = static_cast<double>(x.data[i]) - mx, b = static_cast<double>(y.data[i]) - my;
+    xx += a * a;
+    yy += b * b;
+    xy += a * b;
+  }
+  CHECK(linear_cka(exec, biased{}, x.view(), y.view()) == Approx(xy * xy / (xx * yy)).epsilon(1e-9));
+  const rows wide{40, 3, 3};
+  CHECK(try_linear_cka(exec, biased{}, x.view(), wide.view()));
+  CHECK(try_linear_cka(exec, biased{}, wide.view(), x.view()));
+  CHECK(try_linear_cka(exec, biased{}, {x.data.data(), 40, 0, 0, 1}, x.view()).error().code ==
+        resect::errc::shape_mismatch);
+}
+
 TEST_CASE("constant rows have no CKA; bad shapes are errors and add nothing") {
   resect::cpu exec;
   const rows x{10, 3, 1};
