@@ -117,6 +117,7 @@ TEST_CASE("items that a paired test needs: known values, and the power that simu
   CHECK(paired_items_needed(0.14, 0.2, 0.01) > 78);
   for (const double wrong : {0.0, 0.3, std::numeric_limits<double>::quiet_NaN()})
     CHECK(paired_items_needed(wrong, 0.2) == 0);
+  CHECK(paired_items_needed(0.5, 1.0) == 29);  // every item discordant: ⌈(1.96 + 0.8416·√0.75)²/0.25⌉
   CHECK((paired_items_needed(0.1, 1.5) == 0 && paired_items_needed(0.1, -0.2) == 0));
   CHECK((paired_items_needed(0.1, 0.2, 0.0) == 0 && paired_items_needed(0.1, 0.2, 0.05, 1.0) == 0));
   CHECK(paired_items_needed(1e-160, 0.2) == 0);  // more than there are numbers for

@@ -114,6 +114,11 @@ TEST_CASE("a tie is not recovered: equal candidates and a zero row") {
   input_recoverability m{1};
   m.add(0, r);
   CHECK(m.ties() == 1);
+  input_recoverability two{1};
+  two.add(0, r);
+  two.add(0, r);
+  REQUIRE(m.merge(two));
+  CHECK(m.ties() == 3);
 }
 
 TEST_CASE("rows: negatives come from where they were asked to come from") {

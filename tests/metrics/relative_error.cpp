@@ -195,6 +195,19 @@ TEST_CASE("a massive coordinate common to all rows hides an edit from the cosine
   CHECK(same.estimate().value == 1);
 }
 
+TEST_CASE("a centred cosine is that of the rows less their mean, whatever their norms") {
+  const std::vector<float> a{5, 1, 1}, b{1, 21, 1};
+  const std::vector<double> m{1, 1, 0};
+  // a − m = (4, 0, 1), b − m = (0, 20, 1): 1/√(17·401)
+  mean_centred_cosine c{1};
+  c.add(0, centred_products(a, b, m));
+  CHECK(c.estimate().value == Approx(1 / std::sqrt(17.0 * 401)).epsilon(1e-14));
+  const std::vector<float> twice{9, 1, 2};  // a − m = ½·(twice − m)
+  mean_centred_cosine along{1};
+  along.add(0, centred_products(a, twice, m));
+  CHECK(along.estimate().value == Approx(1).epsilon(1e-14));
+}
+
 TEST_CASE("rows of cluster -1 (BOS) are left out; shapes and strides are checked before anything is taken") {
   std::vector<float> a(6 * 4, 1.0f), b(6 * 4, 1.0f);
   for (std::size_t j = 0; j < 4; ++j) a[j] = 1e6f;  // the BOS row, altered beyond recognition

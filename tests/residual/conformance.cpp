@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include <limits>
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -49,6 +50,7 @@ const planted_fault faults[] = {
     {fault::mid_is_pre, "T1.b"},
     {fault::delta_before_scale, "T1.c"},
     {fault::post_before_add, "T1.d"},
+    {fault::logits_short, "T5.a"},
     {fault::shown_logits_differ, "T1.e"},
     {fault::states_differ, "T1.f"},
     {fault::writes_late, "T2.a"},
@@ -160,6 +162,48 @@ TEST_CASE("every planted fault is caught by the check meant for it, every check 
   CHECK(right.passed());
   failed.emplace("T6.e");  // where there are pads: below
   for (const check& k : right.checks) CHECK(failed.contains(std::string(k.id.view())));
+}
+
+TEST_CASE("a host whose logits are fewer than asked for is told so") {
+  const auto c = of_fault(fault::logits_short);
+  INFO(to_text(c).c_str());
+  for (const char* id : {"T5.a", "T5.b"})
+    CHECK(c.find(id)->note.view().find("shape mismatch: logits of the host: got ") == 0);
+}
+
+TEST_CASE("single rows that continue a sequence are flagged as such, and no others") {
+  llama_setting s;
+  faulty_host<llama> host(s.host, fault::none);
+  REQUIRE(conformance_of(host, s.batch).passed());
+  int continuing = 0, beginning = 0, chunks = 0;
+  for (const auto& batch : host.batches()) {
+    std::map<std::int32_t, int> rows;
+    for (const row_meta& row : batch) ++rows[row.seq];
+    for (const row_meta& row : batch) {
+      const bool decode = (row.flags & row_meta::decode) != 0;
+      if (decode) CHECK((row.pos > 0 && rows[row.seq] == 1));
+      continuing += decode;
+      beginning += row.pos == 0 && rows[row.seq] == 1;
+      chunks += row.pos > 0 && rows[row.seq] > 1;
+    }
+  }
+  CHECK((continuing > 0 && beginning > 0 && chunks > 0));
+}
+
+TEST_CASE("of a long batch, 24 tokens are changed one at a time") {
+  llama_setting s;
+  std::vector<row_meta> batch;
+  for (std::int32_t i = 0; i < 60; ++i) batch.push_back({i / 3, i % 3, i % 37, row_meta::wants_logits});
+  faulty_host<llama> host(s.host, fault::none);
+  REQUIRE(conformance_of(host, batch).passed());
+  int one_changed = 0;
+  for (const auto& ran : host.batches()) {
+    if (ran.size() != batch.size()) continue;
+    int differ = 0;
+    for (std::size_t i = 0; i < batch.size(); ++i) differ += ran[i].token != batch[i].token;
+    one_changed += differ == 1;
+  }
+  CHECK(one_changed == 24);
 }
 
 TEST_CASE("a host that throws gets a certificate that says so") {

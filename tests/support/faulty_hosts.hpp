@@ -29,6 +29,7 @@ enum class fault {
   mid_is_pre,               // hands out resid_pre as resid_mid
   delta_before_scale,       // shows the MLP's delta before a scale that is applied when it is added
   post_before_add,          // shows resid_post before the MLP's delta is added
+  logits_short,             // the last row of logits is missing where a sequence is continued
   shown_logits_differ,      // shows logits before a cap that logits() has
   states_differ,            // a state begins with another embedding than a whole pass
   writes_late,              // what is written at resid_pre is seen from the next layer on
@@ -98,6 +99,8 @@ class faulty_host {
     if (fault_ == fault::refuses) return resect::error{resect::errc::out_of_memory, "batch", "no memory", "some"};
     const std::uint64_t epoch = fault_ == fault::epoch_lost ? 0 : k.epoch;
     std::vector<row_meta> rows(b.begin(), b.end());
+    batches_.push_back(rows);
+    continued_ = !rows.empty() && rows.front().pos > 0;
     for (std::size_t i = 0; i < rows.size(); ++i) {
       if (fault_ == fault::cache_off_by_one && (i == 0 || rows[i - 1].seq != b[i].seq) && b[i].pos > 0 &&
           shift_[b[i].seq] == 0) {
@@ -119,8 +122,11 @@ class faulty_host {
   }
   resect::matrix_view<const float> logits() const {
     const auto out = host_.logits();
-    return {logits_.data(), out.rows, out.cols};
+    const bool is_short = fault_ == fault::logits_short && continued_ && out.rows > 1;
+    return {logits_.data(), out.rows - (is_short ? 1 : 0), out.cols};
   }
+  // The batches that were run, in their order.
+  const std::vector<std::vector<row_meta>>& batches() const { return batches_; }
   void forget(std::int32_t seq) {
     if (fault_ == fault::forgets_nothing) {
       shift_[seq] = host_.cached(seq);
@@ -318,6 +324,8 @@ class faulty_host {
   bool was_edited_ = false;
   std::map<std::int32_t, resect::index> shift_;  // rows that the inner cache has before position 0
   std::vector<float> logits_;
+  std::vector<std::vector<row_meta>> batches_;
+  bool continued_ = false;
   std::vector<typename H::weight_override> stuck_;
   std::weak_ptr<std::vector<float>> pretended_;
 };
