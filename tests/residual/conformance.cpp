@@ -258,7 +258,16 @@ TEST_CASE("a failure says where it was seen") {
   CHECK((k.layer >= 0 && k.seq >= 0 && k.pos >= 0));
   CHECK(k.measured > 0.1);
   const auto future = of_fault(fault::leaks_future);
+  CHECK(future.find("T4.b")->where.has_value());
   CHECK(future.find("T4.b")->where != site::embed_out);
+  for (const auto& [what, id] : {std::pair{fault::rows_reordered, "T4.a"}, {fault::site_missing, "T1.a"},
+                                 {fault::swallows_nan, "T8.a"}, {fault::override_without_effect, "T2.d"}}) {
+    const auto c = of_fault(what);
+    INFO(to_text(c).c_str());
+    CHECK(c.find(id)->where.has_value());  // of what is counted, the first place
+    CHECK((c.find(id)->layer >= 0 || c.find(id)->where == site::embed_out));
+    CHECK(c.find(id)->measured >= 1);
+  }
   CHECK(future.find("T4.c")->result == verdict::pass);  // it stays in its sequence
   const auto late = of_fault(fault::writes_late);
   CHECK(late.find("T2.a")->where == site::resid_pre);
