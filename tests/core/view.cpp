@@ -61,6 +61,19 @@ TEST_CASE("element (r, c) of a view is r row strides and c column strides from i
     }
 }
 
+TEST_CASE("a view of nothing points nowhere and has no extent") {
+  const matrix_view<float> m;
+  CHECK((m.data == nullptr && m.rows == 0 && m.cols == 0 && m.row_stride == 0 && m.col_stride == 1));
+  const vector_view<float> v;
+  CHECK((v.data == nullptr && v.size == 0 && v.stride == 1));
+  CHECK(check_view(m, "m"));
+  float x[6] = {};
+  const matrix_view<float> given{x, 2, 3};
+  CHECK((given.row_stride == 3 && given.col_stride == 1));
+  const matrix_view<float> apart{x, 2, 2, 3};
+  CHECK((apart.row_stride == 3 && apart.col_stride == 1));
+}
+
 TEST_CASE("a view is row-major by default") {
   numbers n;
   const matrix_view<float> m{n.x.data(), 4, 5};
