@@ -50,6 +50,7 @@ const planted_fault faults[] = {
     {fault::mid_is_pre, "T1.b"},
     {fault::delta_before_scale, "T1.c"},
     {fault::post_before_add, "T1.d"},
+    {fault::last_pre_differs, "T1.d"},
     {fault::logits_short, "T5.a"},
     {fault::shown_logits_differ, "T1.e"},
     {fault::states_differ, "T1.f"},
@@ -225,6 +226,19 @@ TEST_CASE("a host that reports NaN as an error conforms, and the certificate say
     CHECK(c.find(id)->note == "the host reports it as an error");
     CHECK(right.find(id)->note.empty());
   }
+}
+
+TEST_CASE("of a host that takes no rows, no check of writing applies, and the certificate says why") {
+  const auto c = of_fault(fault::writes_nowhere);
+  INFO(to_text(c).c_str());
+  CHECK(c.passed());
+  for (const char* id : {"T2.a", "T2.b", "T2.c", "T2.e", "T2.f", "T2.g", "T2.h", "T2.i", "T5.g", "T8.a", "T8.b", "T8.c"}) {
+    INFO(id);
+    REQUIRE(c.find(id) != nullptr);
+    CHECK(c.find(id)->result == verdict::not_applicable);
+    CHECK_FALSE(c.find(id)->note.empty());
+  }
+  for (const char* id : {"T1.a", "T1.d", "T2.d", "T3.a", "T4.b", "T5.a", "T7.a"}) CHECK(c.find(id)->result == verdict::pass);
 }
 
 TEST_CASE("a host that copies rows out, and back where a callback says that it modified them, conforms") {

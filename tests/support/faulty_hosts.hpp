@@ -29,6 +29,7 @@ enum class fault {
   mid_is_pre,               // hands out resid_pre as resid_mid
   delta_before_scale,       // shows the MLP's delta before a scale that is applied when it is added
   post_before_add,          // shows resid_post before the MLP's delta is added
+  last_pre_differs,         // shows the last layer's input otherwise than it is
   logits_short,             // the last row of logits is missing where a sequence is continued
   shown_logits_differ,      // shows logits before a cap that logits() has
   states_differ,            // a state begins with another embedding than a whole pass
@@ -56,6 +57,7 @@ enum class fault {
   spreads_nan,      // what is not finite reaches every row of the batch
   reports_nan,      // no fault: logits that are not finite are an error
   masks_by_zero,    // no fault: what is not finite reaches earlier rows of its sequence
+  writes_nowhere,   // no fault: says that it shows rows and takes none
   copies_back,      // no fault: a callback gets a copy, which counts where it says that it modified it
 };
 
@@ -86,7 +88,10 @@ class faulty_host {
   faulty_host& operator=(const faulty_host&) = delete;
 
   const resect::residual::model_desc& describe() const { return host_.describe(); }
-  resect::residual::access supports(site s, int layer) const { return host_.supports(s, layer); }
+  resect::residual::access supports(site s, int layer) const {
+    const auto can = host_.supports(s, layer);
+    return fault_ == fault::writes_nowhere ? std::min(can, resect::residual::access::read) : can;
+  }
 
   resect::status try_forward(batch_view b, resect::residual::site_set want, resect::residual::observer<float> look) {
     auto observe = [&](const tap& at, view h) {
@@ -269,6 +274,9 @@ class faulty_host {
     if (fault_ == fault::mid_is_pre && at.where == site::resid_mid && copy.size() == pass_.pre.size()) copy = pass_.pre;
     else if (fault_ == fault::post_before_add && at.where == site::resid_post && copy.size() == pass_.mid.size())
       copy = pass_.mid;
+    else if (fault_ == fault::last_pre_differs && at.where == site::resid_pre &&
+             at.layer == host_.describe().n_layers - 1)
+      each(copied, [](float x) { return 1.01f * x; });
     else if (fault_ == fault::delta_before_scale && at.where == site::mlp_delta)
       each(copied, [](float x) { return 2.0f * x; });
     else if (fault_ == fault::writes_to_a_copy || (fault_ == fault::deltas_to_a_copy && is_delta)) {
