@@ -80,6 +80,12 @@ TEST_CASE("known values: a rotation and a scale give 1, unrelated columns 0, no 
   const std::vector<float> x{1, 2, -3, 4, 5, -6, 0, 1}, y{-4, 2, -8, -6, 12, 10, -2, 0};  // y = 2·(−x₂, x₁)
   turned.add({x.data(), 4, 2, 2, 1}, {y.data(), 4, 2, 2, 1});
   CHECK(turned.value() == Approx(1).epsilon(1e-14));
+  covariance_cka tiny(4, 2, 2);  // scale does not matter
+  std::vector<float> small(x), other(y);
+  for (float& value : small) value *= 0x1p-20F;
+  for (float& value : other) value *= 0x1p-30F;
+  tiny.add({small.data(), 4, 2, 2, 1}, {other.data(), 4, 2, 2, 1});
+  CHECK(tiny.value() == Approx(1).epsilon(1e-14));
   const std::vector<float> u{1, 1, -1, -1}, v{1, -1, 1, -1}, one(4, 1);
   apart.add({u.data(), 4, 1, 1, 1}, {v.data(), 4, 1, 1, 1});
   CHECK(apart.value() == 0);

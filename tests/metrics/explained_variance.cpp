@@ -163,6 +163,9 @@ TEST_CASE("no variance, no rows, NaN, wrong lengths and clusters outside the ran
     CHECK_FALSE(e->estimate().has_interval());
   }
   CHECK(outside.rejected() == 1);
+  auto both = outside;
+  REQUIRE(both.merge(outside));
+  CHECK(both.rejected() == 2);
   CHECK(good.merge(explained_variance{6, 3}).error().code == resect::errc::shape_mismatch);
   CHECK(good.merge(explained_variance{5, 2}).error().code == resect::errc::shape_mismatch);
   CHECK(good.fvu().n == 6);

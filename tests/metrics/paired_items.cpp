@@ -81,6 +81,41 @@ TEST_CASE("Newcombe's interval of a paired difference: his published example, sy
   CHECK(same.hi > 0);
 }
 
+TEST_CASE("Newcombe's interval is his formula for every small table, with the correction that lowers a positive correlation") {
+  const double z = 1.959963984540054;
+  const auto score = [&](double k, double n) {  // Wilson's limits
+    const double p = k / n, centre = (p + z * z / (2 * n)) / (1 + z * z / n);
+    const double half = z / (1 + z * z / n) * std::sqrt(p * (1 - p) / n + z * z / (4 * n * n));
+    return std::pair{centre - half, centre + half};
+  };
+  int corrected = 0, cut = 0, negative = 0;
+  for (int a = 0; a < 12; a += 2)
+    for (int b = 0; b < 12; b += 3)
+      for (int c = 0; c < 12; c += 3)
+        for (int d = 0; d < 12; d += 2) {
+          const double n = a + b + c + d;
+          if (n == 0) continue;
+          const auto [l1, u1] = score(a + b, n);
+          const auto [l2, u2] = score(a + c, n);
+          const double p1 = (a + b) / n, p2 = (a + c) / n;
+          const double margins = double(a + b) * (c + d) * (a + c) * (b + d), cross = double(a) * d - double(b) * c;
+          double top = cross;
+          if (cross > n / 2) top = cross - n / 2;
+          else if (cross > 0) top = 0;
+          corrected += cross > n / 2;
+          cut += cross > 0 && cross <= n / 2;
+          negative += cross < 0;
+          const double phi = margins == 0 ? 0 : top / std::sqrt(margins);
+          const double down = (p1 - l1) * (p1 - l1) - 2 * phi * (p1 - l1) * (u2 - p2) + (u2 - p2) * (u2 - p2);
+          const double up = (u1 - p1) * (u1 - p1) - 2 * phi * (u1 - p1) * (p2 - l2) + (p2 - l2) * (p2 - l2);
+          const estimate e = table(a, b, c, d).difference();
+          INFO(a << " " << b << " " << c << " " << d);
+          CHECK(e.lo == Approx(p1 - p2 - std::sqrt(std::fmax(down, 0))).margin(1e-9));
+          CHECK(e.hi == Approx(p1 - p2 + std::sqrt(std::fmax(up, 0))).margin(1e-9));
+        }
+  CHECK((corrected > 100 && cut > 10 && negative > 100));
+}
+
 TEST_CASE("the paired interval covers the true difference in 95 % of simulations of 40 items") {
   int covered = 0;
   constexpr int runs = 4000;

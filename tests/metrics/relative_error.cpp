@@ -202,6 +202,14 @@ TEST_CASE("a centred cosine is that of the rows less their mean, whatever their 
   mean_centred_cosine c{1};
   c.add(0, centred_products(a, b, m));
   CHECK(c.estimate().value == Approx(1 / std::sqrt(17.0 * 401)).epsilon(1e-14));
+  const std::vector<float> still{1, 1, 0};  // the mean itself: no direction
+  const auto of = [&](const std::vector<float>& x, const std::vector<float>& y) {
+    mean_centred_cosine one{1};
+    one.add(0, centred_products(x, y, m));
+    return one.estimate().value;
+  };
+  CHECK(of(still, still) == 1);
+  CHECK((of(still, a) == 0 && of(a, still) == 0));
   const std::vector<float> twice{9, 1, 2};  // a − m = ½·(twice − m)
   mean_centred_cosine along{1};
   along.add(0, centred_products(a, twice, m));
