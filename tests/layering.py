@@ -30,7 +30,9 @@ MAX_LINES = 400
 
 # What makes two translation units disagree on one function, or leaks into a user's program.
 PATTERNS = [
-    (r"^\s*#\s*pragma\s+(?!once\b|GCC (diagnostic|unroll|ivdep)\b|unroll\b)", "has a pragma that changes code", set()),
+    (r"^\s*#\s*pragma\s+(?!once\b|GCC (diagnostic|unroll|ivdep)\b|unroll\b|clang fp reassociate\(off\)$)",
+     "has a pragma that changes code", set()),
+    (r"^\s*#\s*pragma\s+clang fp\b", "has a pragma that holds to the end of the file", {"config.hpp"}),
     (r"\b__(FAST|ASSOCIATIVE|FINITE)_MATH(_ONLY)?__", "follows a setting of the compiler's", {"config.hpp"}),
     (r"\b(NDEBUG|__OPTIMIZE__|_OPENMP|__AVX\w*__|__FMA__|__SSE\w*__|__ARM_FEATURE\w*)\b",
      "follows a setting of the compiler's", set()),
@@ -135,6 +137,8 @@ def self_test():
         ("core/kernels.inl", LICENCE + "\ninline void f() {}\n", None),
         ("core/kernels2.inl", "inline void f() {}\n", "no licence line"),
         ("core/pragma.hpp", good + "#pragma GCC optimize(3)\n", "a pragma that changes code"),
+        ("core/order.hpp", good + "#pragma clang fp reassociate(on)\n", "a pragma that changes code"),
+        ("core/order_off.hpp", good + "#pragma clang fp reassociate(off)\n", "a pragma that holds to the end of the file"),
         ("core/debug.hpp", good + "#ifdef NDEBUG\n#endif\n", "a setting of the compiler's"),
         ("core/march.hpp", good + "#if defined(__AVX2__)\n#endif\n", "a setting of the compiler's"),
         ("core/state.hpp", good + "inline thread_local int n = 0;\n", "state that is a thread's"),
