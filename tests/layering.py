@@ -32,7 +32,7 @@ MAX_LINES = 400
 PATTERNS = [
     (r"^\s*#\s*pragma\s+(?!once\b|GCC (diagnostic|unroll|ivdep)\b|unroll\b|clang fp reassociate\(off\)$)",
      "has a pragma that changes code", set()),
-    (r"^\s*#\s*pragma\s+clang fp\b", "has a pragma that holds to the end of the file", {"config.hpp"}),
+    (r"^\s*#\s*pragma\s+clang fp reassociate\(off\)$", "has a pragma that holds to the end of the file", {"config.hpp"}),
     (r"\b__(FAST|ASSOCIATIVE|FINITE)_MATH(_ONLY)?__", "follows a setting of the compiler's", {"config.hpp"}),
     (r"\b(NDEBUG|__OPTIMIZE__|_OPENMP|__AVX\w*__|__FMA__|__SSE\w*__|__ARM_FEATURE\w*)\b",
      "follows a setting of the compiler's", set()),
