@@ -28,3 +28,31 @@ TEST_CASE("no hooks: no site is wanted, and a call anyway changes nothing") {
   CHECK(k.call(tap{site::resid_pre, 0, {&row, 1}}, {x, 1, 2}) == edit::unchanged);
   CHECK((x[0] == 1 && x[1] == 2));
 }
+
+TEST_CASE("looking by way of hooks wants the same sites, writes nothing, under no plan; the host's answer comes back") {
+  struct {
+    using value = float;
+    using space = host_space;
+    status try_forward(batch_view batch, const hooks<float>& k) {
+      site_set want;
+      want.insert(site::resid_mid);
+      CHECK((k.read == want && k.write.empty() && k.epoch == 0));
+      float x[2] = {3, 4};
+      CHECK(k.call(tap{site::resid_mid, 5, batch}, {x, 1, 2}) == edit::unchanged);
+      return error{errc::unsupported, "batch", "one of this kind", "another"};
+    }
+  } host;
+  const row_meta row{2, 1, 7, 0};
+  site_set want;
+  want.insert(site::resid_mid);
+  int calls = 0;
+  auto look = [&](const tap& at, matrix_view<const float> rows) {
+    ++calls;
+    CHECK((at.where == site::resid_mid && at.layer == 5 && at.rows.size() == 1 && at.rows[0].token == 7));
+    CHECK((rows(0, 0) == 3 && rows(0, 1) == 4));
+  };
+  const auto done = try_observe(host, {&row, 1}, want, look);
+  CHECK(calls == 1);
+  REQUIRE_FALSE(done);
+  CHECK(done.error().code == errc::unsupported);
+}

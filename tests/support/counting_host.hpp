@@ -4,21 +4,18 @@
 #include <algorithm>
 #include <vector>
 
-#include <resect/residual/host.hpp>
+#include <support/forwarding_host.hpp>
 
 namespace support {
 
 // Any host of the surgery level, with a count of what is asked of it, and ways to make it fail.
 template <resect::residual::surgical_host H>
-class counting_host {
+class counting_host : public forwarding_surgical_host<H> {
  public:
-  using value = typename H::value;
-  using space = typename H::space;
   using state = typename H::state;
   using weight_override = typename H::weight_override;
-  using hooks = resect::residual::hooks<value, space>;
-  using batch_view = resect::residual::batch_view;
-  using view = resect::matrix_view<value, space>;
+  using hooks = float_hooks;
+  using view = float_view;
 
   struct counts {
     int embeds = 0, forwards = 0, runs = 0, snapshots = 0, streams = 0, overrides = 0, forgets = 0;
@@ -32,16 +29,14 @@ class counting_host {
     friend bool operator==(const counts&, const counts&) = default;
   };
 
-  explicit counting_host(H& host) : host_(host) { reset(); }
+  explicit counting_host(H& host) : forwarding_surgical_host<H>(host) { reset(); }
   void reset() { n = counts{.layers = std::vector<int>(static_cast<std::size_t>(host_.describe().n_layers), 0)}; }
   counts n;
   int refuse_override = -1;  // this one, counted from 0, fails
   int refuse_layer = -1;     // running this layer fails
 
-  const resect::residual::model_desc& describe() const { return host_.describe(); }
-  resect::residual::access supports(resect::residual::site s, int layer) const { return host_.supports(s, layer); }
   resect::status try_forward(batch_view b, resect::residual::site_set want,
-                             resect::residual::observer<value, space> call) {
+                             resect::residual::observer<float> call) {
     ++n.forwards;
     return host_.try_forward(b, want, call);
   }
@@ -49,13 +44,10 @@ class counting_host {
     ++n.forwards;
     return with_counting(k, [&](const hooks& counted) { return host_.try_forward(b, counted); });
   }
-  resect::matrix_view<const value, space> logits() const { return host_.logits(); }
   void forget(std::int32_t seq) {
     ++n.forgets;
     host_.forget(seq);
   }
-  std::uint64_t cache_epoch(std::int32_t seq) const { return host_.cache_epoch(seq); }
-  resect::index cached(std::int32_t seq) const { return host_.cached(seq); }
 
   resect::result<state> try_embed(batch_view b) {
     ++n.embeds;
@@ -65,7 +57,7 @@ class counting_host {
     ++n.runs;
     if (first <= refuse_layer && refuse_layer < last)
       return resect::error{resect::errc::unsupported, resect::text("layer ", refuse_layer), "a refusal", "none"};
-    for (int l = std::max(first, 0); l < last && l < describe().n_layers; ++l) ++n.layers[static_cast<std::size_t>(l)];
+    for (int l = std::max(first, 0); l < last && l < host_.describe().n_layers; ++l) ++n.layers[static_cast<std::size_t>(l)];
     return with_counting(k, [&](const hooks& counted) { return host_.try_run(s, first, last, counted); });
   }
   state snapshot(const state& s) {
@@ -76,31 +68,23 @@ class counting_host {
     ++n.streams;
     return host_.stream(s);
   }
-  batch_view rows(const state& s) const { return host_.rows(s); }
-  resect::status try_head(const state& s, resect::index row, view norm, view logits) {
-    return host_.try_head(s, row, norm, logits);
-  }
-  auto weights(int layer) const { return host_.weights(layer); }
-  resect::status try_read_weight(const resect::residual::weight_desc& w, resect::matrix_view<float> out) const {
-    return host_.try_read_weight(w, out);
-  }
-  resect::result<weight_override> try_override_weight(const resect::residual::weight_desc& w,
+  resect::result<weight_override> try_override_weight(const weight_desc& w,
                                                       resect::matrix_view<const float> values) {
     if (n.overrides++ == refuse_override) return resect::error{resect::errc::out_of_memory, "weight", {}, {}};
     return host_.try_override_weight(w, values);
   }
 
  private:
+  using forwarding_surgical_host<H>::host_;
+
   template <class F>
   resect::status with_counting(const hooks& k, F f) {
-    auto call = [&](const resect::residual::tap& at, view rows) {
+    auto call = [&](const tap& at, view rows) {
       ++n.hook_calls;
       return k.call(at, rows);
     };
     return f(hooks{k.read, k.write, call, k.epoch});
   }
-
-  H& host_;
 };
 
 }  // namespace support

@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include <resect/residual/host.hpp>
+#include <support/forwarding_host.hpp>
 
 // Wrappers around a right host that do one thing wrong, each a thing that real runtimes have been seen to do.
 namespace support {
@@ -62,18 +62,10 @@ enum class fault {
 };
 
 template <resect::residual::surgical_host H>
-class faulty_host {
+class faulty_host : public forwarding_host<H> {
  public:
-  using value = float;
-  using space = resect::host_space;
-  using hooks = resect::residual::hooks<float>;
-  using batch_view = resect::residual::batch_view;
-  using row_meta = resect::residual::row_meta;
-  using site = resect::residual::site;
-  using edit = resect::residual::edit;
-  using tap = resect::residual::tap;
-  using weight_desc = resect::residual::weight_desc;
-  using view = resect::matrix_view<float>;
+  using hooks = float_hooks;
+  using view = float_view;
 
   struct state {  // shared by what calls itself a copy
     std::shared_ptr<typename H::state> inner;
@@ -83,22 +75,15 @@ class faulty_host {
     std::shared_ptr<std::vector<float>> pretended = {};  // what is read, though nothing uses it
   };
 
-  faulty_host(H& host, fault f) : host_(host), fault_(f) {}
-  faulty_host(const faulty_host&) = delete;
-  faulty_host& operator=(const faulty_host&) = delete;
+  faulty_host(H& host, fault f) : forwarding_host<H>(host), fault_(f) {}
 
-  const resect::residual::model_desc& describe() const { return host_.describe(); }
   resect::residual::access supports(site s, int layer) const {
     const auto can = host_.supports(s, layer);
     return fault_ == fault::writes_nowhere ? std::min(can, resect::residual::access::read) : can;
   }
 
   resect::status try_forward(batch_view b, resect::residual::site_set want, resect::residual::observer<float> look) {
-    auto observe = [&](const tap& at, view h) {
-      look(at, h);
-      return edit::unchanged;
-    };
-    return try_forward(b, hooks{want, {}, observe, 0});
+    return resect::residual::try_observe(*this, b, want, look);
   }
   resect::status try_forward(batch_view b, const hooks& k) {
     if (fault_ == fault::refuses) return resect::error{resect::errc::out_of_memory, "batch", "no memory", "some"};
@@ -325,7 +310,7 @@ class faulty_host {
     bool carries_over = false;
   };
 
-  H& host_;
+  using forwarding_host<H>::host_;
   fault fault_;
   of_a_pass pass_;
   int passes_ = 0;
@@ -346,26 +331,15 @@ enum class padding {
 };
 
 template <resect::residual::editable_host H>
-class padded_host {
+class padded_host : public forwarding_host<H> {
  public:
-  using value = float;
-  using space = resect::host_space;
-  using hooks = resect::residual::hooks<float>;
-  using batch_view = resect::residual::batch_view;
-  using row_meta = resect::residual::row_meta;
-  using tap = resect::residual::tap;
-  using view = resect::matrix_view<float>;
+  using hooks = float_hooks;
+  using view = float_view;
 
-  padded_host(H& host, padding how) : host_(host), how_(how) {}
+  padded_host(H& host, padding how) : forwarding_host<H>(host), how_(how) {}
 
-  const resect::residual::model_desc& describe() const { return host_.describe(); }
-  resect::residual::access supports(resect::residual::site s, int layer) const { return host_.supports(s, layer); }
   resect::status try_forward(batch_view b, resect::residual::site_set want, resect::residual::observer<float> look) {
-    auto observe = [&](const tap& at, view h) {
-      look(at, h);
-      return resect::residual::edit::unchanged;
-    };
-    return try_forward(b, hooks{want, {}, observe, 0});
+    return resect::residual::try_observe(*this, b, want, look);
   }
   resect::status try_forward(batch_view b, const hooks& k) {
     std::map<std::int32_t, std::size_t> length;
@@ -400,12 +374,10 @@ class padded_host {
       for (const auto& [seq, n] : length) host_.forget(pad_sequence + seq);
     return s;
   }
-  resect::matrix_view<const float> logits() const { return host_.logits(); }
   void forget(std::int32_t seq) {
     shift_[seq] = 0;
     host_.forget(seq);
   }
-  std::uint64_t cache_epoch(std::int32_t seq) const { return host_.cache_epoch(seq); }
   resect::index cached(std::int32_t seq) const {
     const auto at = shift_.find(seq);
     const auto n = host_.cached(seq);
@@ -414,32 +386,26 @@ class padded_host {
 
  private:
   static constexpr std::int32_t pad_sequence = 1 << 30;
-  H& host_;
+  using forwarding_host<H>::host_;
   padding how_;
   std::map<std::int32_t, std::int32_t> shift_;  // pads in the cache before position 0
 };
 
 // What is left of a host when only its first levels are wanted.
 template <resect::residual::editable_host H>
-class observed_only {
+class observed_only : public forwarding_host<H> {
  public:
-  using value = typename H::value;
-  using space = typename H::space;
-  explicit observed_only(H& host) : host_(host) {}
-  const resect::residual::model_desc& describe() const { return host_.describe(); }
-  resect::residual::access supports(resect::residual::site s, int layer) const {
+  explicit observed_only(H& host) : forwarding_host<H>(host) {}
+  resect::residual::access supports(site s, int layer) const {
     return host_.supports(s, layer) == resect::residual::access::none ? resect::residual::access::none
                                                                       : resect::residual::access::read;
   }
-  resect::status try_forward(resect::residual::batch_view b, resect::residual::site_set want,
-                             resect::residual::observer<value, space> look) {
+  resect::status try_forward(batch_view b, resect::residual::site_set want, resect::residual::observer<float> look) {
     return host_.try_forward(b, want, look);
   }
-  resect::matrix_view<const value, space> logits() const { return host_.logits(); }
-  void forget(std::int32_t seq) { host_.forget(seq); }
 
  private:
-  H& host_;
+  using forwarding_host<H>::host_;
 };
 
 }  // namespace support

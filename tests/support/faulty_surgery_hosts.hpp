@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include <resect/residual/host.hpp>
+#include <support/forwarding_host.hpp>
 
 // Wrappers around a right host that are wrong in one place only: in passes that write without reading, partial passes,
 // passes that continue a cache, gathered rows, the head of some rows, overrides. Whoever looks at whole passes over
@@ -37,18 +37,10 @@ enum class surgery_fault {
 };
 
 template <resect::residual::surgical_host H>
-class faulty_surgery_host {
+class faulty_surgery_host : public forwarding_surgical_host<H> {
  public:
-  using value = float;
-  using space = resect::host_space;
-  using hooks = resect::residual::hooks<float>;
-  using batch_view = resect::residual::batch_view;
-  using row_meta = resect::residual::row_meta;
-  using site = resect::residual::site;
-  using edit = resect::residual::edit;
-  using tap = resect::residual::tap;
-  using weight_desc = resect::residual::weight_desc;
-  using view = resect::matrix_view<float>;
+  using hooks = float_hooks;
+  using view = float_view;
   using state = typename H::state;
 
   class weight_override {
@@ -76,19 +68,11 @@ class faulty_surgery_host {
     std::optional<typename H::weight_override> inner_;
   };
 
-  faulty_surgery_host(H& host, surgery_fault f) : host_(host), fault_(f) {}
-  faulty_surgery_host(const faulty_surgery_host&) = delete;
-  faulty_surgery_host& operator=(const faulty_surgery_host&) = delete;
+  faulty_surgery_host(H& host, surgery_fault f) : forwarding_surgical_host<H>(host), fault_(f) {}
 
-  const resect::residual::model_desc& describe() const { return host_.describe(); }
-  resect::residual::access supports(site s, int layer) const { return host_.supports(s, layer); }
 
   resect::status try_forward(batch_view b, resect::residual::site_set want, resect::residual::observer<float> look) {
-    auto observe = [&](const tap& at, view h) {
-      look(at, h);
-      return edit::unchanged;
-    };
-    return try_forward(b, hooks{want, {}, observe, 0});
+    return resect::residual::try_observe(*this, b, want, look);
   }
   resect::status try_forward(batch_view b, const hooks& k) {
     std::vector<typename H::weight_override> originals;
@@ -112,11 +96,7 @@ class faulty_surgery_host {
     const auto shape = host_.logits();
     return {logits_.data(), shape.rows, shape.cols};
   }
-  void forget(std::int32_t seq) { host_.forget(seq); }
-  std::uint64_t cache_epoch(std::int32_t seq) const { return host_.cache_epoch(seq); }
-  resect::index cached(std::int32_t seq) const { return host_.cached(seq); }
 
-  resect::result<state> try_embed(batch_view b) { return host_.try_embed(b); }
   resect::status try_run(state& s, int first, int last, const hooks& k) {
     if (is(surgery_fault::runs_call_nothing)) {
       auto quiet = resect::residual::no_hooks<float>();
@@ -135,9 +115,6 @@ class faulty_surgery_host {
     };
     return host_.try_run(s, first, last, hooks{k.read, k.write, call, k.epoch});
   }
-  state snapshot(const state& s) const { return host_.snapshot(s); }
-  view stream(state& s) const { return host_.stream(s); }
-  batch_view rows(const state& s) const { return host_.rows(s); }
   resect::status try_head(const state& s, resect::index row, view norm, view logits) {
     auto done = host_.try_head(s, is(surgery_fault::head_of_row_0) ? 0 : row, norm, logits);
     for (resect::index r = 0; r < norm.rows && is(surgery_fault::head_norm_rounds); ++r)
@@ -145,7 +122,6 @@ class faulty_surgery_host {
     return done;
   }
 
-  auto weights(int layer) const { return host_.weights(layer); }
   resect::status try_read_weight(const weight_desc& w, view out) const {
     const auto pretended = pretended_.find({w.layer, w.id});
     if (pretended == pretended_.end()) return host_.try_read_weight(w, out);
@@ -230,7 +206,7 @@ class faulty_surgery_host {
     if (o.depth == 0) overridden_.erase(key);
   }
 
-  H& host_;
+  using forwarding_surgical_host<H>::host_;
   surgery_fault fault_;
   std::vector<float> logits_, shown_;
   std::map<weight_key, of_a_weight> overridden_;
@@ -240,22 +216,14 @@ class faulty_surgery_host {
 // A right host of the edit level that runs a batch a few rows at a time, as runtimes do above some size: every callback
 // comes several times, with other rows.
 template <resect::residual::editable_host H>
-class splitting_host {
+class splitting_host : public forwarding_host<H> {
  public:
-  using value = float;
-  using space = resect::host_space;
-  using hooks = resect::residual::hooks<float>;
-  using batch_view = resect::residual::batch_view;
+  using hooks = float_hooks;
+  using view = float_view;
 
-  splitting_host(H& host, std::size_t rows) : host_(host), rows_(rows) {}
-  const resect::residual::model_desc& describe() const { return host_.describe(); }
-  resect::residual::access supports(resect::residual::site s, int layer) const { return host_.supports(s, layer); }
+  splitting_host(H& host, std::size_t rows) : forwarding_host<H>(host), rows_(rows) {}
   resect::status try_forward(batch_view b, resect::residual::site_set want, resect::residual::observer<float> look) {
-    auto observe = [&](const resect::residual::tap& at, resect::matrix_view<float> h) {
-      look(at, h);
-      return resect::residual::edit::unchanged;
-    };
-    return try_forward(b, hooks{want, {}, observe, 0});
+    return resect::residual::try_observe(*this, b, want, look);
   }
   resect::status try_forward(batch_view b, const hooks& k) {
     logits_.clear();
@@ -268,15 +236,12 @@ class splitting_host {
     return {};
   }
   resect::matrix_view<const float> logits() const {
-    const resect::index cols = describe().n_vocab;
+    const resect::index cols = host_.describe().n_vocab;
     return {logits_.data(), static_cast<resect::index>(logits_.size()) / cols, cols};
   }
-  void forget(std::int32_t seq) { host_.forget(seq); }
-  std::uint64_t cache_epoch(std::int32_t seq) const { return host_.cache_epoch(seq); }
-  resect::index cached(std::int32_t seq) const { return host_.cached(seq); }
 
  private:
-  H& host_;
+  using forwarding_host<H>::host_;
   std::size_t rows_;
   std::vector<float> logits_;
 };

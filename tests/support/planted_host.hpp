@@ -226,11 +226,7 @@ class planted_host {
 
   resect::status try_forward(batch_view batch, resect::residual::site_set want,
                              resect::residual::observer<float> call) {
-    auto observe = [&](const tap& at, view rows) {
-      call(at, rows);
-      return resect::residual::edit::unchanged;
-    };
-    return try_forward(batch, hooks{want, {}, observe, 0});
+    return resect::residual::try_observe(*this, batch, want, call);
   }
 
   resect::status try_forward(batch_view batch, const hooks& k) {

@@ -69,11 +69,24 @@ hooks<T, Space> no_hooks() noexcept {
   return {{}, {}, detail::ignore_rows<T, Space>, 0};
 }
 
+// What a host of level 2 does for level 1: `look` sees the rows of every site in `want`, nothing is written, and the
+// caches grow as those of the intact model. The answer is that of host.try_forward(batch, hooks).
+template <class H>
+status try_observe(H& host, batch_view batch, site_set want, observer<typename H::value, typename H::space> look) {
+  using hooks_of = hooks<typename H::value, typename H::space>;
+  auto call = [&](const tap& at, matrix_view<typename H::value, typename H::space> rows) {
+    look(at, rows);
+    return edit::unchanged;
+  };
+  return host.try_forward(batch, hooks_of{want, {}, call, 0});
+}
+
 // Level 1, observe. `value` is the element type of activations, `space` where they live. Matrices that a host hands out
 // have rows whose elements lie side by side (col_stride 1); rows may be apart.
 //   describe()                 the model
 //   supports(site, layer)      what may be done there (a fused kernel may delete a site)
-//   try_forward(batch, want, observer)   runs all layers; rows of a sequence continue its cache, if any
+//   try_forward(batch, want, observer)   runs all layers; rows of a sequence continue its cache, if any (a host of level 2
+//                              may return try_observe(*this, batch, want, observer))
 //   logits()                   (rows that want logits, n_vocab) of the last forward, in batch order
 //   forget(seq)                drops what is cached of one sequence
 template <class H>

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cstdint>
+
+#include <resect/residual/host.hpp>
+
+namespace support {
+
+using resect::residual::batch_view;
+using resect::residual::edit;
+using resect::residual::row_meta;
+using resect::residual::site;
+using resect::residual::tap;
+using resect::residual::weight_desc;
+using float_hooks = resect::residual::hooks<float>;
+using float_view = resect::matrix_view<float>;
+
+// What a wrapper around a host hands on of the levels observe and edit; a wrapper hides the members that it changes.
+template <resect::residual::editable_host H>
+class forwarding_host {
+ public:
+  using value = float;
+  using space = resect::host_space;
+
+  explicit forwarding_host(H& host) : host_(host) {}
+  forwarding_host(const forwarding_host&) = delete;
+  forwarding_host& operator=(const forwarding_host&) = delete;
+
+  const resect::residual::model_desc& describe() const { return host_.describe(); }
+  resect::residual::access supports(site s, int layer) const { return host_.supports(s, layer); }
+  resect::matrix_view<const float> logits() const { return host_.logits(); }
+  void forget(std::int32_t seq) { host_.forget(seq); }
+  std::uint64_t cache_epoch(std::int32_t seq) const { return host_.cache_epoch(seq); }
+  resect::index cached(std::int32_t seq) const { return host_.cached(seq); }
+
+ protected:
+  H& host_;
+};
+
+// The same of the surgery level, where the wrapper's states and overrides are the host's.
+template <resect::residual::surgical_host H>
+class forwarding_surgical_host : public forwarding_host<H> {
+ public:
+  using state = typename H::state;
+  using forwarding_host<H>::forwarding_host;
+
+  resect::result<state> try_embed(batch_view b) { return host_.try_embed(b); }
+  state snapshot(const state& s) const { return host_.snapshot(s); }
+  float_view stream(state& s) const { return host_.stream(s); }
+  batch_view rows(const state& s) const { return host_.rows(s); }
+  resect::status try_head(const state& s, resect::index row, float_view norm, float_view logits) {
+    return host_.try_head(s, row, norm, logits);
+  }
+  auto weights(int layer) const { return host_.weights(layer); }
+  resect::status try_read_weight(const weight_desc& w, float_view out) const { return host_.try_read_weight(w, out); }
+
+ protected:
+  using forwarding_host<H>::host_;
+};
+
+}  // namespace support
