@@ -234,6 +234,13 @@ TEST_CASE("the cluster-by-cluster difference of two quantities is the paired est
   b.add(3, 0.0);
   CHECK(clustered_sums::difference(a, b).error().code == resect::errc::shape_mismatch);
   CHECK(clustered_sums::difference(a, clustered_sums{11}).error().code == resect::errc::shape_mismatch);
+
+  // A token outside the clusters is one that cannot be paired, on either side.
+  clustered_sums outside{2}, whole{2};
+  outside.add(2, 1.0);
+  CHECK(clustered_sums::difference(outside, whole).error().code == resect::errc::invalid_argument);
+  CHECK(clustered_sums::difference(whole, outside).error().operand.view() == "tokens outside the clusters");
+  CHECK(clustered_sums::difference(whole, whole));
 }
 
 TEST_CASE("sums read from a file give the estimate back") {
