@@ -8,7 +8,7 @@
     steer            adding a vector to rows in memory, bytes read and written, beside reading alone
     row products     cosine and error of two rows in one pass. Bar: >= 0.7 of the read bandwidth
     compare logits   KL, both nll and both argmaxes of rows of 49,152 logits in one pass. Bars: >= 0.5 of the read
-                     bandwidth, >= 3 times PyTorch's log_softmax of both and the sum over rows
+                     bandwidth, >= 3 times PyTorch's log_softmax of both and the sum over rows. Of bf16 beside of float
     product          fp32, 1024^3 and 4096^3, all threads. Bar: >= 0.9 of the fastest of Eigen (with its own threads),
                      OpenBLAS and PyTorch
 
@@ -116,6 +116,8 @@ def rows_of(figures, threads, rounds, version, quiet):
             read.split(" ")[0])
         add(f"compare logits, {n} thread{'s' if n > 1 else ''}", "GB/s", f"compare_logits/{n} bytes_per_second", read, "reading", 0.5, 1e9,
             read.split(" ")[0])
+        add(f"compare logits of bf16, {n} thread{'s' if n > 1 else ''}", "rows/s", f"compare_logits_bf16/{n} rows/s",
+            f"compare_logits/{n} rows/s", "of float", note="widened a chunk at a time")
         if f"kl/torch/{n}" in figures.runs:
             add(f"compare logits, {n} thread{'s' if n > 1 else ''}", "rows/s", f"compare_logits/{n} rows/s", f"kl/torch/{n}", "torch", 3.0,
                 note="log_softmax of both, exp, difference, sum")

@@ -2,6 +2,7 @@
 // What runs per token or per tap, and products through the backend. `./run bench` sets each beside its ceiling.
 #include <cstdint>
 #include <cstdlib>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "large_buffer.hpp"
 
 #include <resect/backend/cpu.hpp>
+#include <resect/core/float16.hpp>
 #include <resect/metrics/cosine.hpp>
 #include <resect/metrics/logits.hpp>
 #include <resect/metrics/row_products.hpp>
@@ -32,15 +34,15 @@ std::vector<float> drawn(std::size_t n, std::uint64_t stream, double std = 1.0) 
 }
 
 // Normal numbers in memory that no cache holds; a stretch is drawn, the rest repeats it.
+template <class T = float>
 class drawn_buffer {
  public:
-  drawn_buffer(std::size_t n, std::uint64_t stream, double std = 1.0) : memory_(n, bench::pages::huge) {
-    constexpr std::size_t fresh = 1u << 20;
-    float* x = memory_.data();
-    resect::random::fill_gaussian({x, n < fresh ? n : fresh}, 1, stream, 0, std);
-    for (std::size_t i = fresh; i < n; ++i) x[i] = x[i - fresh];
+  drawn_buffer(std::size_t n, std::uint64_t stream, double std = 1.0)
+      : memory_((n * sizeof(T) + sizeof(float) - 1) / sizeof(float), bench::pages::huge) {
+    const std::vector<float> fresh = drawn(n < (1u << 20) ? n : 1u << 20, stream, std);
+    for (std::size_t i = 0; i < n; ++i) data()[i] = T{fresh[i % fresh.size()]};
   }
-  float* data() const { return memory_.data(); }
+  T* data() const { return reinterpret_cast<T*>(memory_.data()); }
 
  private:
   bench::large_buffer memory_;
@@ -92,7 +94,7 @@ void identity_tap(benchmark::State& state) {
 void steer_rows(benchmark::State& state) {
   constexpr resect::index width = 4096, rows = 16384;
   tapping_host host;
-  const drawn_buffer memory(static_cast<std::size_t>(width * rows), 1);
+  const drawn_buffer<> memory(static_cast<std::size_t>(width * rows), 1);
   const auto v = drawn(static_cast<std::size_t>(width), 2);
   host.stream = {memory.data(), rows, width};
   host.desc.d_model = static_cast<int>(width);
@@ -106,7 +108,7 @@ void steer_rows(benchmark::State& state) {
 void row_pass(benchmark::State& state, int threads) {
   constexpr resect::index width = 4096, rows = 8192;
   backend exec{resect::threads{threads}};
-  const drawn_buffer a(static_cast<std::size_t>(width * rows), 1), b(static_cast<std::size_t>(width * rows), 2);
+  const drawn_buffer<> a(static_cast<std::size_t>(width * rows), 1), b(static_cast<std::size_t>(width * rows), 2);
   std::vector<double> out(static_cast<std::size_t>(rows));
   for (auto _ : state) {
     exec.bulk(rows / 64, [&](resect::index block) {
@@ -122,22 +124,24 @@ void row_pass(benchmark::State& state, int threads) {
 }
 
 // KL, both nll and both argmaxes of pairs of logit rows, one pass.
+template <class T>
 void kl_pass(benchmark::State& state, int threads) {
   constexpr resect::index vocabulary = 49152, rows = 512;
   backend exec{resect::threads{threads}};
-  const drawn_buffer a(static_cast<std::size_t>(vocabulary * rows), 1, 3),
+  const drawn_buffer<T> a(static_cast<std::size_t>(vocabulary * rows), 1, 3),
       b(static_cast<std::size_t>(vocabulary * rows), 2, 3);
   std::vector<double> out(static_cast<std::size_t>(rows));
   for (auto _ : state) {
     exec.bulk(rows, [&](resect::index r) {
       out[static_cast<std::size_t>(r)] =
-          resect::metrics::compare_logits({a.data() + r * vocabulary, static_cast<std::size_t>(vocabulary)},
-                                          {b.data() + r * vocabulary, static_cast<std::size_t>(vocabulary)}, r)
+          resect::metrics::compare_logits(std::span{a.data() + r * vocabulary, static_cast<std::size_t>(vocabulary)},
+                                          std::span{b.data() + r * vocabulary, static_cast<std::size_t>(vocabulary)}, r)
               .kl;
     });
     benchmark::DoNotOptimize(out.data());
   }
-  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations()) * 2 * 4 * vocabulary * rows);
+  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations()) * 2 * static_cast<std::int64_t>(sizeof(T)) *
+                          vocabulary * rows);
   state.counters["rows/s"] =
       benchmark::Counter(static_cast<double>(rows), benchmark::Counter::kIsIterationInvariantRate);
 }
@@ -169,7 +173,10 @@ int main(int argc, char** argv) {
       row_pass(s, t);
     })->UseRealTime();
     benchmark::RegisterBenchmark(("compare_logits/" + std::to_string(t)).c_str(), [=](benchmark::State& s) {
-      kl_pass(s, t);
+      kl_pass<float>(s, t);
+    })->UseRealTime();
+    benchmark::RegisterBenchmark(("compare_logits_bf16/" + std::to_string(t)).c_str(), [=](benchmark::State& s) {
+      kl_pass<resect::bf16>(s, t);
     })->UseRealTime();
     if (threads == 1) break;
   }

@@ -63,3 +63,17 @@ TEST_CASE("views and sums take f16 and bf16; arithmetic and comparison do not ex
   views_hold_them<f16, 2>();
   views_hold_them<bf16, 2>();
 }
+
+TEST_CASE("a row of floats is handed on, one of a small type widened into memory, as far as that reaches") {
+  const std::vector<float> floats{1, 2.5f, -3};
+  float memory[2] = {};
+  const auto same = resect::widened(floats, memory);
+  CHECK((same.data() == floats.data() && same.size() == 3 && memory[0] == 0));
+
+  const f16 stored[] = {f16{1.0f}, f16{2.5f}, f16{-3.0f}};
+  const auto part = resect::widened(stored, memory);
+  CHECK((part.data() == memory && part.size() == 2 && part[0] == 1 && part[1] == 2.5f));
+  float more[5] = {7, 7, 7, 7, 7};
+  const auto all = resect::widened(std::span<const f16>{stored}, more);
+  CHECK((all.size() == 3 && all[2] == -3 && more[3] == 7));
+}

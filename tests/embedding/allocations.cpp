@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <vector>
 
+#include <resect/core/float16.hpp>
 #include <resect/metrics/accuracy.hpp>
 #include <resect/metrics/column_mean.hpp>
 #include <resect/metrics/cosine.hpp>
@@ -21,6 +22,7 @@
 #include <resect/residual/run.hpp>
 #include <resect/residual/select.hpp>
 #include <resect/residual/steer.hpp>
+#include <resect/residual/widened_host.hpp>
 #include <support/catch.hpp>
 
 #include "allocation_count.hpp"
@@ -36,15 +38,15 @@ using namespace resect::residual;
 constexpr int width = 64;
 constexpr int n_layers = 4;
 
-template <class F> long allocated_by(F f) {
+template <class F>
+long allocated_by(F f) {
   const long before = embedding::allocations();
   f();
   return embedding::allocations() - before;
 }
 
 bool can_count() {
-  if (embedding::allocations() >= 0)
-    return true;
+  if (embedding::allocations() >= 0) return true;
   std::puts("skipped: allocations cannot be counted on this system");
   return false;
 }
@@ -52,20 +54,17 @@ bool can_count() {
 std::vector<row_meta> batch_of(int sequences, int length) {
   std::vector<row_meta> out;
   for (std::int32_t s = 0; s < sequences; ++s)
-    for (std::int32_t p = 0; p < length; ++p)
-      out.push_back({s, p, s * length + p, row_meta::wants_logits});
+    for (std::int32_t p = 0; p < length; ++p) out.push_back({s, p, s * length + p, row_meta::wants_logits});
   mark_ends(out);
   return out;
 }
 
 // Allocations of a pass under the plan, counted from the second pass on as an
 // engine's own memory would be.
-long allocated_by_pass(const plan &p, const std::vector<row_meta> &batch) {
-  embedding::still_host host{n_layers, width,
-                             static_cast<resect::index>(batch.size())};
+long allocated_by_pass(const plan& p, const std::vector<row_meta>& batch) {
+  embedding::still_host host{n_layers, width, static_cast<resect::index>(batch.size())};
   REQUIRE(try_forward(host, p, batch).has_value());
-  const std::vector<float> first(
-      host.logits().data, host.logits().data + host.logits().rows * width);
+  const std::vector<float> first(host.logits().data, host.logits().data + host.logits().rows * width);
   status done;
   const long n = allocated_by([&] { done = try_forward(host, p, batch); });
   REQUIRE(done.has_value());
@@ -73,32 +72,28 @@ long allocated_by_pass(const plan &p, const std::vector<row_meta> &batch) {
   return n;
 }
 
-} // namespace
+}  // namespace
 
 TEST_CASE("every way of taking memory is counted") {
-  if (!can_count())
-    return;
-  void *volatile p = nullptr;
+  if (!can_count()) return;
+  void* volatile p = nullptr;
   CHECK(allocated_by([&] { p = std::malloc(10); }) == 1);
   CHECK(allocated_by([&] { p = std::realloc(p, 100000); }) >= 1);
   std::free(p);
   CHECK(allocated_by([&] { p = std::calloc(3, 5); }) == 1);
   std::free(p);
-  CHECK(allocated_by([&] { p = std::aligned_alloc(64, 64); }) ==
-        (embedding::counts_aligned_alloc ? 1 : 0));
+  CHECK(allocated_by([&] { p = std::aligned_alloc(64, 64); }) == (embedding::counts_aligned_alloc ? 1 : 0));
   std::free(p);
   CHECK(allocated_by([&] { p = ::operator new(7); }) == 1);
   ::operator delete(p);
-  CHECK(allocated_by([&] { p = ::operator new (64, std::align_val_t{64}); }) ==
-        1);
+  CHECK(allocated_by([&] { p = ::operator new (64, std::align_val_t{64}); }) == 1);
   ::operator delete (p, std::align_val_t{64});
   std::vector<int> v;
   CHECK(allocated_by([&] { v.resize(100); }) == 1);
 }
 
 TEST_CASE("adding a token to any accumulator takes no memory") {
-  if (!can_count())
-    return;
+  if (!can_count()) return;
   std::vector<float> x(1000), y(1000);
   random::fill_gaussian(x, 1, 0);
   random::fill_gaussian(y, 1, 1);
@@ -149,28 +144,42 @@ TEST_CASE("adding a token to any accumulator takes no memory") {
   CHECK(variance.estimate().n == 32);
 }
 
+TEST_CASE("comparing rows of bf16, and widening them, takes no memory") {
+  if (!can_count()) return;
+  std::vector<float> x(5000), memory(5000);
+  random::fill_gaussian(x, 3, 0);
+  std::vector<bf16> a(x.size()), b(x.size());
+  convert(x, a);
+  convert(x, b);
+  double sum = 0;
+  const long n = allocated_by([&] {
+    sum += metrics::compare_logits(a, b, 7).nll_full + metrics::compare_logits(a, x, 7).nll_edited;
+    sum += metrics::log_sum_exp(a) + metrics::nll(a, 7) + static_cast<double>(metrics::row_argmax(a).id);
+    sum += metrics::row_products(a, b).dot + metrics::row_products(x, b).dd;
+    sum += static_cast<double>(widened(a, memory)[7]) + static_cast<double>(widened(x, memory)[7]);
+  });
+  CHECK(n == 0);
+  CHECK(sum > 0);
+}
+
 TEST_CASE("draws by position take no memory") {
-  if (!can_count())
-    return;
+  if (!can_count()) return;
   std::vector<float> x(999);
   const random::philox_stream stream{1, 2};
   double sum = 0;
   CHECK(allocated_by([&] {
           random::fill_gaussian(x, 5, 6, 7, 2.0);
           for (std::uint64_t i = 0; i < 100; ++i)
-            sum +=
-                random::gaussian(stream, i) + random::uniform(stream, i) +
-                static_cast<double>(random::integer_below(stream, i, 10 + i));
+            sum += random::gaussian(stream, i) + random::uniform(stream, i) +
+                   static_cast<double>(random::integer_below(stream, i, 10 + i));
         }) == 0);
   CHECK(sum != 0);
 }
 
 TEST_CASE("the functions of steps take no memory at a tap") {
-  if (!can_count())
-    return;
+  if (!can_count()) return;
   std::vector<float> direction(width, 0.5f);
-  delta_means means{
-      n_layers, width, 1, 1, 1, std::vector<float>(n_layers * width, 0.5f)};
+  delta_means means{n_layers, width, 1, 1, 1, std::vector<float>(n_layers * width, 0.5f)};
   const auto place = site::resid_post;
   const step steps[] = {
       scale_delta(layer(1), 0.5f),
@@ -188,40 +197,29 @@ TEST_CASE("the functions of steps take no memory at a tap") {
       at(range(0, 3), zero_stream(layer(1))),
       at(last(), scale_delta(layer(1), 0.5f)),
       replace_span(
-          layer(1),
-          [](const tap &, matrix_view<const float> in, matrix_view<float> out) {
-            out(0, 0) = in(0, 0);
-          },
-          1),
+          layer(1), [](const tap&, matrix_view<const float> in, matrix_view<float> out) { out(0, 0) = in(0, 0); }, 1),
   };
   const auto batch = batch_of(1, 5);
   std::vector<float> rows(5 * width, 1.5f), inputs(5 * width, 1.0f);
   const matrix_view<float> h{rows.data(), 5, width};
   const matrix_view<const float> in{inputs.data(), 5, width};
-  for (const step &s : steps) {
+  for (const step& s : steps) {
     INFO(s.name.view());
     CHECK(allocated_by([&] {
             const tap where{place, 1, batch};
-            if (s.what == step::kind::rows)
-              s.on_rows(where, h);
-            if (s.what == step::kind::block)
-              s.on_block(where, in, h);
-            if (s.what == step::kind::replace)
-              static_cast<void>(s.on_replace(where, in, h));
+            if (s.what == step::kind::rows) s.on_rows(where, h);
+            if (s.what == step::kind::block) s.on_block(where, in, h);
+            if (s.what == step::kind::replace) static_cast<void>(s.on_replace(where, in, h));
           }) == 0);
   }
 }
 
 TEST_CASE("a pass under a plan of row steps takes no memory") {
-  if (!can_count())
-    return;
+  if (!can_count()) return;
   std::vector<float> direction(width, 0.5f);
-  const auto p = plan{} | scale_delta(layer(0), 0.5f, delta::attention) |
-                 scale_delta(layers(1, 3), 0.0f, delta::mlp) |
-                 steer(steering::add{}, layers(0, n_layers), site::resid_mid,
-                       direction, 2.0f) |
-                 noise(layer(2), site::resid_pre, 0.1f, 3) |
-                 at(range(1, 4), zero_stream(layer(3)));
+  const auto p = plan{} | scale_delta(layer(0), 0.5f, delta::attention) | scale_delta(layers(1, 3), 0.0f, delta::mlp) |
+                 steer(steering::add{}, layers(0, n_layers), site::resid_mid, direction, 2.0f) |
+                 noise(layer(2), site::resid_pre, 0.1f, 3) | at(range(1, 4), zero_stream(layer(3)));
   CHECK(allocated_by_pass(p, batch_of(1, 7)) == 0);
   CHECK(allocated_by_pass(plan{}, batch_of(3, 7)) == 0);
 }
@@ -255,39 +253,46 @@ TEST_CASE("matching norms takes no memory once the pass's own has grown, by any 
 }
 
 TEST_CASE("a pass under any plan takes no memory once its own has grown") {
-  if (!can_count())
-    return;
-  delta_means means{
-      n_layers, width, 1, 1, 1, std::vector<float>(n_layers * width, 0.5f)};
+  if (!can_count()) return;
+  delta_means means{n_layers, width, 1, 1, 1, std::vector<float>(n_layers * width, 0.5f)};
   const auto scattered = token_in({0, 2, 9});
   const auto p =
-      plan{} | scale_delta(layer(0), 0.5f) | mean_delta(layer(1), means) |
-      at(scattered, scale_delta(layer(2), 0.25f)) |
-      match_norm(at(scattered, steer(steering::add{}, layer(0), site::resid_mid,
-                                     std::vector<float>(width, 0.5f), 2.0f))) |
+      plan{} | scale_delta(layer(0), 0.5f) | mean_delta(layer(1), means) | at(scattered, scale_delta(layer(2), 0.25f)) |
+      match_norm(
+          at(scattered, steer(steering::add{}, layer(0), site::resid_mid, std::vector<float>(width, 0.5f), 2.0f))) |
       replace_span(
-          layer(3),
-          [](const tap &, matrix_view<const float> in, matrix_view<float> out) {
-            out(0, 0) = in(0, 0);
-          },
-          1);
+          layer(3), [](const tap&, matrix_view<const float> in, matrix_view<float> out) { out(0, 0) = in(0, 0); }, 1);
   const auto batch = batch_of(2, 7);
-  embedding::still_host host{n_layers, width,
-                             static_cast<resect::index>(batch.size())};
+  embedding::still_host host{n_layers, width, static_cast<resect::index>(batch.size())};
   pass_memory memory;
   status done;
   CHECK(allocated_by([&] { done = try_forward(host, p, batch, memory); }) > 0);
   REQUIRE(done.has_value());
-  const std::vector<float> first(
-      host.logits().data, host.logits().data + host.logits().rows * width);
-  done =
-      try_forward(host, p, batch, memory); // blocks of the scratch become one
+  const std::vector<float> first(host.logits().data, host.logits().data + host.logits().rows * width);
+  done = try_forward(host, p, batch, memory);  // blocks of the scratch become one
   for (int pass = 0; pass < 3; ++pass) {
-    CHECK(allocated_by([&] { done = try_forward(host, p, batch, memory); }) ==
-          0);
+    CHECK(allocated_by([&] { done = try_forward(host, p, batch, memory); }) == 0);
     CHECK(std::equal(first.begin(), first.end(), host.logits().data));
   }
   const auto fewer = batch_of(1, 3);
   CHECK(allocated_by([&] { done = try_forward(host, p, fewer, memory); }) == 0);
+  REQUIRE(done.has_value());
+}
+
+TEST_CASE("a pass of a widened host takes no memory once its own has grown") {
+  if (!can_count()) return;
+  const auto batch = batch_of(2, 7);
+  embedding::basic_still_host<bf16> inner{n_layers, width, static_cast<resect::index>(batch.size())};
+  widened_host host(inner);
+  const auto p = plan{} | scale_delta(layer(0), 0.5f) |
+                 steer(steering::add{}, layer(2), site::resid_mid, std::vector<float>(width, 0.5f), 2.0f);
+  pass_memory memory;
+  status done;
+  CHECK(allocated_by([&] { done = try_forward(host, p, batch, memory); }) > 0);
+  for (int pass = 0; pass < 2; ++pass) {
+    REQUIRE(done.has_value());
+    done = try_forward(host, p, batch, memory);
+  }
+  CHECK(allocated_by([&] { done = try_forward(host, p, batch, memory); }) == 0);
   REQUIRE(done.has_value());
 }

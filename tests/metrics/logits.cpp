@@ -2,15 +2,19 @@
 #include <resect/metrics/logits.hpp>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 #include <metrics/merge.hpp>
 #include <resect/metrics/sharded.hpp>
 #include <support/catch.hpp>
 #include <support/instruction_sets.hpp>
+#include <support/small_rows.hpp>
 
 namespace tests {
 
@@ -34,6 +38,8 @@ std::vector<float> plus(std::vector<float> x, const std::vector<float>& y) {
   for (std::size_t i = 0; i < x.size(); ++i) x[i] += y[i];
   return x;
 }
+
+bool same_bits(double a, double b) { return std::bit_cast<std::uint64_t>(a) == std::bit_cast<std::uint64_t>(b); }
 
 long double log_sum(const std::vector<float>& x) {
   const long double top = *std::max_element(x.begin(), x.end());
@@ -382,6 +388,43 @@ TEST_CASE("KL of logits of any size keeps its stated bound and is never below 0"
         CHECK(std::fabs(compare_logits(set, y, x).kl - static_cast<double>(divergence(y, x))) <=
               bound(divergence(y, x)));
       }
+}
+
+TEST_CASE("logits of small types have the bits of the floats that they stand for, also beside rows of another type") {
+  support::for_every_small_type([]<class S>(S) {
+    // the last two leave the unit of their first chunk: masked and far logits are done again with care
+    auto masked = row(6000, 31, 3), far = row(6000, 32, 3);
+    for (std::size_t i = 2100; i < 2600; ++i) masked[i] = -inf;
+    for (std::size_t i = 4500; i < 4600; ++i) far[i] = -440.0f, far[i + 400] = 400.0f;
+    for (const auto& exact : {row(1, 33, 2), row(300, 34, 2), row(2049, 35, 2), row(6000, 36, 2), masked, far}) {
+      const support::small_row<S> full{exact}, edited{plus(exact, row(static_cast<int>(exact.size()), 37, 0.5))};
+      const support::small_row<resect::f16> other{edited.widened};
+      const auto target = static_cast<index>(exact.size()) - 1;
+      const auto same = [](const logit_comparison& a, const logit_comparison& b) {
+        return same_bits(a.kl, b.kl) && same_bits(a.nll_full, b.nll_full) && same_bits(a.nll_edited, b.nll_edited) &&
+               a.top1_full == b.top1_full && a.top1_edited == b.top1_edited && a.tie_full == b.tie_full &&
+               a.tie_edited == b.tie_edited;
+      };
+      for (const auto set : instruction_sets()) {
+        const auto expected = compare_logits(set, full.widened, edited.widened, target);
+        CHECK(same(compare_logits(set, full.stored, edited.stored, target), expected));
+        CHECK(same(compare_logits(set, full.stored, edited.widened, target), expected));
+        CHECK(same(compare_logits(set, std::span{std::as_const(full.widened)}, edited.stored, target), expected));
+        CHECK(same(compare_logits(set, full.stored, other.stored, target),
+                   compare_logits(set, full.widened, other.widened, target)));
+        CHECK(same_bits(nll(set, full.stored, target), nll(set, full.widened, target)));
+        CHECK(same_bits(log_sum_exp(set, full.stored), log_sum_exp(set, full.widened)));
+        const row_top top = row_argmax(set, full.stored), expected_top = row_argmax(set, full.widened);
+        CHECK((top.id == expected_top.id && top.tie == expected_top.tie));
+      }
+      CHECK(same(compare_logits(full.stored, edited.stored), compare_logits(full.widened, edited.widened)));
+      CHECK(same_bits(nll(full.stored, 0), nll(full.widened, 0)));
+      CHECK(same_bits(log_sum_exp(full.stored), log_sum_exp(full.widened)));
+      CHECK(row_argmax(full.stored).id == row_argmax(full.widened).id);
+      CHECK(std::isnan(nll(full.stored, target + 1)));
+      CHECK(std::isnan(compare_logits(full.stored, std::vector<S>(exact.size() + 1)).kl));
+    }
+  });
 }
 
 }  // namespace tests

@@ -9,6 +9,7 @@
 #include <resect/core/threads.hpp>
 #include <resect/random/distributions.hpp>
 #include <support/catch.hpp>
+#include <support/small_rows.hpp>
 
 namespace tests {
 
@@ -119,6 +120,39 @@ TEST_CASE("many rows at once: the bits of single rows, for any strides, order of
     check(backwards{});
     check(resect::threads{3});
   }
+}
+
+TEST_CASE("rows of small types have the bits of the floats that they stand for, also beside rows of another type") {
+  support::for_every_small_type([]<class S>(S) {
+    for (const index n : {index{0}, index{1}, index{17}, index{2047}, index{2049}, index{5000}}) {
+      const support::small_row<S> a{drawn(n, 11)}, b{drawn(n, 12)};
+      const support::small_row<resect::bf16> other{drawn(n, 12)};
+      const std::span<const S> view_of_b{b.stored};
+      for (const auto set : every_set) {
+        CHECK(same_bits(row_products(set, a.stored, view_of_b), row_products(set, a.widened, b.widened)));
+        CHECK(same_bits(row_products(set, a.stored, b.widened), row_products(set, a.widened, b.widened)));
+        CHECK(same_bits(row_products(set, a.widened, other.stored), row_products(set, a.widened, other.widened)));
+      }
+      CHECK(same_bits(row_products(a.stored, other.stored), row_products(a.widened, other.widened)));
+    }
+    const support::small_row<S> a{drawn(7 * 36, 13)}, b{drawn(7 * 33, 14)};
+    std::vector<row_sums> expected(7), out(7);
+    resect::threads exec{2};
+    const matrix_view<const S> va{a.stored.data(), 7, 33, 36};
+    const matrix_view<const float> wide_a{a.widened.data(), 7, 33, 36}, wide_b{b.widened.data(), 7, 33, 1, 7};
+    row_products(exec, wide_a, wide_b, expected);
+    const auto check = [&] {
+      for (std::size_t r = 0; r < out.size(); ++r) CHECK(same_bits(out[r], expected[r]));
+      out.assign(out.size(), {});
+    };
+    auto stored_b = b.stored;
+    row_products(exec, va, matrix_view<S>{stored_b.data(), 7, 33, 1, 7}, out);
+    check();
+    row_products(instruction_set::portable, exec, va, wide_b, out);
+    check();
+    CHECK(try_row_products(exec, va, va.block(0, 0, 7, 32), out).error().operand == "b");
+    CHECK(std::isnan(row_products(a.stored, b.stored).dot));
+  });
 }
 
 TEST_CASE("batches that do not fit are refused and leave the output alone") {

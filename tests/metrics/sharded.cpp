@@ -10,6 +10,7 @@
 #include <metrics/merge.hpp>
 #include <support/catch.hpp>
 #include <support/instruction_sets.hpp>
+#include <support/small_rows.hpp>
 
 namespace tests {
 
@@ -152,6 +153,25 @@ TEST_CASE("empty slices change nothing, a target nobody holds has no nll, slices
   CHECK(std::isnan(s.finish().kl));
   CHECK(std::isnan(s.finish().nll_full));
   CHECK(s.finish().top1_full == -1);
+}
+
+TEST_CASE("slices of small types give what those of the floats give that they stand for") {
+  support::for_every_small_type([]<class S>(S) {
+    const auto exact = row(5000, 51, 2);
+    const support::small_row<S> x{exact}, y{edited(exact, 52, 0.5)};
+    const auto slice = [](const auto& v, std::size_t first, std::size_t n) { return std::span{v}.subspan(first, n); };
+    for (const auto set : {instruction_set::portable, resect::best_instruction_set()}) {
+      logit_shard small{set, slice(x.stored, 0, 3000), slice(y.stored, 0, 3000), 0, 4000};
+      logit_shard wide{set, slice(x.widened, 0, 3000), slice(y.widened, 0, 3000), 0, 4000};
+      small.merge({set, slice(x.stored, 3000, 2000), slice(y.widened, 3000, 2000), 3000, 4000});
+      wide.merge({set, slice(x.widened, 3000, 2000), slice(y.widened, 3000, 2000), 3000, 4000});
+      const auto a = small.finish(), b = wide.finish();
+      CHECK((a.kl == b.kl && a.nll_full == b.nll_full && a.nll_edited == b.nll_edited));
+      CHECK((a.top1_full == b.top1_full && a.top1_edited == b.top1_edited && a.kl > 0));
+    }
+    const auto whole = logit_shard{x.stored, y.stored, 0, 4000}.finish();
+    CHECK((whole.kl == compare_logits(x.widened, y.widened, 4000).kl && whole.nll_full == nll(x.widened, 4000)));
+  });
 }
 
 }  // namespace tests

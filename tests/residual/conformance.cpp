@@ -46,6 +46,7 @@ const planted_fault faults[] = {
     {fault::writing_rounds, "T0.b"},
     {fault::writing_rounds, "T0.c"},
     {fault::site_missing, "T1.a"},
+    {fault::row_unnamed, "T1.a"},
     {fault::site_twice, "T1.a"},
     {fault::mid_is_pre, "T1.b"},
     {fault::delta_before_scale, "T1.c"},
@@ -215,6 +216,64 @@ TEST_CASE("a host that throws gets a certificate that says so") {
   REQUIRE(c.checks.size() == 1);  // the text itself cannot be run
   CHECK(c.find("T0")->note == "a callback of this host ends badly");
   CHECK(c.find("T4.a") == nullptr);
+}
+
+TEST_CASE("whatever a host throws, and wherever, there is a certificate") {
+  const auto number = of_fault(fault::throws_a_number);
+  CHECK(number.find("T0")->note == "the host threw something");
+  CHECK(number.checks.size() == 1);
+  const auto forget = of_fault(fault::forget_throws);
+  CHECK_FALSE(forget.passed());
+  CHECK(forget.find("T0")->note == "nothing is forgotten here");
+}
+
+TEST_CASE("a callback whose rows and matrix do not fit each other is named") {
+  const auto c = of_fault(fault::row_unnamed);
+  CHECK(c.find("T1.a")->note == "attn_delta of layer 0: a matrix of 23 rows and 22 rows of meta data");
+}
+
+TEST_CASE("of a host that shows no layer, no check of what layers show applies, and the certificate says why") {
+  const auto c = of_fault(fault::shows_no_layer);
+  INFO(to_text(c).c_str());
+  CHECK(c.passed());
+  for (const char* id : {"T1.b", "T1.c", "T1.d", "T1.h", "T1.i", "T2.b", "T2.h"}) {
+    INFO(id);
+    REQUIRE(c.find(id) != nullptr);
+    CHECK(c.find(id)->result == verdict::not_applicable);
+    CHECK_FALSE(c.find(id)->note.empty());
+  }
+  CHECK(c.find("T1.h")->note == "the host shows no layer");
+  for (const char* id : {"T1.g", "T2.d", "T3.b", "T5.a"}) CHECK(c.find(id)->result == verdict::pass);
+}
+
+TEST_CASE("a state that lacks a row, and a weight that is read as what it was, are told so") {
+  const auto of = [](surgery_fault f) {
+    llama_setting s;
+    faulty_surgery_host host(s.host, f);
+    return conformance_of(host);
+  };
+  CHECK(of(surgery_fault::states_lose_a_row).find("T1.f")->note ==
+        "shape mismatch: rows of the state: got 22, wanted 23");
+  CHECK(of(surgery_fault::reads_the_original).find("T2.d")->note.view().find(
+            "is read as something else than what was written") != std::string_view::npos);
+}
+
+TEST_CASE("a host that says nothing of its model is refused by name") {
+  struct nameless : faulty_host<llama> {
+    using faulty_host::faulty_host;
+    const model_desc& describe() const { return said; }
+    model_desc said{};
+  };
+  llama_setting s;
+  nameless host(s.host, fault::none);
+  CHECK(try_conformance(host).error().operand == "model of the host");
+  host.said = s.host.describe();
+  for (int model_desc::*extent : {&model_desc::n_layers, &model_desc::d_model, &model_desc::n_vocab}) {
+    const int right = host.said.*extent;
+    host.said.*extent = extent == &model_desc::n_vocab ? 1 : 0;
+    CHECK(try_conformance(host).error().operand == "model of the host");
+    host.said.*extent = right;
+  }
 }
 
 TEST_CASE("a host that reports NaN as an error conforms, and the certificate says that it does") {

@@ -21,11 +21,14 @@ enum class fault {
   none,
   refuses,                  // every pass is an error
   throws,                   // every callback ends in an exception
+  throws_a_number,          // in one that is no std::exception
+  forget_throws,            // forget() ends in an exception
   observing_rounds,         // rows that are looked at are rounded to bf16
   writing_rounds,           // the same, where a callback may write
   site_missing,             // says that it shows resid_mid, never does
   site_twice,               // shows resid_post twice
   rows_reordered,           // a tap's rows are in another order than its matrix
+  row_unnamed,              // a tap has one row fewer than its matrix
   mid_is_pre,               // hands out resid_pre as resid_mid
   delta_before_scale,       // shows the MLP's delta before a scale that is applied when it is added
   post_before_add,          // shows resid_post before the MLP's delta is added
@@ -57,6 +60,7 @@ enum class fault {
   spreads_nan,      // what is not finite reaches every row of the batch
   reports_nan,      // no fault: logits that are not finite are an error
   masks_by_zero,    // no fault: what is not finite reaches earlier rows of its sequence
+  shows_no_layer,   // no fault: says that it shows no site inside or between layers
   writes_nowhere,   // no fault: says that it shows rows and takes none
   copies_back,      // no fault: a callback gets a copy, which counts where it says that it modified it
 };
@@ -78,6 +82,7 @@ class faulty_host : public forwarding_host<H> {
   faulty_host(H& host, fault f) : forwarding_host<H>(host), fault_(f) {}
 
   resect::residual::access supports(site s, int layer) const {
+    if (fault_ == fault::shows_no_layer && is_layer_site(s)) return resect::residual::access::none;
     const auto can = host_.supports(s, layer);
     return fault_ == fault::writes_nowhere ? std::min(can, resect::residual::access::read) : can;
   }
@@ -118,6 +123,7 @@ class faulty_host : public forwarding_host<H> {
   // The batches that were run, in their order.
   const std::vector<std::vector<row_meta>>& batches() const { return batches_; }
   void forget(std::int32_t seq) {
+    if (fault_ == fault::forget_throws) throw std::runtime_error("nothing is forgotten here");
     if (fault_ == fault::forgets_nothing) {
       shift_[seq] = host_.cached(seq);
       return;
@@ -248,6 +254,7 @@ class faulty_host : public forwarding_host<H> {
   // What is wrong with how it is shown and written.
   edit show(const hooks& k, const tap& at, view h) {
     if (fault_ == fault::throws) throw std::runtime_error("a callback of this host ends badly");
+    if (fault_ == fault::throws_a_number) throw 7;
     if (at.where == site::resid_pre) pass_.pre = values_of(h);
     if (at.where == site::resid_mid) pass_.mid = values_of(h);
     if (fault_ == fault::site_missing && at.where == site::resid_mid) return edit::unchanged;
@@ -289,6 +296,8 @@ class faulty_host : public forwarding_host<H> {
       std::swap(rows[0], rows[1]);
       return k.call({at.where, at.layer, rows}, h);
     }
+    if (fault_ == fault::row_unnamed && at.where == site::attn_delta)
+      return k.call({at.where, at.layer, at.rows.first(at.rows.size() - 1)}, h);
     if (fault_ == fault::site_twice && at.where == site::resid_post) k.call(at, h);
     return k.call(at, h);
   }

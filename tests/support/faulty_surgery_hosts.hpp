@@ -31,6 +31,8 @@ enum class surgery_fault {
   continuing_loses_mid,         // what is written at resid_mid is lost where all rows continue a cache
   continuing_loses_one_layer,   // the same at resid_post of layer 1
   continuing_shows_old,         // there resid_mid shows rows of the pass before
+  states_lose_a_row,            // the stream of a state lacks the last row
+  reads_the_original,           // an overridden weight acts, and is read as what it was
   gains_without_effect,         // an overridden gain is read back, and not used
   whole_passes_lack_overrides,  // overrides act in partial passes only
   inner_override_restores_all,  // an override within an override restores the model's own weight
@@ -115,6 +117,10 @@ class faulty_surgery_host : public forwarding_surgical_host<H> {
     };
     return host_.try_run(s, first, last, hooks{k.read, k.write, call, k.epoch});
   }
+  view stream(state& s) const {
+    const view h = host_.stream(s);
+    return {h.data, h.rows - (is(surgery_fault::states_lose_a_row) ? 1 : 0), h.cols, h.row_stride};
+  }
   resect::status try_head(const state& s, resect::index row, view norm, view logits) {
     auto done = host_.try_head(s, is(surgery_fault::head_of_row_0) ? 0 : row, norm, logits);
     for (resect::index r = 0; r < norm.rows && is(surgery_fault::head_norm_rounds); ++r)
@@ -123,11 +129,14 @@ class faulty_surgery_host : public forwarding_surgical_host<H> {
   }
 
   resect::status try_read_weight(const weight_desc& w, view out) const {
+    const auto over = overridden_.find({w.layer, w.id});
+    if (is(surgery_fault::reads_the_original) && over != overridden_.end() && over->second.depth > 0) {
+      copy(over->second.original, out);
+      return {};
+    }
     const auto pretended = pretended_.find({w.layer, w.id});
     if (pretended == pretended_.end()) return host_.try_read_weight(w, out);
-    for (resect::index r = 0; r < out.rows; ++r)
-      for (resect::index c = 0; c < out.cols; ++c)
-        out(r, c) = pretended->second.back()[static_cast<std::size_t>(r * out.cols + c)];
+    copy(pretended->second.back(), out);
     return {};
   }
   resect::result<weight_override> try_override_weight(const weight_desc& w, resect::matrix_view<const float> values) {
@@ -163,6 +172,10 @@ class faulty_surgery_host : public forwarding_surgical_host<H> {
     for (resect::index r = 0; r < h.rows; ++r)
       for (resect::index c = 0; c < h.cols; ++c) out.push_back(h(r, c));
     return out;
+  }
+  static void copy(const std::vector<float>& values, view out) {
+    for (resect::index r = 0; r < out.rows; ++r)
+      for (resect::index c = 0; c < out.cols; ++c) out(r, c) = values[static_cast<std::size_t>(r * out.cols + c)];
   }
   static resect::matrix_view<const float> matrix_of(const of_a_weight& o) {
     return {o.original.data(), o.weight.rows, o.weight.cols};

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include <resect/core/storage_float.hpp>
 #include <resect/random/distributions.hpp>
 #include <resect/residual/host.hpp>
 
@@ -26,7 +27,8 @@
 //   h[3…] what the other layers write: strength_l · h[0], each layer into one of them, a quarter of it by its
 //         attention and the rest by its MLP
 // Critical layer: h[1] := −h[1]; without it the model bets on the wrong class. Useless layer: delta 0.
-// No final norm (head_norm = head_in); logits = head · h.
+// No final norm (head_norm = head_in); logits = head · h. Rows, deltas and logits are stored as T, which rounds each of
+// them once; sums are floats.
 namespace support {
 
 enum class last_layer { all_rows, wanted_rows };  // a host may gather the rows that want logits
@@ -50,17 +52,18 @@ struct planted_options {
   std::optional<resect::residual::site> fused{};  // a site that cannot be reached
 };
 
-class planted_host {
+template <resect::widens_to_float T>
+class basic_planted_host {
  public:
-  using value = float;
+  using value = T;
   using space = resect::host_space;
-  using hooks = resect::residual::hooks<float>;
+  using hooks = resect::residual::hooks<T>;
   using batch_view = resect::residual::batch_view;
   using row_meta = resect::residual::row_meta;
   using site = resect::residual::site;
   using tap = resect::residual::tap;
   using weight_desc = resect::residual::weight_desc;
-  using view = resect::matrix_view<float>;
+  using view = resect::matrix_view<T>;
 
   class state {
    public:
@@ -68,11 +71,11 @@ class planted_host {
     state& operator=(state&&) noexcept = default;
 
    private:
-    friend planted_host;
+    friend basic_planted_host;
     state() = default;
     state(const state&) = default;
     std::vector<row_meta> rows;
-    std::vector<float> stream;
+    std::vector<T> stream;
   };
 
   class weight_override {
@@ -90,15 +93,15 @@ class planted_host {
     }
 
    private:
-    friend planted_host;
-    weight_override(planted_host* host, std::size_t slot, std::vector<float> previous)
+    friend basic_planted_host;
+    weight_override(basic_planted_host* host, std::size_t slot, std::vector<float> previous)
         : host_(host), slot_(slot), previous_(std::move(previous)) {}
-    planted_host* host_;
+    basic_planted_host* host_;
     std::size_t slot_;
     std::vector<float> previous_;
   };
 
-  explicit planted_host(const planted_options& options = {}) : o_(options) {
+  explicit basic_planted_host(const planted_options& options = {}) : o_(options) {
     desc_.name = "planted";
     desc_.fingerprint = 0x706c616e746564u;
     desc_.n_layers = o_.n_layers;
@@ -108,8 +111,8 @@ class planted_host {
     plant_tokens();
     plant_layers();
   }
-  planted_host(const planted_host&) = delete;
-  planted_host& operator=(const planted_host&) = delete;
+  basic_planted_host(const basic_planted_host&) = delete;
+  basic_planted_host& operator=(const basic_planted_host&) = delete;
 
   // --- texts ------------------------------------------------------------------------------------------
 
@@ -225,7 +228,7 @@ class planted_host {
   }
 
   resect::status try_forward(batch_view batch, resect::residual::site_set want,
-                             resect::residual::observer<float> call) {
+                             resect::residual::observer<T> call) {
     return resect::residual::try_observe(*this, batch, want, call);
   }
 
@@ -255,7 +258,7 @@ class planted_host {
     return {};
   }
 
-  resect::matrix_view<const float> logits() const noexcept {
+  resect::matrix_view<const T> logits() const noexcept {
     return {logits_.data(), static_cast<resect::index>(logits_.size()) / desc_.n_vocab, desc_.n_vocab};
   }
   void forget(std::int32_t seq) { caches_.erase(seq); }
@@ -309,7 +312,7 @@ class planted_host {
   std::span<const weight_desc> weights(int layer) const noexcept {
     return std::span(weights_).subspan(slot(layer, 0), n_weights);
   }
-  resect::status try_read_weight(const weight_desc& w, view out) const {
+  resect::status try_read_weight(const weight_desc& w, resect::matrix_view<float> out) const {
     if (auto s = check_weight(w); !s) return s;
     if (auto s = check_view(out, w.rows, w.cols, "values of the weight"); !s) return s;
     const auto& values = active_[slot(w.layer, w.id)];
@@ -425,8 +428,8 @@ class planted_host {
     s.rows.assign(batch.begin(), batch.end());
     s.stream.reserve(batch.size() * static_cast<std::size_t>(o_.d_model));
     for (const auto& row : batch)
-      s.stream.insert(s.stream.end(), embed_.begin() + row.token * o_.d_model,
-                      embed_.begin() + (row.token + 1) * o_.d_model);
+      for (int c = 0; c < o_.d_model; ++c)
+        s.stream.push_back(T{embed_[static_cast<std::size_t>(row.token * o_.d_model + c)]});
   }
 
   void keep_wanted(state& s) const {
@@ -446,28 +449,31 @@ class planted_host {
     call(k, {site::resid_pre, l, s.rows}, s);
     if (end == last_layer::wanted_rows) keep_wanted(s);
     const auto d = static_cast<std::size_t>(o_.d_model);
-    std::vector<float> delta(s.stream.size());
+    std::vector<float> sum(s.stream.size());
+    std::vector<T> delta(s.stream.size());
     for (const int half : {attention, mlp}) {
-      std::fill(delta.begin(), delta.end(), 0.0f);
+      std::fill(sum.begin(), sum.end(), 0.0f);
       for (std::size_t r = 0; r < s.rows.size(); ++r)
         for (const entry& e : entries_[slot(l, half)])
-          delta[r * d + static_cast<std::size_t>(e.row)] +=
+          sum[r * d + static_cast<std::size_t>(e.row)] +=
               e.value * (active_[slot(l, gain)][static_cast<std::size_t>(e.col)] *
-                         s.stream[r * d + static_cast<std::size_t>(e.col)]);
+                         static_cast<float>(s.stream[r * d + static_cast<std::size_t>(e.col)]));
+      for (std::size_t i = 0; i < sum.size(); ++i) delta[i] = T{sum[i]};
       const site where = half == attention ? site::attn_delta : site::mlp_delta;
       if (wanted(k, where))
         k.call({where, l, s.rows}, view{delta.data(), static_cast<resect::index>(s.rows.size()), o_.d_model});
-      for (std::size_t i = 0; i < delta.size(); ++i) s.stream[i] += delta[i];
+      for (std::size_t i = 0; i < delta.size(); ++i)
+        s.stream[i] = T{static_cast<float>(s.stream[i]) + static_cast<float>(delta[i])};
       call(k, {half == attention ? site::resid_mid : site::resid_post, l, s.rows}, s);
     }
   }
 
-  void project(resect::matrix_view<const float> h, view out) const {
+  void project(resect::matrix_view<const T> h, view out) const {
     for (resect::index r = 0; r < h.rows; ++r)
       for (int v = 0; v < desc_.n_vocab; ++v) {
         float sum = 0.0f;
-        for (int c = 0; c < o_.d_model; ++c) sum += head_[static_cast<std::size_t>(v * o_.d_model + c)] * h(r, c);
-        out(r, v) = sum;
+        for (int c = 0; c < o_.d_model; ++c) sum += head_[static_cast<std::size_t>(v * o_.d_model + c)] * static_cast<float>(h(r, c));
+        out(r, v) = T{sum};
       }
   }
 
@@ -491,8 +497,9 @@ class planted_host {
   std::vector<std::vector<entry>> entries_;           // what is not zero in them
   std::vector<weight_desc> weights_;
   std::map<std::int32_t, std::pair<resect::index, std::uint64_t>> caches_;  // length, epoch
-  std::vector<float> logits_;
+  std::vector<T> logits_;
 };
+using planted_host = basic_planted_host<float>;
 
 static_assert(resect::residual::surgical_host<planted_host>);
 

@@ -160,6 +160,8 @@ inline constexpr bool is_storage_float<storage_float<Bits, E, Top, Default>> = t
 
 template <class Range>
 using span_element = typename decltype(std::span{std::declval<Range&>()})::element_type;
+template <class Range>
+using element_of = std::remove_const_t<span_element<const Range>>;
 
 // Whole groups first: a compiler turns loops of a fixed length into vector code at every level of optimisation.
 template <class From, class To, class Map>
@@ -175,14 +177,23 @@ void convert_groups(const From* __restrict from, To* __restrict to, std::size_t 
 // Types that are stored small and computed with as float.
 template <class T>
 concept small_float = detail::is_storage_float<T>;
+// What widens to float exactly: float itself, and the small types.
+template <class T>
+concept widens_to_float = std::same_as<T, float> || small_float<T>;
+
+// A contiguous range (std::vector, std::span, …) of these.
+template <class Range>
+concept widening_row = requires { typename detail::element_of<Range>; } && widens_to_float<detail::element_of<Range>>;
+// One of a small type.
+template <class Range>
+concept small_row = widening_row<Range> && small_float<detail::element_of<Range>>;
 
 // to[i] = To(from[i]) for contiguous ranges (std::vector, std::span, …) that do not overlap; where one is shorter, its
 // length counts. From a small type to float, exact; or from float or double to a small type, rounded once as its
 // constructor does. Never allocates; about a load, a few integer operations and a store an element, in vector code
 // where the machine has shifts by variable counts (AVX2, NEON).
 template <class In, class Out>
-  requires(small_float<std::remove_const_t<detail::span_element<const In>>> &&
-           std::same_as<detail::span_element<Out>, float>)
+  requires(small_row<In> && std::same_as<detail::span_element<Out>, float>)
 void convert(const In& from, Out&& to) noexcept {
   const std::span in{from};
   const std::span out{to};
@@ -191,8 +202,7 @@ void convert(const In& from, Out&& to) noexcept {
                          [](element x) { return static_cast<float>(x); });
 }
 template <class In, class Out>
-  requires(std::floating_point<std::remove_const_t<detail::span_element<const In>>> &&
-           small_float<detail::span_element<Out>>)
+  requires(std::floating_point<detail::element_of<In>> && small_float<detail::span_element<Out>>)
 void convert(const In& from, Out&& to, overflow o = detail::span_element<Out>::default_overflow) noexcept {
   const std::span in{from};
   const std::span out{to};
@@ -200,6 +210,19 @@ void convert(const In& from, Out&& to, overflow o = detail::span_element<Out>::d
   using element = typename decltype(out)::value_type;
   detail::convert_groups(in.data(), out.data(), in.size() < out.size() ? in.size() : out.size(),
                          [o](source x) { return element{x, o}; });
+}
+
+// A row as floats, for what takes nothing else: a row of floats itself; one of a small type widened into `memory`, as far
+// as that reaches.
+template <widening_row Row>
+std::span<const float> widened(const Row& row, std::span<float> memory) noexcept {
+  const std::span in{row};
+  if constexpr (small_row<Row>) {
+    convert(in, memory);
+    return memory.first(in.size() < memory.size() ? in.size() : memory.size());
+  } else {
+    return in;
+  }
 }
 
 }  // namespace resect::inline RESECT_NAMESPACE_TAG

@@ -6,7 +6,8 @@
 #include <resect/core/math.hpp>
 #include <resect/metrics/detail/row_scan.hpp>
 
-// Row kernels on float logits. Each is one pass over memory; exponentials, differences and sums are double, in eight
+// Row kernels on logits: floats, or a small type (f16, bf16, fp8) in any contiguous range, which is widened a chunk at a
+// time and gives the bits of the floats that it stands for. Each is one pass over memory; exponentials, differences and sums are double, in eight
 // fixed lanes over chunks of 2,048. e^x is computed from x alone, in a unit that is a power of two, so the same logits
 // give the same terms whatever their row's maximum is.
 //
@@ -25,14 +26,16 @@ struct row_top {
   bool tie = false;  // another id has the same logit
 };
 
-// The largest logit of a row; zeros of both signs are one value.
-inline row_top row_argmax(instruction_set set, std::span<const float> row) noexcept {
+namespace detail {
+template <class T>
+row_top row_argmax(instruction_set set, std::span<const T> row) noexcept {
   const index n = static_cast<index>(row.size());
   if (n == 0) return {};
-  set = runnable(set);
-  detail::exp_state s;
-  for (index i = 0; i < n; i += detail::chunk) {
-    const detail::peak_result top = detail::peak(set, row.data() + i, n - i < detail::chunk ? n - i : detail::chunk);
+  exp_state s;
+  widened_piece<T, chunk> piece;
+  for (index i = 0; i < n; i += chunk) {
+    const index size = n - i < chunk ? n - i : chunk;
+    const peak_result top = peak(set, piece.of(row.data() + i, size), size);
     if (top.has_nan) return {};
     if (i > 0 && top.high == s.max) s.tie = true;
     if (i > 0 && !(top.high > s.max)) continue;
@@ -40,10 +43,31 @@ inline row_top row_argmax(instruction_set set, std::span<const float> row) noexc
     s.id = i;
     s.tie = false;
   }
-  detail::find_top(set, row.data(), n, s);
+  find_top(set, row.data(), n, s);
   return {s.id, s.tie};
 }
+
+template <class T>
+double nll(instruction_set set, std::span<const T> row, index target) noexcept {
+  const index n = static_cast<index>(row.size());
+  if (target < 0 || target >= n) return nan;
+  return scan_row(set, row.data(), n).log_sum() - static_cast<double>(row[static_cast<std::size_t>(target)]);
+}
+}  // namespace detail
+
+// The largest logit of a row; zeros of both signs are one value.
+inline row_top row_argmax(instruction_set set, std::span<const float> row) noexcept {
+  return detail::row_argmax(runnable(set), row);
+}
 inline row_top row_argmax(std::span<const float> row) noexcept { return row_argmax(best_instruction_set(), row); }
+template <small_row Row>
+row_top row_argmax(instruction_set set, const Row& row) noexcept {
+  return detail::row_argmax(runnable(set), detail::row_of(row));
+}
+template <small_row Row>
+row_top row_argmax(const Row& row) noexcept {
+  return row_argmax(best_instruction_set(), row);
+}
 
 // ln Σe^{x_i} in nats of float logits. Error ≤ 3e-9 + 4e-16·|result|; never below the largest logit, and that logit
 // itself where it stands alone. −∞ logits count nothing; a row of only −∞ (or an empty one) gives −∞, NaN or +∞ in the
@@ -52,13 +76,29 @@ inline double log_sum_exp(instruction_set set, std::span<const float> row) noexc
   return detail::scan_row(runnable(set), row.data(), static_cast<index>(row.size())).log_sum();
 }
 inline double log_sum_exp(std::span<const float> row) noexcept { return log_sum_exp(best_instruction_set(), row); }
+template <small_row Row>
+double log_sum_exp(instruction_set set, const Row& row) noexcept {
+  const auto x = detail::row_of(row);
+  return detail::scan_row(runnable(set), x.data(), static_cast<index>(x.size())).log_sum();
+}
+template <small_row Row>
+double log_sum_exp(const Row& row) noexcept {
+  return log_sum_exp(best_instruction_set(), row);
+}
 
 // −ln softmax(row)[target] in nats, not negative; error as above. NaN for a target outside the row.
 inline double nll(instruction_set set, std::span<const float> row, index target) noexcept {
-  if (target < 0 || target >= static_cast<index>(row.size())) return nan;
-  return log_sum_exp(set, row) - static_cast<double>(row[static_cast<std::size_t>(target)]);
+  return detail::nll(runnable(set), row, target);
 }
 inline double nll(std::span<const float> row, index target) noexcept {
+  return nll(best_instruction_set(), row, target);
+}
+template <small_row Row>
+double nll(instruction_set set, const Row& row, index target) noexcept {
+  return detail::nll(runnable(set), detail::row_of(row), target);
+}
+template <small_row Row>
+double nll(const Row& row, index target) noexcept {
   return nll(best_instruction_set(), row, target);
 }
 
@@ -96,6 +136,19 @@ inline pair_summary summary(const pair_state& s) noexcept {
   }
   return r;
 }
+
+template <class X, class Y>
+logit_comparison compare_logits(instruction_set set, std::span<const X> full, std::span<const Y> edited,
+                                index target) noexcept {
+  if (full.size() != edited.size() || full.empty()) return {};
+  const index n = static_cast<index>(full.size());
+  pair_summary r = summary(scan_pair(set, full.data(), edited.data(), n));
+  if (target >= 0 && target < n) {
+    r.comparison.nll_full = r.lse_x - static_cast<double>(full[static_cast<std::size_t>(target)]);
+    r.comparison.nll_edited = r.lse_y - static_cast<double>(edited[static_cast<std::size_t>(target)]);
+  }
+  return r.comparison;
+}
 }  // namespace detail
 
 // Both rows in one pass: KL = A/S_x − lse_x + lse_y with A = Σe^x(x − y), S_x = Σe^x, x full and y edited; nll of
@@ -105,17 +158,21 @@ inline pair_summary summary(const pair_state& s) noexcept {
 // or +∞ in a row, or rows of different lengths, gives NaN (the caller reports it). No allocation; 16 KB of stack.
 inline logit_comparison compare_logits(instruction_set set, std::span<const float> full, std::span<const float> edited,
                                        index target = -1) noexcept {
-  if (full.size() != edited.size() || full.empty()) return {};
-  const index n = static_cast<index>(full.size());
-  detail::pair_summary r = detail::summary(detail::scan_pair(runnable(set), full.data(), edited.data(), n));
-  if (target >= 0 && target < n) {
-    r.comparison.nll_full = r.lse_x - static_cast<double>(full[static_cast<std::size_t>(target)]);
-    r.comparison.nll_edited = r.lse_y - static_cast<double>(edited[static_cast<std::size_t>(target)]);
-  }
-  return r.comparison;
+  return detail::compare_logits(runnable(set), full, edited, target);
 }
 inline logit_comparison compare_logits(std::span<const float> full, std::span<const float> edited,
                                        index target = -1) noexcept {
+  return compare_logits(best_instruction_set(), full, edited, target);
+}
+template <widening_row Full, widening_row Edited>
+  requires(small_row<Full> || small_row<Edited>)
+logit_comparison compare_logits(instruction_set set, const Full& full, const Edited& edited,
+                                index target = -1) noexcept {
+  return detail::compare_logits(runnable(set), detail::row_of(full), detail::row_of(edited), target);
+}
+template <widening_row Full, widening_row Edited>
+  requires(small_row<Full> || small_row<Edited>)
+logit_comparison compare_logits(const Full& full, const Edited& edited, index target = -1) noexcept {
   return compare_logits(best_instruction_set(), full, edited, target);
 }
 

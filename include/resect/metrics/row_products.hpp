@@ -6,6 +6,7 @@
 #include <resect/core/executor.hpp>
 #include <resect/core/view.hpp>
 #include <resect/metrics/detail/row_kernels.hpp>
+#include <resect/metrics/detail/widened_piece.hpp>
 #include <resect/metrics/estimate.hpp>
 
 // The four sums behind cosine, norms and relative error of two rows, in one pass over both.
@@ -29,47 +30,37 @@ inline void add(row_sums& sums, const product_result& p) noexcept {
   sums.dd += p.dd;
 }
 
-// T is what the lanes can load. Rows whose elements do not lie side by side are copied together, a chunk at a time.
-template <class T>
-row_sums products_of(instruction_set set, vector_view<const T> a, vector_view<const T> b) noexcept {
+// Rows whose elements do not lie side by side are copied together, those of small types widened, a chunk at a time.
+template <class A, class B>
+row_sums products_of(instruction_set set, vector_view<const A> a, vector_view<const B> b) noexcept {
   row_sums sums;
+  widened_piece<A, product_chunk> piece_a;
+  widened_piece<B, product_chunk> piece_b;
   for (index i = 0; i < a.size; i += product_chunk) {
     const index n = a.size - i < product_chunk ? a.size - i : product_chunk;
     if (a.contiguous() && b.contiguous()) {
-      add(sums, products(set, a.data + i, b.data + i, n));
+      add(sums, products(set, piece_a.of(a.data + i, n), piece_b.of(b.data + i, n), n));
     } else {
-      T x[product_chunk], y[product_chunk];
+      float x[product_chunk], y[product_chunk];
       for (index j = 0; j < n; ++j) {
-        x[j] = a[i + j];
-        y[j] = b[i + j];
+        x[j] = static_cast<float>(a[i + j]);
+        y[j] = static_cast<float>(b[i + j]);
       }
-      add(sums, products(set, static_cast<const T*>(x), static_cast<const T*>(y), n));
+      add(sums, products(set, static_cast<const float*>(x), static_cast<const float*>(y), n));
     }
   }
   return sums;
 }
-}  // namespace detail
 
-// All four in one pass. Floats are widened first, so ⟨·,·⟩ and squares add exact products, and differences are rounded
-// once; double, eight lanes, chunks of 2,048 added in order. Every operation is rounded by itself: the same bits on
-// every machine, instruction set, compiler and flag but -ffast-math. Relative error of the squares ≤ (n/8 + 4)·2⁻⁵³
-// (n ≤ 2,048; 260·2⁻⁵³ + n·2⁻⁶⁴ above), of ⟨a, b⟩ the same relative to Σ|a_i·b_i|. All NaN for rows of different
-// lengths. Streams its rows as fast as one thread reads them (avx512, avx2; portable 0.7 to 0.9 of that). No
-// allocation.
-inline row_sums row_products(instruction_set set, std::span<const float> a, std::span<const float> b) noexcept {
+template <class A, class B>
+row_sums row_products(instruction_set set, std::span<const A> a, std::span<const B> b) noexcept {
   if (a.size() != b.size()) return {nan, nan, nan, nan};
   const index n = static_cast<index>(a.size());
-  return detail::products_of<float>(runnable(set), {a.data(), n}, {b.data(), n});
-}
-inline row_sums row_products(std::span<const float> a, std::span<const float> b) noexcept {
-  return row_products(best_instruction_set(), a, b);
+  return products_of<A, B>(set, {a.data(), n}, {b.data(), n});
 }
 
-// out[r] = row_products of rows r of a and b, both (rows, cols), any strides; rows are spread over the executor's
-// workers, which changes no bit. Errors: b of another shape, `out` that does not hold one entry a row, null data, bad
-// strides; `out` is untouched then.
-template <executor E>
-status try_row_products(instruction_set set, E& exec, matrix_view<const float> a, matrix_view<const float> b,
+template <executor E, class A, class B>
+status try_row_products(instruction_set set, E& exec, matrix_view<const A> a, matrix_view<const B> b,
                         std::span<row_sums> out) noexcept {
   if (status s = check_view(a, "a"); !s) return s;
   if (status s = check_view(b, a.rows, a.cols, "b"); !s) return s;
@@ -81,13 +72,58 @@ status try_row_products(instruction_set set, E& exec, matrix_view<const float> a
   exec.bulk((a.rows + rows - 1) / rows, [&](index task) {
     const index last = (task + 1) * rows < a.rows ? (task + 1) * rows : a.rows;
     for (index r = task * rows; r < last; ++r)
-      out[static_cast<std::size_t>(r)] = detail::products_of<float>(run, a.row(r), b.row(r));
+      out[static_cast<std::size_t>(r)] = products_of<A, B>(run, a.row(r), b.row(r));
   });
   return {};
+}
+}  // namespace detail
+
+// All four in one pass. Rows are floats, or a small type (f16, bf16, fp8) in any contiguous range, which has the bits of
+// the floats that it stands for. Floats are widened to double first, so ⟨·,·⟩ and squares add exact products, and differences are rounded
+// once; double, eight lanes, chunks of 2,048 added in order. Every operation is rounded by itself: the same bits on
+// every machine, instruction set, compiler and flag but -ffast-math. Relative error of the squares ≤ (n/8 + 4)·2⁻⁵³
+// (n ≤ 2,048; 260·2⁻⁵³ + n·2⁻⁶⁴ above), of ⟨a, b⟩ the same relative to Σ|a_i·b_i|. All NaN for rows of different
+// lengths. Streams its rows as fast as one thread reads them (avx512, avx2; portable 0.7 to 0.9 of that). No
+// allocation.
+inline row_sums row_products(instruction_set set, std::span<const float> a, std::span<const float> b) noexcept {
+  return detail::row_products(runnable(set), a, b);
+}
+inline row_sums row_products(std::span<const float> a, std::span<const float> b) noexcept {
+  return row_products(best_instruction_set(), a, b);
+}
+template <widening_row A, widening_row B>
+  requires(small_row<A> || small_row<B>)
+row_sums row_products(instruction_set set, const A& a, const B& b) noexcept {
+  return detail::row_products(runnable(set), detail::row_of(a), detail::row_of(b));
+}
+template <widening_row A, widening_row B>
+  requires(small_row<A> || small_row<B>)
+row_sums row_products(const A& a, const B& b) noexcept {
+  return row_products(best_instruction_set(), a, b);
+}
+
+// out[r] = row_products of rows r of a and b, both (rows, cols), any strides; rows are spread over the executor's
+// workers, which changes no bit. Errors: b of another shape, `out` that does not hold one entry a row, null data, bad
+// strides; `out` is untouched then.
+template <executor E>
+status try_row_products(instruction_set set, E& exec, matrix_view<const float> a, matrix_view<const float> b,
+                        std::span<row_sums> out) noexcept {
+  return detail::try_row_products(set, exec, a, b, out);
 }
 template <executor E>
 status try_row_products(E& exec, matrix_view<const float> a, matrix_view<const float> b,
                         std::span<row_sums> out) noexcept {
+  return try_row_products(best_instruction_set(), exec, a, b, out);
+}
+template <executor E, class A, class B>
+  requires(detail::small_pair<A, B>)
+status try_row_products(instruction_set set, E& exec, matrix_view<A> a, matrix_view<B> b,
+                        std::span<row_sums> out) noexcept {
+  return detail::try_row_products<E, std::remove_const_t<A>, std::remove_const_t<B>>(set, exec, a, b, out);
+}
+template <executor E, class A, class B>
+  requires(detail::small_pair<A, B>)
+status try_row_products(E& exec, matrix_view<A> a, matrix_view<B> b, std::span<row_sums> out) noexcept {
   return try_row_products(best_instruction_set(), exec, a, b, out);
 }
 
@@ -101,6 +137,18 @@ void row_products(E& exec, matrix_view<const float> a, matrix_view<const float> 
 template <executor E>
 void row_products(instruction_set set, E& exec, matrix_view<const float> a, matrix_view<const float> b,
                   std::span<row_sums> out) {
+  value_or_throw(try_row_products(set, exec, a, b, out));
+}
+// The throwing form.
+template <executor E, class A, class B>
+  requires(detail::small_pair<A, B>)
+void row_products(E& exec, matrix_view<A> a, matrix_view<B> b, std::span<row_sums> out) {
+  value_or_throw(try_row_products(exec, a, b, out));
+}
+// The throwing form.
+template <executor E, class A, class B>
+  requires(detail::small_pair<A, B>)
+void row_products(instruction_set set, E& exec, matrix_view<A> a, matrix_view<B> b, std::span<row_sums> out) {
   value_or_throw(try_row_products(set, exec, a, b, out));
 }
 #endif

@@ -23,20 +23,19 @@ class logit_shard {
   // allocation.
   logit_shard(instruction_set set, std::span<const float> full, std::span<const float> edited, index first_id,
               index target = -1) noexcept {
-    if (full.size() != edited.size()) {
-      state_.x.sum = state_.y.sum = nan;
-      return;
-    }
-    const index n = static_cast<index>(full.size());
-    state_ = detail::scan_pair(runnable(set), full.data(), edited.data(), n);
-    if (state_.x.id >= 0) state_.x.id += first_id;
-    if (state_.y.id >= 0) state_.y.id += first_id;
-    if (target < first_id || target >= first_id + n) return;
-    has_target_ = true;
-    target_full_ = full[static_cast<std::size_t>(target - first_id)];
-    target_edited_ = edited[static_cast<std::size_t>(target - first_id)];
+    scan(runnable(set), full, edited, first_id, target);
   }
   logit_shard(std::span<const float> full, std::span<const float> edited, index first_id, index target = -1) noexcept
+      : logit_shard(best_instruction_set(), full, edited, first_id, target) {}
+  // Of small types, as in logits.hpp.
+  template <widening_row Full, widening_row Edited>
+    requires(small_row<Full> || small_row<Edited>)
+  logit_shard(instruction_set set, const Full& full, const Edited& edited, index first_id, index target = -1) noexcept {
+    scan(runnable(set), detail::row_of(full), detail::row_of(edited), first_id, target);
+  }
+  template <widening_row Full, widening_row Edited>
+    requires(small_row<Full> || small_row<Edited>)
+  logit_shard(const Full& full, const Edited& edited, index first_id, index target = -1) noexcept
       : logit_shard(best_instruction_set(), full, edited, first_id, target) {}
 
   // Takes in another slice of the same row. Associative and commutative up to the rounding of sums; ids exactly (the
@@ -60,6 +59,23 @@ class logit_shard {
   }
 
  private:
+  template <class X, class Y>
+  void scan(instruction_set set, std::span<const X> full, std::span<const Y> edited, index first_id,
+            index target) noexcept {
+    if (full.size() != edited.size()) {
+      state_.x.sum = state_.y.sum = nan;
+      return;
+    }
+    const index n = static_cast<index>(full.size());
+    state_ = detail::scan_pair(set, full.data(), edited.data(), n);
+    if (state_.x.id >= 0) state_.x.id += first_id;
+    if (state_.y.id >= 0) state_.y.id += first_id;
+    if (target < first_id || target >= first_id + n) return;
+    has_target_ = true;
+    target_full_ = static_cast<float>(full[static_cast<std::size_t>(target - first_id)]);
+    target_edited_ = static_cast<float>(edited[static_cast<std::size_t>(target - first_id)]);
+  }
+
   detail::pair_state state_;
   bool has_target_ = false;
   float target_full_ = 0, target_edited_ = 0;

@@ -65,9 +65,6 @@ RESECT_HD constexpr sketch_position sketch_position_of(const philox_words& block
 }
 
 namespace detail {
-template <class T>
-concept sketchable = std::same_as<T, float> || small_float<T>;
-
 inline constexpr index sketch_room = index{1} << 31;  // what exact_sum can take between two calls of normalize
 }  // namespace detail
 
@@ -93,7 +90,7 @@ class sketcher {
   //   Errors, with nothing added: shape_mismatch (not inside the matrix), conflict (more elements than the matrix has:
   //   some came twice), not_finite, and those of try_as_matrix.
   template <matrix_like W>
-    requires(detail::sketchable<matrix_element<W>>)
+    requires(widens_to_float<matrix_element<W>>)
   status try_add(const W& w, block_origin origin = {}) noexcept {
     const auto view = try_as_matrix(w, "block");
     if (!view) return view.error();
@@ -212,7 +209,7 @@ class sketcher {
 // The sketch of a whole matrix W (m, n) of float, f16, bf16 or fp8, on the executor's workers. The same bits as a
 // sketcher gives for any split. Errors: those of sketcher::try_make and try_add, and of try_as_matrix.
 template <executor E, matrix_like W>
-  requires(detail::sketchable<matrix_element<W>>)
+  requires(widens_to_float<matrix_element<W>>)
 result<matrix_sketch> try_sketch(E& exec, const W& w, sketch_options options = {}) {
   const auto view = try_as_matrix(w, "W");
   if (!view) return view.error();
@@ -275,7 +272,7 @@ inline result<sketch_distance> try_compare(const matrix_sketch& a, const matrix_
 
 #if RESECT_EXCEPTIONS
 template <executor E, matrix_like W>
-  requires(detail::sketchable<matrix_element<W>>)
+  requires(widens_to_float<matrix_element<W>>)
 matrix_sketch sketch(E& exec, const W& w, sketch_options options = {}) {
   return value_or_throw(try_sketch(exec, w, options));
 }

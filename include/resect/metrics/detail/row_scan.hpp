@@ -3,10 +3,12 @@
 
 #include <resect/core/math.hpp>
 #include <resect/metrics/detail/row_state.hpp>
+#include <resect/metrics/detail/widened_piece.hpp>
 
 // Passes over rows of logits in memory. Nearly every chunk goes through one kernel in the unit that the row's first
 // logit suggests. A chunk that the unit does not hold (masked logits, a spread of hundreds, NaN) is done again with
-// care: in a unit of its own, with logits far below its maximum lifted to where they count 10^−250.
+// care: in a unit of its own, with logits far below its maximum lifted to where they count 10^−250. Logits of small
+// types are widened a chunk at a time: the bits of the floats that they stand for.
 namespace resect::inline RESECT_NAMESPACE_TAG::metrics::detail {
 
 inline exp_unit unit_near(float logit) noexcept {
@@ -32,9 +34,11 @@ inline double top_term(instruction_set set, const exp_state& s) noexcept {
 }
 
 // The lowest id of the maximum and its ties, where `s.id` is so far the beginning of its chunk.
-inline void find_top(instruction_set set, const float* row, index n, exp_state& s) noexcept {
+template <class T>
+void find_top(instruction_set set, const T* row, index n, exp_state& s) noexcept {
   const index size = n - s.id < chunk ? n - s.id : chunk;
-  const place_result at = place(set, row + s.id, size, s.max);
+  widened_piece<T, chunk> piece;
+  const place_result at = place(set, piece.of(row + s.id, size), size, s.max);
   s.id = at.first < 0 ? -1 : s.id + at.first;
   s.tie = s.tie || at.count > 1;
 }
@@ -120,17 +124,20 @@ inline void follow(exp_unit& unit, const exp_state& s) noexcept {
   if (s.offset == 0 && s.power != unit.power) unit = unit_of(s.power);
 }
 
-inline exp_state scan_row(instruction_set set, const float* x, index n) noexcept {
+template <class T>
+exp_state scan_row(instruction_set set, const T* x, index n) noexcept {
   exp_state s;
   if (n <= 0) return s;
-  exp_unit unit = unit_near(x[0]);
+  exp_unit unit = unit_near(static_cast<float>(x[0]));
   s.power = unit.power;
+  widened_piece<T, chunk> piece;
   for (index i = 0; i < n; i += chunk) {
     const index size = n - i < chunk ? n - i : chunk;
-    const exp_result r = exp_sum(set, x + i, size, unit);
+    const float* const part_x = piece.of(x + i, size);
+    const exp_result r = exp_sum(set, part_x, size, unit);
     exp_state part = state_of(r, unit, i);
     float lifted[chunk];
-    if (!unit.holds(r.range)) careful_row(set, x + i, size, i, part, lifted);
+    if (!unit.holds(r.range)) careful_row(set, part_x, size, i, part, lifted);
     merge(s, part);
     follow(unit, s);
   }
@@ -139,18 +146,22 @@ inline exp_state scan_row(instruction_set set, const float* x, index n) noexcept
   return s;
 }
 
-inline pair_state scan_pair(instruction_set set, const float* x, const float* y, index n) noexcept {
+template <class X, class Y>
+pair_state scan_pair(instruction_set set, const X* x, const Y* y, index n) noexcept {
   pair_state s;
   if (n <= 0) return s;
-  exp_unit unit_x = unit_near(x[0]), unit_y = unit_near(y[0]);
+  exp_unit unit_x = unit_near(static_cast<float>(x[0])), unit_y = unit_near(static_cast<float>(y[0]));
   s.x.power = unit_x.power;
   s.y.power = unit_y.power;
+  widened_piece<X, chunk> piece_x;
+  widened_piece<Y, chunk> piece_y;
   for (index i = 0; i < n; i += chunk) {
     const index size = n - i < chunk ? n - i : chunk;
-    const exp_pair_result r = exp_pair(set, x + i, y + i, size, unit_x, unit_y);
+    const float *const part_x = piece_x.of(x + i, size), *const part_y = piece_y.of(y + i, size);
+    const exp_pair_result r = exp_pair(set, part_x, part_y, size, unit_x, unit_y);
     if (unit_x.holds(r.x.range) && unit_y.holds(r.y.range))
       s.take({state_of(r.x, unit_x, i), state_of(r.y, unit_y, i), r.cross});
-    else s.take(careful_pair(set, x + i, y + i, size, i));
+    else s.take(careful_pair(set, part_x, part_y, size, i));
     follow(unit_x, s.x);
     follow(unit_y, s.y);
   }

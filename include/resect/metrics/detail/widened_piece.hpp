@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <span>
+
+#include <resect/core/storage_float.hpp>
+#include <resect/core/types.hpp>
+
+namespace resect::inline RESECT_NAMESPACE_TAG::metrics::detail {
+
+// Elements of two operands, const or not, that are not both float: those have functions of their own, which convert.
+template <class A, class B>
+concept small_pair = widens_to_float<std::remove_const_t<A>> && widens_to_float<std::remove_const_t<B>> &&
+    (small_float<std::remove_const_t<A>> || small_float<std::remove_const_t<B>>);
+
+template <widening_row Row>
+std::span<const resect::detail::element_of<Row>> row_of(const Row& row) noexcept {
+  return std::span{row};
+}
+
+// Pieces of at most `Most` elements of a row as floats: a row of floats as it lies, others widened into memory of its
+// own, until the next piece is asked for.
+template <widens_to_float T, index Most>
+class widened_piece {
+ public:
+  const float* of(const T* x, index n) noexcept {
+    const auto size = static_cast<std::size_t>(n);
+    convert(std::span{x, size}, std::span{values_, size});
+    return values_;
+  }
+
+ private:
+  float values_[static_cast<std::size_t>(Most)];
+};
+template <index Most>
+class widened_piece<float, Most> {
+ public:
+  const float* of(const float* x, index) noexcept { return x; }
+};
+
+}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics::detail
