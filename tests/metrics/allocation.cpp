@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include <cstdlib>
 #include <new>
+#include <span>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <resect/metrics/accuracy.hpp>
@@ -200,6 +202,49 @@ TEST_CASE("shards of rows, questions about rows and accumulators of two arms nev
           far.estimate().value;
   CHECK(allocations == before);
   CHECK(sink == sink);
+}
+
+TEST_CASE("what adds to an accumulator, compares rows or takes in a part throws nothing") {
+  using row = std::span<const float>;
+  using matrix = resect::matrix_view<const float>;
+  const auto adds = []<class A, class... Args>(A*, Args...) {
+    return noexcept(std::declval<A&>().add(std::declval<Args>()...));
+  };
+  const auto tries = []<class A, class... Args>(A*, Args...) {
+    return noexcept(std::declval<A&>().try_add(std::declval<Args>()...));
+  };
+  const index i = 0;
+  const row r;
+  const matrix m;
+  CHECK(adds(static_cast<clustered_sums*>(nullptr), i, 0.0));
+  CHECK(adds(static_cast<perplexity*>(nullptr), i, 0.0));
+  CHECK(adds(static_cast<paired_delta*>(nullptr), i, 0.0, 0.0));
+  CHECK(adds(static_cast<kl_divergence*>(nullptr), i, 0.0));
+  CHECK(adds(static_cast<kl_profile*>(nullptr), i, 0.0));
+  CHECK(adds(static_cast<top1_agreement*>(nullptr), i, i, i));
+  CHECK(adds(static_cast<token_accuracy*>(nullptr), i, i, row_top{}));
+  CHECK(adds(static_cast<item_accuracy*>(nullptr), i, row_top{}));
+  CHECK(adds(static_cast<top_k_overlap*>(nullptr), i, r, r));
+  CHECK(adds(static_cast<mean_cosine*>(nullptr), i, r, r));
+  CHECK(adds(static_cast<cosine_profile*>(nullptr), i, r, r));
+  CHECK(adds(static_cast<mean_relative_error*>(nullptr), i, row_sums{}));
+  CHECK(adds(static_cast<mean_centred_cosine*>(nullptr), i, centred_sums{}));
+  CHECK(adds(static_cast<frobenius_error*>(nullptr), i, row_sums{}));
+  CHECK(adds(static_cast<pooled_cosine*>(nullptr), i, row_sums{}));
+  CHECK(adds(static_cast<explained_variance*>(nullptr), i, r, r));
+  CHECK(adds(static_cast<norm_profile*>(nullptr), i, i, r, r));
+  CHECK(adds(static_cast<mean_angular_distance*>(nullptr), i, r, r));
+  CHECK(adds(static_cast<goodhart_table*>(nullptr), i, grade::pass, grade::fail));
+  CHECK(adds(static_cast<paired_items*>(nullptr), grade::pass, grade::fail));
+  CHECK(adds(static_cast<paired_tokens*>(nullptr), i, 0.0, 0.0));
+  CHECK(adds(static_cast<input_recoverability*>(nullptr), i, recovery{}));
+  CHECK(adds(static_cast<moments*>(nullptr), 0.0));
+  CHECK(adds(static_cast<log_histogram*>(nullptr), 0.0));
+  CHECK(tries(static_cast<angular_table*>(nullptr), i, m));
+  CHECK(tries(static_cast<streaming_cka*>(nullptr), i, m, m));
+  CHECK(tries(static_cast<covariance_cka*>(nullptr), m, m));
+  CHECK(noexcept(std::declval<logit_shard&>().merge(std::declval<const logit_shard&>())));
+  CHECK((noexcept(compare_logits(r, r, i)) && noexcept(row_products(r, r)) && noexcept(row_argmax(r))));
 }
 
 TEST_CASE("accumulators are values: copies are independent, moves and assignments work") {
