@@ -57,7 +57,8 @@ class counting_host : public forwarding_surgical_host<H> {
     ++n.runs;
     if (first <= refuse_layer && refuse_layer < last)
       return resect::error{resect::errc::unsupported, resect::text("layer ", refuse_layer), "a refusal", "none"};
-    for (int l = std::max(first, 0); l < last && l < host_.describe().n_layers; ++l) ++n.layers[static_cast<std::size_t>(l)];
+    for (int l = std::max(first, 0); l < std::min(last, host_.describe().n_layers); ++l)
+      ++n.layers[static_cast<std::size_t>(l)];
     return with_counting(k, [&](const hooks& counted) { return host_.try_run(s, first, last, counted); });
   }
   state snapshot(const state& s) {

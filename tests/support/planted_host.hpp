@@ -472,7 +472,8 @@ class basic_planted_host {
     for (resect::index r = 0; r < h.rows; ++r)
       for (int v = 0; v < desc_.n_vocab; ++v) {
         float sum = 0.0f;
-        for (int c = 0; c < o_.d_model; ++c) sum += head_[static_cast<std::size_t>(v * o_.d_model + c)] * static_cast<float>(h(r, c));
+        for (int c = 0; c < o_.d_model; ++c)
+          sum += head_[static_cast<std::size_t>(v * o_.d_model + c)] * static_cast<float>(h(r, c));
         out(r, v) = T{sum};
       }
   }

@@ -7,9 +7,9 @@
 #include <resect/metrics/detail/row_scan.hpp>
 
 // Row kernels on logits: floats, or a small type (f16, bf16, fp8) in any contiguous range, which is widened a chunk at a
-// time and gives the bits of the floats that it stands for. Each is one pass over memory; exponentials, differences and sums are double, in eight
-// fixed lanes over chunks of 2,048. e^x is computed from x alone, in a unit that is a power of two, so the same logits
-// give the same terms whatever their row's maximum is.
+// time and gives the bits of the floats that it stands for. Each is one pass over memory; exponentials, differences and
+// sums are double, in eight fixed lanes over chunks of 2,048. e^x is computed from x alone, in a unit that is a power of
+// two, so the same logits give the same terms whatever their row's maximum is.
 //
 // Instruction sets: every function takes one as an optional first argument, for tests; what the machine lacks is
 // lowered to what it has (core/instruction_set.hpp: runnable). Bits: the same in every run, for every compiler and flag
@@ -154,8 +154,9 @@ logit_comparison compare_logits(instruction_set set, std::span<const X> full, st
 // Both rows in one pass: KL = A/S_x − lse_x + lse_y with A = Σe^x(x − y), S_x = Σe^x, x full and y edited; nll of
 // `target` (−1: none); both argmaxes. Rounding below 0 is set to 0; exactly 0 for identical rows. Error of KL ≤
 // 1e-8 + 1e-8·KL nats where the largest logit of each row is at most 1e7 in magnitude, beyond that 2⁻⁵⁰·(|max x| +
-// |max y|) more (A/S_x and both lse are of that size and are subtracted); of nll as log_sum_exp, and the same bits. p = 0 counts nothing; q = 0 where p > 0 gives +∞; NaN
-// or +∞ in a row, or rows of different lengths, gives NaN (the caller reports it). No allocation; 16 KB of stack.
+// |max y|) more (A/S_x and both lse are of that size and are subtracted); of nll as log_sum_exp, and the same bits.
+// p = 0 counts nothing; q = 0 where p > 0 gives +∞; NaN or +∞ in a row, or rows of different lengths, gives NaN (the
+// caller reports it). No allocation; 16 KB of stack, 32 KB for small types.
 inline logit_comparison compare_logits(instruction_set set, std::span<const float> full, std::span<const float> edited,
                                        index target = -1) noexcept {
   return detail::compare_logits(runnable(set), full, edited, target);

@@ -78,13 +78,13 @@ status try_row_products(instruction_set set, E& exec, matrix_view<const A> a, ma
 }
 }  // namespace detail
 
-// All four in one pass. Rows are floats, or a small type (f16, bf16, fp8) in any contiguous range, which has the bits of
-// the floats that it stands for. Floats are widened to double first, so ⟨·,·⟩ and squares add exact products, and differences are rounded
-// once; double, eight lanes, chunks of 2,048 added in order. Every operation is rounded by itself: the same bits on
-// every machine, instruction set, compiler and flag but -ffast-math. Relative error of the squares ≤ (n/8 + 4)·2⁻⁵³
-// (n ≤ 2,048; 260·2⁻⁵³ + n·2⁻⁶⁴ above), of ⟨a, b⟩ the same relative to Σ|a_i·b_i|. All NaN for rows of different
-// lengths. Streams its rows as fast as one thread reads them (avx512, avx2; portable 0.7 to 0.9 of that). No
-// allocation.
+// All four in one pass. Rows are floats, or a small type (f16, bf16, fp8) in any contiguous range, which gives the bits
+// of the floats that it stands for. Floats are widened to double first, so ⟨·,·⟩ and squares add exact products, and
+// differences are rounded once; double, eight lanes, chunks of 2,048 added in order. Every operation is rounded by
+// itself: the same bits on every machine, instruction set, compiler and flag but -ffast-math. Relative error of the
+// squares ≤ (n/8 + 4)·2⁻⁵³ (n ≤ 2,048; 260·2⁻⁵³ + n·2⁻⁶⁴ above), of ⟨a, b⟩ the same relative to Σ|a_i·b_i|. All NaN for
+// rows of different lengths. Streams rows of floats as fast as one thread reads them (avx512, avx2; portable 0.7 to 0.9
+// of that). No allocation.
 inline row_sums row_products(instruction_set set, std::span<const float> a, std::span<const float> b) noexcept {
   return detail::row_products(runnable(set), a, b);
 }
