@@ -28,6 +28,8 @@ enum class fault {
   site_missing,             // says that it shows resid_mid, never does
   site_twice,               // shows resid_post twice
   rows_reordered,           // a tap's rows are in another order than its matrix
+  tokens_misnamed,          // a tap says another token of a row than the batch
+  flags_lost,               // a tap's rows want no logits
   row_unnamed,              // a tap has one row fewer than its matrix
   mid_is_pre,               // hands out resid_pre as resid_mid
   delta_before_scale,       // shows the MLP's delta before a scale that is applied when it is added
@@ -294,6 +296,14 @@ class faulty_host : public forwarding_host<H> {
     if (fault_ == fault::rows_reordered && at.rows.size() > 2) {
       std::vector<row_meta> rows(at.rows.begin(), at.rows.end());
       std::swap(rows[0], rows[1]);
+      return k.call({at.where, at.layer, rows}, h);
+    }
+    if (fault_ == fault::tokens_misnamed || fault_ == fault::flags_lost) {
+      std::vector<row_meta> rows(at.rows.begin(), at.rows.end());
+      for (row_meta& row : rows) {
+        row.token += fault_ == fault::tokens_misnamed;
+        if (fault_ == fault::flags_lost) row.flags &= ~row_meta::wants_logits;
+      }
       return k.call({at.where, at.layer, rows}, h);
     }
     if (fault_ == fault::row_unnamed && at.where == site::attn_delta)

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <initializer_list>
-#include <limits>
 #include <span>
 #include <type_traits>
 #include <utility>
@@ -214,8 +213,7 @@ class selection {
           continue;
         }
         sequences.push_back(v.seq);
-        positions.push_back(v.pos);
-        if (v.pos < std::numeric_limits<std::int32_t>::max()) positions.push_back(v.pos + 1);
+        positions.push_back(v.pos);  // behind it, a row is like one of an unnamed sequence
       }
       if (n.what == kind::function && place_of(n.identity, functions) == functions.size())
         functions.push_back(n.identity);
