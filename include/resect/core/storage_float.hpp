@@ -167,10 +167,10 @@ using element_of = std::remove_const_t<span_element<const Range>>;
 template <class From, class To, class Map>
 void convert_groups(const From* __restrict from, To* __restrict to, std::size_t n, Map map) noexcept {
   constexpr std::size_t group = 16;
-  std::size_t i = 0;
-  for (; i + group <= n; i += group)
+  const std::size_t whole = n - n % group;
+  for (std::size_t i = 0; i < whole; i += group)
     for (std::size_t j = 0; j < group; ++j) to[i + j] = map(from[i + j]);
-  for (; i < n; ++i) to[i] = map(from[i]);
+  for (std::size_t i = whole; i < n; ++i) to[i] = map(from[i]);
 }
 }  // namespace detail
 

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <span>
+#include <type_traits>
 
 #include <resect/core/storage_float.hpp>
 #include <resect/core/types.hpp>
@@ -26,6 +29,10 @@ class widened_piece {
   const float* of(const T* x, index n) noexcept {
     const auto size = static_cast<std::size_t>(n);
     convert(std::span{x, size}, std::span{values_, size});
+    // The next piece comes while this one is computed with; past the end of a row a prefetch does nothing.
+    const auto next = reinterpret_cast<std::uintptr_t>(x + n);
+    for (std::size_t i = 0; i < size * sizeof(T); i += 64)
+      __builtin_prefetch(reinterpret_cast<const void*>(next + i), 0, 2);
     return values_;
   }
 
