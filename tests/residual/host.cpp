@@ -55,4 +55,6 @@ TEST_CASE("looking by way of hooks wants the same sites, writes nothing, under n
   CHECK(calls == 1);
   REQUIRE_FALSE(done);
   CHECK(done.error().code == errc::unsupported);
+  CHECK_THROWS_AS(observe(host, {&row, 1}, want, look), resect::exception);
+  CHECK(calls == 2);
 }

@@ -80,6 +80,13 @@ status try_observe(H& host, batch_view batch, site_set want, observer<typename H
   };
   return host.try_forward(batch, hooks_of{want, {}, call, 0});
 }
+#if RESECT_EXCEPTIONS
+// The throwing form.
+template <class H>
+void observe(H& host, batch_view batch, site_set want, observer<typename H::value, typename H::space> look) {
+  value_or_throw(try_observe(host, batch, want, look));
+}
+#endif
 
 // Level 1, observe. `value` is the element type of activations, `space` where they live. Matrices that a host hands out
 // have rows whose elements lie side by side (col_stride 1); rows may be apart.
