@@ -317,6 +317,21 @@ TEST_CASE("the number of dimensions of an xarray is checked, with its name") {
   CHECK_THROWS_AS(as_matrix(cube), resect::exception);
 }
 
+TEST_CASE("a view is a tensor of xtensor without a copy, with its strides") {
+  std::vector<float> data(40);
+  for (std::size_t i = 0; i < data.size(); ++i) data[i] = static_cast<float>(i);
+  for (const matrix_view<float> m :
+       {matrix_view<float>{data.data() + 1, 3, 5, 8}, matrix_view<float>{data.data(), 4, 3, 1, 9}}) {
+    const std::vector<std::size_t> shape{static_cast<std::size_t>(m.rows), static_cast<std::size_t>(m.cols)};
+    const std::vector<std::ptrdiff_t> strides{m.row_stride, m.col_stride};
+    auto tensor = xt::adapt(m.data, shape[0] * shape[1], xt::no_ownership(), shape, strides);
+    for (index r = 0; r < m.rows; ++r)
+      for (index c = 0; c < m.cols; ++c) CHECK(&tensor(r, c) == &m(r, c));
+    tensor(1, 2) = -7;
+    CHECK(m(1, 2) == -7);
+  }
+}
+
 #else
 TEST_CASE("tensors of xtensor view as they are laid out") { WARN("skipped: xtensor is not installed"); }
 #endif

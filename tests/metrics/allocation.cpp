@@ -8,6 +8,7 @@
 
 #include <resect/metrics/accuracy.hpp>
 #include <resect/metrics/angular_table.hpp>
+#include <resect/metrics/column_mean.hpp>
 #include <resect/metrics/cosine.hpp>
 #include <resect/metrics/cosine_profile.hpp>
 #include <resect/metrics/covariance_cka.hpp>
@@ -233,6 +234,7 @@ TEST_CASE("what adds to an accumulator, compares rows or takes in a part throws 
   CHECK(adds(static_cast<pooled_cosine*>(nullptr), i, row_sums{}));
   CHECK(adds(static_cast<explained_variance*>(nullptr), i, r, r));
   CHECK(adds(static_cast<norm_profile*>(nullptr), i, i, r, r));
+  CHECK(adds(static_cast<column_mean*>(nullptr), r));
   CHECK(adds(static_cast<mean_angular_distance*>(nullptr), i, r, r));
   CHECK(adds(static_cast<goodhart_table*>(nullptr), i, grade::pass, grade::fail));
   CHECK(adds(static_cast<paired_items*>(nullptr), grade::pass, grade::fail));

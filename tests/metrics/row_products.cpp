@@ -155,6 +155,25 @@ TEST_CASE("rows of small types have the bits of the floats that they stand for, 
   });
 }
 
+TEST_CASE("rows are multiplied with the instruction set that a backend was made with") {
+  struct backend : resect::inline_executor {
+    instruction_set instructions() const {
+      ++asked;
+      return instruction_set::portable;
+    }
+    mutable int asked = 0;
+  } exec;
+  const auto a = drawn(12, 7);
+  const support::small_row<resect::bf16> b{a};
+  std::vector<row_sums> out(3);
+  row_products(exec, matrix_view<const float>{a.data(), 3, 4}, matrix_view<const float>{a.data(), 3, 4}, out);
+  CHECK(exec.asked == 1);
+  row_products(exec, matrix_view<const float>{a.data(), 3, 4}, matrix_view<const resect::bf16>{b.stored.data(), 3, 4}, out);
+  CHECK(exec.asked == 2);
+  row_products(instruction_set::portable, exec, matrix_view<const float>{a.data(), 3, 4}, {a.data(), 3, 4}, out);
+  CHECK(exec.asked == 2);
+}
+
 TEST_CASE("batches that do not fit are refused and leave the output alone") {
   const auto a = drawn(12, 7), b = drawn(12, 8);
   std::vector<row_sums> out(3, row_sums{7, 7, 7, 7});

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -11,7 +12,10 @@
 #include <support/runs.hpp>
 #include <support/steps.hpp>
 
+#include <resect/residual/noise.hpp>
+#include <resect/residual/norm_matching.hpp>
 #include <resect/residual/operators.hpp>
+#include <resect/residual/steer.hpp>
 
 using namespace resect::residual;
 using namespace support;
@@ -633,4 +637,35 @@ TEST_CASE("a block step sees the layer's input and output, and its tap names the
                                          [](int, std::size_t, double b, double a) { return 3 * b - a; });
   check_against(s.host, p, s.batch, want);
   CHECK(seen == std::vector<int>{1, 2, 3, 1, 2, 3});
+}
+
+TEST_CASE("a row that is not finite goes through every operator without an error, and touches no other row") {
+  planted_host host;
+  const auto batch = host.draw(3, 5);
+  const delta_means means{6, 8, 1, 1, 1, floats(6 * 8, 0.25f)};
+  const auto added = steer(steering::add{}, layer(3), site::resid_post, floats(8, 0.5f), 2.0f);
+  const plan plans[] = {plan{} | skip(layer(3)),
+                        plan{} | scale_delta(layer(3), 0.5f),
+                        plan{} | mean_delta(layer(3), means),
+                        plan{} | steer(steering::relative{}, layer(3), site::resid_mid, floats(8, 0.5f), 2.0f),
+                        plan{} | noise(layer(3), site::resid_post, 0.1f, 5),
+                        plan{} | match_norm(added, per_row_original{}),
+                        plan{} | match_norm(scale_delta(layer(3), 0.5f), global_scalar{0.5f})};
+  for (const plan& p : plans) {
+    const auto out = [&](float broken) {
+      auto state = resect::value_or_throw(host.try_embed(batch));
+      resect::value_or_throw(host.try_run(state, 0, 2, no_hooks<float>()));
+      host.stream(state)(7, 3) = broken;
+      REQUIRE(try_run(host, p, state, 2, 6));
+      const auto h = host.stream(state);
+      return floats(h.data, h.data + h.rows * h.cols);
+    };
+    const auto whole = out(1.0f);
+    for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+      const auto got = out(bad);
+      CHECK_FALSE(std::isfinite(got[7 * 8 + 3]));
+      for (std::size_t i = 0; i < got.size(); ++i)
+        if (i / 8 != 7) CHECK(got[i] == whole[i]);
+    }
+  }
 }

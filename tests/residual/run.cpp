@@ -3,6 +3,7 @@
 #include <map>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -13,7 +14,10 @@
 #include <support/runs.hpp>
 #include <support/steps.hpp>
 
+#include <resect/residual/noise.hpp>
+#include <resect/residual/norm_matching.hpp>
 #include <resect/residual/operators.hpp>
+#include <resect/residual/steer.hpp>
 
 using namespace resect::residual;
 using namespace support;
@@ -254,6 +258,35 @@ TEST_CASE("what is seen at the sites adds up, and one layer's output is the next
     CHECK(same_bits(seen.at({site::head_in, 0}).values, seen.at({site::resid_post, n - 1}).values));
     CHECK(same_bits(seen.at({site::logits, 0}).values, by_surgery(host, plan{}, batch)));
   });
+}
+
+TEST_CASE("threads run one plan at once, each on a host and memory of its own, with the bits of one") {
+  norm_counts counts;
+  const auto p = plan{} | skip(layer(1)) |
+                 resect::value_or_throw(try_match_norm(
+                     steer(steering::add{}, layer(3), site::resid_post, floats(8, 0.5f), 2.0f), per_row_original{}, &counts)) |
+                 noise(layer(4), site::resid_mid, 0.1f, 5);
+  planted_host alone;
+  const auto batch = alone.draw(4, 9);
+  const auto want = by_forward(alone, p, batch);
+  const auto rows = counts.rows.load();
+  constexpr int n_threads = 4, passes = 20;
+  std::vector<int> right(n_threads, 0);
+  std::vector<std::thread> threads;
+  for (int t = 0; t < n_threads; ++t)
+    threads.emplace_back([&, t] {
+      planted_host host;
+      pass_memory memory;
+      for (int pass = 0; pass < passes; ++pass) {
+        const auto done = try_forward(host, p, batch, memory);
+        const auto out = host.logits();
+        right[static_cast<std::size_t>(t)] += done && same_bits(floats(out.data, out.data + out.rows * out.cols), want);
+        forget_all(host, batch);
+      }
+    });
+  for (auto& t : threads) t.join();
+  for (const int n : right) CHECK(n == passes);
+  CHECK(counts.rows.load() == rows * (1 + n_threads * passes));
 }
 
 TEST_CASE("observing changes no bit") {

@@ -4,11 +4,14 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
+#include <span>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 #include <resect/core/float16.hpp>
+#include <resect/core/float8.hpp>
 #include <resect/residual/conformance.hpp>
 #include <resect/residual/operators.hpp>
 #include <resect/residual/run.hpp>
@@ -284,6 +287,127 @@ TEST_CASE("a state's floats: written before a run, a copy or a head they count; 
   CHECK(host.try_head(moved, 6, {norm.data(), 2, 8}, {logits.data(), 2, 36, 0}).error().operand == "logits");
   CHECK_FALSE(host.try_head(moved, 11, {norm.data(), 2, 8}, {logits.data(), 2, 36}));
   CHECK(same_bits(logits, before));
+}
+
+TEST_CASE("a state that is copied or asked for its head while it runs goes on as it was, shown or not") {
+  const auto run = [](bool shown, bool looked) {
+    bf16_planted inner;
+    widened_host host(inner);
+    auto state = value_or_throw(host.try_embed(inner.draw(1, 4)));
+    if (shown) host.stream(state)(2, 5) = 0.5f;
+    else {
+      host.stream(state)(2, 5) = 0.5f;
+      state = host.snapshot(state);
+    }
+    std::vector<float> norm(8), logits(36), seen;
+    auto look = [&](const tap& at, matrix_view<float> h) {
+      if (!looked) return edit::unchanged;
+      CHECK(same_bits(numbers(h), numbers(host.stream(state))));
+      static_cast<void>(host.snapshot(state));
+      REQUIRE(host.try_head(state, 1, {norm.data(), 1, 8}, {logits.data(), 1, 36}));
+      CHECK(norm == std::vector<float>(h.row(1).data, h.row(1).data + 8));
+      return at.layer == 3 ? edit::modified : edit::unchanged;
+    };
+    REQUIRE(host.try_run(state, 0, 6, hooks<float>{{}, {site::resid_post}, look, 0}));
+    return numbers(host.stream(state));
+  };
+  const auto plain = run(false, false);
+  CHECK(same_bits(run(true, false), plain));
+  CHECK(same_bits(run(true, true), plain));
+  CHECK(same_bits(run(false, true), plain));
+}
+
+TEST_CASE("a run that a callback or the host ends early is seen in a state's floats as far as it came") {
+  bf16_planted inner;
+  widened_host host(inner);
+  const auto batch = inner.draw(1, 4);
+  auto reached = value_or_throw(inner.try_embed(batch));
+  REQUIRE(inner.try_run(reached, 0, 4, no_hooks<bf16>()));
+  auto state = value_or_throw(host.try_embed(batch));
+  const auto h = host.stream(state);
+  auto stop = [&](const tap& at, matrix_view<float>) -> edit {
+    if (at.layer == 3) throw 7;
+    return edit::unchanged;
+  };
+  CHECK_THROWS_AS(host.try_run(state, 0, 6, hooks<float>{{}, {site::resid_post}, stop, 0}), int);
+  CHECK(same_bits(numbers(h), numbers(inner.stream(reached))));
+  const auto copy = host.snapshot(state);  // and nothing old is written back
+  CHECK(same_bits(numbers(h), numbers(inner.stream(reached))));
+
+  h(0, 4) = 1.0001f;
+  CHECK(host.try_run(state, -1, 2, no_hooks<float>()).error().operand == "layers to run");
+  CHECK(h(0, 4) == 1.0f);  // refused, and rounded all the same
+  h(0, 4) = 3.0f;
+  CHECK(host.stream(state)(0, 4) == 3.0f);
+}
+
+TEST_CASE("a head of matrices with strides, and of rows that a state has not") {
+  bf16_planted inner;
+  widened_host host(inner);
+  auto state = value_or_throw(host.try_embed(inner.draw(1, 5)));
+  std::vector<float> norm(2 * 8), logits(2 * 36), down(2 * 8), apart(2 * 40);
+  REQUIRE(host.try_head(state, 2, {norm.data(), 2, 8}, {logits.data(), 2, 36}));
+  const matrix_view<float> strided_norm{down.data(), 2, 8, 1, 2}, strided_logits{apart.data(), 2, 36, 40};
+  REQUIRE(host.try_head(state, 2, strided_norm, strided_logits));
+  CHECK(same_bits(numbers(strided_norm), norm));
+  CHECK(same_bits(numbers(strided_logits), logits));
+  for (const auto& [row, rows] : {std::pair<index, index>{4, 2}, {-1, 2}, {0, -1}, {0, index{1} << 45}, {index{1} << 62, 2}})
+    CHECK(host.try_head(state, row, {norm.data(), rows, 8}, {logits.data(), rows, 36}).error().operand ==
+          "rows of the head");
+  CHECK(host.try_head(state, 2, {norm.data(), 2, 7}, {logits.data(), 2, 36}).error().operand == "norm");
+  CHECK(host.try_head(state, 2, {norm.data(), 2, 8}, {logits.data(), 1, 36}).error().operand == "logits");
+}
+
+TEST_CASE("infinity stays one, or becomes NaN where a type has none; nothing is made finite") {
+  const auto stored = []<class T>(T, float x) {
+    bare_host<T> inner(1, 1);
+    widened_host host(inner);
+    auto write = [&](const tap&, matrix_view<float> h) {
+      h(0, 0) = x;
+      return edit::modified;
+    };
+    REQUIRE(host.try_forward(rows_of(1), hooks<float>{{}, {site::resid_mid}, write, 0}));
+    return static_cast<float>(inner.view()(0, 0));
+  };
+  const float infinity = std::numeric_limits<float>::infinity();
+  for (const float x : {infinity, 1e6f}) {
+    CHECK(stored(fp8_e5m2{}, x) == infinity);
+    CHECK(stored(fp8_e5m2{}, -x) == -infinity);
+    CHECK(std::isnan(stored(fp8_e4m3{}, x)));
+    CHECK(stored(f16{}, x) == infinity);
+  }
+  CHECK(stored(fp8_e4m3{}, 440.0f) == 448.0f);
+}
+
+TEST_CASE("hosts that describe by value and hand out their weights by reference or by value are widened too") {
+  struct by_reference : bf16_planted {
+    model_desc describe() const { return bf16_planted::describe(); }
+    const std::vector<weight_desc>& weights(int l) const {
+      const auto all = bf16_planted::weights(l);
+      held.assign(all.begin(), all.end());
+      return held;
+    }
+    mutable std::vector<weight_desc> held;
+  };
+  struct by_value : bf16_planted {
+    std::vector<weight_desc> weights(int l) const {
+      const auto all = bf16_planted::weights(l);
+      return {all.begin(), all.end()};
+    }
+  };
+  const auto examine = [](auto& inner) {
+    widened_host host(inner);
+    CHECK(host.describe().d_model == 8);
+    const std::span<const weight_desc> w = host.weights(2);  // of what lives on: by_reference's are held
+    if constexpr (std::is_same_v<decltype(inner), by_reference&>) CHECK((w.size() == 3 && w[1].layer == 2));
+    const auto batch = inner.draw(2, 5);
+    auto state = value_or_throw(host.try_embed(batch));
+    REQUIRE(try_run(host, plan{} | reinit(layer(1), 3, norm_gains::keep), state, 0, 6));
+  };
+  by_reference a;
+  examine(a);
+  by_value b;
+  examine(b);
 }
 
 TEST_CASE("weights of a widened host are the host's, read and overridden") {

@@ -5,6 +5,7 @@
 #include <hosts/llama/host.hpp>
 #include <support/catch.hpp>
 #include <support/counting_host.hpp>
+#include <support/forwarding_host.hpp>
 #include <support/study_setting.hpp>
 
 #include <resect/backend/cpu.hpp>
@@ -43,6 +44,40 @@ hosts::llama_model rounded(hosts::llama_model model, const std::vector<int>& lay
       for (float& x : m->data) x = step * std::nearbyint(x / step);
   }
   return model;
+}
+
+// Hands out what a layer is made of by value.
+template <residual::surgical_host H>
+struct listing_host : support::forwarding_surgical_host<H> {
+  using base = support::forwarding_surgical_host<H>;
+  using weight_override = typename H::weight_override;
+  using base::base;
+  status try_forward(residual::batch_view b, residual::site_set want, residual::observer<float> look) {
+    return base::host_.try_forward(b, want, look);
+  }
+  status try_forward(residual::batch_view b, const residual::hooks<float>& k) { return base::host_.try_forward(b, k); }
+  status try_run(typename H::state& s, int first, int last, const residual::hooks<float>& k) {
+    return base::host_.try_run(s, first, last, k);
+  }
+  std::vector<residual::weight_desc> weights(int l) const {
+    const auto all = base::host_.weights(l);
+    return {all.begin(), all.end()};
+  }
+  result<weight_override> try_override_weight(const residual::weight_desc& w, matrix_view<const float> values) {
+    return base::host_.try_override_weight(w, values);
+  }
+};
+
+TEST_CASE("a host that lists its weights by value gives the same report") {
+  const setting s;
+  cpu<> exec;
+  hosts::llama_host<cpu<>> host(exec, s.model);
+  listing_host<hosts::llama_host<cpu<>>> listing(host);
+  static_assert(residual::surgical_host<decltype(listing)>);
+  const auto want = compression(exec, host, s.evaluation, s.calibration, rounding(0.05f));
+  const auto got = compression(exec, listing, s.evaluation, s.calibration, rounding(0.05f));
+  REQUIRE(got.rows.size() == want.rows.size());
+  for (std::size_t i = 0; i < got.rows.size(); ++i) CHECK(got.rows[i].mean.kl.value == want.rows[i].mean.kl.value);
 }
 
 TEST_CASE("S, R and I are those of models whose weights were altered by hand, bit for bit") {

@@ -27,7 +27,7 @@ class forwarding_host {
   forwarding_host(const forwarding_host&) = delete;
   forwarding_host& operator=(const forwarding_host&) = delete;
 
-  const resect::residual::model_desc& describe() const { return host_.describe(); }
+  decltype(auto) describe() const { return host_.describe(); }
   resect::residual::access supports(site s, int layer) const { return host_.supports(s, layer); }
   resect::matrix_view<const float> logits() const { return host_.logits(); }
   void forget(std::int32_t seq) { host_.forget(seq); }
@@ -52,7 +52,7 @@ class forwarding_surgical_host : public forwarding_host<H> {
   resect::status try_head(const state& s, resect::index row, float_view norm, float_view logits) {
     return host_.try_head(s, row, norm, logits);
   }
-  auto weights(int layer) const { return host_.weights(layer); }
+  decltype(auto) weights(int layer) const { return host_.weights(layer); }
   resect::status try_read_weight(const weight_desc& w, float_view out) const { return host_.try_read_weight(w, out); }
 
  protected:

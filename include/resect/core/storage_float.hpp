@@ -212,12 +212,15 @@ void convert(const In& from, Out&& to, overflow o = detail::span_element<Out>::d
                          [o](source x) { return element{x, o}; });
 }
 
-// A row as floats, for what takes nothing else: a row of floats itself; one of a small type widened into `memory`, as far
-// as that reaches.
-template <widening_row Row>
-std::span<const float> widened(const Row& row, std::span<float> memory) noexcept {
+// A row as floats, for what takes nothing else: a row of floats itself, which has to live on; one of a small type widened
+// into `memory`, as far as that reaches.
+template <class Row>
+  requires(widening_row<std::remove_reference_t<Row>> &&
+           (small_row<std::remove_reference_t<Row>> || std::is_lvalue_reference_v<Row> ||
+            std::ranges::enable_borrowed_range<std::remove_cv_t<Row>>))
+std::span<const float> widened(Row&& row, std::span<float> memory) noexcept {
   const std::span in{row};
-  if constexpr (small_row<Row>) {
+  if constexpr (small_row<std::remove_reference_t<Row>>) {
     convert(in, memory);
     return memory.first(in.size() < memory.size() ? in.size() : memory.size());
   } else {

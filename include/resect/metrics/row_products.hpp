@@ -103,7 +103,7 @@ row_sums row_products(const A& a, const B& b) noexcept {
 }
 
 // out[r] = row_products of rows r of a and b, both (rows, cols), any strides; rows are spread over the executor's
-// workers, which changes no bit. Errors: b of another shape, `out` that does not hold one entry a row, null data, bad
+// workers, which changes no bit, with the instruction set that a backend was made with. Errors: b of another shape, `out` that does not hold one entry a row, null data, bad
 // strides; `out` is untouched then.
 template <executor E>
 status try_row_products(instruction_set set, E& exec, matrix_view<const float> a, matrix_view<const float> b,
@@ -113,7 +113,7 @@ status try_row_products(instruction_set set, E& exec, matrix_view<const float> a
 template <executor E>
 status try_row_products(E& exec, matrix_view<const float> a, matrix_view<const float> b,
                         std::span<row_sums> out) noexcept {
-  return try_row_products(best_instruction_set(), exec, a, b, out);
+  return try_row_products(instructions_of(exec), exec, a, b, out);
 }
 template <executor E, class A, class B>
   requires(detail::small_pair<A, B>)
@@ -124,7 +124,7 @@ status try_row_products(instruction_set set, E& exec, matrix_view<A> a, matrix_v
 template <executor E, class A, class B>
   requires(detail::small_pair<A, B>)
 status try_row_products(E& exec, matrix_view<A> a, matrix_view<B> b, std::span<row_sums> out) noexcept {
-  return try_row_products(best_instruction_set(), exec, a, b, out);
+  return try_row_products(instructions_of(exec), exec, a, b, out);
 }
 
 #if RESECT_EXCEPTIONS

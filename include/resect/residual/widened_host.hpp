@@ -31,14 +31,14 @@ void widen(matrix_view<const T> from, matrix_view<float> to) noexcept {
   }
 }
 
-// The elements of `to` that stand for another float than that in `from` are rounded anew; the others keep their bits,
-// those of NaN too.
+// What of `now` is no longer what `before` stands for is rounded into `to`; the other elements keep their bits, those of
+// NaN too. Too large becomes infinity also in the types that saturate otherwise: nothing is made finite here.
 template <small_float T>
-void store_changes(matrix_view<const float> from, matrix_view<T> to) noexcept {
-  for (index r = 0; r < from.rows; ++r)
-    for (index c = 0; c < from.cols; ++c) {
-      const auto before = std::bit_cast<std::uint32_t>(static_cast<float>(to(r, c)));
-      if (before != std::bit_cast<std::uint32_t>(from(r, c))) to(r, c) = T{from(r, c)};
+void store_changes(matrix_view<const float> now, matrix_view<const T> before, matrix_view<T> to) noexcept {
+  for (index r = 0; r < now.rows; ++r)
+    for (index c = 0; c < now.cols; ++c) {
+      const auto was = std::bit_cast<std::uint32_t>(static_cast<float>(before(r, c)));
+      if (was != std::bit_cast<std::uint32_t>(now(r, c))) to(r, c) = T{now(r, c), overflow::non_finite};
     }
 }
 
@@ -56,7 +56,7 @@ class widened_rows {
   widened_rows(const widened_rows&) = delete;
   widened_rows& operator=(const widened_rows&) = delete;
 
-  const model_desc& describe() const { return host_.describe(); }
+  decltype(auto) describe() const { return host_.describe(); }
   access supports(site s, int layer) const { return host_.supports(s, layer); }
 
   status try_forward(batch_view batch, site_set want, observer<float> look) {
@@ -98,7 +98,7 @@ class widened_rows {
       scratch_frame frame(&memory_);
       const matrix_view<float> rows = widened(frame, h);
       const edit done = k.call(at, rows);
-      if (done == edit::modified) store_changes<narrow>(rows, h);
+      if (done == edit::modified) store_changes<narrow>(rows, h, h);
       return done;
     };
     return pass(narrow_hooks{k.read, k.write, call, k.epoch});
@@ -128,14 +128,16 @@ class widened_rows {
 // host, which outlives it; one for each thread that runs passes.
 //   Rows and logits are widened, which is exact. What a callback changed is rounded once, to the nearest, ties to even,
 //   when it returns edit::modified: several steps at one site act on the same floats and are rounded together. Too large
-//   becomes infinity (f16: from 65520 on) and an operator may well write that: look at the host's range before a large
-//   steering strength. Elements that a callback left keep their bits.
-//   A state's stream() is a copy in floats that stays where it is as long as the state (moved or not): what is written
-//   there is rounded when the state runs, is copied or asked for its head, and what a run changed is seen there.
+//   becomes infinity (f16: from 65520 on; fp8_e4m3, which has none: NaN) and an operator may well write that: look at the
+//   host's range before a large steering strength. Elements that a callback left keep their bits.
+//   A state's stream() is a copy in floats that stays where it is as long as the state (moved or not). What was written
+//   there is rounded, in the copy too, when the state is asked for anything: to run (also where the host refuses), for a
+//   snapshot, its head or the stream again. What a run changed is seen there when it is over, however it ended; during
+//   one, ask for the stream again.
 //   Weights are floats in every host and go through as they are.
-//   Memory: floats of the largest matrix that was handed out and of the last logits; a second pass of as many rows takes
-//   none. Cost: a conversion of each row that is handed out, at about the speed of a copy. Errors: the host's;
-//   null_pointer or bad_stride for try_head's operands.
+//   Memory: floats of what was handed out in a pass and of the last logits; after two passes of as many rows, none is
+//   taken any more. Cost: a conversion of each row that is handed out, at about the speed of a copy. Errors: the host's;
+//   try_head: invalid_argument for rows outside the state, shape_mismatch, null_pointer or bad_stride for its operands.
 template <observable_host H>
   requires(small_float<typename H::value> && std::same_as<typename H::space, host_space>)
 class widened_host : public detail::widened_rows<H> {
@@ -157,8 +159,9 @@ class widened_host<H> : public detail::widened_rows<H> {
    private:
     friend widened_host;
     explicit state(typename H::state&& s) : narrow_(std::move(s)) {}
-    mutable typename H::state narrow_;       // what is written to the floats reaches it when it is looked at
-    resect::detail::buffer<float> floats_ = {};  // the stream, once it was asked for
+    mutable typename H::state narrow_;
+    mutable resect::detail::buffer<float> floats_ = {};  // the stream, once it was asked for
+    mutable resect::detail::buffer<narrow> shown_ = {};  // what those floats were then: another float was written
     bool is_shown_ = false;
   };
   using weight_override = typename H::weight_override;
@@ -171,26 +174,41 @@ class widened_host<H> : public detail::widened_rows<H> {
     return state(std::move(*s));
   }
   status try_run(state& s, int first, int last, const hooks<float>& k) {
-    store(s);
-    const status done = this->with_floats(
+    struct shown_at_the_end {
+      widened_host& host;
+      state& s;
+      ~shown_at_the_end() { host.agree(s); }
+    };
+    agree(s);
+    const shown_at_the_end also_where_a_callback_throws{*this, s};
+    return this->with_floats(
         k, [&](const residual::hooks<narrow>& mine) { return host_.try_run(s.narrow_, first, last, mine); });
-    if (s.is_shown_) show(s);
-    return done;
   }
   state snapshot(const state& s) {
-    store(s);
+    agree(s);
     return state(host_.snapshot(s.narrow_));
   }
   matrix_view<float> stream(state& s) {
-    if (!s.is_shown_) show(s);
     const auto h = host_.stream(s.narrow_);
+    if (!s.is_shown_) {
+      const auto n = static_cast<std::size_t>(h.rows * h.cols);
+      s.floats_.resize(n);
+      s.shown_.resize(n);
+      s.is_shown_ = true;
+      show(s, h);
+    }
+    agree(s);
     return {s.floats_.data(), h.rows, h.cols};
   }
   batch_view rows(const state& s) const { return host_.rows(s.narrow_); }
   status try_head(const state& s, index row, matrix_view<float> norm, matrix_view<float> logits) {
-    if (status st = check_view(norm, "norm"); !st) return st;
-    if (status st = check_view(logits, "logits"); !st) return st;
-    store(s);
+    const auto most = static_cast<index>(rows(s).size());
+    if (row < 0 || norm.rows < 0 || norm.rows > most || row > most - norm.rows)
+      return error{errc::invalid_argument, "rows of the head", text(norm.rows, " rows from ", row),
+                   text("rows within the ", most, " of the state")};
+    if (status st = check_view(norm, norm.rows, this->describe().d_model, "norm"); !st) return st;
+    if (status st = check_view(logits, norm.rows, this->describe().n_vocab, "logits"); !st) return st;
+    agree(s);
     scratch_frame frame(&this->memory_);
     const matrix_view<narrow> narrow_norm{frame.take<narrow>(norm.rows * norm.cols).data(), norm.rows, norm.cols};
     const matrix_view<narrow> narrow_logits{frame.take<narrow>(logits.rows * logits.cols).data(), logits.rows,
@@ -201,7 +219,7 @@ class widened_host<H> : public detail::widened_rows<H> {
     return {};
   }
 
-  auto weights(int layer) const { return host_.weights(layer); }
+  decltype(auto) weights(int layer) const { return host_.weights(layer); }
   status try_read_weight(const weight_desc& w, matrix_view<float> values) const {
     return host_.try_read_weight(w, values);
   }
@@ -212,16 +230,18 @@ class widened_host<H> : public detail::widened_rows<H> {
  private:
   using detail::widened_rows<H>::host_;
 
-  void show(state& s) {
-    const auto h = host_.stream(s.narrow_);
-    s.floats_.resize(static_cast<std::size_t>(h.rows * h.cols));
+  static void show(const state& s, matrix_view<const narrow> h) {
+    for (index r = 0; r < h.rows; ++r)
+      for (index c = 0; c < h.cols; ++c) s.shown_[static_cast<std::size_t>(r * h.cols + c)] = h(r, c);
     detail::widen<narrow>(h, {s.floats_.data(), h.rows, h.cols});
-    s.is_shown_ = true;
   }
-  void store(const state& s) {
+  // The state takes what was written to its floats, and they show what it then is. Only what differs from what was shown
+  // is a writing: the state may have run since.
+  void agree(const state& s) {
     if (!s.is_shown_) return;
     const auto h = host_.stream(s.narrow_);
-    detail::store_changes<narrow>({s.floats_.data(), h.rows, h.cols}, h);
+    detail::store_changes<narrow>({s.floats_.data(), h.rows, h.cols}, {s.shown_.data(), h.rows, h.cols}, h);
+    show(s, h);
   }
 };
 

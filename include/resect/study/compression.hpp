@@ -79,10 +79,12 @@ struct layer_artifact {
 
 template <residual::surgical_host H>
 result<layer_artifact> try_layer_artifact(executor_ref exec, const H& host, const weight_method& method, int l) {
-  std::vector<std::vector<float>> values(host.weights(l).size());
+  const auto& held = host.weights(l);
+  const std::span<const residual::weight_desc> all = held;
+  std::vector<std::vector<float>> values(all.size());
   double lost = 0, whole = 0, bits = 0, weights = 0;
   for (std::size_t i = 0; i < values.size(); ++i) {
-    const residual::weight_desc& w = host.weights(l)[i];
+    const residual::weight_desc& w = all[i];
     if (w.role != residual::weight_role::matrix) continue;
     values[i].resize(static_cast<std::size_t>(w.rows * w.cols));
     const matrix_view<float> view{values[i].data(), w.rows, w.cols};
