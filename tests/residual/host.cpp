@@ -12,6 +12,8 @@ TEST_CASE("a model of which a host says nothing has nothing, one stream and a he
   CHECK((m.fingerprint == 0 && m.n_layers == 0 && m.d_model == 0 && m.n_vocab == 0));
   CHECK(m.n_streams == 1);
   CHECK_FALSE(m.tied_head);
+  const weight_desc w;
+  CHECK((w.layer == 0 && w.id == 0 && w.role == weight_role::matrix && w.rows == 0 && w.cols == 0));
 }
 
 TEST_CASE("writing includes reading, reading includes nothing") {

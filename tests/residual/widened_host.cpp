@@ -354,6 +354,7 @@ TEST_CASE("a head of matrices with strides, and of rows that a state has not") {
   for (const auto& [row, rows] : {std::pair<index, index>{4, 2}, {-1, 2}, {0, -1}, {0, index{1} << 45}, {index{1} << 62, 2}})
     CHECK(host.try_head(state, row, {norm.data(), rows, 8}, {logits.data(), rows, 36}).error().operand ==
           "rows of the head");
+  CHECK(host.try_head(state, 5, {nullptr, 0, 8}, {nullptr, 0, 36}));
   CHECK(host.try_head(state, 2, {norm.data(), 2, 7}, {logits.data(), 2, 36}).error().operand == "norm");
   CHECK(host.try_head(state, 2, {norm.data(), 2, 8}, {logits.data(), 1, 36}).error().operand == "logits");
 }
