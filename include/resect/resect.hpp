@@ -3,7 +3,7 @@
 
 // Everything that needs the standard library only. Backends are included by the user:
 // <resect/backend/cpu.hpp> (Eigen), <resect/backend/cblas.hpp> (any BLAS with LAPACK). What few programs need is left to
-// them too: bootstrap, CKA, sketches, the conformance suite, factorizations, the compression study.
+// them too: bootstrap, CKA, sketches, the conformance suite, hosts of f16 and bf16, factorizations, the compression study.
 #include <resect/core/adapt.hpp>
 #include <resect/core/error.hpp>
 #include <resect/core/executor.hpp>

@@ -19,7 +19,7 @@ namespace resect::inline RESECT_NAMESPACE_TAG::residual {
 
 namespace detail {
 
-template <widens_to_float T>
+template <small_float T>
 void widen(matrix_view<const T> from, matrix_view<float> to) noexcept {
   const auto n = static_cast<std::size_t>(from.cols);
   for (index r = 0; r < from.rows; ++r) {
@@ -135,8 +135,8 @@ class widened_rows {
 //   snapshot, its head or the stream again. What a run changed is seen there when it is over, however it ended; during
 //   one, ask for the stream again.
 //   Weights are floats in every host and go through as they are.
-//   Memory: floats of what was handed out in a pass and of the last logits; after two passes of as many rows, none is
-//   taken any more. Cost: a conversion of each row that is handed out, at about the speed of a copy. Errors: the host's;
+//   Memory: floats of what was handed out in a pass and of the last logits, and of a state's stream once it was asked
+//   for (6 bytes an element); after two passes of as many rows, none is taken any more. Cost: a conversion of each row that is handed out, at about the speed of a copy. Errors: the host's;
 //   try_head: invalid_argument for rows outside the state, shape_mismatch, null_pointer or bad_stride for its operands.
 template <observable_host H>
   requires(small_float<typename H::value> && std::same_as<typename H::space, host_space>)
