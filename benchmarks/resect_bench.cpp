@@ -67,7 +67,7 @@ struct tapping_host {
   matrix_view<const float> logits() const { return {}; }
   void forget(std::int32_t) {}
   std::uint64_t cache_epoch(std::int32_t) const { return 0; }
-  resect::index cached(std::int32_t) const { return 0; }
+  resect::index_t cached(std::int32_t) const { return 0; }
   int taps = 1;
 };
 static_assert(res::editable_host<tapping_host>);
@@ -92,7 +92,7 @@ void identity_tap(benchmark::State& state) {
 
 // steer(add) on rows that no cache holds: reads and writes every byte once.
 void steer_rows(benchmark::State& state) {
-  constexpr resect::index width = 4096, rows = 16384;
+  constexpr resect::index_t width = 4096, rows = 16384;
   tapping_host host;
   const drawn_buffer<> memory(static_cast<std::size_t>(width * rows), 1);
   const auto v = drawn(static_cast<std::size_t>(width), 2);
@@ -106,13 +106,13 @@ void steer_rows(benchmark::State& state) {
 
 // Cosine and error of pairs of rows, one pass.
 void row_pass(benchmark::State& state, int threads) {
-  constexpr resect::index width = 4096, rows = 8192;
+  constexpr resect::index_t width = 4096, rows = 8192;
   backend exec{resect::threads{threads}};
   const drawn_buffer<> a(static_cast<std::size_t>(width * rows), 1), b(static_cast<std::size_t>(width * rows), 2);
   std::vector<double> out(static_cast<std::size_t>(rows));
   for (auto _ : state) {
-    exec.bulk(rows / 64, [&](resect::index block) {
-      for (resect::index r = block * 64; r < (block + 1) * 64; ++r) {
+    exec.bulk(rows / 64, [&](resect::index_t block) {
+      for (resect::index_t r = block * 64; r < (block + 1) * 64; ++r) {
         const auto p = resect::metrics::row_products({a.data() + r * width, static_cast<std::size_t>(width)},
                                                      {b.data() + r * width, static_cast<std::size_t>(width)});
         out[static_cast<std::size_t>(r)] = p.dot + p.aa + p.bb + p.dd;
@@ -126,13 +126,13 @@ void row_pass(benchmark::State& state, int threads) {
 // KL, both nll and both argmaxes of pairs of logit rows, one pass.
 template <class T>
 void kl_pass(benchmark::State& state, int threads) {
-  constexpr resect::index vocabulary = 49152, rows = 512;
+  constexpr resect::index_t vocabulary = 49152, rows = 512;
   backend exec{resect::threads{threads}};
   const drawn_buffer<T> a(static_cast<std::size_t>(vocabulary * rows), 1, 3),
       b(static_cast<std::size_t>(vocabulary * rows), 2, 3);
   std::vector<double> out(static_cast<std::size_t>(rows));
   for (auto _ : state) {
-    exec.bulk(rows, [&](resect::index r) {
+    exec.bulk(rows, [&](resect::index_t r) {
       out[static_cast<std::size_t>(r)] =
           resect::metrics::compare_logits(std::span{a.data() + r * vocabulary, static_cast<std::size_t>(vocabulary)},
                                           std::span{b.data() + r * vocabulary, static_cast<std::size_t>(vocabulary)}, r)

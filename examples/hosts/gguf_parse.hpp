@@ -42,10 +42,10 @@ struct gguf_tensor {
   std::string_view name;
   ggml_type type;
   int n_dims;
-  std::array<resect::index, 4> extents;
+  std::array<resect::index_t, 4> extents;
   std::span<const std::byte> bytes;
 
-  resect::index values() const noexcept { return extents[0] * extents[1] * extents[2] * extents[3]; }
+  resect::index_t values() const noexcept { return extents[0] * extents[1] * extents[2] * extents[3]; }
 };
 
 // All that a GGUF file says, in the order of the file.
@@ -237,7 +237,7 @@ class gguf_parser {
     if (n_dims < 1 || n_dims > 4) return malformed(operand, resect::text(n_dims, " dimensions"), "1 to 4");
     tensor.n_dims = static_cast<int>(n_dims);
     tensor.extents.fill(1);
-    constexpr auto largest = static_cast<std::uint64_t>(std::numeric_limits<resect::index>::max());
+    constexpr auto largest = static_cast<std::uint64_t>(std::numeric_limits<resect::index_t>::max());
     std::uint64_t product = 1;
     for (std::uint32_t d = 0; d < n_dims; ++d) {
       std::uint64_t extent = 0;
@@ -249,7 +249,7 @@ class gguf_parser {
       if (extent > largest / product)
         return malformed(operand, resect::text("an element count that overflows in dimension ", d), "63 bits");
       product *= extent;
-      tensor.extents[d] = static_cast<resect::index>(extent);
+      tensor.extents[d] = static_cast<resect::index_t>(extent);
     }
     return true;
   }

@@ -25,8 +25,8 @@ namespace hosts {
 struct safetensor {
   std::string name;
   std::string_view dtype;
-  std::vector<resect::index> extents;
-  resect::index values = 0;
+  std::vector<resect::index_t> extents;
+  resect::index_t values = 0;
   std::span<const std::byte> bytes;
 };
 
@@ -119,11 +119,11 @@ class safetensors_header_handler {
   bool number_unsigned(std::uint64_t value) {
     if (at_ == place::shape) {
       constexpr std::size_t most_dimensions = 16;
-      if (value > static_cast<std::uint64_t>(std::numeric_limits<resect::index>::max()))
+      if (value > static_cast<std::uint64_t>(std::numeric_limits<resect::index_t>::max()))
         return fail(tensor_operand(), resect::text("extent ", value), "63 bits");
       if (tensor_.extents.size() == most_dimensions)
         return fail(tensor_operand(), "more dimensions", resect::text("at most ", most_dimensions));
-      tensor_.extents.push_back(static_cast<resect::index>(value));
+      tensor_.extents.push_back(static_cast<resect::index_t>(value));
       return true;
     }
     if (at_ == place::offsets) {
@@ -190,8 +190,8 @@ class safetensors_header_handler {
     if (tensor_.dtype.empty() || n_offsets_ != 2)
       return fail(tensor_operand(), resect::text(n_offsets_, " data_offsets"), "a begin and an end");
     std::uint64_t values = 1;
-    constexpr std::uint64_t most_values = std::uint64_t{std::numeric_limits<resect::index>::max()} / 64;
-    for (const resect::index extent : tensor_.extents) {
+    constexpr std::uint64_t most_values = std::uint64_t{std::numeric_limits<resect::index_t>::max()} / 64;
+    for (const resect::index_t extent : tensor_.extents) {
       const auto n = static_cast<std::uint64_t>(extent);
       if (n != 0 && values > most_values / n)
         return fail(tensor_operand(), "an element count that overflows", resect::text("at most ", most_values));
@@ -204,7 +204,7 @@ class safetensors_header_handler {
     if ((values * bits_) % 8 != 0 || values * bits_ / 8 != end - begin)
       return fail(tensor_operand(), resect::text(end - begin, " bytes"),
                   resect::text(values * bits_, " bits for ", values, " values of ", tensor_.dtype));
-    tensor_.values = static_cast<resect::index>(values);
+    tensor_.values = static_cast<resect::index_t>(values);
     tensor_.bytes = data_.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
     contents_.tensors.push_back(std::move(tensor_));
     return true;

@@ -25,10 +25,10 @@ residual::step keep_largest(residual::layer_range layers, int count) {
   s.hash = resect::fingerprint{}.add(static_cast<std::uint64_t>(count)).value();
   s.on_rows = [count](const residual::tap&, resect::matrix_view<float> delta) {
     std::vector<float> sizes(static_cast<std::size_t>(delta.cols));
-    for (resect::index r = 0; r < delta.rows; ++r) {
-      for (resect::index c = 0; c < delta.cols; ++c) sizes[static_cast<std::size_t>(c)] = std::abs(delta(r, c));
+    for (resect::index_t r = 0; r < delta.rows; ++r) {
+      for (resect::index_t c = 0; c < delta.cols; ++c) sizes[static_cast<std::size_t>(c)] = std::abs(delta(r, c));
       std::nth_element(sizes.begin(), sizes.begin() + (count - 1), sizes.end(), std::greater<float>{});
-      for (resect::index c = 0; c < delta.cols; ++c)
+      for (resect::index_t c = 0; c < delta.cols; ++c)
         if (std::abs(delta(r, c)) < sizes[static_cast<std::size_t>(count - 1)]) delta(r, c) = 0;
     }
   };

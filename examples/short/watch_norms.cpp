@@ -28,7 +28,7 @@ int main() try {
 
   // An observer is called with the rows at a site, and a tap that says what they are. It reads; it cannot write.
   const auto look = [&](const residual::tap& at, resect::matrix_view<const float> h) {
-    for (resect::index r = 0; r < h.rows; ++r) {
+    for (resect::index_t r = 0; r < h.rows; ++r) {
       const std::span<const float> row{h.row(r).data, static_cast<std::size_t>(h.cols)};
       const double norm = std::sqrt(resect::dot(row, row));
       const auto layer = static_cast<std::size_t>(at.layer);

@@ -26,12 +26,12 @@ struct cluster_table {
   std::vector<std::int64_t> counts;
 
   void append(const resect::metrics::clustered_sums& s) {
-    for (resect::index c = 0; c < s.clusters(); ++c) {
+    for (resect::index_t c = 0; c < s.clusters(); ++c) {
       sums.push_back(s.sum(c));
       counts.push_back(s.count(c));
     }
   }
-  void store(resect::io::npz_archive& to, const std::string& name, const std::vector<resect::index>& shape) const {
+  void store(resect::io::npz_archive& to, const std::string& name, const std::vector<resect::index_t>& shape) const {
     to.add<double>(name + "_sum", sums, shape);
     to.add<std::int64_t>(name + "_count", counts, shape);
   }
@@ -50,8 +50,8 @@ struct run_table {
     dlnppl.append(sums.dlnppl.sums());
     cosine.append(sums.cosine.sums());
   }
-  void store(resect::io::npz_archive& out, const std::string& name, resect::index clusters) const {
-    const auto runs = static_cast<resect::index>(layers.size());
+  void store(resect::io::npz_archive& out, const std::string& name, resect::index_t clusters) const {
+    const auto runs = static_cast<resect::index_t>(layers.size());
     out.add<std::int64_t>(name + "_layer", layers, {runs});
     out.add<std::int64_t>(name + "_seed", seeds, {runs});
     kl.store(out, name + "_kl", {runs, clusters});
@@ -75,7 +75,7 @@ inline std::string clusters_npz(const resect::study::sensitivity_report& report,
                                 const std::vector<named_compression>& compressions = {}) {
   resect::io::npz_archive out;
   std::vector<std::int64_t> ids(windows.documents.begin(), windows.documents.end());
-  for (resect::index c = windows.documents.empty() ? 0 : windows.n_clusters; c < windows.n_clusters; ++c)
+  for (resect::index_t c = windows.documents.empty() ? 0 : windows.n_clusters; c < windows.n_clusters; ++c)
     ids.push_back(c);
   out.add<std::int64_t>("cluster_id", ids, {windows.n_clusters});
   out.add<std::int64_t>("window_first_id", windows.starts, {windows.n_windows});
@@ -101,7 +101,7 @@ inline std::string clusters_npz(const resect::study::sensitivity_report& report,
     }
     runs.store(out, name, windows.n_clusters);
     without.store(out, name + "_all_but_one_kl",
-                  {static_cast<resect::index>(compression.rows.size()), windows.n_clusters});
+                  {static_cast<resect::index_t>(compression.rows.size()), windows.n_clusters});
     detail::cluster_table all;
     all.append(compression.all_sums.kl.sums());
     all.store(out, name + "_all_kl", {windows.n_clusters});

@@ -112,7 +112,7 @@ struct measures {
 
   explicit measures(const stored_logits& b)
       : kl(b.chunks()), top1(b.chunks()), nll(b.chunks()),
-        kl_tokens(resect::index{b.chunks()} * b.scored()) {}
+        kl_tokens(resect::index_t{b.chunks()} * b.scored()) {}
 };
 
 measures compare(const arguments& a, const hosts::llama_model& model, const stored_logits& base) {
@@ -127,7 +127,7 @@ measures compare(const arguments& a, const hosts::llama_model& model, const stor
     host.forget(0);
     app::need(host.try_forward(batch, resect::residual::no_hooks<float>()));
     const auto logits = host.logits();
-    exec.bulk(logits.rows, [&](resect::index r) {
+    exec.bulk(logits.rows, [&](resect::index_t r) {
       std::vector<float> stored(static_cast<std::size_t>(base.vocabulary()));
       const std::int32_t next = base.token(chunk, base.first_scored() + 1 + static_cast<int>(r));
       const double of_next = base.read_row(chunk, static_cast<int>(r), next, stored);
@@ -144,7 +144,7 @@ measures compare(const arguments& a, const hosts::llama_model& model, const stor
         app::fail({resect::errc::not_finite, resect::text("logits of chunk ", chunk, ", scored position ", r),
                    "NaN or infinite values", "finite logits"});
       out.kl.add(chunk, c.kl);
-      out.kl_tokens.add(resect::index{chunk} * base.scored() + static_cast<resect::index>(r), c.kl);
+      out.kl_tokens.add(resect::index_t{chunk} * base.scored() + static_cast<resect::index_t>(r), c.kl);
       out.top1.add(chunk, c.top1_full, c.top1_edited, c.tie_full || c.tie_edited);
       out.nll.add(chunk, c.nll_full, c.nll_edited);
     }

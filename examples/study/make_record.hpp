@@ -47,7 +47,7 @@ inline estimate unigram_nll(std::span<const resect::metrics::id_count> unigrams,
     total += static_cast<double>(u.count);
   }
   resect::metrics::clustered_sums sums(evaluation.n_clusters);
-  for (resect::index r = 0; r < static_cast<resect::index>(evaluation.rows.size()); ++r)
+  for (resect::index_t r = 0; r < static_cast<resect::index_t>(evaluation.rows.size()); ++r)
     if (const auto next = evaluation.next_token(r); next >= 0)
       sums.add(evaluation.cluster[static_cast<std::size_t>(r)],
                std::log(total / count[static_cast<std::size_t>(next)]));

@@ -68,7 +68,7 @@ resect::metrics::perplexity score(const arguments& a, const hosts::llama_model& 
     host.forget(0);
     app::need(host.try_forward(batch, resect::residual::no_hooks<float>()));
     const auto logits = host.logits();
-    exec.bulk(logits.rows, [&](resect::index r) {
+    exec.bulk(logits.rows, [&](resect::index_t r) {
       const auto row = logits.row(r);
       nll[static_cast<std::size_t>(r)] = resect::metrics::nll({row.data, static_cast<std::size_t>(row.size)},
                                                               tokens[static_cast<std::size_t>(first + 1 + r)]);

@@ -22,7 +22,7 @@ namespace app {
 // An array and its elements in C order.
 template <resect::io::npy_element T>
 struct stored_array {
-  std::vector<resect::index> shape;
+  std::vector<resect::index_t> shape;
   std::vector<T> values;
 };
 

@@ -27,7 +27,7 @@ inline windows_record read_windows(const fields& f) {
 }
 
 template <resect::io::npy_element T>
-stored_array<T> read_array(const npz_file& npz, const std::string& name, const std::vector<resect::index>& shape) {
+stored_array<T> read_array(const npz_file& npz, const std::string& name, const std::vector<resect::index_t>& shape) {
   auto out = need(npz.try_read<T>(name));
   if (out.shape == shape) return out;
   resect::short_text<120> got, wanted;
@@ -38,7 +38,7 @@ stored_array<T> read_array(const npz_file& npz, const std::string& name, const s
 
 // Sums and counts of `runs` quantities over the clusters.
 inline std::vector<resect::metrics::clustered_sums> read_sums(const npz_file& npz, const std::string& name,
-                                                              const std::vector<resect::index>& shape) {
+                                                              const std::vector<resect::index_t>& shape) {
   const auto sums = read_array<double>(npz, name + "_sum", shape);
   const auto counts = read_array<std::int64_t>(npz, name + "_count", shape);
   const std::size_t clusters = static_cast<std::size_t>(shape.back());
@@ -52,7 +52,7 @@ inline std::vector<resect::metrics::clustered_sums> read_sums(const npz_file& np
     if (!std::isfinite(sums.values[i])) refuse("a sum that is not finite", "finite sums");
     if (count < 0 || count > whole) refuse(resect::text("a count of ", count), "0 or more");
     if (count == 0 && sums.values[i] != 0) refuse("a sum over no tokens", "counts that belong to the sums");
-    out.back().add_sum(static_cast<resect::index>(i % clusters), sums.values[i], count);
+    out.back().add_sum(static_cast<resect::index_t>(i % clusters), sums.values[i], count);
   }
   return out;
 }
@@ -65,11 +65,11 @@ inline void check_name(const std::string& name) {
     fail({resect::errc::malformed, "report.options.alterations", hosts::shown(name).view(), "a name as skip"});
 }
 
-inline stored_table read_table(const npz_file& npz, const std::string& name, resect::index clusters, int n_layers) {
+inline stored_table read_table(const npz_file& npz, const std::string& name, resect::index_t clusters, int n_layers) {
   check_name(name);
   stored_table out{name, {}};
   const auto layers = need(npz.try_read<std::int64_t>(name + "_layer"));
-  const auto runs = static_cast<resect::index>(layers.values.size());
+  const auto runs = static_cast<resect::index_t>(layers.values.size());
   const auto seeds = read_array<std::int64_t>(npz, name + "_seed", {runs});
   const auto refuse = [&](resect::short_text<120> got, const char* wanted) {
     fail({resect::errc::malformed, resect::text("clusters.npz: ", name), got, wanted});
@@ -102,7 +102,7 @@ inline stored_table read_table(const npz_file& npz, const std::string& name, res
 
 // The compressions of a report, checked against their sums; reports without any have no such field.
 inline std::vector<stored_method> read_methods(const fields& report, const npz_file& npz,
-                                               const std::vector<stored_table>& tables, resect::index clusters) {
+                                               const std::vector<stored_table>& tables, resect::index_t clusters) {
   std::vector<stored_method> out;
   if (!report.has("compressions")) return out;
   const auto& list = report.array("compressions");
@@ -114,7 +114,7 @@ inline std::vector<stored_method> read_methods(const fields& report, const npz_f
     const auto table =
         std::find_if(tables.begin(), tables.end(), [&](const auto& t) { return t.alteration == m.alteration; });
     if (table == tables.end()) f.refuse("operator", m.alteration, "an alteration of the report");
-    const auto layers = static_cast<resect::index>(table->rows.size());
+    const auto layers = static_cast<resect::index_t>(table->rows.size());
     compression_sums sums{std::move(read_sums(npz, m.alteration + "_all_kl", {clusters}).front()),
                           read_sums(npz, m.alteration + "_all_but_one_kl", {layers, clusters})};
     check_compression(f, report.array("rows"), *table, sums);
@@ -173,7 +173,7 @@ inline stored_report read_report(const std::string& path) {
     report.refuse("clusters", name, "the name of a file beside it");
   out.clusters = (fs::path(out.path).parent_path() / name).string();
   const auto npz = need(npz_file::try_parse(read_file(out.clusters, "clusters of the report"), "clusters.npz"));
-  const resect::index clusters = out.evaluation.clusters;
+  const resect::index_t clusters = out.evaluation.clusters;
   if (clusters < 1) report.refuse("evaluation.clusters", "0", "1 or more");
   out.cluster_ids = detail::read_array<std::int64_t>(npz, "cluster_id", {clusters}).values;
   out.window_starts = detail::read_array<std::int64_t>(npz, "window_first_id", {out.evaluation.windows}).values;

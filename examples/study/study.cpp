@@ -38,7 +38,7 @@ struct arguments {
   study::window_options windows;
   study::sensitivity_options study;
   int quantize_bits = 0, low_rank = 0;
-  resect::index group = 64;
+  resect::index_t group = 64;
   std::string scale = "min-max", zero = "integer";
   int threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   bool quiet = false;
@@ -116,14 +116,14 @@ double parameters_of(const host& h) {
 // Floating point operations a second, from passes through the whole model over a few windows, comparison of
 // the outputs included.
 struct speed {
-  resect::index windows = 0;
+  resect::index_t windows = 0;
   double flop_per_second = 0;
 };
 
 speed measure_speed(backend& exec, host& h, const study::token_windows& evaluation,
                     const study::sensitivity_options& o) {
   study::token_windows few = evaluation;
-  few.n_windows = std::min<resect::index>(4, evaluation.n_windows);
+  few.n_windows = std::min<resect::index_t>(4, evaluation.n_windows);
   const auto rows =
       evaluation.rows.size() / static_cast<std::size_t>(evaluation.n_windows) * static_cast<std::size_t>(few.n_windows);
   few.rows.resize(rows);
@@ -182,7 +182,7 @@ std::vector<named_method> methods(backend& exec, const arguments& a) {
 // A rank that no matrix of the chosen layers is larger than would alter nothing.
 void check_rank(const host& h, const arguments& a) {
   if (a.low_rank == 0) return;
-  resect::index largest = 0;
+  resect::index_t largest = 0;
   for (int l = 0; l < h.describe().n_layers; ++l)
     if (const auto& only = a.study.layers; only.empty() || std::find(only.begin(), only.end(), l) != only.end())
       for (const auto& w : h.weights(l))
@@ -307,7 +307,7 @@ int run(arguments a) {
 
   const auto compress = methods(exec, a);
   if (!a.quiet) {
-    auto cost = study::estimate_cost(h, evaluation, static_cast<resect::index>(calibration.rows.size()), a.study);
+    auto cost = study::estimate_cost(h, evaluation, static_cast<resect::index_t>(calibration.rows.size()), a.study);
     for (std::size_t i = 0; i < compress.size(); ++i) {
       const auto more = study::estimate_compression_cost(h, evaluation, {.layers = a.study.layers});
       cost.runs += more.runs;

@@ -9,6 +9,8 @@
 #ifndef RESECT_NAMESPACE_TAG
 #define RESECT_NAMESPACE_TAG v0
 #endif
+// The namespace of every header, as one token: editors and indexers that expand no macro still see what it encloses.
+#define RESECT_NAMESPACE resect::inline RESECT_NAMESPACE_TAG
 
 // NaN is an error here, sums are compensated, zeros keep their signs, and the linker may keep either copy of a function:
 // none of that survives. clang tells of no part but -ffinite-math-only; it gets told not to reorder sums instead, in
@@ -38,4 +40,4 @@
 #define RESECT_HD
 #endif
 
-namespace resect::inline RESECT_NAMESPACE_TAG {}
+namespace RESECT_NAMESPACE {}

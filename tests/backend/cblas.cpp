@@ -20,7 +20,7 @@ using namespace resect;
 
 namespace {
 
-using resect::index;
+using resect::index_t;
 
 static_assert(factoring_backend<cblas<>, float> && factoring_backend<cblas<threads>, double>);
 static_assert(!dense_backend<cblas<>, int>);
@@ -30,7 +30,7 @@ TEMPLATE_TEST_CASE("cblas: a product differs from cpu's by no more than both bou
   using T = TestType;
   cblas exec;
   cpu reference;
-  for (const auto& [m, n, k] : {std::tuple<index, index, index>{1, 1, 1},
+  for (const auto& [m, n, k] : {std::tuple<index_t, index_t, index_t>{1, 1, 1},
                                 {1, 9, 5},
                                 {9, 1, 5},
                                 {7, 8, 1},
@@ -45,8 +45,8 @@ TEMPLATE_TEST_CASE("cblas: a product differs from cpu's by no more than both bou
             factoring::placed<T> a(m, k, how_a), b(k, n, how_b), c(m, n, how_c), d(m, n, how_c);
             const auto fill = [](matrix_view<T> to, std::uint64_t seed) {
               const auto from = factoring::gaussian<T>(to.rows, to.cols, seed);
-              for (index i = 0; i < to.rows; ++i)
-                for (index j = 0; j < to.cols; ++j) to(i, j) = from(i, j);
+              for (index_t i = 0; i < to.rows; ++i)
+                for (index_t j = 0; j < to.cols; ++j) to(i, j) = from(i, j);
             };
             fill(a.view, 1), fill(b.view, 2), fill(c.view, 3), fill(d.view, 3);
             if (beta == T(0) && !c.view.empty()) c.view(0, 0) = std::numeric_limits<T>::quiet_NaN();
@@ -56,10 +56,10 @@ TEMPLATE_TEST_CASE("cblas: a product differs from cpu's by no more than both bou
             CHECK(a.memory == before_a);
             CHECK(b.memory == before_b);
             CHECK(c.surroundings_unchanged());
-            for (index i = 0; i < m; ++i)
-              for (index j = 0; j < n; ++j) {
+            for (index_t i = 0; i < m; ++i)
+              for (index_t j = 0; j < n; ++j) {
                 double size = std::fabs(static_cast<double>(d.view(i, j)));
-                for (index p = 0; p < k; ++p)
+                for (index_t p = 0; p < k; ++p)
                   size += std::fabs(static_cast<double>(a.view(i, p)) * static_cast<double>(b.view(p, j)));
                 const double off = std::fabs(static_cast<double>(c.view(i, j)) - static_cast<double>(d.view(i, j)));
                 if (!(off <= 3 * static_cast<double>(k + 4) * factoring::unit<T> * size)) {
@@ -92,7 +92,7 @@ TEST_CASE("cblas: what does not fit is refused by name, extents beyond 32 bits t
   cblas exec;
   factoring::factorizations_refuse_what_does_not_fit(exec);
   float x = 1, y = 2;
-  const index much = index{1} << 31;
+  const index_t much = index_t{1} << 31;
   const auto refused = [&](matrix_view<const float> a, matrix_view<const float> b, matrix_view<float> c) {
     const auto s = exec.try_gemm(1.0f, a, b, 0.0f, c);
     REQUIRE_FALSE(s);
@@ -112,9 +112,9 @@ TEMPLATE_TEST_CASE("cblas: the truncated decomposition is that of cpu, within ro
   cblas exec;
   cpu reference;
   auto w = factoring::gaussian<T>(120, 90, 3);
-  for (index r = 0; r < 120; ++r)
-    for (index c = 0; c < 90; ++c) w(r, c) /= T(1 + c);
-  for (const index rank : {10, 90}) {
+  for (index_t r = 0; r < 120; ++r)
+    for (index_t c = 0; c < 90; ++c) w(r, c) /= T(1 + c);
+  for (const index_t rank : {10, 90}) {
     const auto svd = factor::try_truncated_svd(exec, w.view(), {.rank = rank});
     const auto same = factor::try_truncated_svd(reference, w.view(), {.rank = rank});
     REQUIRE(svd);
@@ -128,7 +128,7 @@ TEMPLATE_TEST_CASE("cblas: the truncated decomposition is that of cpu, within ro
 TEST_CASE("cblas: tasks run on the executor that it was given") {
   cblas pool{threads{3}};
   std::vector<int> slots(50, 0);
-  pool.bulk(50, [&](index i) { slots[static_cast<std::size_t>(i)] += 1; });
+  pool.bulk(50, [&](index_t i) { slots[static_cast<std::size_t>(i)] += 1; });
   CHECK(slots == std::vector<int>(50, 1));
 }
 

@@ -16,17 +16,17 @@ using namespace resect;
 
 namespace {
 
-using resect::index;  // and not the one of <strings.h>
+using resect::index_t;  // and not the one of <strings.h>
 
 struct backwards {  // an engine's own pool
   template <class F>
-  void bulk(index n, F&& f) {
-    for (index i = n; i-- > 0;) f(i);
+  void bulk(index_t n, F&& f) {
+    for (index_t i = n; i-- > 0;) f(i);
   }
 };
 struct no_gemm {
   using space = host_space;
-  void bulk(index, function_ref<void(index)>) {}
+  void bulk(index_t, function_ref<void(index_t)>) {}
 };
 struct gemm_that_returns_nothing : no_gemm {
   void try_gemm(float, matrix_view<const float>, matrix_view<const float>, float, matrix_view<float>) {}
@@ -63,13 +63,13 @@ enum class layout { row_major, col_major, padded_rows, padded_cols, general, row
 // A matrix in memory of its own; what lies between and around its elements is a sentinel.
 template <class T>
 struct operand {
-  index rows, cols, row_stride = 0, col_stride = 0;
+  index_t rows, cols, row_stride = 0, col_stride = 0;
   std::vector<T> memory, before;
 
   static constexpr T sentinel = static_cast<T>(-7.25e30);
-  static constexpr index margin = 19;
+  static constexpr index_t margin = 19;
 
-  operand(index m, index n, layout how, std::uint64_t seed) : rows(m), cols(n) {
+  operand(index_t m, index_t n, layout how, std::uint64_t seed) : rows(m), cols(n) {
     switch (how) {
       case layout::row_major:
         row_stride = n, col_stride = 1;
@@ -93,16 +93,16 @@ struct operand {
         row_stride = 0, col_stride = 0;
         break;
     }
-    const index extent = m == 0 || n == 0 ? 0 : (m - 1) * row_stride + (n - 1) * col_stride + 1;
+    const index_t extent = m == 0 || n == 0 ? 0 : (m - 1) * row_stride + (n - 1) * col_stride + 1;
     memory.assign(static_cast<std::size_t>(extent + 2 * margin), sentinel);
     std::uint64_t drawn = 0;
-    for (index r = 0; r < m; ++r)
-      for (index c = 0; c < n; ++c) at(r, c) = static_cast<T>(random::gaussian(seed, 0, drawn++));
+    for (index_t r = 0; r < m; ++r)
+      for (index_t c = 0; c < n; ++c) at(r, c) = static_cast<T>(random::gaussian(seed, 0, drawn++));
     before = memory;
   }
 
-  T& at(index r, index c) { return memory[static_cast<std::size_t>(margin + r * row_stride + c * col_stride)]; }
-  T old(index r, index c) const { return before[static_cast<std::size_t>(margin + r * row_stride + c * col_stride)]; }
+  T& at(index_t r, index_t c) { return memory[static_cast<std::size_t>(margin + r * row_stride + c * col_stride)]; }
+  T old(index_t r, index_t c) const { return before[static_cast<std::size_t>(margin + r * row_stride + c * col_stride)]; }
   matrix_view<T> view() { return {memory.data() + margin, rows, cols, row_stride, col_stride}; }
   matrix_view<const T> read() { return view(); }
 
@@ -110,8 +110,8 @@ struct operand {
   // every element that is not the matrix's
   bool surroundings_unchanged() const {
     std::vector<bool> inside(memory.size(), false);
-    for (index r = 0; r < rows; ++r)
-      for (index c = 0; c < cols; ++c)
+    for (index_t r = 0; r < rows; ++r)
+      for (index_t c = 0; c < cols; ++c)
         inside[static_cast<std::size_t>(margin + r * row_stride + c * col_stride)] = true;
     for (std::size_t i = 0; i < memory.size(); ++i)
       if (!inside[i] && std::memcmp(&memory[i], &before[i], sizeof(T)) != 0) return false;
@@ -128,12 +128,12 @@ double share_of_bound(Exec& exec, T alpha, operand<T>& a, operand<T>& b, T beta,
   constexpr double wrong = std::numeric_limits<double>::infinity();
   if (!s || !a.unchanged() || !b.unchanged() || !c.surroundings_unchanged()) return wrong;
   const auto u = static_cast<long double>(unit_roundoff<T>);
-  const index k = a.cols, panels = (k + 127) / 128;
+  const index_t k = a.cols, panels = (k + 127) / 128;
   double worst = 0;
-  for (index i = 0; i < c.rows; ++i)
-    for (index j = 0; j < c.cols; ++j) {
+  for (index_t i = 0; i < c.rows; ++i)
+    for (index_t j = 0; j < c.cols; ++j) {
       long double value = 0, size = 0;
-      for (index p = 0; p < k; ++p) {
+      for (index_t p = 0; p < k; ++p) {
         const auto term = static_cast<long double>(a.at(i, p)) * static_cast<long double>(b.at(p, j));
         value += term, size += std::fabs(term);
       }
@@ -164,9 +164,9 @@ TEMPLATE_TEST_CASE("a product is within its bound for every pair of layouts and 
   using T = TestType;
   cpu exec = on_each_instruction_set();
   const layout outputs[] = {layout::row_major, layout::col_major, layout::padded_rows, layout::padded_cols};
-  for (const index m : {1, 2, 7, 24, 33})
-    for (const index n : {1, 3, 16, 29})
-      for (const index k : {1, 2, 9, 40})
+  for (const index_t m : {1, 2, 7, 24, 33})
+    for (const index_t n : {1, 3, 16, 29})
+      for (const index_t k : {1, 2, 9, 40})
         for (int how_a = 0; how_a <= 6; ++how_a)
           for (int how_b = 0; how_b <= 6; ++how_b) {
             const auto how_c = outputs[(how_a + 3 * how_b) % 4];
@@ -190,7 +190,7 @@ TEMPLATE_TEST_CASE("a product is within its bound where tiles and panels end", "
   using T = TestType;
   cpu exec = on_each_instruction_set();
   struct extents {
-    index m, n, k;
+    index_t m, n, k;
   };
   double worst = 0;
   for (const auto& e : {extents{191, 5, 30},
@@ -232,10 +232,10 @@ TEMPLATE_TEST_CASE("a product is within its bound where tiles and panels end", "
 TEMPLATE_TEST_CASE("what C held is within its bound however many panels are added to it", "", float, double) {
   using T = TestType;
   cpu exec = on_each_instruction_set();
-  for (const index k : {256, 512, 2048, 4096}) {
+  for (const index_t k : {256, 512, 2048, 4096}) {
     // every panel adds 0.6 of the last place of C, which rounds up each time
     operand<T> a(1, k, layout::row_major, 1), b(k, 1, layout::row_major, 1), c(1, 1, layout::row_major, 1);
-    for (index p = 0; p < k; ++p) a.at(0, p) = T(1), b.at(p, 0) = T(0.6) / T(256) * std::numeric_limits<T>::epsilon();
+    for (index_t p = 0; p < k; ++p) a.at(0, p) = T(1), b.at(p, 0) = T(0.6) / T(256) * std::numeric_limits<T>::epsilon();
     c.at(0, 0) = T(1);
     a.before = a.memory, b.before = b.memory, c.before = c.memory;
     CHECK(share_of_bound(exec, T(1), a, b, T(1), c) <= 1);
@@ -247,11 +247,11 @@ TEMPLATE_TEST_CASE("sizes of zero are products too", "", float, double) {
   cpu exec = on_each_instruction_set();
   operand<T> a(4, 0, layout::row_major, 1), b(0, 3, layout::row_major, 2), c(4, 3, layout::row_major, 3);
   REQUIRE(exec.try_gemm(T(1), a.read(), b.read(), T(2), c.view()));
-  for (index i = 0; i < 4; ++i)
-    for (index j = 0; j < 3; ++j) CHECK(c.at(i, j) == 2 * c.old(i, j));
+  for (index_t i = 0; i < 4; ++i)
+    for (index_t j = 0; j < 3; ++j) CHECK(c.at(i, j) == 2 * c.old(i, j));
   REQUIRE(exec.try_gemm(T(1), a.read(), b.read(), T(0), c.view()));
-  for (index i = 0; i < 4; ++i)
-    for (index j = 0; j < 3; ++j) CHECK(c.at(i, j) == 0);
+  for (index_t i = 0; i < 4; ++i)
+    for (index_t j = 0; j < 3; ++j) CHECK(c.at(i, j) == 0);
   CHECK(c.surroundings_unchanged());
 
   using in = matrix_view<const T>;
@@ -266,10 +266,10 @@ TEMPLATE_TEST_CASE("a beta of zero ignores what C held, NaN included", "", float
   using T = TestType;
   cpu exec = on_each_instruction_set();
   for (const auto how : {layout::row_major, layout::col_major})
-    for (const index k : {0, 1, 8, 300, 700}) {
+    for (const index_t k : {0, 1, 8, 300, 700}) {
       operand<T> a(9, k, layout::row_major, 1), b(k, 7, layout::row_major, 2), c(9, 7, how, 3);
-      for (index i = 0; i < 9; ++i)
-        for (index j = 0; j < 7; ++j)
+      for (index_t i = 0; i < 9; ++i)
+        for (index_t j = 0; j < 7; ++j)
           c.at(i, j) = (i + j) % 2 == 0 ? std::numeric_limits<T>::quiet_NaN() : std::numeric_limits<T>::infinity();
       c.before = c.memory;
       CHECK(share_of_bound(exec, T(1), a, b, T(0), c) <= 1);
@@ -292,18 +292,18 @@ TEMPLATE_TEST_CASE("alpha and beta scale the two parts", "", float, double) {
 TEMPLATE_TEST_CASE("a vector is a matrix of one row or column, at any stride", "", float, double) {
   using T = TestType;
   cpu exec = on_each_instruction_set();
-  for (const index n : {1, 5, 100, 800}) {
+  for (const index_t n : {1, 5, 100, 800}) {
     std::vector<T> memory(static_cast<std::size_t>(3 * n), operand<T>::sentinel);
     operand<T> a(1, 40, layout::row_major, 1), b(40, n, layout::row_major, 2), plain(1, n, layout::row_major, 3);
     const matrix_view<T> strided{memory.data(), 1, n, 1, 3};
     REQUIRE(exec.try_gemm(T(1), a.read(), b.read(), T(0), strided));
     CHECK(share_of_bound(exec, T(1), a, b, T(0), plain) <= 1);
-    for (index j = 0; j < n; ++j) {
+    for (index_t j = 0; j < n; ++j) {
       CHECK(std::fabs(strided(0, j) - plain.at(0, j)) <= T(84) * unit_roundoff<T> * T(100));
-      for (const index gap : {1, 2}) CHECK(memory[static_cast<std::size_t>(3 * j + gap)] == operand<T>::sentinel);
+      for (const index_t gap : {1, 2}) CHECK(memory[static_cast<std::size_t>(3 * j + gap)] == operand<T>::sentinel);
     }
     REQUIRE(exec.try_gemm(T(1), b.read().transposed(), a.read().transposed(), T(0), strided.transposed()));
-    for (index j = 0; j < n; ++j) CHECK(std::fabs(strided(0, j) - plain.at(0, j)) <= T(84) * unit_roundoff<T> * T(100));
+    for (index_t j = 0; j < n; ++j) CHECK(std::fabs(strided(0, j) - plain.at(0, j)) <= T(84) * unit_roundoff<T> * T(100));
   }
 }
 
@@ -311,7 +311,7 @@ TEMPLATE_TEST_CASE("the bits do not depend on the workers, nor on whose they are
                    float, double) {
   using T = TestType;
   struct extents {
-    index m, n, k;
+    index_t m, n, k;
   };
   const auto set = GENERATE(from_range(tests::instruction_sets()));
   for (const auto& e : {extents{500, 900, 70},
@@ -325,7 +325,7 @@ TEMPLATE_TEST_CASE("the bits do not depend on the workers, nor on whose they are
       operand<T> a(e.m, e.k, layout::row_major, 1), b(e.k, e.n, how, 2), first(e.m, e.n, how, 3);
       cpu alone{inline_executor{}, set};
       REQUIRE(alone.try_gemm(T(0.5), a.read(), b.read(), T(0.25), first.view()));
-      const auto same = [&](auto&& exec, index shift) {
+      const auto same = [&](auto&& exec, index_t shift) {
         std::vector<T> moved_a(a.memory.size() + 16), moved_b(b.memory.size() + 16);
         std::copy(a.memory.begin(), a.memory.end(), moved_a.begin() + shift);
         std::copy(b.memory.begin(), b.memory.end(), moved_b.begin() + 2 * shift);
@@ -338,22 +338,22 @@ TEMPLATE_TEST_CASE("the bits do not depend on the workers, nor on whose they are
       };
       for (const int workers : {1, 2, 3, 7, 64}) CHECK(same(cpu{threads{workers}, set}, workers % 5));
       CHECK(same(cpu{backwards{}, set}, 1));
-      for (const index shift : {0, 1, 2, 3, 4, 5, 6, 7}) CHECK(same(cpu{inline_executor{}, set}, shift));
+      for (const index_t shift : {0, 1, 2, 3, 4, 5, 6, 7}) CHECK(same(cpu{inline_executor{}, set}, shift));
     }
 }
 
 TEST_CASE("a backend runs tasks on the executor that it was given") {
   int ran = 0;
   cpu alone;
-  alone.bulk(3, [&](index i) { ran += static_cast<int>(i) + 1; });
+  alone.bulk(3, [&](index_t i) { ran += static_cast<int>(i) + 1; });
   CHECK(ran == 6);
-  std::vector<index> order;
+  std::vector<index_t> order;
   cpu lent{backwards{}};
-  lent.bulk(3, [&](index i) { order.push_back(i); });
-  CHECK(order == std::vector<index>{2, 1, 0});
+  lent.bulk(3, [&](index_t i) { order.push_back(i); });
+  CHECK(order == std::vector<index_t>{2, 1, 0});
   cpu pool{threads{3}};
   std::vector<int> slots(50, 0);
-  pool.bulk(50, [&](index i) { slots[static_cast<std::size_t>(i)] += 1; });
+  pool.bulk(50, [&](index_t i) { slots[static_cast<std::size_t>(i)] += 1; });
   CHECK(slots == std::vector<int>(50, 1));
 }
 
@@ -371,7 +371,7 @@ TEST_CASE("extents and strides whose products overflow are refused") {
   cpu exec;
   float x[4] = {};
   using in = matrix_view<const float>;
-  constexpr index huge = index{1} << 62;
+  constexpr index_t huge = index_t{1} << 62;
   using out = matrix_view<float>;
   const auto rows = exec.try_gemm(1.0f, in{x, huge, 2, 0, 0}, in{x, 2, 2}, 0.0f, out{x, 2, 2});
   const auto strides = exec.try_gemm(1.0f, in{x, 2, 2}, in{x, 2, 2}, 0.0f, out{x, 2, 2, huge, huge});
@@ -382,9 +382,9 @@ TEST_CASE("extents and strides whose products overflow are refused") {
 // Eigen cuts k by the size of the machine's first cache; what it is given must be short enough that it never does.
 TEMPLATE_TEST_CASE("Eigen does not cut a panel again", "", float, double) {
   using T = TestType;
-  for (index k = 1; k < 3000; k = k + 1 + k / 50)
-    for (const index m : {24, 100, 192, 400, 1000})
-      for (const index n : {16, 192, 700, 2000}) {
+  for (index_t k = 1; k < 3000; k = k + 1 + k / 50)
+    for (const index_t m : {24, 100, 192, 400, 1000})
+      for (const index_t n : {16, 192, 700, 2000}) {
         const auto tiling = detail::eigen_tiling<T>::of(m, n, k);
         Eigen::Index depth = std::min(k, tiling.panel), rows = std::min(m, tiling.tile_rows),
                      cols = std::min(n, tiling.tile_cols);
@@ -403,8 +403,8 @@ TEMPLATE_TEST_CASE("panels of kernels are as deep as the error bound needs, and 
     const auto kernels = detail::product_kernels_of<TestType>(set);
     CHECK(static_cast<bool>(kernels) == (set != instruction_set::portable));
     if (!kernels) continue;
-    for (index extent = 1; extent < 6000; extent = extent + 1 + extent / 20)
-      for (const index other : {8, 100, 1000, 5000}) {
+    for (index_t extent = 1; extent < 6000; extent = extent + 1 + extent / 20)
+      for (const index_t other : {8, 100, 1000, 5000}) {
         for (const auto& t : {detail::packed_tiling::of(kernels, extent, other, 700),
                               detail::packed_tiling::of(kernels, other, extent, 700)}) {
           CHECK((t.block_rows > 0 && t.block_rows % kernels.tile_rows == 0 && t.block_rows < 132 + kernels.tile_rows));
@@ -418,9 +418,9 @@ TEMPLATE_TEST_CASE("panels of kernels are as deep as the error bound needs, and 
 }
 
 TEST_CASE("tiles and panels cover the product, whatever its size") {
-  for (const index m : {1, 23, 24, 25, 191, 192, 193, 383, 384, 385, 1000, 5000})
-    for (const index n : {1, 15, 16, 17, 767, 768, 769, 1000, 5000})
-      for (const index k : {1, 7, 8, 9, 255, 256, 257, 4096}) {
+  for (const index_t m : {1, 23, 24, 25, 191, 192, 193, 383, 384, 385, 1000, 5000})
+    for (const index_t n : {1, 15, 16, 17, 767, 768, 769, 1000, 5000})
+      for (const index_t k : {1, 7, 8, 9, 255, 256, 257, 4096}) {
         const auto t = detail::eigen_tiling<float>::of(m, n, k);
         CHECK((t.tile_rows > 0 && t.tile_cols > 0 && t.panel > 0 && t.panel <= 256 && t.panel % 8 == 0));
         CHECK(((t.tile_rows <= 384 && t.tile_cols <= 768) || (t.tile_rows <= 768 && t.tile_cols <= 384)));

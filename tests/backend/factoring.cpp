@@ -10,14 +10,14 @@ using namespace resect;
 
 namespace {
 
-using resect::index;  // and not the one of <strings.h>
+using resect::index_t;  // and not the one of <strings.h>
 
 // --- the least that a backend for float can be: the members that the concepts name, made of plain loops -----------
 
 struct tasks {
   using space = host_space;
-  void bulk(index n, function_ref<void(index)> f) {
-    for (index i = n; i-- > 0;) f(i);
+  void bulk(index_t n, function_ref<void(index_t)> f) {
+    for (index_t i = n; i-- > 0;) f(i);
   }
 };
 struct products {
@@ -33,10 +33,10 @@ struct products {
  private:
   template <class T>
   static status plain(T alpha, matrix_view<const T> a, matrix_view<const T> b, T beta, matrix_view<T> c) {
-    for (index i = 0; i < c.rows; ++i)
-      for (index j = 0; j < c.cols; ++j) {
+    for (index_t i = 0; i < c.rows; ++i)
+      for (index_t j = 0; j < c.cols; ++j) {
         T s = 0;
-        for (index p = 0; p < a.cols; ++p) s += a(i, p) * b(p, j);
+        for (index_t p = 0; p < a.cols; ++p) s += a(i, p) * b(p, j);
         c(i, j) = alpha * s + (beta == T{0} ? T{0} : beta * c(i, j));
       }
     return {};
@@ -44,10 +44,10 @@ struct products {
 };
 struct cholesky {
   result<cholesky_outcome> try_cholesky(matrix_view<double> a) {
-    for (index j = 0; j < a.rows; ++j)
-      for (index i = j; i < a.rows; ++i) {
+    for (index_t j = 0; j < a.rows; ++j)
+      for (index_t i = j; i < a.rows; ++i) {
         double s = a(i, j);
-        for (index p = 0; p < j; ++p) s -= a(i, p) * a(j, p);
+        for (index_t p = 0; p < j; ++p) s -= a(i, p) * a(j, p);
         if (i == j && !(s > 0)) return cholesky_outcome{j};
         a(i, j) = i == j ? std::sqrt(s) : s / a(j, j);
       }
@@ -60,9 +60,9 @@ struct solve_of_cores {
  protected:
   template <class T>
   static status plain(matrix_view<const T> l, matrix_view<T> x) {
-    for (index i = 0; i < x.rows; ++i)
-      for (index j = 0; j < x.cols; ++j) {
-        for (index p = 0; p < j; ++p) x(i, j) -= x(i, p) * l(j, p);
+    for (index_t i = 0; i < x.rows; ++i)
+      for (index_t j = 0; j < x.cols; ++j) {
+        for (index_t p = 0; p < j; ++p) x(i, j) -= x(i, p) * l(j, p);
         x(i, j) /= l(j, j);
       }
     return {};
@@ -74,29 +74,29 @@ struct solve : solve_of_cores {
 };
 struct eigen {  // two-sided cyclic Jacobi
   result<eigen_outcome> try_symmetric_eigen(matrix_view<double> a, vector_view<double> w) {
-    const index n = a.rows;
+    const index_t n = a.rows;
     matrix<double> s(n, n), v(n, n);
-    for (index i = 0; i < n; ++i)
-      for (index j = 0; j < n; ++j) s(i, j) = a(std::max(i, j), std::min(i, j)), v(i, j) = i == j;
+    for (index_t i = 0; i < n; ++i)
+      for (index_t j = 0; j < n; ++j) s(i, j) = a(std::max(i, j), std::min(i, j)), v(i, j) = i == j;
     for (int sweep = 0; sweep < 15; ++sweep)
-      for (index p = 0; p < n; ++p)
-        for (index q = p + 1; q < n; ++q) {
+      for (index_t p = 0; p < n; ++p)
+        for (index_t q = p + 1; q < n; ++q) {
           const double angle = 0.5 * std::atan2(2 * s(p, q), s(p, p) - s(q, q)), c = std::cos(angle),
                        d = std::sin(angle);
           const auto turn = [&](double& x, double& y) {
             const double keep = x;
             x = c * keep + d * y, y = c * y - d * keep;
           };
-          for (index r = 0; r < n; ++r) turn(s(r, p), s(r, q));
-          for (index r = 0; r < n; ++r) turn(s(p, r), s(q, r));
-          for (index r = 0; r < n; ++r) turn(v(r, p), v(r, q));
+          for (index_t r = 0; r < n; ++r) turn(s(r, p), s(r, q));
+          for (index_t r = 0; r < n; ++r) turn(s(p, r), s(q, r));
+          for (index_t r = 0; r < n; ++r) turn(v(r, p), v(r, q));
         }
-    for (index c = 0; c < n; ++c) {  // selection sort, columns along
-      index least = c;
-      for (index j = c; j < n; ++j)
+    for (index_t c = 0; c < n; ++c) {  // selection sort, columns along
+      index_t least = c;
+      for (index_t j = c; j < n; ++j)
         if (s(j, j) < s(least, least)) least = j;
       w[c] = s(least, least), s(least, least) = s(c, c);
-      for (index r = 0; r < n; ++r) a(r, c) = v(r, least), v(r, least) = v(r, c);
+      for (index_t r = 0; r < n; ++r) a(r, c) = v(r, least), v(r, least) = v(r, c);
     }
     return eigen_outcome{true};
   }
@@ -113,7 +113,7 @@ struct no_tasks : products, cholesky, solve, eigen {
   using space = host_space;
 };
 struct no_space : products, cholesky, solve, eigen {
-  void bulk(index, function_ref<void(index)>) {}
+  void bulk(index_t, function_ref<void(index_t)>) {}
 };
 struct no_products : tasks, cholesky, solve, eigen {};
 struct no_cholesky : tasks, products, solve, eigen {};
@@ -139,7 +139,7 @@ static_assert(!factoring_backend<inline_executor, float> && !factoring_backend<l
 
 struct on_a_device {
   using space = cuda_space;
-  void bulk(index, function_ref<void(index)>) {}
+  void bulk(index_t, function_ref<void(index_t)>) {}
   template <class T>
   status try_gemm(T, matrix_view<const T, cuda_space>, matrix_view<const T, cuda_space>, T,
                   matrix_view<T, cuda_space>) {
@@ -176,8 +176,8 @@ TEMPLATE_TEST_CASE("the least backend runs every algorithm, with the results of 
   cpu eigen_exec;
   const double u = factoring::unit<T>;
   auto w = factoring::gaussian<T>(40, 26, 3);
-  for (index r = 0; r < 40; ++r)
-    for (index c = 0; c < 26; ++c) w(r, c) *= std::pow(T(0.7), T(c));
+  for (index_t r = 0; r < 40; ++r)
+    for (index_t c = 0; c < 26; ++c) w(r, c) *= std::pow(T(0.7), T(c));
   const auto own = factor::try_orthonormalize(exec, w.view()), other = factor::try_orthonormalize(eigen_exec, w.view());
   REQUIRE(own);
   REQUIRE(other);
@@ -185,7 +185,7 @@ TEMPLATE_TEST_CASE("the least backend runs every algorithm, with the results of 
   for (std::size_t i = 0; i < own->r.data.size(); ++i)
     CHECK(std::fabs(own->r.data[i] - other->r.data[i]) <= 500 * u * std::fabs(own->r(0, 0)));
 
-  for (const index rank : {3, 26}) {
+  for (const index_t rank : {3, 26}) {
     const auto svd = factor::try_truncated_svd(exec, w.view(), {.rank = rank});
     const auto same = factor::try_truncated_svd(eigen_exec, w.view(), {.rank = rank});
     REQUIRE(svd);
@@ -210,8 +210,8 @@ struct no_convergence : cpu<> {
   int asked = 0;
   result<eigen_outcome> try_symmetric_eigen(matrix_view<double> a, vector_view<double>) {
     ++asked;
-    for (index i = 0; i < a.rows; ++i)
-      for (index j = 0; j < a.rows; ++j) a(i, j) = std::numeric_limits<double>::quiet_NaN();
+    for (index_t i = 0; i < a.rows; ++i)
+      for (index_t j = 0; j < a.rows; ++j) a(i, j) = std::numeric_limits<double>::quiet_NaN();
     return eigen_outcome{false};
   }
 };

@@ -27,7 +27,7 @@
 namespace tests {
 
 using namespace resect;
-using resect::index;  // there is a function of this name in <strings.h>
+using resect::index_t;  // there is a function of this name in <strings.h>
 
 namespace {
 
@@ -46,11 +46,11 @@ struct mdspan_stand_in {
 
 // m(r, c) is element(r, c), the same object.
 template <class View, class Element>
-void same_elements(const View& m, index rows, index cols, Element element) {
+void same_elements(const View& m, index_t rows, index_t cols, Element element) {
   REQUIRE(m.rows == rows);
   REQUIRE(m.cols == cols);
-  for (index r = 0; r < rows; ++r)
-    for (index c = 0; c < cols; ++c) REQUIRE(&m(r, c) == &element(r, c));
+  for (index_t r = 0; r < rows; ++r)
+    for (index_t c = 0; c < cols; ++c) REQUIRE(&m(r, c) == &element(r, c));
 }
 
 template <class X, class View>
@@ -115,7 +115,7 @@ template <matrix_like W>
 double trace(const W& w) {
   const auto view = as_view(w);
   double sum = 0;
-  for (index i = 0; i < view.rows; ++i) sum += static_cast<double>(view(i, i));
+  for (index_t i = 0; i < view.rows; ++i) sum += static_cast<double>(view(i, i));
   return sum;
 }
 
@@ -125,12 +125,12 @@ TEST_CASE("matrices of Eigen view as they are laid out, row-major and column-maj
   row_major a(3, 5);
   column_major b(4, 2);
   Eigen::Matrix<int, 2, 3> fixed;
-  same_elements(as_view(a), 3, 5, [&](index r, index c) -> float& { return a(r, c); });
-  same_elements(as_view(b), 4, 2, [&](index r, index c) -> double& { return b(r, c); });
-  same_elements(as_view(fixed), 2, 3, [&](index r, index c) -> int& { return fixed(r, c); });
-  same_elements(as_view(std::as_const(a)), 3, 5, [&](index r, index c) -> const float& { return a(r, c); });
+  same_elements(as_view(a), 3, 5, [&](index_t r, index_t c) -> float& { return a(r, c); });
+  same_elements(as_view(b), 4, 2, [&](index_t r, index_t c) -> double& { return b(r, c); });
+  same_elements(as_view(fixed), 2, 3, [&](index_t r, index_t c) -> int& { return fixed(r, c); });
+  same_elements(as_view(std::as_const(a)), 3, 5, [&](index_t r, index_t c) -> const float& { return a(r, c); });
   const auto at = a.transpose();
-  same_elements(as_view(at), 5, 3, [&](index r, index c) -> const float& { return a(c, r); });
+  same_elements(as_view(at), 5, 3, [&](index_t r, index_t c) -> const float& { return a(c, r); });
   CHECK(as_view(a).col_stride == 1);
   CHECK(as_view(b).row_stride == 1);
   row_major empty(0, 4);
@@ -141,18 +141,18 @@ TEST_CASE("matrices of Eigen view as they are laid out, row-major and column-maj
 TEST_CASE("blocks, maps and references of Eigen view with their inner and outer strides") {
   row_major a(6, 7);
   column_major b(6, 7);
-  same_elements(as_view(a.block(1, 2, 3, 4)), 3, 4, [&](index r, index c) -> float& { return a(r + 1, c + 2); });
-  same_elements(as_view(b.bottomRows(2)), 2, 7, [&](index r, index c) -> double& { return b(r + 4, c); });
+  same_elements(as_view(a.block(1, 2, 3, 4)), 3, 4, [&](index_t r, index_t c) -> float& { return a(r + 1, c + 2); });
+  same_elements(as_view(b.bottomRows(2)), 2, 7, [&](index_t r, index_t c) -> double& { return b(r + 4, c); });
   const Eigen::Ref<row_major> reference = a.middleCols(3, 2);
-  same_elements(as_view(reference), 6, 2, [&](index r, index c) -> const float& { return a(r, c + 3); });
+  same_elements(as_view(reference), 6, 2, [&](index_t r, index_t c) -> const float& { return a(r, c + 3); });
 
   std::vector<float> data(100);
   using map = Eigen::Map<row_major, 0, strided>;
   using map_columns = Eigen::Map<Eigen::MatrixXf, 0, strided>;
   same_elements(as_view(map(data.data(), 4, 3, strided(20, 2))), 4, 3,
-                [&](index r, index c) -> float& { return data[static_cast<std::size_t>(20 * r + 2 * c)]; });
+                [&](index_t r, index_t c) -> float& { return data[static_cast<std::size_t>(20 * r + 2 * c)]; });
   same_elements(as_view(map_columns(data.data(), 4, 3, strided(20, 2))), 4, 3,
-                [&](index r, index c) -> float& { return data[static_cast<std::size_t>(2 * r + 20 * c)]; });
+                [&](index_t r, index_t c) -> float& { return data[static_cast<std::size_t>(2 * r + 20 * c)]; });
   as_view(a.block(1, 2, 3, 4))(2, 3) = 42.0f;
   CHECK(a(3, 5) == 42.0f);
 }
@@ -192,7 +192,7 @@ TEST_CASE("mdspans view with their strides, as matrix or as vector") {
   std::vector<f16> data(40);
   const mdspan_stand_in<f16, 2> left{data.data(), {5, 4}, {1, 8}};
   same_elements(as_view(left), 5, 4,
-                [&](index r, index c) -> f16& { return data[static_cast<std::size_t>(r + 8 * c)]; });
+                [&](index_t r, index_t c) -> f16& { return data[static_cast<std::size_t>(r + 8 * c)]; });
   const auto v = as_view(mdspan_stand_in<f16, 1>{data.data(), {7}, {3}});
   CHECK(v.size == 7);
   CHECK(&v[6] == &data[18]);
@@ -206,7 +206,7 @@ TEST_CASE("spans, vectors, arrays and pointers with extents") {
   CHECK(as_view(v).size == 6);
   CHECK(&as_view(std::span{v}.subspan(2))[1] == &v[3]);
   CHECK(as_view(a).data == a.data());
-  same_elements(as_view(c), 2, 3, [&](index r, index k) -> int& { return c[r][k]; });
+  same_elements(as_view(c), 2, 3, [&](index_t r, index_t k) -> int& { return c[r][k]; });
   CHECK(as_view(d).size == 4);
   CHECK(as_view(v.data(), 2, 3)(1, 2) == 6);
   CHECK(as_view(v.data(), 3, 2, 1, 3)(2, 1) == 6);
@@ -221,7 +221,7 @@ TEST_CASE("a range is a matrix of the extents that it fills exactly") {
   CHECK(parts(try_as_matrix(v, 2, 4, "W")) == "shape mismatch | W | 6 elements | 2 x 4");
   CHECK(parts(try_as_matrix(v, -2, -3, "W")) == "shape mismatch | W | 6 elements | -2 x -3");
   CHECK(parts(try_as_matrix(v, 0, 3, "W")) == "shape mismatch | W | 6 elements | 0 x 3");
-  CHECK_FALSE(try_as_matrix(v, index{1} << 62, 8));
+  CHECK_FALSE(try_as_matrix(v, index_t{1} << 62, 8));
   CHECK(try_as_matrix(std::span<const int>{}, 0, 3));
   CHECK(try_as_matrix(std::span<const int>{}, 3, 0));
   CHECK(as_matrix(v, 3, 2)(2, 1) == 6);
@@ -264,16 +264,16 @@ TEST_CASE("tensors of xtensor view as they are laid out") {
   xt::xtensor<double, 2, xt::layout_type::column_major> b({4, 2});
   const any_rank c = xt::zeros<float>({2, 6});
   xt::xtensor_fixed<float, xt::xshape<2, 3>> d;
-  same_elements(as_view(a), 3, 5, [&](index r, index k) -> float& { return a(r, k); });
-  same_elements(as_view(b), 4, 2, [&](index r, index k) -> double& { return b(r, k); });
-  same_elements(as_matrix(c), 2, 6, [&](index r, index k) -> const float& { return c(r, k); });
-  same_elements(as_matrix(d), 2, 3, [&](index r, index k) -> float& { return d(r, k); });
+  same_elements(as_view(a), 3, 5, [&](index_t r, index_t k) -> float& { return a(r, k); });
+  same_elements(as_view(b), 4, 2, [&](index_t r, index_t k) -> double& { return b(r, k); });
+  same_elements(as_matrix(c), 2, 6, [&](index_t r, index_t k) -> const float& { return c(r, k); });
+  same_elements(as_matrix(d), 2, 3, [&](index_t r, index_t k) -> float& { return d(r, k); });
   static_assert(std::is_same_v<decltype(as_matrix(c)), matrix_view<const float>>);
 
   std::vector<float> data(12);
   auto adapted = xt::adapt(data, std::vector<std::size_t>{3, 4});
   same_elements(as_matrix(adapted), 3, 4,
-                [&](index r, index k) -> float& { return data[static_cast<std::size_t>(4 * r + k)]; });
+                [&](index_t r, index_t k) -> float& { return data[static_cast<std::size_t>(4 * r + k)]; });
   auto v = xt::xtensor<int, 1>::from_shape({7});
   CHECK(as_view(v).size == 7);
   CHECK(&as_view(v)[6] == &v(6));
@@ -284,14 +284,14 @@ TEST_CASE("views of xtensor view with their offset and strides, those that drop 
   fixed_rank a({6, 7});
   any_rank b = xt::zeros<float>({6, 7});
   same_elements(as_view(xt::view(a, xt::range(1, 4), xt::range(2, 7))), 3, 5,
-                [&](index r, index c) -> float& { return a(r + 1, c + 2); });
-  same_elements(as_view(xt::view(t, 2)), 5, 6, [&](index r, index c) -> float& { return t(2, r, c); });
+                [&](index_t r, index_t c) -> float& { return a(r + 1, c + 2); });
+  same_elements(as_view(xt::view(t, 2)), 5, 6, [&](index_t r, index_t c) -> float& { return t(2, r, c); });
   same_elements(as_view(xt::view(t, xt::all(), 3, xt::range(0, 6, 2))), 4, 3,
-                [&](index r, index c) -> float& { return t(r, 3, 2 * c); });
+                [&](index_t r, index_t c) -> float& { return t(r, 3, 2 * c); });
   same_elements(as_matrix(xt::view(b, xt::range(2, 6), xt::range(1, 3))), 4, 2,
-                [&](index r, index c) -> float& { return b(r + 2, c + 1); });
+                [&](index_t r, index_t c) -> float& { return b(r + 2, c + 1); });
   auto rows = xt::strided_view(b, {xt::range(0, 6, 3), xt::all()});
-  same_elements(as_matrix(rows), 2, 7, [&](index r, index c) -> float& { return b(3 * r, c); });
+  same_elements(as_matrix(rows), 2, 7, [&](index_t r, index_t c) -> float& { return b(3 * r, c); });
   const auto column = as_vector(xt::view(b, xt::all(), 4));
   CHECK(column.size == 6);
   CHECK(&column[5] == &b(5, 4));
@@ -325,8 +325,8 @@ TEST_CASE("a view is a tensor of xtensor without a copy, with its strides") {
     const std::vector<std::size_t> shape{static_cast<std::size_t>(m.rows), static_cast<std::size_t>(m.cols)};
     const std::vector<std::ptrdiff_t> strides{m.row_stride, m.col_stride};
     auto tensor = xt::adapt(m.data, shape[0] * shape[1], xt::no_ownership(), shape, strides);
-    for (index r = 0; r < m.rows; ++r)
-      for (index c = 0; c < m.cols; ++c) CHECK(&tensor(r, c) == &m(r, c));
+    for (index_t r = 0; r < m.rows; ++r)
+      for (index_t c = 0; c < m.cols; ++c) CHECK(&tensor(r, c) == &m(r, c));
     tensor(1, 2) = -7;
     CHECK(m(1, 2) == -7);
   }

@@ -16,17 +16,17 @@ namespace {
 struct lent_pool {
   int calls = 0;
   template <class F>
-  void bulk(index n, F&& f) {
+  void bulk(index_t n, F&& f) {
     ++calls;
-    for (index i = n; i-- > 0;) f(i);
+    for (index_t i = n; i-- > 0;) f(i);
   }
 };
 struct no_pool {
-  void bulk(index);
+  void bulk(index_t);
 };
 struct takes_ref {
-  void bulk(index n, function_ref<void(index)> f) {
-    for (index i = 0; i < n; ++i) f(i);
+  void bulk(index_t n, function_ref<void(index_t)> f) {
+    for (index_t i = 0; i < n; ++i) f(i);
   }
 };
 
@@ -38,9 +38,9 @@ static_assert(executor<inline_executor> && executor<const inline_executor>);
 static_assert(executor<threads> && executor<const threads>);
 static_assert(executor<lent_pool> && executor<takes_ref>);
 static_assert(!executor<no_pool> && !executor<int>);
-static_assert(std::is_trivially_copyable_v<function_ref<void(index)>>);
-static_assert(sizeof(function_ref<void(index)>) == 2 * sizeof(void*));
-static_assert(!std::is_constructible_v<function_ref<void(index)>, int>);
+static_assert(std::is_trivially_copyable_v<function_ref<void(index_t)>>);
+static_assert(sizeof(function_ref<void(index_t)>) == 2 * sizeof(void*));
+static_assert(!std::is_constructible_v<function_ref<void(index_t)>, int>);
 static_assert(!std::is_constructible_v<function_ref<int(int)>, void (*)(int)>);
 
 TEST_CASE("a function_ref calls what it was made of, by reference") {
@@ -73,8 +73,8 @@ TEST_CASE("a function_ref takes a pointer to a function and a plain function") {
 
 TEST_CASE("a function_ref that returns nothing drops what its function returns") {
   int sum = 0;
-  auto add = [&sum](index i) { return sum += static_cast<int>(i); };
-  const function_ref<void(index)> f = add;
+  auto add = [&sum](index_t i) { return sum += static_cast<int>(i); };
+  const function_ref<void(index_t)> f = add;
   f(3);
   CHECK(sum == 3);
   inline_executor{}.bulk(4, add);
@@ -95,14 +95,14 @@ TEST_CASE("a function_ref passes references, values that only move and conversio
 }
 
 TEST_CASE("the inline executor runs tasks in order on the caller") {
-  std::vector<index> order;
+  std::vector<index_t> order;
   std::vector<std::thread::id> where;
-  inline_executor{}.bulk(5, [&](index i) {
+  inline_executor{}.bulk(5, [&](index_t i) {
     order.push_back(i);
     where.push_back(std::this_thread::get_id());
   });
-  CHECK(order == std::vector<index>{0, 1, 2, 3, 4});
+  CHECK(order == std::vector<index_t>{0, 1, 2, 3, 4});
   for (const auto id : where) CHECK(id == std::this_thread::get_id());
-  inline_executor{}.bulk(0, [](index) { FAIL("no task was asked for"); });
-  inline_executor{}.bulk(-3, [](index) { FAIL("no task was asked for"); });
+  inline_executor{}.bulk(0, [](index_t) { FAIL("no task was asked for"); });
+  inline_executor{}.bulk(-3, [](index_t) { FAIL("no task was asked for"); });
 }

@@ -12,17 +12,17 @@ using namespace resect;
 
 namespace {
 
-using resect::index;
+using resect::index_t;
 
-matrix<double> gaussian(index k, index m, std::uint64_t seed) {
+matrix<double> gaussian(index_t k, index_t m, std::uint64_t seed) {
   matrix<double> a(k, m);
   for (std::size_t i = 0; i < a.data.size(); ++i) a.data[i] = random::gaussian(seed, 0, i);
   return a;
 }
 
-double dot_of_rows(const matrix<double>& a, index i, index j) {
+double dot_of_rows(const matrix<double>& a, index_t i, index_t j) {
   double s = 0;
-  for (index c = 0; c < a.cols; ++c) s += a(i, c) * a(j, c);
+  for (index_t c = 0; c < a.cols; ++c) s += a(i, c) * a(j, c);
   return s;
 }
 
@@ -32,25 +32,25 @@ constexpr double tolerance = 1e-14;
 
 TEST_CASE("rows become orthogonal, and the rotations give the rows back") {
   inline_executor exec;
-  for (const index k : {0, 1, 2, 3, 8, 17, 40, 65})
-    for (const index m : {1, 7, 8, 40, 100}) {
+  for (const index_t k : {0, 1, 2, 3, 8, 17, 40, 65})
+    for (const index_t m : {1, 7, 8, 40, 100}) {
       const auto before = gaussian(k, m, 3);
       auto x = before;
       matrix<double> v(k, k);
-      for (index i = 0; i < k; ++i) v(i, i) = 1;
+      for (index_t i = 0; i < k; ++i) v(i, i) = 1;
       const auto outcome = one_sided_jacobi(exec, x.view(), v.view(), tolerance, 1e-12);
       CAPTURE(k, m, outcome.sweeps);
       REQUIRE(outcome.converged);
       double worst = 0, orthonormality = 0, back = 0;
-      for (index i = 0; i < k; ++i)
-        for (index j = 0; j < k; ++j) {
+      for (index_t i = 0; i < k; ++i)
+        for (index_t j = 0; j < k; ++j) {
           orthonormality = std::max(orthonormality, std::fabs(dot_of_rows(v, i, j) - (i == j)));
           if (i < j) worst = std::max(worst, std::fabs(dot_of_rows(x, i, j)));
         }
-      for (index i = 0; i < k; ++i)
-        for (index c = 0; c < m; ++c) {
+      for (index_t i = 0; i < k; ++i)
+        for (index_t c = 0; c < m; ++c) {
           double s = 0;
-          for (index p = 0; p < k; ++p) s += v(p, i) * x(p, c);
+          for (index_t p = 0; p < k; ++p) s += v(p, i) * x(p, c);
           back = std::max(back, std::fabs(s - before(i, c)));
         }
       CHECK(worst < 1e-11);

@@ -40,7 +40,7 @@ TEST_CASE("a matrix is a value: a copy is another one, moving leaves nothing") {
 }
 
 TEST_CASE("extents that no memory holds are refused before anything is reserved") {
-  const auto wide = resect::index{1} << 32;
+  const auto wide = resect::index_t{1} << 32;
   CHECK_THROWS_AS(resect::matrix<float>(wide, wide), std::length_error);  // 2⁶⁴ elements are no index
   CHECK_THROWS_AS(resect::matrix<float>(-1, 2), std::length_error);
   CHECK_THROWS_AS(resect::matrix<float>(-2, -2), std::length_error);

@@ -104,21 +104,21 @@ TEST_CASE("sum and dot give the bits they always gave") {
 
 TEST_CASE("a parallel reduction gives the same bits for 1, 2, 3, 7 and 64 workers and for an inline executor") {
   const auto x = draws<double>(20011, 9, 3.0);
-  const auto reduce = [&](auto& exec, index n, index block) {
+  const auto reduce = [&](auto& exec, index_t n, index_t block) {
     return parallel_reduce(
         exec, n, block, 0.0,
-        [&](index first, index last) {
+        [&](index_t first, index_t last) {
           return sum<double>(
               std::span(x).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(last - first)));
         },
         [](double a, double b) { return a + b; });
   };
-  for (const index n : {0, 1, 2, 99, 100, 101, 200, 2047, 2048, 2049, 20011})
-    for (const index block : {1, 100, 256, 30000}) {
+  for (const index_t n : {0, 1, 2, 99, 100, 101, 200, 2047, 2048, 2049, 20011})
+    for (const index_t block : {1, 100, 256, 30000}) {
       inline_executor here;
       const double want = reduce(here, n, block);
       long double exact = 0, absolute = 0;
-      for (index i = 0; i < n; ++i)
+      for (index_t i = 0; i < n; ++i)
         exact += static_cast<long double>(x[static_cast<std::size_t>(i)]),
             absolute += std::fabs(static_cast<long double>(x[static_cast<std::size_t>(i)]));
       CHECK(std::fabs(want - static_cast<double>(exact)) <=
@@ -132,11 +132,11 @@ TEST_CASE("a parallel reduction gives the same bits for 1, 2, 3, 7 and 64 worker
 }
 
 TEST_CASE("a reduction combines neighbours only, in order, in a tree that follows the number of blocks") {
-  const auto shape = [](index n, index block) {
+  const auto shape = [](index_t n, index_t block) {
     inline_executor here;
     return parallel_reduce(
         here, n, block, std::string("empty"),
-        [](index first, index last) { return std::to_string(first) + "-" + std::to_string(last); },
+        [](index_t first, index_t last) { return std::to_string(first) + "-" + std::to_string(last); },
         [](const std::string& a, const std::string& b) { return "(" + a + " " + b + ")"; });
   };
   CHECK(shape(0, 4) == "empty");
@@ -151,12 +151,12 @@ TEST_CASE("a reduction combines neighbours only, in order, in a tree that follow
 TEST_CASE("a reduction may be over bool, by many workers") {
   const threads pool{7};
   for (int round = 0; round < 200; ++round) {
-    const index odd = 64 * 5 + round % 64;
+    const index_t odd = 64 * 5 + round % 64;
     const bool all = parallel_reduce(
-        pool, index{64 * 16}, index{1}, true, [&](index first, index) { return first != odd; },
+        pool, index_t{64 * 16}, index_t{1}, true, [&](index_t first, index_t) { return first != odd; },
         [](bool a, bool b) { return a && b; });
     const bool none = parallel_reduce(
-        pool, index{64 * 16}, index{1}, true, [](index, index) { return true; }, [](bool a, bool b) { return a && b; });
+        pool, index_t{64 * 16}, index_t{1}, true, [](index_t, index_t) { return true; }, [](bool a, bool b) { return a && b; });
     REQUIRE_FALSE(all);
     REQUIRE(none);
   }
@@ -164,17 +164,17 @@ TEST_CASE("a reduction may be over bool, by many workers") {
 
 TEST_CASE("an engine's own pool can reduce") {
   struct backwards {
-    void bulk(index n, function_ref<void(index)> f) {
-      for (index i = n; i-- > 0;) f(i);
+    void bulk(index_t n, function_ref<void(index_t)> f) {
+      for (index_t i = n; i-- > 0;) f(i);
     }
   } engine;
-  const index total = parallel_reduce(
-      engine, index{1000}, index{7}, index{0},
-      [](index first, index last) {
-        index s = 0;
-        for (index i = first; i < last; ++i) s += i;
+  const index_t total = parallel_reduce(
+      engine, index_t{1000}, index_t{7}, index_t{0},
+      [](index_t first, index_t last) {
+        index_t s = 0;
+        for (index_t i = first; i < last; ++i) s += i;
         return s;
       },
-      [](index a, index b) { return a + b; });
+      [](index_t a, index_t b) { return a + b; });
   CHECK(total == 499500);
 }

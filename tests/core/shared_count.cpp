@@ -11,7 +11,7 @@ using resect::shared_count;
 TEST_CASE("counts of many threads add up, and one of them alone takes the last off") {
   const resect::threads pool(4);
   shared_count n, left(1000), last;
-  pool.bulk(1000, [&](resect::index i) {
+  pool.bulk(1000, [&](resect::index_t i) {
     n.add();
     n.add(i);
     if (left.take_one() == 0) last.add();

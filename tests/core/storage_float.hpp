@@ -226,8 +226,8 @@ void views_hold_them() {
   std::vector<T> data(6);
   const resect::matrix_view<T> m{data.data(), 2, 3};
   REQUIRE(resect::check_view(m, "m"));
-  for (resect::index r = 0; r < 2; ++r)
-    for (resect::index c = 0; c < 3; ++c) m(r, c) = T{static_cast<float>(r * 3 + c)};
+  for (resect::index_t r = 0; r < 2; ++r)
+    for (resect::index_t c = 0; c < 3; ++c) m(r, c) = T{static_cast<float>(r * 3 + c)};
   const resect::matrix_view<const T> read = m;
   CHECK(static_cast<float>(read.transposed()(2, 1)) == 5.0f);
   CHECK(resect::sum(std::span<const T>{data}) == 15.0);

@@ -12,7 +12,7 @@
 
 using namespace resect;
 
-static_assert(sizeof(index) == 8 && std::is_signed_v<index>);
+static_assert(sizeof(index_t) == 8 && std::is_signed_v<index_t>);
 static_assert(sizeof(matrix_view<float>) == 40);
 static_assert(std::is_trivially_copyable_v<matrix_view<float>> && std::is_trivially_copyable_v<vector_view<float>>);
 static_assert(std::is_convertible_v<matrix_view<float>, matrix_view<const float>>);
@@ -49,11 +49,11 @@ std::string parts(const status& s) {
 
 TEST_CASE("element (r, c) of a view is r row strides and c column strides from its data") {
   numbers n;
-  for (const index rs : {0, 1, 5, 7})
-    for (const index cs : {0, 1, 2, 3}) {
+  for (const index_t rs : {0, 1, 5, 7})
+    for (const index_t cs : {0, 1, 2, 3}) {
       const matrix_view<const float> m{n.x.data(), 4, 3, rs, cs};
-      for (index r = 0; r < 4; ++r)
-        for (index c = 0; c < 3; ++c) {
+      for (index_t r = 0; r < 4; ++r)
+        for (index_t c = 0; c < 3; ++c) {
           CHECK(m(r, c) == static_cast<float>(r * rs + c * cs));
           CHECK(m.row(r)[c] == m(r, c));
           CHECK(m.transposed()(c, r) == m(r, c));
@@ -96,8 +96,8 @@ TEST_CASE("transposing twice gives the view back, and blocks of the transpose ar
   CHECK(a.rows == 3);
   CHECK(a.cols == 4);
   CHECK(a.rows == b.rows);
-  for (index r = 0; r < 3; ++r)
-    for (index c = 0; c < 4; ++c) {
+  for (index_t r = 0; r < 3; ++r)
+    for (index_t c = 0; c < 4; ++c) {
       CHECK(&a(r, c) == &b(r, c));
       CHECK(&a(r, c) == &m(c + 1, r + 2));
     }
@@ -181,13 +181,13 @@ TEST_CASE("check_view refuses extents and strides whose products overflow, whate
   float* const p = n.x.data();
   using in = matrix_view<const float>;
   using out = matrix_view<float>;
-  constexpr index most = std::numeric_limits<index>::max();
-  CHECK(parts(check_view(out{p, 5, 5, index{1} << 62, index{1} << 62}, "C")) ==
+  constexpr index_t most = std::numeric_limits<index_t>::max();
+  CHECK(parts(check_view(out{p, 5, 5, index_t{1} << 62, index_t{1} << 62}, "C")) ==
         "bad stride | C | strides 4611686018427387904, 4611686018427387904 | a last element below 2^63 bytes for 5 x "
         "5");
-  CHECK(parts(check_view(in{p, index{1} << 40, index{1} << 40, 0, 0}, "A")) ==
+  CHECK(parts(check_view(in{p, index_t{1} << 40, index_t{1} << 40, 0, 0}, "A")) ==
         "shape mismatch | A | 1099511627776 x 1099511627776 | fewer than 2^63 bytes");
-  for (const index large : {most, most / 2, most / 3, most / 4, index{1} << 62, index{1} << 61}) {
+  for (const index_t large : {most, most / 2, most / 3, most / 4, index_t{1} << 62, index_t{1} << 61}) {
     CHECK_FALSE(check_view(in{p, large, large}, "A"));
     CHECK_FALSE(check_view(in{p, large, 5, 0, 0}, "A"));
     CHECK_FALSE(check_view(in{p, 5, large, 0, 0}, "A"));
@@ -214,14 +214,14 @@ TEST_CASE("check_view refuses extents and strides whose products overflow, whate
 
 TEST_CASE("what check_view lets be written to has no element twice, and whole rows or columns apart are let") {
   numbers n;
-  for (index rows = 1; rows <= 4; ++rows)
-    for (index cols = 1; cols <= 4; ++cols)
-      for (index rs = 0; rs <= 9; ++rs)
-        for (index cs = 0; cs <= 9; ++cs) {
+  for (index_t rows = 1; rows <= 4; ++rows)
+    for (index_t cols = 1; cols <= 4; ++cols)
+      for (index_t rs = 0; rs <= 9; ++rs)
+        for (index_t cs = 0; cs <= 9; ++cs) {
           const matrix_view<float> m{n.x.data(), rows, cols, rs, cs};
           std::set<const float*> seen;
-          for (index r = 0; r < rows; ++r)
-            for (index c = 0; c < cols; ++c) seen.insert(m.data + r * rs + c * cs);
+          for (index_t r = 0; r < rows; ++r)
+            for (index_t c = 0; c < cols; ++c) seen.insert(m.data + r * rs + c * cs);
           const bool distinct = seen.size() == static_cast<std::size_t>(rows * cols);
           const bool fine = check_view(m, "C").has_value();
           CHECK((!fine || distinct));

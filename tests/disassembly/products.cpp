@@ -11,7 +11,7 @@ namespace {
 
 template <class T>
 void product(resect::instruction_set set) {
-  const resect::index m = 137, n = 91, k = 700;
+  const resect::index_t m = 137, n = 91, k = 700;
   std::vector<T> a(static_cast<std::size_t>(m * k)), b(static_cast<std::size_t>(k * n)),
       c(static_cast<std::size_t>(m * n));
   for (std::size_t i = 0; i < a.size(); ++i) a[i] = static_cast<T>(i * 7919 % 17) - 8;
@@ -22,9 +22,9 @@ void product(resect::instruction_set set) {
   if (const auto kernels = resect::detail::product_kernels_of<T>(set)) {
     resect::detail::packed_product(exec, kernels, T{1}, left, right, T{0}, out);
   } else {
-    for (resect::index i = 0; i < m; ++i)
-      for (resect::index j = 0; j < n; ++j)
-        for (resect::index p = 0; p < k; ++p) out(i, j) += left(i, p) * right(p, j);
+    for (resect::index_t i = 0; i < m; ++i)
+      for (resect::index_t j = 0; j < n; ++j)
+        for (resect::index_t p = 0; p < k; ++p) out(i, j) += left(i, p) * right(p, j);
   }
   double sum = 0;
   for (const T x : c) sum += static_cast<double>(x);

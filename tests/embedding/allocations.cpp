@@ -62,7 +62,7 @@ std::vector<row_meta> batch_of(int sequences, int length) {
 // Allocations of a pass under the plan, counted from the second pass on as an
 // engine's own memory would be.
 long allocated_by_pass(const plan& p, const std::vector<row_meta>& batch) {
-  embedding::still_host host{n_layers, width, static_cast<resect::index>(batch.size())};
+  embedding::still_host host{n_layers, width, static_cast<resect::index_t>(batch.size())};
   REQUIRE(try_forward(host, p, batch).has_value());
   const std::vector<float> first(host.logits().data, host.logits().data + host.logits().rows * width);
   status done;
@@ -116,8 +116,8 @@ TEST_CASE("adding a token to any accumulator takes no memory") {
   metrics::moments moments;
   metrics::log_histogram histogram;
   const long n = allocated_by([&] {
-    for (resect::index i = 0; i < 32; ++i) {
-      const resect::index c = i % 4;
+    for (resect::index_t i = 0; i < 32; ++i) {
+      const resect::index_t c = i % 4;
       const metrics::logit_comparison row = metrics::compare_logits(x, y, i);
       const metrics::row_sums sums = metrics::row_products(x, y);
       perplexity.add(c, row.nll_full);
@@ -227,7 +227,7 @@ TEST_CASE("a pass under a plan of row steps takes no memory") {
 TEST_CASE("matching norms takes no memory once the pass's own has grown, by any policy") {
   if (!can_count()) return;
   const auto batch = batch_of(2, 7);
-  const auto rows = static_cast<resect::index>(batch.size());
+  const auto rows = static_cast<resect::index_t>(batch.size());
   std::vector<float> values(batch.size() * width, 0.25f);
   row_norms teacher;
   teacher.add({site::resid_post, 1, batch}, matrix_view<const float>{values.data(), rows, width});
@@ -263,7 +263,7 @@ TEST_CASE("a pass under any plan takes no memory once its own has grown") {
       replace_span(
           layer(3), [](const tap&, matrix_view<const float> in, matrix_view<float> out) { out(0, 0) = in(0, 0); }, 1);
   const auto batch = batch_of(2, 7);
-  embedding::still_host host{n_layers, width, static_cast<resect::index>(batch.size())};
+  embedding::still_host host{n_layers, width, static_cast<resect::index_t>(batch.size())};
   pass_memory memory;
   status done;
   CHECK(allocated_by([&] { done = try_forward(host, p, batch, memory); }) > 0);
@@ -282,7 +282,7 @@ TEST_CASE("a pass under any plan takes no memory once its own has grown") {
 TEST_CASE("a pass of a widened host takes no memory once its own has grown") {
   if (!can_count()) return;
   const auto batch = batch_of(2, 7);
-  embedding::basic_still_host<bf16> inner{n_layers, width, static_cast<resect::index>(batch.size())};
+  embedding::basic_still_host<bf16> inner{n_layers, width, static_cast<resect::index_t>(batch.size())};
   widened_host host(inner);
   const auto p = plan{} | scale_delta(layer(0), 0.5f) |
                  steer(steering::add{}, layer(2), site::resid_mid, std::vector<float>(width, 0.5f), 2.0f);

@@ -22,7 +22,7 @@ class basic_still_host {
   using tap = resect::residual::tap;
   using view = resect::matrix_view<T>;
 
-  basic_still_host(int n_layers, int d_model, resect::index most_rows)
+  basic_still_host(int n_layers, int d_model, resect::index_t most_rows)
       : stream_(static_cast<std::size_t>(most_rows * d_model)), delta_(stream_.size()) {
     desc_.name = "still";
     desc_.n_layers = n_layers;
@@ -37,10 +37,10 @@ class basic_still_host {
     return resect::residual::try_observe(*this, batch, want, call);
   }
   resect::status try_forward(batch_view batch, const hooks& k) {
-    rows_ = static_cast<resect::index>(batch.size());
+    rows_ = static_cast<resect::index_t>(batch.size());
     const view h{stream_.data(), rows_, desc_.d_model}, d{delta_.data(), rows_, desc_.d_model};
-    for (resect::index r = 0; r < rows_; ++r)
-      for (resect::index c = 0; c < h.cols; ++c)
+    for (resect::index_t r = 0; r < rows_; ++r)
+      for (resect::index_t c = 0; c < h.cols; ++c)
         h(r, c) = T{static_cast<float>(batch[static_cast<std::size_t>(r)].token + 1) + static_cast<float>(c)};
     const auto call = [&](site where, int l, view rows) {
       if (k.read.contains(where) || k.write.contains(where)) k.call(tap{where, l, batch}, rows);
@@ -50,7 +50,7 @@ class basic_still_host {
       for (const site half : {site::attn_delta, site::mlp_delta}) {
         std::fill(delta_.begin(), delta_.end(), T{half == site::attn_delta ? 0.25f : 0.5f});
         call(half, l, d);
-        for (resect::index i = 0; i < rows_ * desc_.d_model; ++i)
+        for (resect::index_t i = 0; i < rows_ * desc_.d_model; ++i)
           h.data[i] = T{static_cast<float>(h.data[i]) + static_cast<float>(d.data[i])};
         call(half == site::attn_delta ? site::resid_mid : site::resid_post, l, h);
       }
@@ -60,12 +60,12 @@ class basic_still_host {
   resect::matrix_view<const T> logits() const noexcept { return {stream_.data(), rows_, desc_.d_model}; }
   void forget(std::int32_t) noexcept {}
   std::uint64_t cache_epoch(std::int32_t) const noexcept { return 0; }
-  resect::index cached(std::int32_t) const noexcept { return 0; }
+  resect::index_t cached(std::int32_t) const noexcept { return 0; }
 
  private:
   resect::residual::model_desc desc_;
   std::vector<T> stream_, delta_;
-  resect::index rows_ = 0;
+  resect::index_t rows_ = 0;
 };
 using still_host = basic_still_host<float>;
 

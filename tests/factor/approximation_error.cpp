@@ -12,13 +12,13 @@ using namespace resect;
 namespace {
 
 using planted::widen;
-using resect::index;
+using resect::index_t;
 
 TEMPLATE_TEST_CASE("the range of a matrix: largest element, norm, and the first element that is not finite", "", float,
                    double) {
   using T = TestType;
   cpu exec;
-  for (const auto& [m, n] : {std::pair<index, index>{1, 1}, {3, 70001}, {500, 3}, {37, 41}, {1000, 130}}) {
+  for (const auto& [m, n] : {std::pair<index_t, index_t>{1, 1}, {3, 70001}, {500, 3}, {37, 41}, {1000, 130}}) {
     auto w = planted::gaussian<T>(m, n, 4);
     w(m / 2, n / 3) = T(-50);
     const auto range = factor::range_of<T>(exec, w.view());
@@ -53,7 +53,7 @@ TEMPLATE_TEST_CASE("the range of a matrix: largest element, norm, and the first 
 TEMPLATE_TEST_CASE("the measured Frobenius error is that of the numbers, slice by slice", "", float, double) {
   using T = TestType;
   cpu exec;
-  for (const index m : {1, 30, 384, 385, 900}) {
+  for (const index_t m : {1, 30, 384, 385, 900}) {
     const auto w = planted::gaussian<T>(m, 25, 1), l = planted::gaussian<T>(m, 3, 2),
                r = planted::gaussian<T>(3, 25, 3);
     const auto error = factor::try_frobenius_error<T>(exec, w.view(), l.view(), r.view());
@@ -117,7 +117,7 @@ TEST_CASE("without an error both bounds are zero; huge and tiny errors neither o
 TEST_CASE("errors of subnormal numbers are bounded but for the rounding that is stated") {
   cpu exec;
   const double smallest = std::numeric_limits<float>::denorm_min();
-  for (const index n : {5, 40})
+  for (const index_t n : {5, 40})
     for (const double scale : {1e-40, 1e-42, 1e-44}) {
       auto w = planted::with_spectrum(n, n, planted::spectrum(n, [](double i) { return 1 / (1 + i); }), 3);
       for (double& x : w.data) x *= scale;
@@ -127,7 +127,7 @@ TEST_CASE("errors of subnormal numbers are bounded but for the rounding that is 
       REQUIRE(found);
       double norm = 0;  // of what the narrow matrix holds, by power iterations
       matrix<double> x(n, 1);
-      for (index i = 0; i < n; ++i) x(i, 0) = 1 + static_cast<double>(i % 3);
+      for (index_t i = 0; i < n; ++i) x(i, 0) = 1 + static_cast<double>(i % 3);
       const auto a = widen(narrow.view());
       for (int i = 0; i < 200; ++i) {
         x = planted::product(a, x);

@@ -12,18 +12,18 @@ using namespace resect;
 namespace {
 
 using planted::widen;
-using resect::index;
+using resect::index_t;
 
 template <class T>
-factor::low_rank<T> random_pair(index m, index n, index r) {
+factor::low_rank<T> random_pair(index_t m, index_t n, index_t r) {
   return {planted::gaussian<T>(m, r, 1), planted::gaussian<T>(r, n, 2)};
 }
 
 TEMPLATE_TEST_CASE("applying the pair is applying its product, within the stated bound", "", float, double) {
   using T = TestType;
   cpu exec;
-  for (const index tokens : {0, 1, 7, 40})
-    for (const index rank : {1, 5, 30}) {
+  for (const index_t tokens : {0, 1, 7, 40})
+    for (const index_t rank : {1, 5, 30}) {
       const auto pair = random_pair<T>(35, 50, rank);
       CHECK((pair.rows() == 35 && pair.cols() == 50 && pair.rank() == rank));
       const auto x = planted::gaussian<T>(tokens, 50, 3);
@@ -46,8 +46,8 @@ TEMPLATE_TEST_CASE("applying the pair is applying its product, within the stated
       // the same into a transposed output, from strided activations
       matrix<T> columns(35, tokens);
       REQUIRE(pair.try_apply(exec, x.view(), columns.view().transposed(), std::span<T>(work)));
-      for (index t = 0; t < tokens; ++t)
-        for (index c = 0; c < 35; ++c)
+      for (index_t t = 0; t < tokens; ++t)
+        for (index_t c = 0; c < 35; ++c)
           CHECK(std::fabs(static_cast<double>(columns(c, t)) - static_cast<double>(y(t, c))) <=
                 1000 * planted::unit<T> * 50);
     }
@@ -69,10 +69,10 @@ TEMPLATE_TEST_CASE("balanced factors: their product is the decomposition, and ea
   REQUIRE(svd);
   const auto pair = factor::balanced_factors(*svd);
   CHECK((pair.l.rows == 44 && pair.l.cols == 7 && pair.r.rows == 7 && pair.r.cols == 31));
-  for (index i = 0; i < 7; ++i) {
+  for (index_t i = 0; i < 7; ++i) {
     double l = 0, r = 0;
-    for (index j = 0; j < 44; ++j) l = std::hypot(l, static_cast<double>(pair.l(j, i)));
-    for (index j = 0; j < 31; ++j) r = std::hypot(r, static_cast<double>(pair.r(i, j)));
+    for (index_t j = 0; j < 44; ++j) l = std::hypot(l, static_cast<double>(pair.l(j, i)));
+    for (index_t j = 0; j < 31; ++j) r = std::hypot(r, static_cast<double>(pair.r(i, j)));
     const double root = std::sqrt(svd->s[static_cast<std::size_t>(i)]);
     CHECK(std::fabs(l - root) <= 40 * planted::unit<T> * root);
     CHECK(std::fabs(r - root) <= 40 * planted::unit<T> * root);

@@ -11,25 +11,25 @@ using factor::orthonormalization;
 namespace {
 
 using planted::widen;
-using resect::index;
+using resect::index_t;
 
 // What holds for every Y: an orthonormal Q, an echelon R with zero rows below the rank, and Y = Q·R column by column.
 // Returns the larger of the two errors as a share of its bound.
 template <class T>
 double share_of_bounds(matrix_view<const T> y, const factor::orthonormal_basis<T>& basis) {
-  const index n = y.cols;
+  const index_t n = y.cols;
   const auto q = widen(basis.q.view());
   REQUIRE(basis.q.rows == y.rows);
   REQUIRE(basis.q.cols == n);
   REQUIRE(basis.r.rows == n);
-  for (index i = 0; i < n; ++i)
-    for (index j = 0; j < n; ++j)
+  for (index_t i = 0; i < n; ++i)
+    for (index_t j = 0; j < n; ++j)
       if (j < i || i >= basis.rank) REQUIRE(basis.r(i, j) == 0);
   double worst = n > 0 ? planted::orthonormality_error(q) / factor::orthonormality_bound<T>(y.rows, n) : 0;
   const auto left = planted::difference(planted::product(q, basis.r), widen(y));
-  for (index j = 0; j < n; ++j) {
+  for (index_t j = 0; j < n; ++j) {
     double norm = 0, error = 0;
-    for (index i = 0; i < y.rows; ++i)
+    for (index_t i = 0; i < y.rows; ++i)
       norm = std::hypot(norm, static_cast<double>(y(i, j))), error = std::hypot(error, left(i, j));
     const double bound = static_cast<double>(4 * n + 16) * planted::unit<T> * std::sqrt(static_cast<double>(n)) * norm;
     if (error > 0) worst = std::max(worst, error / bound);
@@ -40,8 +40,8 @@ double share_of_bounds(matrix_view<const T> y, const factor::orthonormal_basis<T
 TEMPLATE_TEST_CASE("Gaussian columns become orthonormal within the stated bounds, by CholeskyQR", "", float, double) {
   cpu exec;
   double worst = 0;
-  for (const index m : {1, 2, 3, 17, 64, 65, 200, 1025, 3000})
-    for (const index n : {1, 2, 5, 16, 63, 64, 65, 138}) {
+  for (const index_t m : {1, 2, 3, 17, 64, 65, 200, 1025, 3000})
+    for (const index_t n : {1, 2, 5, 16, 63, 64, 65, 138}) {
       if (n > m || m * n > 200000) continue;
       const auto y = planted::gaussian<TestType>(m, n, 3);
       const auto basis = factor::try_orthonormalize(exec, y.view());
@@ -52,7 +52,7 @@ TEMPLATE_TEST_CASE("Gaussian columns become orthonormal within the stated bounds
       CHECK(share <= 1);
       worst = std::max(worst, share);
       if (m > 2 * n) CHECK(basis->method == orthonormalization::cholesky_qr);
-      for (index i = 0; i < n; ++i) CHECK(basis->r(i, i) > 0);
+      for (index_t i = 0; i < n; ++i) CHECK(basis->r(i, i) > 0);
     }
   CHECK(worst > 0.01);  // the bounds say something
 }
@@ -63,7 +63,7 @@ TEMPLATE_TEST_CASE("ill-conditioned columns are orthonormalized to the same boun
   const double limit = 0.02 / planted::unit<T>;
   bool shifted = false;
   for (double condition = 1e2; condition < limit; condition *= 30)
-    for (const index n : {2, 20, 70}) {
+    for (const index_t n : {2, 20, 70}) {
       const auto sigma =
           planted::spectrum(n, [&](double i) { return std::pow(condition, -i / static_cast<double>(n - 1)); });
       const auto y = planted::narrow<T>(planted::with_spectrum(300, n, sigma, 5));
@@ -90,16 +90,16 @@ TEST_CASE("the Gram matrix in double keeps float columns with a condition of 1e5
 TEMPLATE_TEST_CASE("dependent columns are counted, and Q is completed", "", float, double) {
   using T = TestType;
   cpu exec;
-  const index m = 90, n = 12;
+  const index_t m = 90, n = 12;
   const auto base = planted::gaussian<T>(m, n, 9);
   struct example {
     const char* what;
-    index rank;
-    std::vector<index> dependent;  // columns that are combinations of those before them
+    index_t rank;
+    std::vector<index_t> dependent;  // columns that are combinations of those before them
     void (*spoil)(matrix<T>&);
   };
-  const auto set = [](matrix<T>& y, index to, T factor, index from) {
-    for (index r = 0; r < y.rows; ++r) y(r, to) = factor * y(r, from);
+  const auto set = [](matrix<T>& y, index_t to, T factor, index_t from) {
+    for (index_t r = 0; r < y.rows; ++r) y(r, to) = factor * y(r, from);
   };
   static const auto column = set;
   const example examples[] = {
@@ -111,13 +111,13 @@ TEMPLATE_TEST_CASE("dependent columns are counted, and Q is completed", "", floa
        3,
        {1, 2, 3, 4, 6, 7, 8, 9, 10},
        [](matrix<T>& y) {
-         for (const index c : {1, 2, 3, 4, 6, 7, 8, 9, 10}) column(y, c, T(0.3) * T(c), 0);
+         for (const index_t c : {1, 2, 3, 4, 6, 7, 8, 9, 10}) column(y, c, T(0.3) * T(c), 0);
        }},
       {"a sum of three columns",
        11,
        {11},
        [](matrix<T>& y) {
-         for (index r = 0; r < y.rows; ++r) y(r, 11) = y(r, 0) + y(r, 3) - T(2) * y(r, 8);
+         for (index_t r = 0; r < y.rows; ++r) y(r, 11) = y(r, 0) + y(r, 3) - T(2) * y(r, 8);
        }},
       {"nothing but zeros",
        0,
@@ -127,8 +127,8 @@ TEMPLATE_TEST_CASE("dependent columns are counted, and Q is completed", "", floa
        2,
        {2, 3, 4, 5, 6, 7, 8, 9, 10, 11},
        [](matrix<T>& y) {
-         for (index r = 0; r < y.rows; ++r)
-           for (index c = 0; c < y.cols; ++c) y(r, c) = static_cast<T>((r % 5) * (c + 1) + (r % 7 - 3) * c * c);
+         for (index_t r = 0; r < y.rows; ++r)
+           for (index_t c = 0; c < y.cols; ++c) y(r, c) = static_cast<T>((r % 5) * (c + 1) + (r % 7 - 3) * c * c);
        }},
   };
   for (const auto& e : examples) {
@@ -143,8 +143,8 @@ TEMPLATE_TEST_CASE("dependent columns are counted, and Q is completed", "", floa
     CHECK(share_of_bounds<T>(y.view(), *basis) <= 1);
     CHECK(y == before);
     // every independent column opens a row of R, no other does
-    index row = 0;
-    for (index c = 0; c < n; ++c) {
+    index_t row = 0;
+    for (index_t c = 0; c < n; ++c) {
       const bool dependent = std::find(e.dependent.begin(), e.dependent.end(), c) != e.dependent.end();
       if (!dependent) CHECK(basis->r(row++, c) > 0);
       else if (row < n) CHECK(basis->r(row, c) == 0);
@@ -155,10 +155,10 @@ TEMPLATE_TEST_CASE("dependent columns are counted, and Q is completed", "", floa
 TEMPLATE_TEST_CASE("as many columns as rows, dependent or not", "", float, double) {
   using T = TestType;
   cpu exec;
-  for (const index n : {1, 2, 3, 20, 80}) {
+  for (const index_t n : {1, 2, 3, 20, 80}) {
     auto y = planted::gaussian<T>(n, n, 31);
-    for (index c = 1; c < n; c += 3)
-      for (index r = 0; r < n; ++r) y(r, c) = y(r, 0);
+    for (index_t c = 1; c < n; c += 3)
+      for (index_t r = 0; r < n; ++r) y(r, c) = y(r, 0);
     const auto basis = factor::try_orthonormalize(exec, y.view());
     REQUIRE(basis);
     CHECK(basis->rank == n - (n + 1) / 3);
@@ -173,7 +173,7 @@ TEMPLATE_TEST_CASE("near dependence is resolved down to the stated distance", ""
   for (const double distance : {100 * tolerance, 1e4 * tolerance, tolerance / 200}) {
     const auto q = planted::orthonormal(400, 3, 12);
     matrix<double> y(400, 3);
-    for (index r = 0; r < 400; ++r) {
+    for (index_t r = 0; r < 400; ++r) {
       y(r, 0) = q(r, 0);
       y(r, 1) = q(r, 0) + distance * q(r, 1);
       y(r, 2) = q(r, 2);
@@ -194,14 +194,14 @@ TEMPLATE_TEST_CASE("scaling a column by a power of two scales its column of R an
   for (const bool dependent : {false, true}) {
     auto y = planted::gaussian<T>(150, 9, 13);
     if (dependent)
-      for (index r = 0; r < 150; ++r) y(r, 6) = y(r, 2);
+      for (index_t r = 0; r < 150; ++r) y(r, 6) = y(r, 2);
     const auto plain = factor::try_orthonormalize(exec, y.view());
     REQUIRE(plain);
     const int reach = std::numeric_limits<T>::max_exponent - 6;
     const int exponent[9] = {0, reach, 12 - reach, 5, -60, 60, 30, reach - 1, 1};
     auto scaled = y;
-    for (index r = 0; r < 150; ++r)
-      for (index c = 0; c < 9; ++c) {
+    for (index_t r = 0; r < 150; ++r)
+      for (index_t c = 0; c < 9; ++c) {
         if (std::fabs(y(r, c)) < T(1e-3)) y(r, c) = scaled(r, c) = T(0.5);  // nothing that would become subnormal
         scaled(r, c) = std::ldexp(y(r, c), exponent[c]);
       }
@@ -210,8 +210,8 @@ TEMPLATE_TEST_CASE("scaling a column by a power of two scales its column of R an
     REQUIRE(first);
     REQUIRE(second);
     CHECK(first->q == second->q);
-    for (index i = 0; i < 9; ++i)
-      for (index c = 0; c < 9; ++c) CHECK(second->r(i, c) == std::ldexp(first->r(i, c), exponent[c]));
+    for (index_t i = 0; i < 9; ++i)
+      for (index_t c = 0; c < 9; ++c) CHECK(second->r(i, c) == std::ldexp(first->r(i, c), exponent[c]));
   }
 }
 
@@ -233,10 +233,10 @@ TEMPLATE_TEST_CASE("columns of subnormal numbers have a direction too", "", floa
 TEMPLATE_TEST_CASE("any strides give the same bits, and so does any number of workers", "", float, double) {
   using T = TestType;
   for (const bool dependent : {false, true})
-    for (const index m : {70, 2100}) {
+    for (const index_t m : {70, 2100}) {
       auto y = planted::gaussian<T>(m, 33, 14);
       if (dependent)
-        for (index r = 0; r < m; ++r) y(r, 20) = y(r, 3) - y(r, 19);
+        for (index_t r = 0; r < m; ++r) y(r, 20) = y(r, 3) - y(r, 19);
       cpu exec;
       const auto want = factor::try_orthonormalize(exec, y.view());
       REQUIRE(want);
@@ -250,8 +250,8 @@ TEMPLATE_TEST_CASE("any strides give the same bits, and so does any number of wo
       std::vector<T> memory(static_cast<std::size_t>(m * 33 * 6), T(99));
       for (const auto& view :
            {matrix_view<T>{memory.data(), m, 33, 1, m}, matrix_view<T>{memory.data(), m, 33, 70, 2}}) {
-        for (index r = 0; r < m; ++r)
-          for (index c = 0; c < 33; ++c) view(r, c) = y(r, c);
+        for (index_t r = 0; r < m; ++r)
+          for (index_t c = 0; c < 33; ++c) view(r, c) = y(r, c);
         const auto got = factor::try_orthonormalize(exec, view);
         REQUIRE(got);
         CHECK(got->q == want->q);
@@ -261,7 +261,7 @@ TEMPLATE_TEST_CASE("any strides give the same bits, and so does any number of wo
 
 TEST_CASE("no columns are a basis of nothing") {
   cpu exec;
-  for (const index m : {0, 5}) {
+  for (const index_t m : {0, 5}) {
     const matrix<float> y(m, 0);
     const auto basis = factor::try_orthonormalize(exec, y.view());
     REQUIRE(basis);

@@ -15,7 +15,7 @@
 // tested.
 namespace planted {
 
-using resect::index;
+using resect::index_t;
 using resect::matrix;
 using resect::matrix_view;
 
@@ -23,7 +23,7 @@ template <class T>
 constexpr double unit = std::numeric_limits<T>::epsilon() / 2.0;
 
 template <class T>
-matrix<T> gaussian(index m, index n, std::uint64_t seed) {
+matrix<T> gaussian(index_t m, index_t n, std::uint64_t seed) {
   matrix<T> a(m, n);
   for (std::size_t i = 0; i < a.data.size(); ++i) a.data[i] = static_cast<T>(resect::random::gaussian(seed, 77, i));
   return a;
@@ -32,8 +32,8 @@ matrix<T> gaussian(index m, index n, std::uint64_t seed) {
 template <class T>
 matrix<double> widen(matrix_view<T> a) {
   matrix<double> out(a.rows, a.cols);
-  for (index r = 0; r < a.rows; ++r)
-    for (index c = 0; c < a.cols; ++c) out(r, c) = static_cast<double>(a(r, c));
+  for (index_t r = 0; r < a.rows; ++r)
+    for (index_t c = 0; c < a.cols; ++c) out(r, c) = static_cast<double>(a(r, c));
   return out;
 }
 
@@ -46,16 +46,16 @@ matrix<T> narrow(const matrix<double>& a) {
 
 inline matrix<double> transposed(const matrix<double>& a) {
   matrix<double> out(a.cols, a.rows);
-  for (index r = 0; r < a.rows; ++r)
-    for (index c = 0; c < a.cols; ++c) out(c, r) = a(r, c);
+  for (index_t r = 0; r < a.rows; ++r)
+    for (index_t c = 0; c < a.cols; ++c) out(c, r) = a(r, c);
   return out;
 }
 
 inline matrix<double> product(const matrix<double>& a, const matrix<double>& b) {
   matrix<double> c(a.rows, b.cols);
-  for (index i = 0; i < a.rows; ++i)
-    for (index p = 0; p < a.cols; ++p)
-      for (index j = 0; j < b.cols; ++j) c(i, j) += a(i, p) * b(p, j);
+  for (index_t i = 0; i < a.rows; ++i)
+    for (index_t p = 0; p < a.cols; ++p)
+      for (index_t j = 0; j < b.cols; ++j) c(i, j) += a(i, p) * b(p, j);
   return c;
 }
 
@@ -73,45 +73,45 @@ inline matrix<double> difference(matrix<double> a, const matrix<double>& b) {
 // ‖AᵀA − I‖_F
 inline double orthonormality_error(const matrix<double>& a) {
   auto g = product(transposed(a), a);
-  for (index i = 0; i < g.rows; ++i) g(i, i) -= 1;
+  for (index_t i = 0; i < g.rows; ++i) g(i, i) -= 1;
   return frobenius(g);
 }
 
 // Random orthonormal columns, by Gram–Schmidt in double, each column twice.
-inline matrix<double> orthonormal(index m, index n, std::uint64_t seed) {
+inline matrix<double> orthonormal(index_t m, index_t n, std::uint64_t seed) {
   auto q = gaussian<double>(m, n, seed);
-  for (index j = 0; j < n; ++j) {
+  for (index_t j = 0; j < n; ++j) {
     for (int round = 0; round < 2; ++round)
-      for (index i = 0; i < j; ++i) {
+      for (index_t i = 0; i < j; ++i) {
         double dot = 0;
-        for (index r = 0; r < m; ++r) dot += q(r, i) * q(r, j);
-        for (index r = 0; r < m; ++r) q(r, j) -= dot * q(r, i);
+        for (index_t r = 0; r < m; ++r) dot += q(r, i) * q(r, j);
+        for (index_t r = 0; r < m; ++r) q(r, j) -= dot * q(r, i);
       }
     double norm = 0;
-    for (index r = 0; r < m; ++r) norm += q(r, j) * q(r, j);
-    for (index r = 0; r < m; ++r) q(r, j) /= std::sqrt(norm);
+    for (index_t r = 0; r < m; ++r) norm += q(r, j) * q(r, j);
+    for (index_t r = 0; r < m; ++r) q(r, j) /= std::sqrt(norm);
   }
   return q;
 }
 
 // U·diag(σ)·Vᵀ with random U (m, k) and V (n, k).
-inline matrix<double> with_spectrum(index m, index n, const std::vector<double>& sigma, std::uint64_t seed) {
-  const auto k = static_cast<index>(sigma.size());
+inline matrix<double> with_spectrum(index_t m, index_t n, const std::vector<double>& sigma, std::uint64_t seed) {
+  const auto k = static_cast<index_t>(sigma.size());
   auto u = orthonormal(m, k, 2 * seed);
-  for (index r = 0; r < m; ++r)
-    for (index c = 0; c < k; ++c) u(r, c) *= sigma[static_cast<std::size_t>(c)];
+  for (index_t r = 0; r < m; ++r)
+    for (index_t c = 0; c < k; ++c) u(r, c) *= sigma[static_cast<std::size_t>(c)];
   return product(u, transposed(orthonormal(n, k, 2 * seed + 1)));
 }
 
 template <class F>
-std::vector<double> spectrum(index k, F f) {
+std::vector<double> spectrum(index_t k, F f) {
   std::vector<double> s;
-  for (index i = 0; i < k; ++i) s.push_back(f(static_cast<double>(i)));
+  for (index_t i = 0; i < k; ++i) s.push_back(f(static_cast<double>(i)));
   return s;
 }
 
 // √Σ_{i ≥ r} σ_i², what the best approximation of rank r leaves.
-inline double tail(const std::vector<double>& sigma, index r) {
+inline double tail(const std::vector<double>& sigma, index_t r) {
   double s = 0;
   for (std::size_t i = sigma.size(); i-- > static_cast<std::size_t>(r);) s = std::hypot(s, sigma[i]);
   return s;
@@ -122,23 +122,23 @@ inline std::vector<double> singular_values(matrix<double> a) {
   if (a.rows < a.cols) a = transposed(a);
   for (bool rotated = true; rotated;) {
     rotated = false;
-    for (index i = 0; i < a.cols; ++i)
-      for (index j = i + 1; j < a.cols; ++j) {
+    for (index_t i = 0; i < a.cols; ++i)
+      for (index_t j = i + 1; j < a.cols; ++j) {
         double aa = 0, bb = 0, ab = 0;
-        for (index r = 0; r < a.rows; ++r) aa += a(r, i) * a(r, i), bb += a(r, j) * a(r, j), ab += a(r, i) * a(r, j);
+        for (index_t r = 0; r < a.rows; ++r) aa += a(r, i) * a(r, i), bb += a(r, j) * a(r, j), ab += a(r, i) * a(r, j);
         if (std::fabs(ab) <= 1e-14 * std::sqrt(aa * bb)) continue;
         rotated = true;
         const double angle = 0.5 * std::atan2(2 * ab, aa - bb), c = std::cos(angle), s = std::sin(angle);
-        for (index r = 0; r < a.rows; ++r) {
+        for (index_t r = 0; r < a.rows; ++r) {
           const double x = a(r, i), y = a(r, j);
           a(r, i) = c * x + s * y, a(r, j) = c * y - s * x;
         }
       }
   }
   std::vector<double> values;
-  for (index c = 0; c < a.cols; ++c) {
+  for (index_t c = 0; c < a.cols; ++c) {
     double s = 0;
-    for (index r = 0; r < a.rows; ++r) s += a(r, c) * a(r, c);
+    for (index_t r = 0; r < a.rows; ++r) s += a(r, c) * a(r, c);
     values.push_back(std::sqrt(s));
   }
   std::sort(values.rbegin(), values.rend());

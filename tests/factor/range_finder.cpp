@@ -12,7 +12,7 @@ using namespace resect;
 namespace {
 
 using planted::widen;
-using resect::index;
+using resect::index_t;
 
 TEMPLATE_TEST_CASE("a range of low rank is found with every direction asked for, by any number of power iterations", "",
                    float, double) {
@@ -21,7 +21,7 @@ TEMPLATE_TEST_CASE("a range of low rank is found with every direction asked for,
   const auto sigma = planted::spectrum(30, [](double i) { return i < 5 ? 1 / (1 + i) : 0.0; });
   const auto w = planted::narrow<T>(planted::with_spectrum(40, 30, sigma, 3));
   for (const int power_iterations : {0, 1, 3})
-    for (const index k : {5, 8, 30}) {
+    for (const index_t k : {5, 8, 30}) {
       const auto q = factor::try_find_range<T>(exec, w.view(), k, power_iterations, 1);
       REQUIRE(q);
       CHECK((q->rows == 40 && q->cols == k));
@@ -38,12 +38,12 @@ TEMPLATE_TEST_CASE("a range of low rank is found with every direction asked for,
 TEST_CASE("a range that cannot be searched is refused by name, and nothing is thrown") {
   cpu exec;
   const matrix<float> w(4, 5);
-  const auto refused = [&](matrix_view<const float> a, index k, int power_iterations) {
+  const auto refused = [&](matrix_view<const float> a, index_t k, int power_iterations) {
     const auto q = factor::try_find_range<float>(exec, a, k, power_iterations, 1);
     REQUIRE_FALSE(q);
     return std::string(q.error().message().view());
   };
-  constexpr index most = std::numeric_limits<index>::max();
+  constexpr index_t most = std::numeric_limits<index_t>::max();
   CHECK(refused(w.view(), -1, 1) == "invalid argument: k: got -1, wanted 1 to 4");
   CHECK(refused(w.view(), 0, 1) == "invalid argument: k: got 0, wanted 1 to 4");
   CHECK(refused(w.view(), 5, 1) == "invalid argument: k: got 5, wanted 1 to 4");

@@ -13,35 +13,35 @@ using namespace resect;
 namespace {
 
 using planted::widen;
-using resect::index;
+using resect::index_t;
 
 template <class T>
 matrix<double> reconstruct(const factor::truncated_decomposition<T>& svd) {
   auto u = widen(svd.u.view());
-  for (index r = 0; r < u.rows; ++r)
-    for (index c = 0; c < u.cols; ++c) u(r, c) *= svd.s[static_cast<std::size_t>(c)];
+  for (index_t r = 0; r < u.rows; ++r)
+    for (index_t c = 0; c < u.cols; ++c) u(r, c) *= svd.s[static_cast<std::size_t>(c)];
   return planted::product(u, planted::transposed(widen(svd.v.view())));
 }
 
 // ‖W − U·diag(s)·Vᵀ‖_F in double, after checking what holds for every W: shapes, orthonormal factors, descending
 // values, the sign rule, and that the reported errors are those of these very factors.
 template <class T>
-double checked_error(const matrix<double>& w, const factor::truncated_decomposition<T>& svd, index rank,
-                     index searched) {
+double checked_error(const matrix<double>& w, const factor::truncated_decomposition<T>& svd, index_t rank,
+                     index_t searched) {
   REQUIRE(svd.u.rows == w.rows);
   REQUIRE(svd.u.cols == rank);
   REQUIRE(svd.v.rows == w.cols);
   REQUIRE(svd.v.cols == rank);
-  REQUIRE(static_cast<index>(svd.s.size()) == rank);
+  REQUIRE(static_cast<index_t>(svd.s.size()) == rank);
   CHECK(svd.quality.converged);
   const double bound = 2 * factor::orthonormality_bound<T>(std::max(w.rows, w.cols), searched);
   CHECK(planted::orthonormality_error(widen(svd.u.view())) <= bound);
   CHECK(planted::orthonormality_error(widen(svd.v.view())) <= bound);
-  for (index i = 0; i < rank; ++i) {
+  for (index_t i = 0; i < rank; ++i) {
     CHECK(svd.s[static_cast<std::size_t>(i)] >= 0);
     if (i > 0) CHECK(svd.s[static_cast<std::size_t>(i)] <= svd.s[static_cast<std::size_t>(i - 1)]);
     double extreme = 0;
-    for (index r = 0; r < w.rows; ++r)
+    for (index_t r = 0; r < w.rows; ++r)
       if (std::fabs(static_cast<double>(svd.u(r, i))) > std::fabs(extreme)) extreme = static_cast<double>(svd.u(r, i));
     CHECK(extreme > 0);
   }
@@ -57,7 +57,7 @@ double checked_error(const matrix<double>& w, const factor::truncated_decomposit
 }
 
 struct shape {
-  index m, n;
+  index_t m, n;
 };
 
 TEMPLATE_TEST_CASE("every direction searched: the exact decomposition up to rounding, for every shape", "", float,
@@ -69,14 +69,14 @@ TEMPLATE_TEST_CASE("every direction searched: the exact decomposition up to roun
     const auto w = planted::gaussian<T>(m, n, 21);
     const auto wide = widen(w.view());
     const auto sigma = planted::singular_values(wide);
-    const index smaller = std::min(m, n);
-    for (const index rank : {index{1}, (smaller + 1) / 2, smaller}) {
+    const index_t smaller = std::min(m, n);
+    for (const index_t rank : {index_t{1}, (smaller + 1) / 2, smaller}) {
       const auto svd = factor::try_truncated_svd(exec, w.view(), {.rank = rank, .oversampling = smaller - rank});
       REQUIRE(svd);
       CAPTURE(m, n, rank);
       const double norm = planted::frobenius(wide), error = checked_error(wide, *svd, rank, smaller);
       const double rounding = 16 * std::sqrt(static_cast<double>(smaller)) * planted::unit<T> * norm;
-      for (index i = 0; i < rank; ++i)
+      for (index_t i = 0; i < rank; ++i)
         CHECK(std::fabs(svd->s[static_cast<std::size_t>(i)] - sigma[static_cast<std::size_t>(i)]) <= rounding);
       CHECK(std::fabs(error - planted::tail(sigma, rank)) <= rounding);
       if (rank < smaller) CHECK(error > 100 * rounding);
@@ -102,7 +102,7 @@ TEMPLATE_TEST_CASE("the error is near the optimum for spectra that fall and for 
       const auto sigma = planted::spectrum(100, e.sigma);
       const auto w = planted::narrow<T>(planted::with_spectrum(m, n, sigma, 8));
       const auto wide = widen(w.view());
-      for (const index rank : {1, 12, 30}) {
+      for (const index_t rank : {1, 12, 30}) {
         const auto svd = factor::try_truncated_svd(exec, w.view(), {.rank = rank});
         REQUIRE(svd);
         CAPTURE(e.what, m, n, rank);
@@ -117,16 +117,16 @@ TEMPLATE_TEST_CASE("the error is near the optimum for spectra that fall and for 
 
 TEST_CASE("vectors of well separated values are those that were planted") {
   cpu exec;
-  const index m = 120, n = 90;
+  const index_t m = 120, n = 90;
   const auto sigma = planted::spectrum(90, [](double i) { return std::pow(0.5, i); });
   const auto u = planted::orthonormal(m, 90, 2 * 4), v = planted::orthonormal(n, 90, 2 * 4 + 1);
   const auto w = planted::with_spectrum(m, n, sigma, 4);
   const auto svd = factor::try_truncated_svd(exec, w.view(), {.rank = 20, .oversampling = 5});
   REQUIRE(svd);
-  for (index i = 0; i < 20; ++i) {
+  for (index_t i = 0; i < 20; ++i) {
     double uu = 0, vv = 0;
-    for (index r = 0; r < m; ++r) uu += u(r, i) * svd->u(r, i);
-    for (index r = 0; r < n; ++r) vv += v(r, i) * svd->v(r, i);
+    for (index_t r = 0; r < m; ++r) uu += u(r, i) * svd->u(r, i);
+    for (index_t r = 0; r < n; ++r) vv += v(r, i) * svd->v(r, i);
     CHECK(std::fabs(std::fabs(uu) - 1) < 1e-12);
     CHECK(std::fabs(std::fabs(vv) - 1) < 1e-12);
     CHECK(uu * vv > 0);
@@ -154,8 +154,8 @@ TEMPLATE_TEST_CASE("a matrix of lower rank than asked for: zeros, and still orth
   using T = TestType;
   cpu exec;
   for (const auto& [m, n] : {shape{90, 60}, {60, 90}, {40, 40}})
-    for (const index true_rank : {0, 1, 5})
-      for (const index rank : {index{6}, index{25}, std::min(m, n)}) {
+    for (const index_t true_rank : {0, 1, 5})
+      for (const index_t rank : {index_t{6}, index_t{25}, std::min(m, n)}) {
         const auto sigma = planted::spectrum(true_rank, [](double i) { return 3 - i / 4; });
         const auto w = planted::narrow<T>(planted::with_spectrum(m, n, sigma, 16));
         const auto svd = factor::try_truncated_svd(exec, w.view(), {.rank = rank});
@@ -163,10 +163,10 @@ TEMPLATE_TEST_CASE("a matrix of lower rank than asked for: zeros, and still orth
         CAPTURE(m, n, true_rank, rank);
         const double norm = planted::frobenius(widen(w.view()));
         const double error = checked_error(widen(w.view()), *svd, rank, std::min(rank + 10, std::min(m, n)));
-        const index k = std::min(rank + 10, std::min(m, n));
+        const index_t k = std::min(rank + 10, std::min(m, n));
         const double rounding = 16 * std::sqrt(static_cast<double>(k)) * planted::unit<T> * norm;
         CHECK(error <= rounding);
-        for (index i = 0; i < rank; ++i) {
+        for (index_t i = 0; i < rank; ++i) {
           const double sigma_i = i < true_rank ? sigma[static_cast<std::size_t>(i)] : 0;
           CHECK(std::fabs(svd->s[static_cast<std::size_t>(i)] - sigma_i) <= rounding);
         }
@@ -218,7 +218,7 @@ TEMPLATE_TEST_CASE("any strides, and the transpose, give the same decomposition;
                    float, double) {
   using T = TestType;
   cpu exec;
-  const index m = 77, n = 50;
+  const index_t m = 77, n = 50;
   const auto w =
       planted::narrow<T>(planted::with_spectrum(m, n, planted::spectrum(50, [](double i) { return 1 / (i + 1); }), 2));
   const factor::truncated_svd_options options{.rank = 8, .power_iterations = 3};
@@ -227,8 +227,8 @@ TEMPLATE_TEST_CASE("any strides, and the transpose, give the same decomposition;
   std::vector<T> memory(static_cast<std::size_t>(m * n * 8), std::numeric_limits<T>::quiet_NaN());
   for (const auto& view :
        {matrix_view<T>{memory.data(), m, n, 1, m + 2}, matrix_view<T>{memory.data(), m, n, 3 * n, 2}}) {
-    for (index r = 0; r < m; ++r)
-      for (index c = 0; c < n; ++c) view(r, c) = w(r, c);
+    for (index_t r = 0; r < m; ++r)
+      for (index_t c = 0; c < n; ++c) view(r, c) = w(r, c);
     const auto before = memory;
     const auto got = factor::try_truncated_svd(exec, view, options);
     REQUIRE(got);
@@ -248,7 +248,7 @@ TEMPLATE_TEST_CASE("scaling by a power of two scales the values and leaves the v
   using T = TestType;
   cpu exec;
   const auto w = planted::gaussian<T>(60, 45, 41);
-  for (const index rank : {5, 45}) {
+  for (const index_t rank : {5, 45}) {
     const auto want = factor::try_truncated_svd(exec, w.view(), {.rank = rank});
     REQUIRE(want);
     const int reach = std::is_same_v<T, float> ? 90 : 900;
@@ -324,7 +324,7 @@ TEST_CASE("an oversampling that would overflow searches every direction") {
   const auto w = planted::gaussian<double>(12, 9, 2);
   const auto all = factor::try_truncated_svd(exec, w.view(), {.rank = 3, .oversampling = 6});
   const auto more =
-      factor::try_truncated_svd(exec, w.view(), {.rank = 3, .oversampling = std::numeric_limits<index>::max()});
+      factor::try_truncated_svd(exec, w.view(), {.rank = 3, .oversampling = std::numeric_limits<index_t>::max()});
   REQUIRE(all);
   REQUIRE(more);
   CHECK(all->u == more->u);

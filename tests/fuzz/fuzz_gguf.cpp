@@ -29,7 +29,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     fuzz::require(fuzz::within(tensor.bytes, bytes), "a tensor lies within the file");
     fuzz::require(file->find(tensor.name) == &tensor, "a name finds its tensor");
     // no type stores more than two values a byte, so this never allocates out of proportion
-    fuzz::require(tensor.values() <= 2 * static_cast<resect::index>(tensor.bytes.size()), "values fit their bytes");
+    fuzz::require(tensor.values() <= 2 * static_cast<resect::index_t>(tensor.bytes.size()), "values fit their bytes");
     values.resize(static_cast<std::size_t>(tensor.values()));
     fuzz::require(hosts::dequantize(tensor.type, tensor.bytes, values).has_value(), "an accepted tensor is decoded");
   }

@@ -45,7 +45,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     return 0;
   }
   fuzz::require(fuzz::within(array->bytes, file), "elements lie within the file");
-  fuzz::require(array->size * size_of(array->type) == static_cast<resect::index>(array->bytes.size()),
+  fuzz::require(array->size * size_of(array->type) == static_cast<resect::index_t>(array->bytes.size()),
                 "elements fill their bytes");
   switch (array->type) {
     case io::npy_type::f64:

@@ -20,7 +20,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     total += tensor.bytes.size();
     const auto type = hosts::ggml_type_of(tensor);
     if (!type) continue;
-    fuzz::require(2 * tensor.values <= static_cast<resect::index>(tensor.bytes.size()), "values fit their bytes");
+    fuzz::require(2 * tensor.values <= static_cast<resect::index_t>(tensor.bytes.size()), "values fit their bytes");
     values.resize(static_cast<std::size_t>(tensor.values));
     fuzz::require(hosts::dequantize(tensor, values).has_value(), "an accepted tensor is decoded");
   }

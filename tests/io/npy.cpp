@@ -84,14 +84,14 @@ TEST_CASE("npy writes shapes as tuples and types by their descr") {
 
 TEST_CASE("npy refuses a shape that does not fit") {
   const std::vector<double> values(6, 0.0);
-  const auto refused = [&](const std::vector<resect::index>& shape) {
+  const auto refused = [&](const std::vector<resect::index_t>& shape) {
     return io::try_npy<double>(values, shape).error();
   };
   CHECK(refused({2, 2}).message().view() == "shape mismatch: elements of the array: got 6, wanted 4 by its shape");
   CHECK(refused({-6}).message().view() == "invalid argument: extent of the array: got -6, wanted 0 or more");
   CHECK(refused({}).code == resect::errc::shape_mismatch);
-  CHECK(refused({resect::index{1} << 40, resect::index{1} << 40}).got == "an overflow");
-  CHECK(refused(std::vector<resect::index>(33, 1)).operand == "dimensions of the array");
+  CHECK(refused({resect::index_t{1} << 40, resect::index_t{1} << 40}).got == "an overflow");
+  CHECK(refused(std::vector<resect::index_t>(33, 1)).operand == "dimensions of the array");
 }
 
 TEST_CASE("npz holds every array under its name, with checksums that hold") {

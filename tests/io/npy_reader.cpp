@@ -11,8 +11,8 @@ namespace {
 
 namespace io = resect::io;
 using resect::errc;
-using resect::index;
-using shape = std::vector<index>;
+using resect::index_t;
+using shape = std::vector<index_t>;
 
 std::span<const std::byte> bytes_of(std::string_view file) {
   return {reinterpret_cast<const std::byte*>(file.data()), file.size()};

@@ -14,11 +14,11 @@
 namespace tests {
 
 using namespace resect::metrics;
-using resect::index;
+using resect::index_t;
 
 TEST_CASE("three of seven items: accuracy with Wilson's interval") {
   item_accuracy a;
-  const index label[] = {1, 2, 3, 4, 5, 6, 7}, predicted[] = {1, 2, 3, 0, 0, 0, 0};
+  const index_t label[] = {1, 2, 3, 4, 5, 6, 7}, predicted[] = {1, 2, 3, 0, 0, 0, 0};
   for (int i = 0; i < 7; ++i) a.add(label[i], predicted[i]);
   CHECK(a.estimate().value == Approx(3.0 / 7).epsilon(1e-15));
   CHECK(a.estimate().lo == Approx(0.158).margin(0.001));
@@ -44,10 +44,10 @@ TEST_CASE("accuracy over tokens is clustered: tokens that repeat their cluster's
   token_accuracy tokens{20};
   item_accuracy items;
   draws d{1};
-  for (index c = 0; c < 20; ++c) {
-    const index right = d.uniform() < 0.5 ? 1 : 0;
+  for (index_t c = 0; c < 20; ++c) {
+    const index_t right = d.uniform() < 0.5 ? 1 : 0;
     for (int k = 0; k < 50; ++k) {
-      tokens.add(c, index{1}, right);
+      tokens.add(c, index_t{1}, right);
       items.add(1, right);
     }
   }
@@ -56,9 +56,9 @@ TEST_CASE("accuracy over tokens is clustered: tokens that repeat their cluster's
 }
 
 TEST_CASE("accuracies merge to one pass") {
-  const auto feed = [](auto& a, index i) {
+  const auto feed = [](auto& a, index_t i) {
     draws d{4, static_cast<std::uint64_t>(i)};
-    const index label = d.below(3), predicted = d.below(3);
+    const index_t label = d.below(3), predicted = d.below(3);
     if constexpr (std::same_as<std::remove_reference_t<decltype(a)>, item_accuracy>) a.add(label, predicted);
     else a.add(i % 8, label, predicted);
   };
@@ -91,10 +91,10 @@ TEST_CASE("an item without a prediction or a label gives no estimate") {
   item.add(0, row_argmax(bad));
   CHECK(item.invalid() == 1);
   CHECK(std::isnan(item.estimate().value));
-  for (const index label : {index{0}, index{-1}}) {
+  for (const index_t label : {index_t{0}, index_t{-1}}) {
     token_accuracy token{6};
-    for (index c = 0; c < 6; ++c) token.add(c, index{0}, index{0});
-    token.add(0, label, index{label == 0 ? -1 : 0});
+    for (index_t c = 0; c < 6; ++c) token.add(c, index_t{0}, index_t{0});
+    token.add(0, label, index_t{label == 0 ? -1 : 0});
     CHECK(std::isnan(token.estimate().value));
   }
   CHECK(std::isnan(item_accuracy{}.estimate().value));

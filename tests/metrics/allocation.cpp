@@ -56,7 +56,7 @@ void operator delete[](void* p, const std::nothrow_t&) noexcept { operator delet
 namespace tests {
 
 using namespace resect::metrics;
-using resect::index;
+using resect::index_t;
 
 TEST_CASE("add, merge, estimate and the row kernels never allocate") {
   std::vector<float> x(1000), y(1000);
@@ -74,7 +74,7 @@ TEST_CASE("add, merge, estimate and the row kernels never allocate") {
   double sink = 0;
 
   const long before = allocations;
-  for (index i = 0; i < 64; ++i) {
+  for (index_t i = 0; i < 64; ++i) {
     const logit_comparison row = compare_logits(x, y, i);
     p.add(i % 8, row.nll_full);
     p2.add(i % 8, row.nll_edited);
@@ -103,13 +103,13 @@ TEST_CASE("add, merge, estimate and the row kernels never allocate") {
 }
 
 TEST_CASE("the accumulators of rows, predictions and items never allocate either") {
-  constexpr index d = 100;
+  constexpr index_t d = 100;
   std::vector<float> x(10 * d), y(10 * d);
   std::vector<double> mean(d);
   resect::random::fill_gaussian(x, 1, 0);
   resect::random::fill_gaussian(y, 1, 1);
   const resect::matrix_view<const float> vx{x.data(), 10, d, d, 1}, vy{y.data(), 10, d, d, 1};
-  const auto row = [&](const std::vector<float>& a, index r) {
+  const auto row = [&](const std::vector<float>& a, index_t r) {
     return std::span<const float>(a.data() + r * d, static_cast<std::size_t>(d));
   };
   mean_relative_error relative{8};
@@ -131,7 +131,7 @@ TEST_CASE("the accumulators of rows, predictions and items never allocate either
   double sink = 0;
 
   const long before = allocations;
-  for (index i = 0; i < 64; ++i) {
+  for (index_t i = 0; i < 64; ++i) {
     const auto a = row(x, i % 10), b = row(y, i % 10);
     const centred_sums s = centred_products(a, b, mean);
     relative.add(i % 8, s);
@@ -167,12 +167,12 @@ TEST_CASE("the accumulators of rows, predictions and items never allocate either
 }
 
 TEST_CASE("shards of rows, questions about rows and accumulators of two arms never allocate") {
-  constexpr index d = 100;
+  constexpr index_t d = 100;
   std::vector<float> x(10 * d), y(10 * d);
   resect::random::fill_gaussian(x, 1, 0);
   resect::random::fill_gaussian(y, 1, 1);
   const resect::matrix_view<const float> vx{x.data(), 10, d, d, 1};
-  const auto part = [&](const std::vector<float>& a, index first, index n) {
+  const auto part = [&](const std::vector<float>& a, index_t first, index_t n) {
     return std::span<const float>(a.data() + first, static_cast<std::size_t>(n));
   };
   goodhart_arms arms{8}, more_arms{8};
@@ -183,7 +183,7 @@ TEST_CASE("shards of rows, questions about rows and accumulators of two arms nev
   double sink = 0;
 
   const long before = allocations;
-  for (index i = 0; i < 64; ++i) {
+  for (index_t i = 0; i < 64; ++i) {
     logit_shard all(part(x, 0, 400), part(y, 0, 400), 0, i);
     all.merge(logit_shard(part(x, 400, 600), part(y, 400, 600), 400, i));
     sink += all.finish().kl;
@@ -214,7 +214,7 @@ TEST_CASE("what adds to an accumulator, compares rows or takes in a part throws 
   const auto tries = []<class A, class... Args>(A*, Args...) {
     return noexcept(std::declval<A&>().try_add(std::declval<Args>()...));
   };
-  const index i = 0;
+  const index_t i = 0;
   const row r;
   const matrix m;
   CHECK(adds(static_cast<clustered_sums*>(nullptr), i, 0.0));

@@ -11,7 +11,7 @@
 namespace tests {
 
 using namespace resect::metrics;
-using resect::index;
+using resect::index_t;
 
 namespace {
 
@@ -62,9 +62,9 @@ TEST_CASE("zero rows, NaN and unequal lengths") {
 }
 
 TEST_CASE("the last row of every sequence is taken, rows that do not count are passed over, split sequences refused") {
-  const auto taken = [](const std::vector<index>& sequence) {
-    std::vector<index> rows;
-    const auto s = for_last_rows(sequence, [&](index r) { rows.push_back(r); });
+  const auto taken = [](const std::vector<index_t>& sequence) {
+    std::vector<index_t> rows;
+    const auto s = for_last_rows(sequence, [&](index_t r) { rows.push_back(r); });
     if (!s) {
       CHECK(s.error().code == resect::errc::invalid_argument);
       CHECK(rows.empty());
@@ -72,7 +72,7 @@ TEST_CASE("the last row of every sequence is taken, rows that do not count are p
     }
     return rows;
   };
-  using rows = std::vector<index>;
+  using rows = std::vector<index_t>;
   CHECK(taken({5, 5, 5, 2, 2, 9}) == rows{2, 4, 5});
   CHECK(taken({-1, 5, 5, -1, -1, 2, -1}) == rows{2, 5});
   CHECK(taken({5, -1, 5, 2}) == rows{2, 3});
@@ -84,7 +84,7 @@ TEST_CASE("the last row of every sequence is taken, rows that do not count are p
 
 TEST_CASE("the mean angular distance merges to one pass") {
   const auto make = [] { return mean_angular_distance{7}; };
-  const auto feed = [](mean_angular_distance& m, index i) {
+  const auto feed = [](mean_angular_distance& m, index_t i) {
     m.add(i % 7, row(16, static_cast<std::uint64_t>(i)), row(16, static_cast<std::uint64_t>(i + 1)));
   };
   const auto whole = one_pass(100, make, feed);

@@ -12,40 +12,40 @@
 namespace tests {
 
 using namespace resect::metrics;
-using resect::index;
+using resect::index_t;
 using resect::matrix;
 
 namespace {
 
 // The rows of one sequence at each depth, each a small step from the one before.
-matrix<float> walk(index depths, index width, std::uint64_t seed) {
+matrix<float> walk(index_t depths, index_t width, std::uint64_t seed) {
   matrix<float> h(depths, width);
   resect::random::fill_gaussian(h.data, seed, 5);
-  for (index l = 1; l < depths; ++l)
-    for (index c = 0; c < width; ++c) h(l, c) = h(l - 1, c) + (l == 4 ? 0.01f : 0.3f) * h(l, c);
+  for (index_t l = 1; l < depths; ++l)
+    for (index_t c = 0; c < width; ++c) h(l, c) = h(l - 1, c) + (l == 4 ? 0.01f : 0.3f) * h(l, c);
   return h;
 }
 
-std::vector<float> row(const matrix<float>& h, index l) {
+std::vector<float> row(const matrix<float>& h, index_t l) {
   return {h.data.begin() + l * h.cols, h.data.begin() + (l + 1) * h.cols};
 }
 
 }  // namespace
 
 TEST_CASE("a table of angles holds the mean of every pair of depths, and names the layers that turn the stream least") {
-  constexpr index depths = 7, clusters = 8, width = 24;
+  constexpr index_t depths = 7, clusters = 8, width = 24;
   angular_table table(clusters, depths);
   std::vector<mean_angular_distance> wanted(depths * depths, mean_angular_distance(clusters));
-  for (index s = 0; s < 20; ++s) {
+  for (index_t s = 0; s < 20; ++s) {
     const matrix<float> h = walk(depths, width, static_cast<std::uint64_t>(s));
     REQUIRE(table.try_add(s % clusters, h.view()));
-    for (index l = 0; l < depths; ++l)
-      for (index m = l + 1; m < depths; ++m)
+    for (index_t l = 0; l < depths; ++l)
+      for (index_t m = l + 1; m < depths; ++m)
         wanted[static_cast<std::size_t>(l * depths + m)].add(s % clusters, row(h, l), row(h, m));
   }
-  for (index n = 1; n < depths; ++n) {
-    index best = 0;
-    for (index l = 0; l + n < depths; ++l) {
+  for (index_t n = 1; n < depths; ++n) {
+    index_t best = 0;
+    for (index_t l = 0; l + n < depths; ++l) {
       const auto got = table.between(l, n).estimate(), want = wanted[static_cast<std::size_t>(l * depths + l + n)].estimate();
       CHECK((got.value == want.value && got.se == want.se && got.n == 20));
       if (got.value < table.between(best, n).estimate().value) best = l;
@@ -53,7 +53,7 @@ TEST_CASE("a table of angles holds the mean of every pair of depths, and names t
     CHECK(table.best_block(n) == best);
   }
   CHECK(table.best_block(1) == 3);  // depth 4 is next to depth 3
-  for (const index n : {index{0}, index{-1}, depths}) CHECK(table.best_block(n) == -1);
+  for (const index_t n : {index_t{0}, index_t{-1}, depths}) CHECK(table.best_block(n) == -1);
 }
 
 TEST_CASE("equal distances go to the first block, NaN and nothing to none") {
@@ -71,14 +71,14 @@ TEST_CASE("equal distances go to the first block, NaN and nothing to none") {
 
 TEST_CASE("tables of angles merge to one pass, and refuse what does not fit") {
   angular_table whole(6, 5), first(6, 5), second(6, 5);
-  for (index s = 0; s < 12; ++s) {
+  for (index_t s = 0; s < 12; ++s) {
     const matrix<float> h = walk(5, 8, static_cast<std::uint64_t>(100 + s));
     whole.add(s % 6, h.view());
     (s % 3 == 0 ? first : second).add(s % 6, h.view());
   }
   REQUIRE(first.merge(second));
-  for (index n = 1; n < 5; ++n)
-    for (index l = 0; l + n < 5; ++l) {
+  for (index_t n = 1; n < 5; ++n)
+    for (index_t l = 0; l + n < 5; ++l) {
       CHECK(first.between(l, n).estimate().value == Approx(whole.between(l, n).estimate().value).epsilon(1e-12));
       CHECK(first.between(l, n).estimate().n == 12);
     }

@@ -14,7 +14,7 @@
 namespace tests {
 
 using namespace resect::metrics;
-using resect::index;
+using resect::index_t;
 using resect::inline_executor;
 using resect::matrix_view;
 
@@ -22,22 +22,22 @@ namespace {
 
 const auto mean_of = [](std::span<const double> t) { return t[0] / t[1]; };
 
-clustered_sums skewed(index clusters, index tokens, std::uint64_t seed) {
+clustered_sums skewed(index_t clusters, index_t tokens, std::uint64_t seed) {
   clustered_sums s{clusters};
   draws d{seed};
-  for (index c = 0; c < clusters; ++c) {
+  for (index_t c = 0; c < clusters; ++c) {
     const double effect = std::exp(0.8 * d.gauss() - 0.32);
-    for (index k = 0; k < tokens + c % 3; ++k) s.add(c, effect * std::exp(0.5 * d.gauss() - 0.125));
+    for (index_t k = 0; k < tokens + c % 3; ++k) s.add(c, effect * std::exp(0.5 * d.gauss() - 0.125));
   }
   return s;
 }
 
 // x and a column of ones, for T tokens of an AR(1) series with mean 0.
-std::vector<double> autoregressive(index n, double rho, std::uint64_t seed) {
+std::vector<double> autoregressive(index_t n, double rho, std::uint64_t seed) {
   std::vector<double> out;
   draws d{seed};
   double x = d.gauss() / std::sqrt(1 - rho * rho);
-  for (index t = 0; t < n; ++t) {
+  for (index_t t = 0; t < n; ++t) {
     out.push_back(x);
     out.push_back(1);
     x = rho * x + d.gauss();
@@ -45,7 +45,7 @@ std::vector<double> autoregressive(index n, double rho, std::uint64_t seed) {
   return out;
 }
 matrix_view<const double> two_columns(const std::vector<double>& x) {
-  return {x.data(), static_cast<index>(x.size() / 2), 2, 2, 1};
+  return {x.data(), static_cast<index_t>(x.size() / 2), 2, 2, 1};
 }
 
 std::uint64_t hash(const bootstrap_estimate& b) {
@@ -60,14 +60,14 @@ std::uint64_t hash(const bootstrap_estimate& b) {
 TEST_CASE("a percentile interval equals a bootstrap written out differently") {
   inline_executor exec;
   const auto data = skewed(11, 9, 1);
-  constexpr index resamples = 400;
+  constexpr index_t resamples = 400;
   std::vector<double> means;
   const resect::random::philox_stream stream{9, resect::metrics::detail::bootstrap_stream};
-  for (index b = 0; b < resamples; ++b) {
+  for (index_t b = 0; b < resamples; ++b) {
     long double sum = 0, count = 0;
-    for (index g = 0; g < 11; ++g) {
+    for (index_t g = 0; g < 11; ++g) {
       const auto c =
-          static_cast<index>(resect::random::integer_below(stream, static_cast<std::uint64_t>(b * 11 + g), 11));
+          static_cast<index_t>(resect::random::integer_below(stream, static_cast<std::uint64_t>(b * 11 + g), 11));
       sum += data.sum(c);
       count += static_cast<long double>(data.count(c));
     }
@@ -116,7 +116,7 @@ TEST_CASE("the standard error of a mean is the clustered one, and that of its ja
   inline_executor exec;
   clustered_sums s{40};
   draws d{5};
-  for (index c = 0; c < 40; ++c)
+  for (index_t c = 0; c < 40; ++c)
     for (int k = 0; k < 10; ++k) s.add(c, d.gauss() + 0.1 * static_cast<double>(c % 5));
   const auto b = bootstrap(exec, percentile{}, s, bootstrap_options{.resamples = 20000});
   CHECK(b.estimate.se == Approx(s.estimate().se * std::sqrt(39.0 / 40)).epsilon(0.02));
@@ -127,7 +127,7 @@ TEST_CASE("percentile and BCa intervals follow a monotone transformation") {
   inline_executor exec;
   joint_sums<2> j{15};
   draws d{6};
-  for (index c = 0; c < 15; ++c)
+  for (index_t c = 0; c < 15; ++c)
     for (int k = 0; k < 6; ++k) j.add(c, d.lognormal(0.7), 1);
   const auto log_mean = [](const double(&t)[2], double(&)[2]) { return std::log(t[0] / t[1]); };
   const auto check = [&](auto method) {
@@ -157,7 +157,7 @@ TEST_CASE("the jackknife of a mean is its textbook standard error, of skewed val
   }
   const std::vector<double> totals{34, 6};
   std::vector<double> unit(2), rest(2);
-  const auto j = resect::metrics::detail::leave_one_out(mean_of, totals, 6, mean, unit, rest, [&](index d, double* u) {
+  const auto j = resect::metrics::detail::leave_one_out(mean_of, totals, 6, mean, unit, rest, [&](index_t d, double* u) {
     u[0] = x[static_cast<std::size_t>(d)];
     u[1] = 1;
   });
@@ -168,18 +168,18 @@ TEST_CASE("the jackknife of a mean is its textbook standard error, of skewed val
 TEST_CASE("the BCa interval is that of Efron's formula on the replicates, bias and acceleration apart") {
   inline_executor exec;
   const auto data = skewed(12, 3, 5);
-  constexpr index resamples = 1000;
+  constexpr index_t resamples = 1000;
   std::vector<double> means;
   const resect::random::philox_stream stream{2, resect::metrics::detail::bootstrap_stream};
   double sum = 0, count = 0;
-  for (index c = 0; c < 12; ++c) {
+  for (index_t c = 0; c < 12; ++c) {
     sum += data.sum(c);
     count += static_cast<double>(data.count(c));
   }
-  for (index b = 0; b < resamples; ++b) {
+  for (index_t b = 0; b < resamples; ++b) {
     double s = 0, n = 0;
-    for (index g = 0; g < 12; ++g) {
-      const index c = resect::metrics::detail::resampled(stream, b, g, 12, 12);
+    for (index_t g = 0; g < 12; ++g) {
+      const index_t c = resect::metrics::detail::resampled(stream, b, g, 12, 12);
       s += data.sum(c);
       n += static_cast<double>(data.count(c));
     }
@@ -187,7 +187,7 @@ TEST_CASE("the BCa interval is that of Efron's formula on the replicates, bias a
   }
   std::sort(means.begin(), means.end());
   double left[12], average = 0, squares = 0, cubes = 0;
-  for (index c = 0; c < 12; ++c) {
+  for (index_t c = 0; c < 12; ++c) {
     left[c] = (sum - data.sum(c)) / (count - static_cast<double>(data.count(c)));
     average += left[c] / 12;
   }
@@ -213,7 +213,7 @@ TEST_CASE("every replicate of blocks has as many tokens as the sequence, whateve
   inline_executor exec;
   const auto x = autoregressive(50, 0.3, 7);
   const auto tokens = [](std::span<const double> t) { return t[1]; };
-  for (const index length : {1, 3, 7, 8, 49}) {
+  for (const index_t length : {1, 3, 7, 8, 49}) {
     const auto ring = bootstrap(exec, circular_blocks{length}, percentile{}, two_columns(x), tokens);
     const auto line = bootstrap(exec, moving_blocks{length}, percentile{}, two_columns(x), tokens);
     CHECK(ring.estimate.value == 50);
@@ -300,7 +300,7 @@ TEST_CASE("few units, undefined replicates and bad options") {
   CHECK(five.estimate.se > 0);
   // A denominator that only one cluster of eight has is missing from a third of the replicates.
   joint_sums<2> rare{8};
-  for (index c = 0; c < 8; ++c) rare.add(c, 1, c == 0 ? 1 : 0);
+  for (index_t c = 0; c < 8; ++c) rare.add(c, 1, c == 0 ? 1 : 0);
   for (const auto& b : {bootstrap(exec, percentile{}, rare, ratio_of_totals{}),
                         bootstrap(exec, studentized{}, rare, ratio_of_totals{})}) {
     CHECK(b.undefined > 500);
@@ -313,11 +313,11 @@ TEST_CASE("few units, undefined replicates and bad options") {
   CHECK(try_bootstrap(exec, bca{}, s, {.resamples = 0}).error().code == resect::errc::invalid_argument);
   CHECK(try_bootstrap(exec, bca{}, s, {.level = 1}).error().code == resect::errc::invalid_argument);
   const auto x = autoregressive(20, 0.3, 7);
-  for (const index length : {0, -1, 21})
+  for (const index_t length : {0, -1, 21})
     CHECK(try_bootstrap(exec, moving_blocks{length}, bca{}, two_columns(x), mean_of).error().code ==
           resect::errc::invalid_argument);
   auto outside = s;
-  for (const index bad : {index{-1}, index{8}}) outside.add(bad, 1.0);
+  for (const index_t bad : {index_t{-1}, index_t{8}}) outside.add(bad, 1.0);
   CHECK_THROWS_AS(bootstrap(exec, bca{}, outside), resect::exception);
   CHECK(try_bootstrap(exec, whole_clusters{}, bca{}, {nullptr, 5, 2, 2, 1}, mean_of).error().code ==
         resect::errc::null_pointer);
@@ -327,7 +327,7 @@ TEST_CASE("studentized intervals exist for ordinary rates and few units: drawing
   resect::inline_executor exec;
   // 16 clusters of 10 tokens, of which five have one miss: one replicate in 400 draws none of the five
   clustered_sums rate(16);
-  for (index i = 0; i < 160; ++i) rate.add(i / 10, i % 30 == 5 && i < 150 ? 0.0 : 1.0);
+  for (index_t i = 0; i < 160; ++i) rate.add(i / 10, i % 30 == 5 && i < 150 ? 0.0 : 1.0);
   for (std::uint64_t seed = 0; seed < 10; ++seed) {
     const auto b = bootstrap(exec, studentized{}, rate, bootstrap_options{.seed = seed});
     CHECK(b.undefined == 0);
@@ -340,7 +340,7 @@ TEST_CASE("studentized intervals exist for ordinary rates and few units: drawing
   for (std::uint64_t seed = 0; seed < 20; ++seed) {
     tests::draws d{seed, 5};
     clustered_sums six(6);
-    for (index c = 0; c < 6; ++c) six.add(c, d.gauss());
+    for (index_t c = 0; c < 6; ++c) six.add(c, d.gauss());
     const auto b = bootstrap(exec, studentized{}, six, bootstrap_options{.seed = seed, .resamples = 4000});
     CHECK(b.undefined == 0);
     REQUIRE(b.estimate.has_interval());
@@ -352,13 +352,13 @@ TEST_CASE("studentized intervals exist for ordinary rates and few units: drawing
 TEST_CASE("an end of a studentized interval is infinite only where its quantile is a replicate without spread") {
   resect::inline_executor exec;
   clustered_sums one(8);  // a single cluster differs: (7/8)^8 = 34 % of the replicates do not have it
-  for (index c = 0; c < 8; ++c) one.add(c, c == 0 ? 1.0 : 0.0);
+  for (index_t c = 0; c < 8; ++c) one.add(c, c == 0 ? 1.0 : 0.0);
   const auto b = bootstrap(exec, studentized{}, one, bootstrap_options{.seed = 3});
   CHECK(b.undefined == 0);
   CHECK(b.estimate.hi == std::numeric_limits<double>::infinity());
   CHECK(std::isfinite(b.estimate.lo));
   clustered_sums three(16);  // three clusters with a miss: 3.6 % have none of them, more than the 2.5 % of one end
-  for (index i = 0; i < 160; ++i) three.add(i / 10, i == 5 || i == 55 || i == 105 ? 0.0 : 1.0);
+  for (index_t i = 0; i < 160; ++i) three.add(i / 10, i == 5 || i == 55 || i == 105 ? 0.0 : 1.0);
   for (std::uint64_t seed = 0; seed < 5; ++seed) {
     const auto r = bootstrap(exec, studentized{}, three, bootstrap_options{.seed = seed});
     CHECK(r.estimate.has_interval());
@@ -368,7 +368,7 @@ TEST_CASE("an end of a studentized interval is infinite only where its quantile 
     CHECK((narrower.estimate.lo > 0.8 && narrower.estimate.lo < narrower.estimate.value));
   }
   clustered_sums none(8);
-  for (index c = 0; c < 8; ++c) none.add(c, 1.0);
+  for (index_t c = 0; c < 8; ++c) none.add(c, 1.0);
   const auto p = bootstrap(exec, studentized{}, none, bootstrap_options{.seed = 3});
   CHECK(p.estimate.lo == 1);
   CHECK(p.estimate.hi == 1);

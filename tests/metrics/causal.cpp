@@ -12,7 +12,7 @@
 namespace tests {
 
 using namespace resect::metrics;
-using resect::index;
+using resect::index_t;
 
 namespace {
 
@@ -21,12 +21,12 @@ struct runs_of_kl {
 };
 
 // A shared cluster effect in all runs; S = 0.2, R = 0.5, so I = 0.3.
-runs_of_kl planted(index clusters, double noise, std::uint64_t seed, double unigram = 6) {
+runs_of_kl planted(index_t clusters, double noise, std::uint64_t seed, double unigram = 6) {
   runs_of_kl r{clustered_sums{clusters}, clustered_sums{clusters}, clustered_sums{clusters}, clustered_sums{clusters}};
   draws d{seed};
-  for (index c = 0; c < clusters; ++c) {
+  for (index_t c = 0; c < clusters; ++c) {
     const double shared = 0.5 * d.gauss();
-    for (index k = 0; k < 20 + c % 4; ++k) {
+    for (index_t k = 0; k < 20 + c % 4; ++k) {
       r.one.add(c, 0.2 + noise * d.gauss());
       r.all.add(c, 1.5 + shared + noise * d.gauss());
       r.but_one.add(c, 1.0 + shared + noise * d.gauss());
@@ -50,7 +50,7 @@ TEST_CASE("S, R and I are the means of paired differences, with the standard err
   // The shared effect of the clusters is gone from the difference.
   CHECK(e.restored.se < 0.1 * r.all.estimate().se);
   clustered_sums by_token{20};
-  for (index c = 0; c < 20; ++c) by_token.add_sum(c, r.all.sum(c) - r.but_one.sum(c) - r.one.sum(c), r.all.count(c));
+  for (index_t c = 0; c < 20; ++c) by_token.add_sum(c, r.all.sum(c) - r.but_one.sum(c) - r.one.sum(c), r.all.count(c));
   CHECK(same_estimate(e.interaction, by_token.estimate(), 1e-10));
 }
 

@@ -13,29 +13,29 @@
 namespace tests {
 
 using namespace resect::metrics;
-using resect::index;
+using resect::index_t;
 using resect::matrix_view;
 
 namespace {
 
 struct rows {
   std::vector<float> data;
-  index n, d;
+  index_t n, d;
 
-  rows(index count, index width, std::uint64_t seed, float offset = 0)
+  rows(index_t count, index_t width, std::uint64_t seed, float offset = 0)
       : data(static_cast<std::size_t>(count * width)), n(count), d(width) {
     resect::random::fill_gaussian(data, seed, 41);
     for (float& x : data) x += offset;
   }
   matrix_view<const float> view() const { return {data.data(), n, d, d, 1}; }
-  matrix_view<const float> part(index first, index count) const { return view().middle_rows(first, count); }
+  matrix_view<const float> part(index_t first, index_t count) const { return view().middle_rows(first, count); }
 };
 
 // Y = half of X's columns times 3 plus noise: related, not the same.
-rows related(const rows& x, index width, float noise, std::uint64_t seed) {
+rows related(const rows& x, index_t width, float noise, std::uint64_t seed) {
   rows y{x.n, width, seed};
-  for (index r = 0; r < x.n; ++r)
-    for (index c = 0; c < width; ++c) {
+  for (index_t r = 0; r < x.n; ++r)
+    for (index_t c = 0; c < width; ++c) {
       float& v = y.data[static_cast<std::size_t>(r * width + c)];
       v = noise * v + (c < x.d ? 3 * x.data[static_cast<std::size_t>(r * x.d + c)] : 0.0f);
     }
@@ -44,17 +44,17 @@ rows related(const rows& x, index width, float noise, std::uint64_t seed) {
 
 // HSIC₁ from n × n Gram matrices of the rows as they are, by the printed formula.
 double hsic1(const rows& x, const rows& y) {
-  const index n = x.n;
-  const auto gram = [](const rows& a, index i, index j) {
+  const index_t n = x.n;
+  const auto gram = [](const rows& a, index_t i, index_t j) {
     long double s = 0;
-    for (index c = 0; c < a.d && i != j; ++c)
+    for (index_t c = 0; c < a.d && i != j; ++c)
       s += static_cast<long double>(a.view()(i, c)) * static_cast<long double>(a.view()(j, c));
     return s;
   };
   long double trace = 0, k_all = 0, l_all = 0, cross = 0;
-  for (index i = 0; i < n; ++i) {
+  for (index_t i = 0; i < n; ++i) {
     long double k_row = 0, l_row = 0;
-    for (index j = 0; j < n; ++j) {
+    for (index_t j = 0; j < n; ++j) {
       const long double k = gram(x, i, j), l = gram(y, i, j);
       trace += k * l;
       k_row += k;
@@ -80,7 +80,7 @@ double in_one_batch(const rows& x, const rows& y) {
 TEST_CASE("debiased CKA: feature form, Gram form, one minibatch and the printed HSIC formula are the same number") {
   resect::cpu exec;
   struct shape {
-    index n, d1, d2;
+    index_t n, d1, d2;
   };
   for (const shape& s : {shape{4, 3, 2}, shape{30, 5, 7}, shape{12, 20, 30}, shape{20, 25, 6}}) {
     const rows x{s.n, s.d1, 1, 0.5f}, y = related(x, s.d2, 1, 2);
@@ -95,9 +95,9 @@ TEST_CASE("a common offset of all rows changes nothing but rounding") {
   resect::cpu exec;
   const rows x{40, 6, 1}, y = related(x, 5, 1, 2);
   rows far = x;
-  for (index r = 0; r < 40; ++r) far.data[static_cast<std::size_t>(r * 6)] += 512;
+  for (index_t r = 0; r < 40; ++r) far.data[static_cast<std::size_t>(r * 6)] += 512;
   rows near = far;
-  for (index r = 0; r < 40; ++r) near.data[static_cast<std::size_t>(r * 6)] -= 512;  // what is left after rounding
+  for (index_t r = 0; r < 40; ++r) near.data[static_cast<std::size_t>(r * 6)] -= 512;  // what is left after rounding
   CHECK(linear_cka(exec, debiased{}, far.view(), y.view()) ==
         Approx(linear_cka(exec, debiased{}, near.view(), y.view())).epsilon(1e-12));
   CHECK(in_one_batch(far, y) == Approx(in_one_batch(near, y)).epsilon(1e-12));
@@ -108,10 +108,10 @@ TEST_CASE("CKA is 1 for a rotation and scaling, for the biased and the debiased 
   const rows x{50, 4, 3};
   rows y{50, 4, 4};
   const float q[4][4] = {{.5f, .5f, .5f, .5f}, {.5f, -.5f, .5f, -.5f}, {.5f, .5f, -.5f, -.5f}, {.5f, -.5f, -.5f, .5f}};
-  for (index r = 0; r < 50; ++r)
-    for (index c = 0; c < 4; ++c) {
+  for (index_t r = 0; r < 50; ++r)
+    for (index_t c = 0; c < 4; ++c) {
       float v = 0;
-      for (index k = 0; k < 4; ++k) v += x.view()(r, k) * q[k][c];
+      for (index_t k = 0; k < 4; ++k) v += x.view()(r, k) * q[k][c];
       y.data[static_cast<std::size_t>(r * 4 + c)] = 8 * v + 1;
     }
   CHECK(linear_cka(exec, biased{}, x.view(), y.view()) == Approx(1).epsilon(1e-6));
@@ -145,9 +145,9 @@ TEST_CASE("batches of any size tend to the CKA of all rows") {
   resect::cpu exec;
   const rows x{4000, 6, 5}, y = related(x, 8, 4, 6);
   const double all = linear_cka(exec, debiased{}, x.view(), y.view());
-  for (const index batch : {index{5}, index{16}, index{100}}) {
+  for (const index_t batch : {index_t{5}, index_t{16}, index_t{100}}) {
     streaming_cka s{4000 / batch, batch, 6, 8};
-    for (index b = 0; b < 4000 / batch; ++b) s.add(b, x.part(b * batch, batch), y.part(b * batch, batch));
+    for (index_t b = 0; b < 4000 / batch; ++b) s.add(b, x.part(b * batch, batch), y.part(b * batch, batch));
     const estimate e = s.estimate();
     INFO("batches of " << batch);
     CHECK(e.value == Approx(all).margin(4 * e.se));
@@ -159,7 +159,7 @@ TEST_CASE("batches of any size tend to the CKA of all rows") {
 TEST_CASE("streamed CKA merges to one pass, batches of a cluster on any part") {
   const rows x{300, 5, 7}, y = related(x, 4, 2, 8);
   const auto make = [] { return streaming_cka{8, 10, 5, 4}; };
-  const auto feed = [&](streaming_cka& s, index i) { s.add(i % 8, x.part(10 * i, 10), y.part(10 * i, 10)); };
+  const auto feed = [&](streaming_cka& s, index_t i) { s.add(i % 8, x.part(10 * i, 10), y.part(10 * i, 10)); };
   const auto whole = one_pass(30, make, feed);
   CHECK(whole.estimate().has_interval());
   for (std::uint64_t seed = 0; seed < 10; ++seed)
@@ -173,8 +173,8 @@ TEST_CASE("strided and transposed rows give the number of the packed ones") {
   resect::cpu exec;
   const rows x{20, 6, 9}, y = related(x, 3, 1, 10);
   std::vector<float> flipped(20 * 6);
-  for (index r = 0; r < 20; ++r)
-    for (index c = 0; c < 6; ++c) flipped[static_cast<std::size_t>(c * 20 + r)] = x.view()(r, c);
+  for (index_t r = 0; r < 20; ++r)
+    for (index_t c = 0; c < 6; ++c) flipped[static_cast<std::size_t>(c * 20 + r)] = x.view()(r, c);
   const matrix_view<const float> t{flipped.data(), 20, 6, 1, 20};
   CHECK(linear_cka(exec, debiased{}, t, y.view()) == linear_cka(exec, debiased{}, x.view(), y.view()));
   streaming_cka a{1, 20, 6, 3}, b{1, 20, 6, 3};

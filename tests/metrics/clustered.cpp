@@ -12,23 +12,23 @@
 namespace tests {
 
 using namespace resect::metrics;
-using resect::index;
+using resect::index_t;
 
 namespace {
 
 struct token {
-  index cluster;
+  index_t cluster;
   double value;
 };
 
 // Tokens of G clusters of unequal sizes with a cluster effect, all shifted by `offset`.
-std::vector<token> sample(index clusters, int n, double offset, std::uint64_t seed) {
+std::vector<token> sample(index_t clusters, int n, double offset, std::uint64_t seed) {
   draws d{seed};
   std::vector<double> effect(static_cast<std::size_t>(clusters));
   for (double& e : effect) e = 0.5 * d.gauss();
   std::vector<token> out;
   for (int i = 0; i < n; ++i) {
-    const index c = d.below(clusters) * d.below(clusters) / clusters;
+    const index_t c = d.below(clusters) * d.below(clusters) / clusters;
     out.push_back({c, offset + effect[static_cast<std::size_t>(c)] + d.gauss()});
   }
   return out;
@@ -36,11 +36,11 @@ std::vector<token> sample(index clusters, int n, double offset, std::uint64_t se
 
 struct reference {
   long double mean = 0, se = 0;
-  index used = 0;
+  index_t used = 0;
 };
 
 // The formula of the reference, expanded as it is printed there, in long double about the offset.
-reference expanded(const std::vector<token>& tokens, index clusters, long double offset) {
+reference expanded(const std::vector<token>& tokens, index_t clusters, long double offset) {
   std::vector<long double> s(static_cast<std::size_t>(clusters)), n(static_cast<std::size_t>(clusters));
   for (const token& t : tokens) {
     s[static_cast<std::size_t>(t.cluster)] += static_cast<long double>(t.value) - offset;
@@ -68,8 +68,8 @@ TEST_CASE("the clustered standard error is the printed formula, also at a common
   for (const double offset : {0.0, 1.0, -3e4, 1e8}) {
     const auto tokens = sample(20, 1500, offset, 1);
     const estimate e = tests::one_pass(
-                           static_cast<index>(tokens.size()), [] { return clustered_sums{20}; },
-                           [&](clustered_sums& a, index i) {
+                           static_cast<index_t>(tokens.size()), [] { return clustered_sums{20}; },
+                           [&](clustered_sums& a, index_t i) {
                              const token& t = tokens[static_cast<std::size_t>(i)];
                              a.add(t.cluster, t.value);
                            })
@@ -87,7 +87,7 @@ TEST_CASE("the clustered standard error is the printed formula, also at a common
 
 TEST_CASE("a case small enough for paper: six clusters of two") {
   clustered_sums a{6};
-  for (index c = 0; c < 6; ++c) {
+  for (index_t c = 0; c < 6; ++c) {
     a.add(c, static_cast<double>(c));
     a.add(c, static_cast<double>(c) + 1);
   }
@@ -103,7 +103,7 @@ TEST_CASE("clusters of equal size give the t interval of the cluster means") {
   draws d{4};
   clustered_sums a{10};
   std::vector<double> mean(10);
-  for (index c = 0; c < 10; ++c)
+  for (index_t c = 0; c < 10; ++c)
     for (int k = 0; k < 7; ++k) {
       const double v = d.gauss() + static_cast<double>(c % 3);
       a.add(c, v);
@@ -120,7 +120,7 @@ TEST_CASE("one observation per cluster gives the textbook standard error of a me
   draws d{5};
   clustered_sums a{50};
   double s = 0, s2 = 0;
-  for (index c = 0; c < 50; ++c) {
+  for (index_t c = 0; c < 50; ++c) {
     const double v = d.gauss();
     a.add(c, v);
     s += v;
@@ -133,7 +133,7 @@ TEST_CASE("merging any partition of tokens equals one pass to 1e-12, also at an 
   for (const double offset : {0.0, 1e8, -1e8}) {
     const auto tokens = sample(24, 3000, offset, 2);
     const auto make = [] { return clustered_sums{24}; };
-    const auto feed = [&](clustered_sums& a, index i) {
+    const auto feed = [&](clustered_sums& a, index_t i) {
       const token& t = tokens[static_cast<std::size_t>(i)];
       a.add(t.cluster, t.value);
     };
@@ -144,7 +144,7 @@ TEST_CASE("merging any partition of tokens equals one pass to 1e-12, also at an 
       // The interval's width is what cancellation would spoil first.
       const estimate a = whole.estimate(), b = merged.estimate();
       CHECK(tests::same_number(a.se, b.se, 1e-12));
-      for (index c = 0; c < 24; ++c) {
+      for (index_t c = 0; c < 24; ++c) {
         REQUIRE(whole.count(c) == merged.count(c));
         REQUIRE(tests::same_number(whole.sum(c), merged.sum(c), 1e-15));
       }
@@ -165,9 +165,9 @@ TEST_CASE("shifting every token shifts the value and leaves the standard error, 
 }
 
 TEST_CASE("below six clusters there is a standard error and no interval; empty clusters do not count") {
-  for (index used = 0; used <= 17; ++used) {
+  for (index_t used = 0; used <= 17; ++used) {
     clustered_sums a{40};
-    for (index c = 0; c < used; ++c) {
+    for (index_t c = 0; c < used; ++c) {
       a.add(2 * c, static_cast<double>(c * c));
       a.add(2 * c, 1.0);
     }
@@ -184,7 +184,7 @@ TEST_CASE("below six clusters there is a standard error and no interval; empty c
 TEST_CASE("what cannot be averaged is not: NaN, infinity and cluster ids outside the range") {
   const auto filled = [] {
     clustered_sums a{8};
-    for (index c = 0; c < 8; ++c) a.add(c, 1.0 + static_cast<double>(c));
+    for (index_t c = 0; c < 8; ++c) a.add(c, 1.0 + static_cast<double>(c));
     return a;
   };
   clustered_sums with_nan = filled();
@@ -195,7 +195,7 @@ TEST_CASE("what cannot be averaged is not: NaN, infinity and cluster ids outside
   with_inf.add(3, std::numeric_limits<double>::infinity());
   CHECK(with_inf.estimate().value == std::numeric_limits<double>::infinity());
   CHECK_FALSE(with_inf.estimate().has_interval());
-  for (const index bad : {index{-1}, index{8}, std::numeric_limits<index>::max(), std::numeric_limits<index>::min()}) {
+  for (const index_t bad : {index_t{-1}, index_t{8}, std::numeric_limits<index_t>::max(), std::numeric_limits<index_t>::min()}) {
     clustered_sums a = filled();
     a.add(bad, 1.0);
     CHECK(a.rejected() == 1);
@@ -221,7 +221,7 @@ TEST_CASE("the cluster-by-cluster difference of two quantities is the paired est
   draws d{6};
   clustered_sums a{12}, b{12}, paired{12};
   for (int i = 0; i < 800; ++i) {
-    const index c = d.below(12);
+    const index_t c = d.below(12);
     const double common = 5 * d.gauss(), x = common + 0.1 * d.gauss(), y = common;
     a.add(c, x);
     b.add(c, y);
@@ -247,7 +247,7 @@ TEST_CASE("sums read from a file give the estimate back") {
   const auto tokens = sample(10, 700, 2.5, 9);
   clustered_sums a{10}, stored{10};
   for (const token& t : tokens) a.add(t.cluster, t.value);
-  for (index c = 0; c < 10; ++c) stored.add_sum(c, a.sum(c), a.count(c));
+  for (index_t c = 0; c < 10; ++c) stored.add_sum(c, a.sum(c), a.count(c));
   CHECK(tests::same_estimate(a.estimate(), stored.estimate(), 1e-12));
 }
 

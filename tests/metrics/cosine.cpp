@@ -11,7 +11,7 @@
 namespace tests {
 
 using namespace resect::metrics;
-using resect::index;
+using resect::index_t;
 
 namespace {
 
@@ -61,11 +61,11 @@ TEST_CASE("the mean cosine is the mean over rows, not the pooled cosine, and mer
   mean_cosine m{6};
   // One long row at cosine 0, five short ones at 1: the mean is 5/6, the pooled cosine near 0.
   m.add(0, std::vector<float>{1000, 0}, std::vector<float>{0, 1000});
-  for (index c = 1; c < 6; ++c) m.add(c, std::vector<float>{1, 0}, std::vector<float>{2, 0});
+  for (index_t c = 1; c < 6; ++c) m.add(c, std::vector<float>{1, 0}, std::vector<float>{2, 0});
   CHECK(m.estimate().value == Approx(5.0 / 6).epsilon(1e-15));
   CHECK(m.estimate().has_interval());
 
-  const auto feed = [&](mean_cosine& a, index i) {
+  const auto feed = [&](mean_cosine& a, index_t i) {
     a.add(i % 9, row(64, 100 + static_cast<std::uint64_t>(i)), row(64, 1000 + static_cast<std::uint64_t>(i % 50)));
   };
   const auto whole = tests::one_pass(

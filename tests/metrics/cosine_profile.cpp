@@ -11,7 +11,7 @@
 namespace tests {
 
 using namespace resect::metrics;
-using resect::index;
+using resect::index_t;
 
 namespace {
 
@@ -28,7 +28,7 @@ std::vector<double> sample(int n) {
 TEST_CASE("a quantile of cosines is the order statistic to a 64th of its distance from 1, whichever p") {
   auto c = sample(4001);
   cosine_profile a(20);
-  for (std::size_t i = 0; i < c.size(); ++i) a.add(static_cast<index>(i % 20), c[i]);
+  for (std::size_t i = 0; i < c.size(); ++i) a.add(static_cast<index_t>(i % 20), c[i]);
   std::sort(c.begin(), c.end());
   for (const double p : {0.0, 0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.99, 1.0}) {
     const double wanted = c[static_cast<std::size_t>(std::max(1.0, std::ceil(p * 4001))) - 1];
@@ -46,7 +46,7 @@ TEST_CASE("a quantile of cosines is the order statistic to a 64th of its distanc
 
 TEST_CASE("the low quantile sees one bad row in fifty that the mean hides") {
   cosine_profile a(10);
-  for (index i = 0; i < 1000; ++i) a.add(i % 10, i % 50 == 0 ? 0.1 : 0.9999);
+  for (index_t i = 0; i < 1000; ++i) a.add(i % 10, i % 50 == 0 ? 0.1 : 0.9999);
   CHECK(a.estimate().value > 0.98);
   CHECK(a.p01() == Approx(0.1).margin(0.9 / 64));
   CHECK(a.p05() == Approx(0.9999).margin(0.0001 / 64));
@@ -55,7 +55,7 @@ TEST_CASE("the low quantile sees one bad row in fifty that the mean hides") {
 TEST_CASE("sketches of cosines merge exactly over any partition; rows are taken as the cosine of them") {
   const auto c = sample(600);
   const auto make = [] { return cosine_profile{12}; };
-  const auto feed = [&](cosine_profile& a, index i) { a.add(i % 12, c[static_cast<std::size_t>(i)]); };
+  const auto feed = [&](cosine_profile& a, index_t i) { a.add(i % 12, c[static_cast<std::size_t>(i)]); };
   const cosine_profile whole = one_pass(600, make, feed);
   for (std::uint64_t seed = 0; seed < 5; ++seed) {
     const cosine_profile merged = merged_from_parts(seed, 6, 600, make, feed);

@@ -12,31 +12,31 @@
 namespace tests {
 
 using namespace resect::metrics;
-using resect::index;
+using resect::index_t;
 using view = resect::matrix_view<const float>;
 
 namespace {
 
 // Rows x (n, 6) and y (n, 4), y partly a mix of x, both far from 0.
 struct pair {
-  explicit pair(index rows, float offset = 0)
+  explicit pair(index_t rows, float offset = 0)
       : n(rows), x(static_cast<std::size_t>(6 * n)), y(static_cast<std::size_t>(4 * n)) {
     resect::random::fill_gaussian(x, 1, 0);
     resect::random::fill_gaussian(y, 1, 1, 0, 0.7);
-    for (index r = 0; r < n; ++r)
-      for (index c = 0; c < 4; ++c)
+    for (index_t r = 0; r < n; ++r)
+      for (index_t c = 0; c < 4; ++c)
         y[static_cast<std::size_t>(4 * r + c)] +=
             x[static_cast<std::size_t>(6 * r + c)] - 0.5F * x[static_cast<std::size_t>(6 * r + c + 2)];
     for (float& v : x) v += offset;
     for (float& v : y) v -= 2 * offset;
   }
-  view part_x(index first, index count) const { return {x.data() + 6 * first, count, 6, 6, 1}; }
-  view part_y(index first, index count) const { return {y.data() + 4 * first, count, 4, 4, 1}; }
+  view part_x(index_t first, index_t count) const { return {x.data() + 6 * first, count, 6, 6, 1}; }
+  view part_y(index_t first, index_t count) const { return {y.data() + 4 * first, count, 4, 4, 1}; }
   double whole() const {
     resect::cpu exec;
     return linear_cka(exec, biased{}, part_x(0, n), part_y(0, n));
   }
-  index n;
+  index_t n;
   std::vector<float> x, y;
 };
 
@@ -45,10 +45,10 @@ struct pair {
 TEST_CASE("batches of any size give the CKA of all rows together, also far from 0") {
   for (const float offset : {0.0F, 30.0F}) {
     const pair p(240, offset);
-    for (const index batch : {1, 7, 240}) {
+    for (const index_t batch : {1, 7, 240}) {
       covariance_cka a(240, 6, 4);
-      for (index r = 0; r < 240; r += batch) {
-        const index n = r + batch > 240 ? 240 - r : batch;
+      for (index_t r = 0; r < 240; r += batch) {
+        const index_t n = r + batch > 240 ? 240 - r : batch;
         a.add(p.part_x(r, n), p.part_y(r, n));
       }
       CHECK(a.rows() == 240);
@@ -61,7 +61,7 @@ TEST_CASE("batches of any size give the CKA of all rows together, also far from 
 TEST_CASE("merges over any partition of the rows equal one pass to 1e-12") {
   const pair p(400, 100);
   const auto make = [] { return covariance_cka{1, 6, 4}; };
-  const auto feed = [&](covariance_cka& a, index r) { a.add(p.part_x(r, 1), p.part_y(r, 1)); };
+  const auto feed = [&](covariance_cka& a, index_t r) { a.add(p.part_x(r, 1), p.part_y(r, 1)); };
   const covariance_cka whole = one_pass(400, make, feed);
   for (std::uint64_t seed = 0; seed < 6; ++seed) {
     const covariance_cka m = merged_from_parts(seed, 7, 400, make, feed);

@@ -10,7 +10,7 @@
 namespace tests {
 
 using namespace resect::metrics;
-using resect::index;
+using resect::index_t;
 
 namespace {
 
@@ -25,12 +25,12 @@ struct coverage {
 // How often the intervals hold the true mean (0) over seeded simulations of G clusters of 64 tokens. `effect(d)` draws
 // what a cluster has in common, `token(d, effect)` one token.
 template <class Effect, class Token>
-coverage simulate(const char* what, index clusters, std::uint64_t seed, Effect effect, Token token) {
+coverage simulate(const char* what, index_t clusters, std::uint64_t seed, Effect effect, Token token) {
   coverage out;
   for (int i = 0; i < simulations; ++i) {
     tests::draws d{seed, static_cast<std::uint64_t>(i * 100 + clusters)};
     perplexity p{clusters};
-    for (index c = 0; c < clusters; ++c) {
+    for (index_t c = 0; c < clusters; ++c) {
       const double e = effect(d);
       for (int k = 0; k < tokens; ++k) p.add(c, token(d, e));
     }
@@ -48,7 +48,7 @@ coverage simulate(const char* what, index clusters, std::uint64_t seed, Effect e
 // With 3,000 simulations one standard error of a coverage of 95 % is 0.4 %.
 TEST_CASE(
     "the clustered interval covers 95 +- 1.5 % with heavy-tailed tokens; taking tokens for independent does not") {
-  for (const index clusters : {16, 32}) {
+  for (const index_t clusters : {16, 32}) {
     const auto normal = [](tests::draws& d) { return 0.5 * d.gauss(); };
     const auto heavy = [](tests::draws& d) { return 0.5 * d.t3(); };
     const coverage a = simulate("Student-t(3) tokens, normal clusters", clusters, 1, normal,
@@ -75,7 +75,7 @@ TEST_CASE("without a cluster effect both intervals cover, so the simulation does
 
 // Known limit of any t interval on few skewed cluster means: the miss is stated in docs and bounded here.
 TEST_CASE("skewed cluster means (KL-like tokens, lognormal times lognormal) cover a little less than 95 %") {
-  for (const index clusters : {16, 32}) {
+  for (const index_t clusters : {16, 32}) {
     const coverage x = simulate(
         "lognormal(1) tokens times lognormal(0.5) clusters", clusters, 5,
         [](tests::draws& d) { return std::exp(0.5 * d.gauss() - 0.125); },

@@ -20,21 +20,21 @@
 namespace tests {
 
 using namespace resect::metrics;
-using resect::index;
+using resect::index_t;
 
 namespace {
 
 // Two parts that hold clusters 0 … 3 and 4 … 7, and one that has one more observation of cluster 2.
 template <class A, class Add>
 void check_disjoint(A low, A high, A again, Add add) {
-  for (index c = 0; c < 4; ++c) add(low, c);
-  for (index c = 4; c < 8; ++c) add(high, c);
+  for (index_t c = 0; c < 4; ++c) add(low, c);
+  for (index_t c = 4; c < 8; ++c) add(high, c);
   add(again, 2);
   A sum = low;
   REQUIRE(try_merge_disjoint(sum, high));
   A added = low;
   REQUIRE(added.merge(high));
-  for (index c = 0; c < 8; ++c) CHECK(detail::counted(sum).count(c) == detail::counted(added).count(c));
+  for (index_t c = 0; c < 8; ++c) CHECK(detail::counted(sum).count(c) == detail::counted(added).count(c));
   const resect::status refused = try_merge_disjoint(sum, again);
   REQUIRE_FALSE(refused);
   CHECK(refused.error().code == resect::errc::conflict);
@@ -49,26 +49,26 @@ void check_disjoint(A low, A high, A again, Add add) {
 TEST_CASE("a sequence split over two parts is refused where parts are said to share none, by every clustered type") {
   const std::vector<float> x{1, 2, 3}, y{1, 2, 4};
   const auto three = [](auto a, auto add) { check_disjoint(a, a, a, add); };
-  three(clustered_sums{8}, [](auto& a, index c) { a.add(c, 1.5); });
-  three(joint_sums<2>{8}, [](auto& a, index c) { a.add(c, 1.5, 1); });
-  three(kl_divergence{8}, [](auto& a, index c) { a.add(c, 0.5); });
-  three(perplexity{8}, [](auto& a, index c) { a.add(c, 2.5); });
-  three(top1_agreement{8}, [](auto& a, index c) { a.add(c, 3, 3); });
-  three(token_accuracy{8}, [](auto& a, index c) { a.add(c, index{3}, index{3}); });
-  three(top_k_overlap{8, 2}, [&](auto& a, index c) { a.add(c, x, y); });
-  three(kl_profile{8}, [](auto& a, index c) { a.add(c, 0.5); });
-  three(cosine_profile{8}, [](auto& a, index c) { a.add(c, 0.5); });
-  three(norm_profile{8}, [&](auto& a, index c) { a.add(c, c, x, y); });
-  three(frobenius_error{8}, [&](auto& a, index c) { a.add(c, row_products(x, y)); });
-  three(pooled_cosine{8}, [&](auto& a, index c) { a.add(c, row_products(x, y)); });
-  three(explained_variance{8, 3}, [&](auto& a, index c) { a.add(c, x, y); });
-  three(input_recoverability{8}, [](auto& a, index c) { a.add(c, recovery{1, 0.1, false}); });
-  three(goodhart_table{8}, [](auto& a, index c) { a.add(c, grade::pass, grade::fail); });
-  three(goodhart_arms{8}, [](auto& a, index c) { a.add(c, {}, {}); });
+  three(clustered_sums{8}, [](auto& a, index_t c) { a.add(c, 1.5); });
+  three(joint_sums<2>{8}, [](auto& a, index_t c) { a.add(c, 1.5, 1); });
+  three(kl_divergence{8}, [](auto& a, index_t c) { a.add(c, 0.5); });
+  three(perplexity{8}, [](auto& a, index_t c) { a.add(c, 2.5); });
+  three(top1_agreement{8}, [](auto& a, index_t c) { a.add(c, 3, 3); });
+  three(token_accuracy{8}, [](auto& a, index_t c) { a.add(c, index_t{3}, index_t{3}); });
+  three(top_k_overlap{8, 2}, [&](auto& a, index_t c) { a.add(c, x, y); });
+  three(kl_profile{8}, [](auto& a, index_t c) { a.add(c, 0.5); });
+  three(cosine_profile{8}, [](auto& a, index_t c) { a.add(c, 0.5); });
+  three(norm_profile{8}, [&](auto& a, index_t c) { a.add(c, c, x, y); });
+  three(frobenius_error{8}, [&](auto& a, index_t c) { a.add(c, row_products(x, y)); });
+  three(pooled_cosine{8}, [&](auto& a, index_t c) { a.add(c, row_products(x, y)); });
+  three(explained_variance{8, 3}, [&](auto& a, index_t c) { a.add(c, x, y); });
+  three(input_recoverability{8}, [](auto& a, index_t c) { a.add(c, recovery{1, 0.1, false}); });
+  three(goodhart_table{8}, [](auto& a, index_t c) { a.add(c, grade::pass, grade::fail); });
+  three(goodhart_arms{8}, [](auto& a, index_t c) { a.add(c, {}, {}); });
   std::vector<float> rows(12);
   resect::random::fill_gaussian(rows, 1, 0);
   const resect::matrix_view<const float> batch{rows.data(), 4, 3};
-  three(streaming_cka{8, 4, 3, 3}, [&](auto& a, index c) { REQUIRE(a.try_add(c, batch, batch)); });
+  three(streaming_cka{8, 4, 3, 3}, [&](auto& a, index_t c) { REQUIRE(a.try_add(c, batch, batch)); });
 }
 
 TEST_CASE("other shapes are refused as merge refuses them, and the throwing form throws") {

@@ -11,7 +11,7 @@
 namespace tests {
 
 using namespace resect::metrics;
-using resect::index;
+using resect::index_t;
 
 using spectrum = std::vector<double>;
 

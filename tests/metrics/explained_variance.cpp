@@ -11,27 +11,27 @@
 namespace tests {
 
 using namespace resect::metrics;
-using resect::index;
+using resect::index_t;
 
 namespace {
 
 struct sample {
   std::vector<std::vector<float>> x, fit;
-  std::vector<index> cluster;
+  std::vector<index_t> cluster;
 };
 
 // Rows of `width` about an offset, with an effect of their cluster; the fit leaves `noise` of each element.
-sample make_sample(index clusters, index rows, index width, float offset, double noise, std::uint64_t seed) {
+sample make_sample(index_t clusters, index_t rows, index_t width, float offset, double noise, std::uint64_t seed) {
   sample s;
   draws d{seed};
   std::vector<std::vector<double>> effect(static_cast<std::size_t>(clusters));
   for (auto& e : effect)
-    for (index j = 0; j < width; ++j) e.push_back(0.5 * d.gauss());
-  for (index i = 0; i < rows; ++i) {
-    const index c = d.below(clusters);
+    for (index_t j = 0; j < width; ++j) e.push_back(0.5 * d.gauss());
+  for (index_t i = 0; i < rows; ++i) {
+    const index_t c = d.below(clusters);
     std::vector<float> x, fit;
     const double size = 1 + 0.5 * d.uniform();
-    for (index j = 0; j < width; ++j) {
+    for (index_t j = 0; j < width; ++j) {
       const double v = effect[static_cast<std::size_t>(c)][static_cast<std::size_t>(j)] + size * d.gauss();
       x.push_back(offset + static_cast<float>(v));
       fit.push_back(x.back() + static_cast<float>(noise * d.gauss()));
@@ -43,15 +43,15 @@ sample make_sample(index clusters, index rows, index width, float offset, double
   return s;
 }
 
-explained_variance whole(const sample& s, index clusters, index width) {
+explained_variance whole(const sample& s, index_t clusters, index_t width) {
   explained_variance e{clusters, width};
   for (std::size_t i = 0; i < s.x.size(); ++i) e.add(s.cluster[i], s.x[i], s.fit[i]);
   return e;
 }
 
-double two_pass_fvu(const sample& s, index width) {
+double two_pass_fvu(const sample& s, index_t width) {
   long double residual = 0, total = 0;
-  for (index k = 0; k < width; ++k) {
+  for (index_t k = 0; k < width; ++k) {
     const std::size_t j = static_cast<std::size_t>(k);
     long double mean = 0;
     for (const auto& x : s.x) mean += x[j];
@@ -101,7 +101,7 @@ TEST_CASE("explained variance merges over any partition, split clusters included
   for (const float offset : {0.0f, 1e4f}) {
     const sample s = make_sample(7, 400, 6, offset, 0.5, 3);
     const auto make = [] { return explained_variance{7, 6}; };
-    const auto feed = [&](explained_variance& e, index i) {
+    const auto feed = [&](explained_variance& e, index_t i) {
       const std::size_t k = static_cast<std::size_t>(i);
       e.add(s.cluster[k], s.x[k], s.fit[k]);
     };
@@ -116,7 +116,7 @@ TEST_CASE("explained variance merges over any partition, split clusters included
 TEST_CASE("the interval agrees with the jackknife that takes the mean anew without each cluster") {
   const sample s = make_sample(40, 1200, 4, 1, 0.6, 4);
   double sum = 0, squares = 0;
-  for (index left = 0; left < 40; ++left) {
+  for (index_t left = 0; left < 40; ++left) {
     sample rest;
     for (std::size_t i = 0; i < s.x.size(); ++i) {
       if (s.cluster[i] == left) continue;
@@ -148,11 +148,11 @@ TEST_CASE("the clustered interval of FVU covers the population's value in 95 % o
 TEST_CASE("no variance, no rows, NaN, wrong lengths and clusters outside the range are not applicable") {
   explained_variance constant{6, 2};
   const std::vector<float> x{1, 2}, y{1, 3}, longer{1, 2, 3};
-  for (index c = 0; c < 6; ++c) constant.add(c, x, y);
+  for (index_t c = 0; c < 6; ++c) constant.add(c, x, y);
   CHECK(std::isnan(constant.fvu().value));
   CHECK(std::isnan(explained_variance(6, 2).fvu().value));
   explained_variance good{6, 2};
-  for (index c = 0; c < 6; ++c) good.add(c, std::vector<float>{static_cast<float>(c), 1}, x);
+  for (index_t c = 0; c < 6; ++c) good.add(c, std::vector<float>{static_cast<float>(c), 1}, x);
   REQUIRE(good.fvu().has_interval());
   auto length = good, outside = good, missing = good;
   length.add(0, longer, longer);
@@ -172,7 +172,7 @@ TEST_CASE("no variance, no rows, NaN, wrong lengths and clusters outside the ran
 }
 
 TEST_CASE("first rows that lie far from the others cost nothing: merges and the truth to 1e-12 at 262,144 rows") {
-  constexpr index rows = 262144, clusters = 8, columns = 5;
+  constexpr index_t rows = 262144, clusters = 8, columns = 5;
   std::vector<float> x(rows * columns), xhat(rows * columns);
   resect::random::fill_gaussian(x, 1, 0);
   resect::random::fill_gaussian(xhat, 1, 1, 0, 0.5);
@@ -187,12 +187,12 @@ TEST_CASE("first rows that lie far from the others cost nothing: merges and the 
     squares += v * v;
     residual += e * e;
   }
-  const auto row = [&](const std::vector<float>& a, index r) {
+  const auto row = [&](const std::vector<float>& a, index_t r) {
     return std::span<const float>(a.data() + r * columns, columns);
   };
-  for (const index g : {clusters, index{1}}) {  // one cluster: its first row is far off, and so are seven more
+  for (const index_t g : {clusters, index_t{1}}) {  // one cluster: its first row is far off, and so are seven more
     const auto make = [&] { return explained_variance{g, columns}; };
-    const auto feed = [&](explained_variance& a, index r) { a.add(r % g, row(x, r), row(xhat, r)); };
+    const auto feed = [&](explained_variance& a, index_t r) { a.add(r % g, row(x, r), row(xhat, r)); };
     const explained_variance whole = tests::one_pass(rows, make, feed);
     CHECK(std::fabs(whole.fvu().value / static_cast<double>(residual / squares) - 1) < 1e-12);
     for (const std::uint64_t seed : {1U, 2U}) {

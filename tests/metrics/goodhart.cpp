@@ -10,17 +10,17 @@
 namespace tests {
 
 using namespace resect::metrics;
-using resect::index;
+using resect::index_t;
 
 namespace {
 
-goodhart_table items(index both, index only_u, index only_e, index neither) {
+goodhart_table items(index_t both, index_t only_u, index_t only_e, index_t neither) {
   goodhart_table t{both + only_u + only_e + neither};
-  index c = 0;
-  for (index i = 0; i < both; ++i) t.add(c++, grade::pass, grade::pass);
-  for (index i = 0; i < only_u; ++i) t.add(c++, grade::pass, grade::fail);
-  for (index i = 0; i < only_e; ++i) t.add(c++, grade::fail, grade::pass);
-  for (index i = 0; i < neither; ++i) t.add(c++, grade::fail, grade::fail);
+  index_t c = 0;
+  for (index_t i = 0; i < both; ++i) t.add(c++, grade::pass, grade::pass);
+  for (index_t i = 0; i < only_u; ++i) t.add(c++, grade::pass, grade::fail);
+  for (index_t i = 0; i < only_e; ++i) t.add(c++, grade::fail, grade::pass);
+  for (index_t i = 0; i < neither; ++i) t.add(c++, grade::fail, grade::fail);
   return t;
 }
 
@@ -74,12 +74,12 @@ TEST_CASE("the standard errors of the independent and the excess gap agree with 
 }
 
 TEST_CASE("with templates of unequal size the standard errors of gaps agree with the jackknife over templates") {
-  constexpr index templates = 40;
+  constexpr index_t templates = 40;
   goodhart_table t{templates};
   double cell[templates][4] = {}, total[4] = {};
   draws d{17};
-  for (index c = 0; c < templates; ++c)
-    for (index k = 0; k < 5 + 3 * (c % 6); ++k) {
+  for (index_t c = 0; c < templates; ++c)
+    for (index_t k = 0; k < 5 + 3 * (c % 6); ++k) {
       const bool u = d.uniform() < 0.3 + 0.06 * static_cast<double>(c % 6),
                  e = u ? d.uniform() < 0.7 : d.uniform() < 0.2;
       t.add(c, u ? grade::pass : grade::fail, e ? grade::pass : grade::fail);
@@ -146,9 +146,9 @@ TEST_CASE("items of a template are not independent: the clustered gap covers, th
   for (int i = 0; i < runs; ++i) {
     draws d{static_cast<std::uint64_t>(i), 8};
     goodhart_table clustered{25}, single{25 * 12};
-    for (index c = 0; c < 25; ++c) {
+    for (index_t c = 0; c < 25; ++c) {
       const double p = d.uniform();  // of failing to execute what is understood: E = ½
-      for (index k = 0; k < 12; ++k) {
+      for (index_t k = 0; k < 12; ++k) {
         const grade g = d.uniform() < p ? grade::fail : grade::pass;
         clustered.add(c, grade::pass, g);
         single.add(12 * c + k, grade::pass, g);
@@ -168,7 +168,7 @@ TEST_CASE("items of a template are not independent: the clustered gap covers, th
 TEST_CASE("tables and arms merge to one pass and refuse other numbers of clusters") {
   const auto pick = [](draws& d) { return d.uniform() < 0.6 ? grade::pass : grade::fail; };
   const auto make = [] { return goodhart_table{8}; };
-  const auto feed = [&](goodhart_table& t, index i) {
+  const auto feed = [&](goodhart_table& t, index_t i) {
     draws d{9, static_cast<std::uint64_t>(i)};
     const grade u = pick(d), e = pick(d);
     t.add(d.below(8), u, e);
@@ -200,7 +200,7 @@ TEST_CASE("arms: the change of execution over all items and over those that both
   CHECK(std::isnan(none.execution_change_understood().value));
   CHECK(none.execution_change().value == 0);
   goodhart_arms l{6}, r{6};
-  for (index c = 0; c < 6; ++c) {
+  for (index_t c = 0; c < 6; ++c) {
     l.add(c, {pass, pass}, {pass, c < 3 ? fail : pass});
     (c % 2 ? r : l).add(c, {pass, fail}, {pass, pass});
   }
@@ -212,7 +212,7 @@ TEST_CASE("arms: the change of execution over all items and over those that both
 TEST_CASE("gaps that are exactly 0 for want of spread have intervals that hold what was possible") {
   const double unseen = wilson(0, 8).hi;  // 0.324
   goodhart_table all(8), none(8), odd(8);
-  for (index c = 0; c < 8; ++c) {
+  for (index_t c = 0; c < 8; ++c) {
     all.add(c, grade::pass, grade::pass);
     none.add(c, grade::fail, c % 2 ? grade::pass : grade::fail);
     odd.add(c, grade::pass, grade::fail);
@@ -239,7 +239,7 @@ TEST_CASE("a planted gap among rarely understood items lies in the interval of a
   for (std::uint64_t study = 0; study < 400; ++study) {
     const resect::random::philox_stream s{9, study};
     goodhart_table t(16);
-    for (index c = 0; c < 16; ++c) {
+    for (index_t c = 0; c < 16; ++c) {
       const bool u = resect::random::uniform(s, static_cast<std::uint64_t>(2 * c)) < 0.08;
       const bool e = !u && resect::random::uniform(s, static_cast<std::uint64_t>(2 * c + 1)) < 0.5;
       t.add(c, u ? grade::pass : grade::fail, e ? grade::pass : grade::fail);
@@ -257,7 +257,7 @@ TEST_CASE("a planted gap among rarely understood items lies in the interval of a
 TEST_CASE("arms without a changed item do not prove that none can change") {
   goodhart_arms same(10), worse(10), mixed(10);
   const goodhart_arms::item good{grade::pass, grade::pass}, bad{grade::pass, grade::fail};
-  for (index c = 0; c < 10; ++c) {
+  for (index_t c = 0; c < 10; ++c) {
     same.add(c, good, good);
     worse.add(c, good, bad);
     mixed.add(c, good, c == 0 ? bad : good);

@@ -16,7 +16,7 @@
 namespace tests {
 
 using namespace resect::metrics::detail;
-using resect::index;
+using resect::index_t;
 using resect::instruction_set;
 
 namespace {
@@ -24,7 +24,7 @@ namespace {
 constexpr float inf = std::numeric_limits<float>::infinity();
 constexpr float quiet = std::numeric_limits<float>::quiet_NaN();
 
-std::vector<float> row(index n, std::uint64_t seed, double sd = 3) {
+std::vector<float> row(index_t n, std::uint64_t seed, double sd = 3) {
   std::vector<float> x(static_cast<std::size_t>(n));
   resect::random::fill_gaussian(x, seed, 0, 0, sd);
   return x;
@@ -89,11 +89,11 @@ TEST_CASE("sums, ranges and cross sums are those of long double for every length
   const auto x = row(200, 1), y = row(200, 2);
   const exp_unit unit_x = unit_of(2), unit_y = unit_of(-3);
   for (const instruction_set set : instruction_sets())
-    for (index n = 1; n <= 70; ++n)
-      for (const index at : {index{0}, index{1}, index{7}}) {
+    for (index_t n = 1; n <= 70; ++n)
+      for (const index_t at : {index_t{0}, index_t{1}, index_t{7}}) {
         long double sum_x = 0, sum_y = 0, cross = 0, size = 0;
         float low = inf, high = -inf;
-        for (index i = at; i < at + n; ++i) {
+        for (index_t i = at; i < at + n; ++i) {
           const auto k = static_cast<std::size_t>(i);
           const long double e = std::exp(static_cast<long double>(x[k])) / 4, d = static_cast<long double>(x[k]) - y[k];
           sum_x += e;
@@ -119,8 +119,8 @@ TEST_CASE("sums, ranges and cross sums are those of long double for every length
 
 TEST_CASE("NaN stays in the sum, infinities leave the range: nothing broken passes for a number") {
   for (const instruction_set set : instruction_sets())
-    for (const index n : {index{5}, index{16}, index{100}})
-      for (const index at : {index{0}, index{3}, n - 1}) {
+    for (const index_t n : {index_t{5}, index_t{16}, index_t{100}})
+      for (const index_t at : {index_t{0}, index_t{3}, n - 1}) {
         auto x = row(n, 3), y = row(n, 4);
         const auto k = static_cast<std::size_t>(at);
         const exp_unit unit = unit_of(0);
@@ -141,8 +141,8 @@ TEST_CASE("NaN stays in the sum, infinities leave the range: nothing broken pass
 
 TEST_CASE("peak finds the maximum and any NaN, place the first of equals and how many there are") {
   for (const instruction_set set : instruction_sets())
-    for (const index n : {index{1}, index{7}, index{16}, index{17}, index{100}, index{2048}})
-      for (const index at : {index{0}, n / 3, n / 2, n - 1}) {
+    for (const index_t n : {index_t{1}, index_t{7}, index_t{16}, index_t{17}, index_t{100}, index_t{2048}})
+      for (const index_t at : {index_t{0}, n / 3, n / 2, n - 1}) {
         auto x = row(n, 5);
         const auto k = static_cast<std::size_t>(at);
         x[k] = 1000;
@@ -168,7 +168,7 @@ TEST_CASE("the bits are those of every other build: portable, and the two AVX se
   const auto x = row(3001, 6), y = row(3001, 7);
   const auto hash = [&](instruction_set set) {
     resect::fingerprint f;
-    for (const index n : {index{1}, index{15}, index{1000}, index{3001}}) {
+    for (const index_t n : {index_t{1}, index_t{15}, index_t{1000}, index_t{3001}}) {
       const exp_pair_result r = exp_pair(set, x.data(), y.data(), n, unit_of(1), unit_of(-1));
       f.add(r.x.sum).add(r.y.sum).add(r.cross).add(exp_sum(set, y.data(), n, unit_of(5)).sum);
     }
@@ -176,7 +176,7 @@ TEST_CASE("the bits are those of every other build: portable, and the two AVX se
   };
   const auto product_hash = [&](instruction_set set) {
     resect::fingerprint f;
-    for (const index n : {index{1}, index{15}, index{1000}, index{3001}}) {
+    for (const index_t n : {index_t{1}, index_t{15}, index_t{1000}, index_t{3001}}) {
       const product_result p = products(set, x.data(), y.data(), n);
       f.add(p.dot).add(p.aa).add(p.bb).add(p.dd);
     }

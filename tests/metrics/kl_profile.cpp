@@ -12,14 +12,14 @@
 namespace tests {
 
 using namespace resect::metrics;
-using resect::index;
+using resect::index_t;
 
 TEST_CASE("quantiles of KL are those of the sorted values to 1/64, the maximum exact, the mean that of kl_divergence") {
   kl_profile p{16};
   kl_divergence mean{16};
   std::vector<double> values;
   draws d{1};
-  for (index i = 0; i < 5000; ++i) {
+  for (index_t i = 0; i < 5000; ++i) {
     const double kl = d.lognormal(2) * 1e-3;
     p.add(i % 16, kl);
     mean.add(i % 16, kl);
@@ -42,7 +42,7 @@ TEST_CASE("quantiles of KL are those of the sorted values to 1/64, the maximum e
 
 TEST_CASE("a KL profile merges exactly; NaN spoils it and infinity is its maximum") {
   const auto make = [] { return kl_profile{6}; };
-  const auto feed = [](kl_profile& p, index i) { p.add(i % 6, draws{2, static_cast<std::uint64_t>(i)}.uniform()); };
+  const auto feed = [](kl_profile& p, index_t i) { p.add(i % 6, draws{2, static_cast<std::uint64_t>(i)}.uniform()); };
   const auto whole = one_pass(400, make, feed);
   for (std::uint64_t seed = 0; seed < 10; ++seed) {
     const auto merged = merged_from_parts(seed, 5, 400, make, feed);

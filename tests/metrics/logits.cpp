@@ -19,7 +19,7 @@
 namespace tests {
 
 using namespace resect::metrics;
-using resect::index;
+using resect::index_t;
 using resect::instruction_set;
 
 namespace {
@@ -64,8 +64,8 @@ double bound(long double kl) { return 1e-8 + 1e-8 * static_cast<double>(kl); }
 
 void check_pair(instruction_set set, const std::vector<float>& x, const std::vector<float>& y, long double kl,
                 long double lse_x) {
-  const index n = static_cast<index>(x.size());
-  const index target = n / 3;
+  const index_t n = static_cast<index_t>(x.size());
+  const index_t target = n / 3;
   const logit_comparison c = compare_logits(set, x, y, target);
   INFO(resect::name(set) << " n " << n << " kl " << static_cast<double>(kl));
   CHECK(std::fabs(static_cast<double>(c.kl - kl)) <= bound(kl));
@@ -399,7 +399,7 @@ TEST_CASE("logits of small types have the bits of the floats that they stand for
     for (const auto& exact : {row(1, 33, 2), row(300, 34, 2), row(2049, 35, 2), row(6000, 36, 2), masked, far}) {
       const support::small_row<S> full{exact}, edited{plus(exact, row(static_cast<int>(exact.size()), 37, 0.5))};
       const support::small_row<resect::f16> other{edited.widened};
-      const auto target = static_cast<index>(exact.size()) - 1;
+      const auto target = static_cast<index_t>(exact.size()) - 1;
       const auto same = [](const logit_comparison& a, const logit_comparison& b) {
         return same_bits(a.kl, b.kl) && same_bits(a.nll_full, b.nll_full) && same_bits(a.nll_edited, b.nll_edited) &&
                a.top1_full == b.top1_full && a.top1_edited == b.top1_edited && a.tie_full == b.tie_full &&

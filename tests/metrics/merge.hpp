@@ -10,7 +10,7 @@
 // What the tests of the accumulators share.
 namespace tests {
 
-using resect::index;
+using resect::index_t;
 
 inline bool same_number(double a, double b, double relative) {
   if (a != a || b != b) return a != a && b != b;
@@ -27,13 +27,13 @@ inline bool same_estimate(const resect::metrics::estimate& a, const resect::metr
 // Feeds items 0 … n−1 to `parts` accumulators, each item to a random one, and merges them in a random tree. The items
 // of a part arrive in a random rotation of their order.
 template <class Make, class Feed>
-auto merged_from_parts(std::uint64_t seed, int parts, index n, Make make, Feed feed) {
+auto merged_from_parts(std::uint64_t seed, int parts, index_t n, Make make, Feed feed) {
   const resect::random::philox_stream s{seed, 77};
   std::vector<decltype(make())> accumulators;
   for (int p = 0; p < parts; ++p) accumulators.push_back(make());
-  const index start = static_cast<index>(resect::random::integer_below(s, 1u << 30, static_cast<std::uint64_t>(n)));
-  for (index j = 0; j < n; ++j) {
-    const index i = (j + start) % n;
+  const index_t start = static_cast<index_t>(resect::random::integer_below(s, 1u << 30, static_cast<std::uint64_t>(n)));
+  for (index_t j = 0; j < n; ++j) {
+    const index_t i = (j + start) % n;
     feed(accumulators[resect::random::integer_below(s, static_cast<std::uint64_t>(i),
                                                     static_cast<std::uint64_t>(parts))],
          i);
@@ -48,9 +48,9 @@ auto merged_from_parts(std::uint64_t seed, int parts, index n, Make make, Feed f
 }
 
 template <class Make, class Feed>
-auto one_pass(index n, Make make, Feed feed) {
+auto one_pass(index_t n, Make make, Feed feed) {
   auto a = make();
-  for (index i = 0; i < n; ++i) feed(a, i);
+  for (index_t i = 0; i < n; ++i) feed(a, i);
   return a;
 }
 
@@ -60,8 +60,8 @@ class draws {
   explicit draws(std::uint64_t seed, std::uint64_t stream = 0) : stream_(seed, stream) {}
   double gauss() { return resect::random::gaussian(stream_, next_++); }
   double uniform() { return resect::random::uniform(stream_, next_++); }
-  index below(index n) {
-    return static_cast<index>(resect::random::integer_below(stream_, next_++, static_cast<std::uint64_t>(n)));
+  index_t below(index_t n) {
+    return static_cast<index_t>(resect::random::integer_below(stream_, next_++, static_cast<std::uint64_t>(n)));
   }
   double lognormal(double sigma) { return std::exp(sigma * gauss()); }
   // Student's t with three degrees of freedom: infinite fourth (and third) moment.

@@ -13,14 +13,14 @@
 namespace tests {
 
 using namespace resect::metrics;
-using resect::index;
+using resect::index_t;
 
 namespace {
 
 constexpr double none = resect::metrics::nan;
 
 // An estimate over G clusters with its 95 % interval.
-estimate over(index clusters, double value, double se) {
+estimate over(index_t clusters, double value, double se) {
   estimate e{value, se, none, none, 64 * clusters, clusters};
   if (clusters >= 6) {
     const double half = student_t_quantile(0.975, static_cast<double>(clusters - 1)) * se;
@@ -130,7 +130,7 @@ TEST_CASE("Holm keeps the family-wise error at alpha where every hypothesis is t
 }
 
 TEST_CASE("one-sided p-values say 0.025 exactly where the bound is an end of the 95 % interval") {
-  for (const index g : {6, 16, 32, 500}) {
+  for (const index_t g : {6, 16, 32, 500}) {
     const estimate e = over(g, 0.37, 0.05);
     CHECK(p_above(e, e.lo) == Approx(0.025).epsilon(1e-9));
     CHECK(p_below(e, e.hi) == Approx(0.025).epsilon(1e-9));
@@ -148,7 +148,7 @@ TEST_CASE("one-sided p-values say 0.025 exactly where the bound is an end of the
 }
 
 TEST_CASE("a table of one layer is marked by the bounds of its 95 % interval") {
-  for (const index g : {6, 16, 32}) {
+  for (const index_t g : {6, 16, 32}) {
     const double t = student_t_quantile(0.975, static_cast<double>(g - 1));
     const auto marked = [&](double value, double se) {
       return assign_marks(std::vector<estimate>{over(g, value, se)})[0].verdict;
@@ -212,7 +212,7 @@ TEST_CASE("under the null, a table of twenty layers has a false mark in at most 
     std::vector<estimate> at_limit, at_zero;
     for (int l = 0; l < 20; ++l) {
       clustered_sums a{16};
-      for (index c = 0; c < 16; ++c) {
+      for (index_t c = 0; c < 16; ++c) {
         const double effect = 0.05 * d.gauss();
         for (int k = 0; k < 4; ++k) a.add(c, effect + 0.05 * d.gauss());
       }

@@ -11,7 +11,7 @@
 namespace tests {
 
 using namespace resect::metrics;
-using resect::index;
+using resect::index_t;
 
 TEST_CASE("token-iid standard error of llama.cpp, by hand on twelve tokens") {
   // n = 12, Σx = 18, Σx² = 34.5: f = 1.5, s = √((34.5/12 − 2.25)/11) = √(0.625/11).
@@ -40,7 +40,7 @@ TEST_CASE("token-iid standard error of llama.cpp, by hand on twelve tokens") {
 
 TEST_CASE("up to ten tokens the token-iid standard error is forced to 0, as llama.cpp does") {
   perplexity p{20};
-  for (index i = 0; i < 11; ++i) {
+  for (index_t i = 0; i < 11; ++i) {
     p.add(i, static_cast<double>(i));
     CHECK(p.estimate_tokens().has_interval() == (i >= 10));
     if (i < 10) CHECK(p.estimate_tokens().se == 0);
@@ -83,7 +83,7 @@ TEST_CASE("perplexity: the clustered estimate is exp of the mean and of the inte
 namespace {
 
 template <class Make, class Feed, class Same>
-void merge_law(index n, Make make, Feed feed, Same same) {
+void merge_law(index_t n, Make make, Feed feed, Same same) {
   const auto whole = tests::one_pass(n, make, feed);
   for (std::uint64_t seed = 0; seed < 25; ++seed) {
     const auto merged = tests::merged_from_parts(seed, 2 + static_cast<int>(seed % 9), n, make, feed);
@@ -94,25 +94,25 @@ void merge_law(index n, Make make, Feed feed, Same same) {
 }  // namespace
 
 TEST_CASE("every named accumulator merges over any partition to one pass, 1e-12 (KL: 1e-12 nats)") {
-  constexpr index n = 2000;
+  constexpr index_t n = 2000;
   draws d{3};
   std::vector<double> a, b;
-  for (index i = 0; i < n; ++i) {
+  for (index_t i = 0; i < n; ++i) {
     a.push_back(d.lognormal(1.2));
     b.push_back(a.back() + 0.01 * d.t3());
   }
-  const auto at = [](const std::vector<double>& v, index i) { return v[static_cast<std::size_t>(i)]; };
+  const auto at = [](const std::vector<double>& v, index_t i) { return v[static_cast<std::size_t>(i)]; };
   merge_law(
-      n, [] { return perplexity{13}; }, [&](perplexity& p, index i) { p.add(i % 13, at(a, i)); },
+      n, [] { return perplexity{13}; }, [&](perplexity& p, index_t i) { p.add(i % 13, at(a, i)); },
       [](const perplexity& x, const perplexity& y) {
         return tests::same_estimate(x.estimate(), y.estimate()) &&
                tests::same_estimate(x.estimate_tokens(), y.estimate_tokens());
       });
   merge_law(
-      n, [] { return paired_delta{13}; }, [&](paired_delta& p, index i) { p.add(i % 13, at(a, i), at(b, i)); },
+      n, [] { return paired_delta{13}; }, [&](paired_delta& p, index_t i) { p.add(i % 13, at(a, i), at(b, i)); },
       [](const paired_delta& x, const paired_delta& y) { return tests::same_estimate(x.estimate(), y.estimate()); });
   merge_law(
-      n, [] { return kl_divergence{13}; }, [&](kl_divergence& p, index i) { p.add(i % 13, at(a, i)); },
+      n, [] { return kl_divergence{13}; }, [&](kl_divergence& p, index_t i) { p.add(i % 13, at(a, i)); },
       [](const kl_divergence& x, const kl_divergence& y) {
         const estimate e = x.estimate(), f = y.estimate();
         return std::fabs(e.value - f.value) <= 1e-12 && std::fabs(e.lo - f.lo) <= 1e-12 &&
@@ -120,7 +120,7 @@ TEST_CASE("every named accumulator merges over any partition to one pass, 1e-12 
       });
   merge_law(
       n, [] { return top1_agreement{13}; },
-      [&](top1_agreement& p, index i) { p.add(i % 13, i % 7, at(a, i) > 1 ? i % 7 : 9, i % 11 == 0); },
+      [&](top1_agreement& p, index_t i) { p.add(i % 13, i % 7, at(a, i) > 1 ? i % 7 : 9, i % 11 == 0); },
       [](const top1_agreement& x, const top1_agreement& y) {
         return tests::same_estimate(x.estimate(), y.estimate()) && x.ties() == y.ties() && x.ties() == 182;
       });
@@ -145,7 +145,7 @@ TEST_CASE("the paired difference has the sign edited minus intact and the error 
 
 TEST_CASE("top-1 agreement is a clustered rate; ties are counted and a missing argmax makes it NaN") {
   top1_agreement t{6};
-  for (index i = 0; i < 60; ++i) t.add(i / 10, 4, i % 10 < 8 ? 4 : 5, i == 7);
+  for (index_t i = 0; i < 60; ++i) t.add(i / 10, 4, i % 10 < 8 ? 4 : 5, i == 7);
   CHECK(t.estimate().value == Approx(0.8).epsilon(1e-15));
   CHECK(t.estimate().se == Approx(0).margin(1e-15));
   CHECK(t.estimate().n_clusters == 6);
@@ -161,7 +161,7 @@ TEST_CASE("top-1 agreement: the token-iid standard error is Wald's, as llama.cpp
   t.add(0, 1, 1);
   CHECK(t.estimate_tokens().value == 1);
   CHECK_FALSE(t.estimate_tokens().has_interval());
-  for (index i = 1; i < 10; ++i) t.add(i % 3, 1, i < 7 ? 1 : 2);
+  for (index_t i = 1; i < 10; ++i) t.add(i % 3, 1, i < 7 ? 1 : 2);
   const estimate e = t.estimate_tokens();
   CHECK(e.value == Approx(0.7).epsilon(1e-15));
   CHECK(e.se == Approx(std::sqrt(0.7 * 0.3 / 9)).epsilon(1e-14));
@@ -200,8 +200,8 @@ TEST_CASE("perplexities under different scoring rules do not merge, and the erro
 TEST_CASE("accumulators of different quantities cannot be merged with each other") {
   STATIC_REQUIRE_FALSE(std::is_same_v<paired_delta, kl_divergence>);
   STATIC_REQUIRE_FALSE(std::is_invocable_v<decltype(&kl_divergence::merge), kl_divergence&, const paired_delta&>);
-  STATIC_REQUIRE(std::is_nothrow_invocable_v<decltype(&perplexity::add), perplexity&, index, double>);
-  STATIC_REQUIRE(noexcept(paired_delta{}.add(index{}, 0.0, 0.0)));
+  STATIC_REQUIRE(std::is_nothrow_invocable_v<decltype(&perplexity::add), perplexity&, index_t, double>);
+  STATIC_REQUIRE(noexcept(paired_delta{}.add(index_t{}, 0.0, 0.0)));
   STATIC_REQUIRE(noexcept(top1_agreement{}.add(0, 0, 0)));
 }
 
@@ -224,7 +224,7 @@ TEST_CASE("moments: known values, the merge law at an offset of 1e8, minima and 
       s += x.back() - static_cast<long double>(offset);
       s2 += (x.back() - static_cast<long double>(offset)) * (x.back() - static_cast<long double>(offset));
     }
-    const auto feed = [&](moments& a, index i) { a.add(x[static_cast<std::size_t>(i)]); };
+    const auto feed = [&](moments& a, index_t i) { a.add(x[static_cast<std::size_t>(i)]); };
     const moments whole = tests::one_pass(
         3000, [] { return moments{}; }, feed);
     CHECK(whole.squared_deviations() == Approx(static_cast<double>(s2 - s * s / 3000)).epsilon(1e-12));

@@ -12,16 +12,16 @@
 namespace tests {
 
 using namespace resect::metrics;
-using resect::index;
+using resect::index_t;
 
 namespace {
 
 std::vector<float> along(float x, float y) { return {x, y, 0, 0}; }
 
 // Row i of a made-up layer: 24 sequences of 40 positions, first positions fifty times as long.
-void feed(norm_profile& p, index i) {
+void feed(norm_profile& p, index_t i) {
   std::vector<float> h(48), out(48);
-  const index position = i % 40;
+  const index_t position = i % 40;
   resect::random::fill_gaussian(h, 1, static_cast<std::uint64_t>(i), 0, position == 0 ? 50 : 1);
   resect::random::fill_gaussian(out, 2, static_cast<std::uint64_t>(i), 0, 0.3);
   for (std::size_t k = 0; k < h.size(); ++k) out[k] += h[k];
@@ -32,20 +32,20 @@ void feed(norm_profile& p, index i) {
 
 TEST_CASE("ratio, direction and influence of planted deltas are what geometry says") {
   norm_profile p{6};
-  for (index c = 0; c < 6; ++c)
-    for (index t = 1; t < 5; ++t) p.add(c, t, along(3, 4), along(6, 8));  // Δ = h: ratio 1, direction 1, influence 0
+  for (index_t c = 0; c < 6; ++c)
+    for (index_t t = 1; t < 5; ++t) p.add(c, t, along(3, 4), along(6, 8));  // Δ = h: ratio 1, direction 1, influence 0
   CHECK(p.rest().mean_norm().value == 5);
   CHECK(p.rest().delta_ratio().value == 1);
   CHECK(p.rest().delta_cosine().value == Approx(1).epsilon(1e-15));
   CHECK(p.influence().estimate().value == 0);
   norm_profile q{6};
-  for (index c = 0; c < 6; ++c)
-    for (index t = 1; t < 5; ++t) q.add(c, t, along(2, 0), along(2, 2));  // Δ ⟂ h, equally long
+  for (index_t c = 0; c < 6; ++c)
+    for (index_t t = 1; t < 5; ++t) q.add(c, t, along(2, 0), along(2, 2));  // Δ ⟂ h, equally long
   CHECK(q.rest().delta_ratio().value == 1);
   CHECK(q.rest().delta_cosine().value == Approx(0).margin(1e-15));
   CHECK(q.influence().estimate().value == Approx(1 - std::sqrt(0.5)).epsilon(1e-14));
   norm_profile identity{6};
-  for (index c = 0; c < 6; ++c) identity.add(c, 1, along(2, 1), along(2, 1));
+  for (index_t c = 0; c < 6; ++c) identity.add(c, 1, along(2, 1), along(2, 1));
   CHECK(identity.influence().estimate().value == 0);
   CHECK(identity.rest().delta_ratio().value == 0);
   CHECK(identity.rest().delta_cosine().value == 0);
@@ -53,7 +53,7 @@ TEST_CASE("ratio, direction and influence of planted deltas are what geometry sa
 
 TEST_CASE("first positions are kept apart and still count in the block influence") {
   norm_profile p{24};
-  for (index i = 0; i < 960; ++i) feed(p, i);
+  for (index_t i = 0; i < 960; ++i) feed(p, i);
   CHECK(p.first().mean_norm().n == 24);
   CHECK(p.rest().mean_norm().n == 936);
   CHECK(p.influence().estimate().n == 960);
@@ -91,7 +91,7 @@ TEST_CASE("a profile merged over any partition equals one pass") {
 
 TEST_CASE("zero rows have no ratio, NaN rows make the profile NaN") {
   norm_profile p{6};
-  for (index c = 0; c < 6; ++c) p.add(c, 1, along(1, 0), along(1, 1));
+  for (index_t c = 0; c < 6; ++c) p.add(c, 1, along(1, 0), along(1, 1));
   p.add(0, 1, along(0, 0), along(1, 1));
   CHECK(p.rest().zero_rows() == 1);
   CHECK(p.rest().mean_norm().n == 7);
@@ -110,7 +110,7 @@ TEST_CASE("zero rows have no ratio, NaN rows make the profile NaN") {
 TEST_CASE("max to median: a planted outlier in normal elements, apart for first positions, zeros and NaN") {
   norm_profile p{6};
   std::vector<double> all;
-  for (index i = 0; i < 60; ++i) {
+  for (index_t i = 0; i < 60; ++i) {
     std::vector<float> h(301);
     resect::random::fill_gaussian(h, 3, static_cast<std::uint64_t>(i));
     if (i == 17) h[100] = -700;

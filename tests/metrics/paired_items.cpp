@@ -11,16 +11,16 @@
 namespace tests {
 
 using namespace resect::metrics;
-using resect::index;
+using resect::index_t;
 
 namespace {
 
-paired_items table(index both, index only_first, index only_second, index neither) {
+paired_items table(index_t both, index_t only_first, index_t only_second, index_t neither) {
   paired_items t;
-  for (index i = 0; i < both; ++i) t.add(grade::pass, grade::pass);
-  for (index i = 0; i < only_first; ++i) t.add(grade::pass, grade::fail);
-  for (index i = 0; i < only_second; ++i) t.add(grade::fail, grade::pass);
-  for (index i = 0; i < neither; ++i) t.add(grade::fail, grade::fail);
+  for (index_t i = 0; i < both; ++i) t.add(grade::pass, grade::pass);
+  for (index_t i = 0; i < only_first; ++i) t.add(grade::pass, grade::fail);
+  for (index_t i = 0; i < only_second; ++i) t.add(grade::fail, grade::pass);
+  for (index_t i = 0; i < neither; ++i) t.add(grade::fail, grade::fail);
   return t;
 }
 
@@ -33,11 +33,11 @@ TEST_CASE("the exact McNemar p is the binomial sum") {
   CHECK(mcnemar_p(0, 6) == Approx(0.03125).epsilon(1e-12));
   CHECK(mcnemar_p(0, 0) == 1);
   CHECK(std::isnan(mcnemar_p(-1, 3)));
-  for (index b = 0; b <= 40; ++b)
-    for (index c = 0; c <= 40; c += 3) {
-      const index n = b + c, k = b < c ? b : c;
+  for (index_t b = 0; b <= 40; ++b)
+    for (index_t c = 0; c <= 40; c += 3) {
+      const index_t n = b + c, k = b < c ? b : c;
       long double term = std::pow(0.5L, static_cast<long double>(n)), sum = 0;
-      for (index i = 0; i <= k; ++i) {
+      for (index_t i = 0; i <= k; ++i) {
         sum += term;
         term *= static_cast<long double>(n - i) / static_cast<long double>(i + 1);
       }
@@ -161,8 +161,8 @@ TEST_CASE("items that a paired test needs: known values, and the power that simu
   int significant = 0;
   constexpr int runs = 4000;
   for (int r = 0; r < runs; ++r) {
-    index b = 0, c = 0;
-    for (index i = 0; i < paired_items_needed(0.05, 0.15); ++i) {
+    index_t b = 0, c = 0;
+    for (index_t i = 0; i < paired_items_needed(0.05, 0.15); ++i) {
       const double u = d.uniform();
       b += u < 0.1;
       c += u >= 0.1 && u < 0.15;

@@ -10,7 +10,7 @@
 namespace tests {
 
 using namespace resect::metrics;
-using resect::index;
+using resect::index_t;
 
 namespace {
 
@@ -28,8 +28,8 @@ std::vector<token> sample(int n) {
   return out;
 }
 
-void feed(paired_tokens& a, const std::vector<token>& t, index clusters) {
-  for (std::size_t i = 0; i < t.size(); ++i) a.add(static_cast<index>(i) % clusters, t[i].intact, t[i].edited);
+void feed(paired_tokens& a, const std::vector<token>& t, index_t clusters) {
+  for (std::size_t i = 0; i < t.size(); ++i) a.add(static_cast<index_t>(i) % clusters, t[i].intact, t[i].edited);
 }
 
 // Sums as llama.cpp keeps them, in long double.
@@ -107,7 +107,7 @@ TEST_CASE("where the errors of two perplexities cancel to nothing, rounding make
     for (double& v : x) mean += (v = 1 + d.uniform()) / 16;
     const double a = 1.5, b = -std::log(a) - (a - 1) * mean;
     paired_tokens t(2);
-    for (std::size_t i = 0; i < x.size(); ++i) t.add(static_cast<index>(i % 2), x[i], a * x[i] + b);
+    for (std::size_t i = 0; i < x.size(); ++i) t.add(static_cast<index_t>(i % 2), x[i], a * x[i] + b);
     const double se = t.difference_tokens().se;
     CHECK(se >= 0);
     CHECK(se < 1e-6);
@@ -120,7 +120,7 @@ TEST_CASE("with every token a cluster of its own the clustered errors are the to
   const auto tokens = sample(300);
   paired_tokens own(300), together(10);
   feed(own, tokens, 300);
-  for (index i = 0; i < 300; ++i) {
+  for (index_t i = 0; i < 300; ++i) {
     const token& t = tokens[static_cast<std::size_t>(i % 10)];  // thirty times the same ten
     together.add(i % 10, t.intact, t.edited);
   }
@@ -135,7 +135,7 @@ TEST_CASE("with every token a cluster of its own the clustered errors are the to
 TEST_CASE("merges of any partition equal one pass; known small cases; ten tokens have no error") {
   const auto tokens = sample(500);
   const auto make = [] { return paired_tokens{9}; };
-  const auto one = [&](paired_tokens& a, index i) {
+  const auto one = [&](paired_tokens& a, index_t i) {
     const token& t = tokens[static_cast<std::size_t>(i)];
     a.add(i % 9, t.intact, t.edited);
   };
@@ -150,7 +150,7 @@ TEST_CASE("merges of any partition equal one pass; known small cases; ten tokens
     CHECK(same_number(m.correlation(), whole.correlation(), 1e-12));
   }
   paired_tokens half(6);
-  for (index i = 0; i < 12; ++i) half.add(i / 2, std::log(4.0), std::log(2.0));  // p from 1/4 to 1/2
+  for (index_t i = 0; i < 12; ++i) half.add(i / 2, std::log(4.0), std::log(2.0));  // p from 1/4 to 1/2
   CHECK(half.mean_delta_p().value == Approx(0.25).epsilon(1e-15));
   CHECK(half.rms_delta_p().value == Approx(0.25).epsilon(1e-15));
   CHECK(half.difference_tokens().value == Approx(-2).epsilon(1e-14));
@@ -162,7 +162,7 @@ TEST_CASE("merges of any partition equal one pass; known small cases; ten tokens
   CHECK_FALSE(ten.ratio_tokens().has_interval());
   CHECK(std::isnan(ten.correlation()));
   paired_tokens same(6);
-  for (index i = 0; i < 30; ++i) same.add(i % 6, 2.0, 2.0);
+  for (index_t i = 0; i < 30; ++i) same.add(i % 6, 2.0, 2.0);
   CHECK(same.rms_delta_p().value == 0);
   CHECK(same.rms_delta_p().se == 0);
   CHECK(std::isnan(paired_tokens{6}.log_ratio_tokens().value));

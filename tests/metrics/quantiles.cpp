@@ -11,7 +11,7 @@
 
 namespace tests {
 
-using resect::index;
+using resect::index_t;
 using resect::metrics::log_histogram;
 
 TEST_CASE("a quantile of the sketch is within 1/64 of the order statistic it stands for, over 250 powers of two") {
@@ -52,7 +52,7 @@ TEST_CASE("merging sketches is exact for any partition") {
   std::vector<double> x;
   for (int i = 0; i < 4000; ++i) x.push_back(i % 100 == 0 ? 0.0 : d.lognormal(3));
   const auto make = [] { return log_histogram{}; };
-  const auto feed = [&](log_histogram& h, index i) { h.add(x[static_cast<std::size_t>(i)]); };
+  const auto feed = [&](log_histogram& h, index_t i) { h.add(x[static_cast<std::size_t>(i)]); };
   const auto whole = tests::one_pass(4000, make, feed);
   for (std::uint64_t seed = 0; seed < 10; ++seed) {
     const auto merged = tests::merged_from_parts(seed, 6, 4000, make, feed);

@@ -12,15 +12,15 @@
 namespace tests {
 
 using namespace resect::metrics;
-using resect::index;
+using resect::index_t;
 
 namespace {
 
 // `layers` quantities of the same tokens: a shared cluster effect, a mean per layer and noise of their own.
-std::vector<clustered_sums> table(const std::vector<double>& mean, index clusters, double noise, std::uint64_t seed) {
+std::vector<clustered_sums> table(const std::vector<double>& mean, index_t clusters, double noise, std::uint64_t seed) {
   std::vector<clustered_sums> out(mean.size(), clustered_sums{clusters});
   tests::draws d{seed};
-  for (index c = 0; c < clusters; ++c) {
+  for (index_t c = 0; c < clusters; ++c) {
     const double shared = d.gauss();
     for (int k = 0; k < 12 + static_cast<int>(c % 5); ++k)
       for (std::size_t l = 0; l < mean.size(); ++l) out[l].add(c, mean[l] + shared + noise * d.gauss());
@@ -33,7 +33,7 @@ std::vector<clustered_sums> table(const std::vector<double>& mean, index cluster
 TEST_CASE("layers far apart have certain ranks although they share a large cluster effect") {
   const auto t = table({0.1, 3.0, 0.5, 2.0}, 20, 0.05, 1);
   const auto r = rank_intervals(t);
-  const index expected[] = {4, 1, 3, 2};
+  const index_t expected[] = {4, 1, 3, 2};
   for (std::size_t l = 0; l < 4; ++l) {
     CHECK(r[l].rank == expected[l]);
     CHECK(r[l].lo == expected[l]);
@@ -81,7 +81,7 @@ TEST_CASE("rank intervals depend on the seed and on nothing else: not on the ord
   }
   std::vector<clustered_sums> spread(t.size(), clustered_sums{33});
   for (std::size_t l = 0; l < t.size(); ++l)
-    for (index c = 0; c < 16; ++c) spread[l].add_sum(2 * c + 1, t[l].sum(c), t[l].count(c));
+    for (index_t c = 0; c < 16; ++c) spread[l].add_sum(2 * c + 1, t[l].sum(c), t[l].count(c));
   const auto again = rank_intervals(spread, {.seed = 5});
   resect::fingerprint here, there, other;
   const auto elsewhere = rank_intervals(t, {.seed = 6});
@@ -97,20 +97,20 @@ TEST_CASE("rank intervals depend on the seed and on nothing else: not on the ord
 }
 
 TEST_CASE("rank intervals equal a bootstrap written out differently") {
-  constexpr index resamples = 200;
+  constexpr index_t resamples = 200;
   constexpr std::size_t layers = 8;
   for (std::uint64_t seed = 17; seed < 20; ++seed) {
     const auto t = table({1, 1.2, 0.8, 1.4, 0.6, 1.1, 0.9, 1.0}, 9, 1.0, seed);
-    std::vector<std::vector<index>> ranks(layers);
+    std::vector<std::vector<index_t>> ranks(layers);
     const resect::random::philox_stream stream{seed, detail::rank_stream};
-    for (index b = 0; b < resamples; ++b) {
+    for (index_t b = 0; b < resamples; ++b) {
       long double sum[layers] = {};
-      for (index g = 0; g < 9; ++g) {
+      for (index_t g = 0; g < 9; ++g) {
         const std::uint64_t c = resect::random::integer_below(stream, static_cast<std::uint64_t>(b * 9 + g), 9);
-        for (std::size_t l = 0; l < layers; ++l) sum[l] += t[l].sum(static_cast<index>(c));
+        for (std::size_t l = 0; l < layers; ++l) sum[l] += t[l].sum(static_cast<index_t>(c));
       }
       for (std::size_t l = 0; l < layers; ++l) {
-        index rank = 1;
+        index_t rank = 1;
         for (std::size_t k = 0; k < layers; ++k) rank += sum[k] > sum[l];
         ranks[l].push_back(rank);
       }

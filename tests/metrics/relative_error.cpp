@@ -13,11 +13,11 @@
 namespace tests {
 
 using namespace resect::metrics;
-using resect::index;
+using resect::index_t;
 
 namespace {
 
-constexpr index width = 24;
+constexpr index_t width = 24;
 constexpr double missing = resect::metrics::nan;
 
 std::vector<float> row(std::uint64_t seed, double sd = 1) {
@@ -42,7 +42,7 @@ sums plain_sums(std::span<const float> a, std::span<const float> b) {
   return s;
 }
 
-sums pair_sums(index i) {
+sums pair_sums(index_t i) {
   const auto b = row(static_cast<std::uint64_t>(i), 1 + static_cast<double>(i % 7)),
              noise = row(1000u + static_cast<std::uint64_t>(i), 0.3);
   sums s{0, 0, 0, 0};
@@ -59,7 +59,7 @@ sums pair_sums(index i) {
 template <class A>
 void check_merge() {
   const auto make = [] { return A{9}; };
-  const auto feed = [](A& a, index i) { a.add(i % 9, pair_sums(i)); };
+  const auto feed = [](A& a, index_t i) { a.add(i % 9, pair_sums(i)); };
   const auto whole = one_pass(300, make, feed);
   CHECK(whole.estimate().has_interval());
   for (std::uint64_t seed = 0; seed < 20; ++seed)
@@ -79,7 +79,7 @@ TEST_CASE("relative errors and cosines of two rows on paper: mean over rows and 
   mean_relative_error mean{2};
   frobenius_error frobenius{2};
   pooled_cosine pooled{2};
-  index cluster = 0;
+  index_t cluster = 0;
   for (const sums& s : {first, second}) {
     mean.add(cluster, s);
     frobenius.add(cluster, s);
@@ -96,7 +96,7 @@ TEST_CASE("relative errors and cosines of two rows on paper: mean over rows and 
 TEST_CASE("a projection has cos^2 + rel^2 = 1: pooled cosine and Frobenius error are one measurement") {
   frobenius_error f{8};
   pooled_cosine c{8};
-  for (index i = 0; i < 80; ++i) {
+  for (index_t i = 0; i < 80; ++i) {
     auto b = row(static_cast<std::uint64_t>(i), 1 + static_cast<double>(i % 3)), a = b;
     for (std::size_t j = 10; j < a.size(); ++j) a[j] = 0;
     const auto s = plain_sums(a, b);
@@ -123,7 +123,7 @@ TEST_CASE("zero rows: 0/0 is 0, x/0 infinite; pooled cosine of nothing is not ap
   CHECK(std::isnan(relative_error(sums{missing, missing, missing, missing})));
   frobenius_error f{6};
   pooled_cosine c{6};
-  for (index i = 0; i < 6; ++i) {
+  for (index_t i = 0; i < 6; ++i) {
     f.add(i, sums{0, 0, 0, 0});
     c.add(i, sums{0, 0, 0, 0});
   }
@@ -185,8 +185,8 @@ TEST_CASE("a massive coordinate common to all rows hides an edit from the cosine
   for (std::size_t i = 0; i < rows.size(); ++i) {
     auto other = row(500 + i);  // has nothing to do with the row, but for the massive coordinate
     other[3] += 1000;
-    plain.add(static_cast<index>(i % 8), cosine(other, rows[i]));
-    centred.add(static_cast<index>(i % 8), centred_products(other, rows[i], m));
+    plain.add(static_cast<index_t>(i % 8), cosine(other, rows[i]));
+    centred.add(static_cast<index_t>(i % 8), centred_products(other, rows[i], m));
   }
   CHECK(plain.estimate().value > 0.9999);
   CHECK(std::fabs(centred.estimate().value) < 0.15);
@@ -219,14 +219,14 @@ TEST_CASE("a centred cosine is that of the rows less their mean, whatever their 
 TEST_CASE("rows of cluster -1 (BOS) are left out; shapes and strides are checked before anything is taken") {
   std::vector<float> a(6 * 4, 1.0f), b(6 * 4, 1.0f);
   for (std::size_t j = 0; j < 4; ++j) a[j] = 1e6f;  // the BOS row, altered beyond recognition
-  const std::vector<index> cluster{-1, 0, 0, 1, -1, 1};
+  const std::vector<index_t> cluster{-1, 0, 0, 1, -1, 1};
   frobenius_error f{2};
   const resect::matrix_view<const float> va{a.data(), 6, 4, 4, 1}, vb{b.data(), 6, 4, 4, 1};
-  const auto take = [&](index c, std::span<const float> x, std::span<const float> y) { f.add(c, plain_sums(x, y)); };
+  const auto take = [&](index_t c, std::span<const float> x, std::span<const float> y) { f.add(c, plain_sums(x, y)); };
   REQUIRE(for_counted_rows(va, vb, cluster, take));
   CHECK(f.estimate().n == 4);
   CHECK(f.estimate().value == 0);
-  const std::vector<index> five(5, 0);
+  const std::vector<index_t> five(5, 0);
   CHECK(for_counted_rows(va, vb, five, take).error().code == resect::errc::shape_mismatch);
   CHECK(for_counted_rows(va, {b.data(), 6, 3, 4, 1}, cluster, take).error().code == resect::errc::shape_mismatch);
   CHECK(for_counted_rows({a.data(), 6, 4, 1, 6}, vb, cluster, take).error().code == resect::errc::bad_stride);

@@ -9,7 +9,7 @@
 
 namespace tests {
 
-using resect::index;
+using resect::index_t;
 namespace detail = resect::metrics::detail;
 
 TEST_CASE("the replicate that stands for a share is the ceiling of share times n, whatever 0.025 rounds to") {
@@ -24,22 +24,22 @@ TEST_CASE("the replicate that stands for a share is the ceiling of share times n
 }
 
 TEST_CASE("counts of a replicate are its draws, sum to the clusters, and every cluster comes equally often") {
-  constexpr index g = 9, replicates = 4000;
+  constexpr index_t g = 9, replicates = 4000;
   const resect::random::philox_stream stream{3, 1};
-  std::vector<index> times(9), total(9);
-  for (index b = 0; b < replicates; ++b) {
+  std::vector<index_t> times(9), total(9);
+  for (index_t b = 0; b < replicates; ++b) {
     detail::resample_counts(stream, b, times);
-    std::vector<index> drawn(9);
-    for (index d = 0; d < g; ++d) ++drawn[static_cast<std::size_t>(detail::resampled(stream, b, d, g, g))];
+    std::vector<index_t> drawn(9);
+    for (index_t d = 0; d < g; ++d) ++drawn[static_cast<std::size_t>(detail::resampled(stream, b, d, g, g))];
     REQUIRE(drawn == times);
-    index sum = 0;
+    index_t sum = 0;
     for (std::size_t c = 0; c < 9; ++c) {
       sum += times[c];
       total[c] += times[c];
     }
     REQUIRE(sum == g);
   }
-  for (const index t : total) CHECK(t == Approx(4000.0).margin(5 * 60));  // sd √(36000·(1/9)·(8/9)) = 60
+  for (const index_t t : total) CHECK(t == Approx(4000.0).margin(5 * 60));  // sd √(36000·(1/9)·(8/9)) = 60
 }
 
 TEST_CASE("numbers of replicates and levels that are none are refused") {

@@ -14,7 +14,7 @@
 namespace tests {
 
 using namespace resect::metrics;
-using resect::index;
+using resect::index_t;
 using resect::instruction_set;
 using resect::matrix_view;
 
@@ -22,7 +22,7 @@ namespace {
 
 constexpr instruction_set every_set[] = {instruction_set::portable, instruction_set::avx2, instruction_set::avx512};
 
-std::vector<float> drawn(index n, std::uint64_t seed, double sd = 1) {
+std::vector<float> drawn(index_t n, std::uint64_t seed, double sd = 1) {
   std::vector<float> x(static_cast<std::size_t>(n));
   resect::random::fill_gaussian(x, seed, 0, 0, sd);
   return x;
@@ -33,17 +33,17 @@ bool same_bits(const row_sums& a, const row_sums& b) { return std::memcmp(&a, &b
 // Runs tasks last to first.
 struct backwards {
   template <class F>
-  void bulk(index n, F&& f) const {
-    for (index i = n; i-- > 0;) f(i);
+  void bulk(index_t n, F&& f) const {
+    for (index_t i = n; i-- > 0;) f(i);
   }
 };
 
 }  // namespace
 
 TEST_CASE("the four sums equal long double sums for every length and instruction set, within the documented bound") {
-  std::vector<index> lengths{127, 2047, 2048, 2049, 4096, 10000};
-  for (index n = 0; n <= 40; ++n) lengths.push_back(n);
-  for (const index n : lengths)
+  std::vector<index_t> lengths{127, 2047, 2048, 2049, 4096, 10000};
+  for (index_t n = 0; n <= 40; ++n) lengths.push_back(n);
+  for (const index_t n : lengths)
     for (const double scale : {1.0, 1e-30, 1e18}) {
       const auto a = drawn(n, 1, scale), b = drawn(n, 2, scale);
       long double dot = 0, aa = 0, bb = 0, dd = 0, size = 0;
@@ -90,17 +90,17 @@ TEST_CASE("row products: symmetric, |a − a|² is 0, lengths that differ and Na
 
 TEST_CASE("many rows at once: the bits of single rows, for any strides, order of tasks and number of workers") {
   struct extents {
-    index rows, cols;
+    index_t rows, cols;
   };
   for (const extents& size :
        {extents{0, 5}, extents{3, 0}, extents{1, 1}, extents{7, 33}, extents{50, 4099}, extents{2, 70000}}) {
-    const index rows = size.rows, cols = size.cols;
+    const index_t rows = size.rows, cols = size.cols;
     const auto a = drawn(rows * (cols + 3) + 1, 5), b = drawn(rows * cols + 1, 6);
     const matrix_view<const float> va{a.data(), rows, cols, cols + 3, 1}, vb{b.data(), rows, cols, 1, rows};
     std::vector<row_sums> expected(static_cast<std::size_t>(rows));
     std::vector<float> x(static_cast<std::size_t>(cols)), y(x);
-    for (index r = 0; r < rows; ++r) {
-      for (index c = 0; c < cols; ++c) {
+    for (index_t r = 0; r < rows; ++r) {
+      for (index_t c = 0; c < cols; ++c) {
         x[static_cast<std::size_t>(c)] = va(r, c);
         y[static_cast<std::size_t>(c)] = vb(r, c);
       }
@@ -124,7 +124,7 @@ TEST_CASE("many rows at once: the bits of single rows, for any strides, order of
 
 TEST_CASE("rows of small types have the bits of the floats that they stand for, also beside rows of another type") {
   support::for_every_small_type([]<class S>(S) {
-    for (const index n : {index{0}, index{1}, index{17}, index{2047}, index{2049}, index{5000}}) {
+    for (const index_t n : {index_t{0}, index_t{1}, index_t{17}, index_t{2047}, index_t{2049}, index_t{5000}}) {
       const support::small_row<S> a{drawn(n, 11)}, b{drawn(n, 12)};
       const support::small_row<resect::bf16> other{drawn(n, 12)};
       const std::span<const S> view_of_b{b.stored};

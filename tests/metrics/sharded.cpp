@@ -15,30 +15,30 @@
 namespace tests {
 
 using namespace resect::metrics;
-using resect::index;
+using resect::index_t;
 using resect::instruction_set;
 
 namespace {
 
 constexpr float inf = std::numeric_limits<float>::infinity();
 
-std::vector<float> row(index n, std::uint64_t seed, double sd) {
+std::vector<float> row(index_t n, std::uint64_t seed, double sd) {
   std::vector<float> x(static_cast<std::size_t>(n));
   resect::random::fill_gaussian(x, seed, 0, 0, sd);
   return x;
 }
 std::vector<float> edited(const std::vector<float>& x, std::uint64_t seed, double sd) {
-  auto y = row(static_cast<index>(x.size()), seed, sd);
+  auto y = row(static_cast<index_t>(x.size()), seed, sd);
   for (std::size_t i = 0; i < x.size(); ++i) y[i] += x[i];
   return y;
 }
 
 // The row cut at random into `parts` slices (some of them empty), merged in a random tree.
-logit_comparison merged(const std::vector<float>& x, const std::vector<float>& y, index target, int parts,
+logit_comparison merged(const std::vector<float>& x, const std::vector<float>& y, index_t target, int parts,
                         std::uint64_t seed, instruction_set set) {
   draws d{seed};
-  const index n = static_cast<index>(x.size());
-  std::vector<index> cuts{0, n};
+  const index_t n = static_cast<index_t>(x.size());
+  std::vector<index_t> cuts{0, n};
   for (int p = 1; p < parts; ++p) cuts.push_back(d.below(n + 1));
   std::sort(cuts.begin(), cuts.end());
   std::vector<logit_shard> shards;
@@ -47,8 +47,8 @@ logit_comparison merged(const std::vector<float>& x, const std::vector<float>& y
     shards.emplace_back(set, std::span{x.data() + cuts[p], size}, std::span{y.data() + cuts[p], size}, cuts[p], target);
   }
   while (shards.size() > 1) {
-    const auto into = static_cast<std::size_t>(d.below(static_cast<index>(shards.size())));
-    const auto from = static_cast<std::size_t>(d.below(static_cast<index>(shards.size())));
+    const auto into = static_cast<std::size_t>(d.below(static_cast<index_t>(shards.size())));
+    const auto from = static_cast<std::size_t>(d.below(static_cast<index_t>(shards.size())));
     if (into == from) continue;
     shards[into].merge(shards[from]);
     shards.erase(shards.begin() + static_cast<std::ptrdiff_t>(from));
@@ -58,7 +58,7 @@ logit_comparison merged(const std::vector<float>& x, const std::vector<float>& y
 
 bool near(double a, double b) { return a == b || (a != a && b != b) || std::fabs(a - b) <= 1e-12; }
 
-void check_partitions(const std::vector<float>& x, const std::vector<float>& y, index target) {
+void check_partitions(const std::vector<float>& x, const std::vector<float>& y, index_t target) {
   for (const auto set : tests::instruction_sets()) {
     const logit_comparison whole = compare_logits(set, x, y, target);
     for (std::uint64_t seed = 0; seed < 12; ++seed) {
@@ -78,7 +78,7 @@ void check_partitions(const std::vector<float>& x, const std::vector<float>& y, 
 }  // namespace
 
 TEST_CASE("slices of the vocabulary, merged in any tree, give the one-pass comparison to 1e-12 nats") {
-  for (const index n : {2, 9, 300, 2048, 5001, 49152})
+  for (const index_t n : {2, 9, 300, 2048, 5001, 49152})
     for (const double spread : {0.5, 3.0, 12.0}) {
       const auto x = row(n, 1, spread);
       check_partitions(x, edited(x, 2, 0.5), n / 2);
@@ -142,7 +142,7 @@ TEST_CASE("empty slices change nothing, a target nobody holds has no nll, slices
   CHECK(s.finish().kl == whole.kl);
   CHECK(s.finish().nll_full == whole.nll_full);
   CHECK(s.finish().top1_edited == whole.top1_edited);
-  for (const index target : {index{-1}, index{49}, index{750}}) {
+  for (const index_t target : {index_t{-1}, index_t{49}, index_t{750}}) {
     const logit_shard t{x, y, 50, target};
     CHECK(std::isnan(t.finish().nll_full));
     CHECK(std::isnan(t.finish().nll_edited));

@@ -225,7 +225,7 @@ TEST_CASE("the incomplete beta function satisfies its closed forms and its refle
 }
 
 TEST_CASE("wilson's interval equals published values and stays inside [0, 1]") {
-  const auto check = [](resect::index k, resect::index n, double lo, double hi) {
+  const auto check = [](resect::index_t k, resect::index_t n, double lo, double hi) {
     const estimate e = wilson(k, n);
     CHECK(e.value == static_cast<double>(k) / static_cast<double>(n));
     CHECK(std::fabs(e.lo - lo) <= 5e-3);
@@ -243,8 +243,8 @@ TEST_CASE("wilson's interval equals published values and stays inside [0, 1]") {
   CHECK(wilson(15, 148).hi == Approx(0.1605).epsilon(1e-3));
   CHECK(wilson(0, 10).lo == 0);
   CHECK(wilson(10, 10).hi == 1);
-  for (resect::index n = 1; n < 30; ++n)
-    for (resect::index k = 0; k <= n; ++k) {
+  for (resect::index_t n = 1; n < 30; ++n)
+    for (resect::index_t k = 0; k <= n; ++k) {
       const estimate e = wilson(k, n);
       CHECK((0 <= e.lo && e.lo <= e.value && e.value <= e.hi && e.hi <= 1));
       CHECK(e.hi == Approx(1 - wilson(n - k, n).lo).epsilon(1e-13));

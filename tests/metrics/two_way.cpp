@@ -11,12 +11,12 @@
 namespace tests {
 
 using namespace resect::metrics;
-using resect::index;
+using resect::index_t;
 
 namespace {
 
 // Tokens of `clusters` sequences under `seeds` seeds: effects of the sequence, the seed, the pair, and the token.
-std::vector<clustered_sums> runs(index clusters, int seeds, double by_cluster, double by_seed, double by_cell,
+std::vector<clustered_sums> runs(index_t clusters, int seeds, double by_cluster, double by_seed, double by_cell,
                                  double noise, tests::draws& d, double offset = 0) {
   std::vector<double> cluster_effect(static_cast<std::size_t>(clusters));
   for (double& e : cluster_effect) e = by_cluster * d.gauss();
@@ -24,7 +24,7 @@ std::vector<clustered_sums> runs(index clusters, int seeds, double by_cluster, d
   for (int r = 0; r < seeds; ++r) {
     out.emplace_back(clusters);
     const double seed_effect = by_seed * d.gauss();
-    for (index c = 0; c < clusters; ++c) {
+    for (index_t c = 0; c < clusters; ++c) {
       const double cell = by_cell * d.gauss();
       for (int k = 0; k < 4 + static_cast<int>(c % 3); ++k)
         out.back().add(c,
@@ -42,13 +42,13 @@ TEST_CASE("two-way variance is cluster + seed - cell of the token-level sandwich
   // Written out over cells with long double sums of residuals.
   long double total = 0, n = 0;
   for (const auto& s : seeds)
-    for (index c = 0; c < 9; ++c) {
+    for (index_t c = 0; c < 9; ++c) {
       total += s.sum(c);
       n += static_cast<long double>(s.count(c));
     }
   const long double mu = total / n;
   long double cluster = 0, seed = 0, cell = 0;
-  for (index c = 0; c < 9; ++c) {
+  for (index_t c = 0; c < 9; ++c) {
     long double u = 0;
     for (const auto& s : seeds) u += s.sum(c) - mu * static_cast<long double>(s.count(c));
     cluster += u * u;
@@ -56,7 +56,7 @@ TEST_CASE("two-way variance is cluster + seed - cell of the token-level sandwich
   long double mean_sd = 0;
   for (const auto& s : seeds) {
     long double u = 0, count = 0;
-    for (index c = 0; c < 9; ++c) {
+    for (index_t c = 0; c < 9; ++c) {
       const long double r = s.sum(c) - mu * static_cast<long double>(s.count(c));
       u += r;
       count += static_cast<long double>(s.count(c));
@@ -75,7 +75,7 @@ TEST_CASE("two-way variance is cluster + seed - cell of the token-level sandwich
   CHECK(e.seeds == 5);
   CHECK(e.degrees == 4);
   CHECK(e.mean.n_clusters == 9);
-  CHECK(e.mean.n == static_cast<index>(n));
+  CHECK(e.mean.n == static_cast<index_t>(n));
   CHECK(e.mean.hi - e.mean.value == Approx(student_t_quantile(0.975, 4) * e.mean.se).epsilon(1e-12));
   CHECK(static_cast<double>(v) > static_cast<double>(9.0L / 8 * cluster / (n * n)));
 }

@@ -15,15 +15,15 @@
 namespace tests {
 
 using namespace resect::metrics;
-using resect::index;
+using resect::index_t;
 
 namespace {
 
 // Every rate among tokens, with `right` of the tokens of each cluster right.
 struct rates {
-  explicit rates(index clusters)
+  explicit rates(index_t clusters)
       : top1(clusters), accuracy(clusters), overlap(clusters, 2), recovered(clusters), table(clusters) {}
-  void add(index cluster, bool right) {
+  void add(index_t cluster, bool right) {
     top1.add(cluster, 3, right ? 3 : 4);
     accuracy.add(cluster, 3, right ? 3 : 4);
     overlap.add(cluster, top_k_comparison{right ? 2 : 0, false});
@@ -41,16 +41,16 @@ struct rates {
   goodhart_table table;
 };
 
-rates uniform(index clusters, index tokens, bool right) {
+rates uniform(index_t clusters, index_t tokens, bool right) {
   rates r(clusters);
-  for (index i = 0; i < clusters * tokens; ++i) r.add(i / tokens, right);
+  for (index_t i = 0; i < clusters * tokens; ++i) r.add(i / tokens, right);
   return r;
 }
 
 }  // namespace
 
 TEST_CASE("a rate of 0 or 1 among clustered tokens is not certain: its interval is Wilson's of the clusters") {
-  for (const index clusters : {6, 8, 20, 64})
+  for (const index_t clusters : {6, 8, 20, 64})
     for (const double level : {0.9, 0.95}) {
       for (const estimate& e : uniform(clusters, 5, true).estimates(level)) {
         CHECK(e.value == 1);
@@ -70,7 +70,7 @@ TEST_CASE("a rate of 0 or 1 among clustered tokens is not certain: its interval 
 
 TEST_CASE("clusters without tokens do not narrow the interval of a rate of 1, and below 6 there is none") {
   rates r(50);
-  for (index c = 0; c < 8; ++c) r.add(3 * c, true);
+  for (index_t c = 0; c < 8; ++c) r.add(3 * c, true);
   for (const estimate& e : r.estimates()) CHECK(e.lo == wilson(8, 8).lo);
   for (const estimate& e : uniform(5, 40, true).estimates()) {
     CHECK(e.value == 1);
@@ -80,7 +80,7 @@ TEST_CASE("clusters without tokens do not narrow the interval of a rate of 1, an
 
 TEST_CASE("a rate between 0 and 1 keeps the clustered interval, and so does the mean of anything else") {
   rates r(10);
-  for (index i = 0; i < 100; ++i) r.add(i % 10, i > 0);
+  for (index_t i = 0; i < 100; ++i) r.add(i % 10, i > 0);
   for (const estimate& e : r.estimates()) {
     CHECK(e.value == Approx(0.99));
     CHECK(e.se == Approx(0.01));
@@ -89,7 +89,7 @@ TEST_CASE("a rate between 0 and 1 keeps the clustered interval, and so does the 
   CHECK(r.top1.estimate().lo == r.top1.sums().estimate().lo);
   CHECK(r.recovered.margin().lo == Approx(0.1));
   paired_delta unchanged(8);
-  for (index c = 0; c < 8; ++c) unchanged.add(c, 2.5, 2.5);
+  for (index_t c = 0; c < 8; ++c) unchanged.add(c, 2.5, 2.5);
   CHECK(unchanged.estimate().lo == 0);
   CHECK(unchanged.estimate().hi == 0);
 }

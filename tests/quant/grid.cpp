@@ -11,7 +11,7 @@
 namespace tests {
 
 using namespace resect::quant;
-using resect::index;
+using resect::index_t;
 
 namespace {
 
@@ -52,7 +52,7 @@ floats on_grid(const floats& w, group_parameters p) {
 template <class F>
 void on_all_groups(F f) {
   for (const family kind : families)
-    for (const index n : {1, 2, 7, 32, 128})
+    for (const index_t n : {1, 2, 7, 32, 128})
       for (std::uint64_t seed = 0; seed < 6; ++seed) {
         CAPTURE(name(kind), n, seed);
         f(drawn(kind, n, seed));

@@ -17,15 +17,15 @@ namespace tests {
 
 using namespace resect::quant;
 using resect::errc;
-using resect::index;
+using resect::index_t;
 using resect::matrix_view;
 
 namespace {
 
 resect::inline_executor here;
 
-grid_detection found(const floats& w, index cols) {
-  return detect_grid(here, {w.data(), static_cast<index>(w.size()) / cols, cols});
+grid_detection found(const floats& w, index_t cols) {
+  return detect_grid(here, {w.data(), static_cast<index_t>(w.size()) / cols, cols});
 }
 
 // To so many significant bits, ties to even: 11 is what f16 keeps of a number in its range, 8 what bf16 keeps.
@@ -42,11 +42,11 @@ floats kept(floats w, int bits) {
 struct range {
   float lo, hi;
 };
-range range_of(const float* w, index n) { return {*std::min_element(w, w + n), *std::max_element(w, w + n)}; }
+range range_of(const float* w, index_t n) { return {*std::min_element(w, w + n), *std::max_element(w, w + n)}; }
 
 // ggml's block formats, as its quantizers fill and its dequantizers read them (fp16 scales; arithmetic in float).
 // Qb_0: w = d·(q − 2^(b−1)), d = signed absmax / −2^(b−1).
-floats ggml_0(floats w, int bits, index block) {
+floats ggml_0(floats w, int bits, index_t block) {
   const float half = static_cast<float>(1 << (bits - 1));
   for (std::size_t i = 0; i < w.size(); i += static_cast<std::size_t>(block)) {
     const auto [lo, hi] = range_of(&w[i], block);
@@ -57,7 +57,7 @@ floats ggml_0(floats w, int bits, index block) {
   return w;
 }
 // Qb_1: w = d·q + m.
-floats ggml_1(floats w, int bits, index block) {
+floats ggml_1(floats w, int bits, index_t block) {
   const float most = static_cast<float>((1 << bits) - 1);
   for (std::size_t i = 0; i < w.size(); i += static_cast<std::size_t>(block)) {
     const auto [lo, hi] = range_of(&w[i], block);
@@ -77,7 +77,7 @@ floats ggml_8(floats w) {
   return w;
 }
 // Qb_K with minima: w = d·sc·q − dmin·mn, 256 weights a super-block, sc and mn integers below 2^scale_bits a sub-block.
-floats ggml_k(floats w, int bits, index sub, int scale_bits) {
+floats ggml_k(floats w, int bits, index_t sub, int scale_bits) {
   const float most = static_cast<float>((1 << bits) - 1), top = static_cast<float>((1 << scale_bits) - 1);
   for (std::size_t i = 0; i < w.size(); i += 256) {
     float largest_step = 0, largest_min = 0;
@@ -115,7 +115,7 @@ floats ggml_6k(floats w) {
   return w;
 }
 // bitsandbytes' NF4: the nearest of 16 quantiles of the normal distribution, times the block's largest magnitude.
-floats nf4(floats w, index block) {
+floats nf4(floats w, index_t block) {
   constexpr float level[] = {-1.0f,        -0.69619280f, -0.52507305f, -0.39491749f, -0.28444138f, -0.18477343f,
                              -0.09105004f, 0.0f,         0.07958030f,  0.16093020f,  0.24611230f,  0.33791524f,
                              0.44070983f,  0.56261700f,  0.72295684f,  1.0f};
@@ -132,17 +132,17 @@ floats nf4(floats w, index block) {
   return w;
 }
 
-floats requantized(const floats& w, index cols, const affine_format& f) {
+floats requantized(const floats& w, index_t cols, const affine_format& f) {
   floats out(w.size());
-  const matrix_view<float> to{out.data(), static_cast<index>(w.size()) / cols, cols};
+  const matrix_view<float> to{out.data(), static_cast<index_t>(w.size()) / cols, cols};
   dequantize(here, quantize(here, {w.data(), to.rows, cols}, f), to);
   return out;
 }
 
-const index cols = 768;
+const index_t cols = 768;
 floats weights(std::uint64_t seed = 1) { return gaussian(cols * 60, seed, 0.02); }
 
-void check(const grid_detection& d, grid_kind kind, int bits, index group) {
+void check(const grid_detection& d, grid_kind kind, int bits, index_t group) {
   CHECK(name(d.kind) == name(kind));
   CHECK(d.bits == bits);
   CHECK(d.group == group);
@@ -155,8 +155,8 @@ void check(const grid_detection& d, grid_kind kind, int bits, index group) {
 TEST_CASE("normal weights lie on no grid, in float or rounded to f16 or bf16, whatever the shape") {
   const auto w = gaussian(1 << 16, 3, 0.02);
   for (const auto& x : {w, kept(w, 11), kept(w, 8)})
-    for (const index n : {8, 15, 16, 33, 64, 100, 256, 4096, 65536}) {
-      const index rows = (1 << 16) / n;
+    for (const index_t n : {8, 15, 16, 33, 64, 100, 256, 4096, 65536}) {
+      const index_t rows = (1 << 16) / n;
       const auto d = detect_grid(here, {x.data(), rows, n});
       CAPTURE(n);
       CHECK_FALSE(d.found());
@@ -219,7 +219,7 @@ TEST_CASE("grids of any bits and group are found, and re-quantize without error 
   for (float& x : uneven) x += 0.06f;  // a zero in the middle of its codes would be a symmetric one
   for (int bits = 2; bits <= 8; ++bits)
     for (const auto zero : {zero_point::integer, zero_point::symmetric})
-      for (const index group : {32, 64, 128, 256, 0}) {
+      for (const index_t group : {32, 64, 128, 256, 0}) {
         CAPTURE(bits, static_cast<int>(zero), group);
         const affine_format format{bits, zero, group};
         const auto& w = zero == zero_point::symmetric ? even : uneven;
@@ -284,7 +284,7 @@ TEST_CASE("a matrix of zeros, or without weights, says nothing") {
 TEST_CASE("part of a matrix on a grid is found, with its share") {
   auto w = weights();
   const auto on = ggml_0(w, 4, 32);
-  std::copy(on.begin(), on.begin() + static_cast<index>(w.size() / 2), w.begin());
+  std::copy(on.begin(), on.begin() + static_cast<index_t>(w.size() / 2), w.begin());
   const auto d = found(w, cols);
   CHECK(d.kind == grid_kind::symmetric);
   CHECK(d.bits == 4);
@@ -293,10 +293,10 @@ TEST_CASE("part of a matrix on a grid is found, with its share") {
 }
 
 TEST_CASE("groups that begin in the middle of a window are found from 32 columns on") {
-  for (const index group : {32, 64, 128})
-    for (const index shift : {1, 5, 16, 31}) {
+  for (const index_t group : {32, 64, 128})
+    for (const index_t shift : {1, 5, 16, 31}) {
       auto w = ggml_0(gaussian(1024 * 40, 6), 4, group);
-      for (index r = 0; r < 40; ++r)
+      for (index_t r = 0; r < 40; ++r)
         std::rotate(&w[static_cast<std::size_t>(r * 1024)], &w[static_cast<std::size_t>(r * 1024 + shift)],
                     &w[static_cast<std::size_t>(r * 1024)] + 1024);
       CAPTURE(group, shift);
@@ -337,8 +337,8 @@ TEST_CASE("the result does not depend on the number of workers or on how the mat
     CHECK(equal(detect_grid(pool, W)));
   }
   floats turned(w.size());
-  for (index r = 0; r < 60; ++r)
-    for (index c = 0; c < cols; ++c) turned[static_cast<std::size_t>(c * 60 + r)] = W(r, c);
+  for (index_t r = 0; r < 60; ++r)
+    for (index_t c = 0; c < cols; ++c) turned[static_cast<std::size_t>(c * 60 + r)] = W(r, c);
   CHECK(equal(detect_grid(here, matrix_view<const float>{turned.data(), cols, 60}.transposed())));
 }
 
@@ -361,7 +361,7 @@ TEST_CASE("what cannot be looked at is refused") {
 }
 
 TEST_CASE("fp8 is a codebook, with one scale for all or one a row, though many small groups look equally spaced") {
-  const auto check = [](const floats& w, index columns, int bits) {
+  const auto check = [](const floats& w, index_t columns, int bits) {
     const auto d = found(w, columns);
     CHECK(d.kind == grid_kind::codebook);
     CHECK(d.bits <= bits);
@@ -369,7 +369,7 @@ TEST_CASE("fp8 is a codebook, with one scale for all or one a row, though many s
     CHECK(d.group >= 256);
     CHECK(d.share > 0.95);
   };
-  for (const index columns : {512, 1024, 2048}) {
+  for (const index_t columns : {512, 1024, 2048}) {
     const auto w = gaussian(64 * 512, 9);
     floats e4m3 = w, e5m2 = w, rows = w;
     for (std::size_t i = 0; i < w.size(); ++i) {
@@ -387,9 +387,9 @@ TEST_CASE("fp8 is a codebook, with one scale for all or one a row, though many s
 
 TEST_CASE("shifted groups of 2 and 3 bits are still grids, not codebooks of the rows") {
   for (const int bits : {2, 3})
-    for (const index shift : {8, 16, 24}) {
+    for (const index_t shift : {8, 16, 24}) {
       auto w = ggml_0(gaussian(512 * 40, 6), bits, 32);
-      for (index r = 0; r < 40; ++r)
+      for (index_t r = 0; r < 40; ++r)
         std::rotate(&w[static_cast<std::size_t>(r * 512)], &w[static_cast<std::size_t>(r * 512 + shift)],
                     &w[static_cast<std::size_t>(r * 512)] + 512);
       CAPTURE(bits, shift);
@@ -402,7 +402,7 @@ TEST_CASE("shifted groups of 2 and 3 bits are still grids, not codebooks of the 
 TEST_CASE("levels that were dequantized in two ways, a rounding apart, are one level") {
   auto w = ggml_0(weights(), 4, 32);
   const auto exact = found(w, cols);
-  const auto jitter = gaussian(static_cast<index>(w.size()), 77);
+  const auto jitter = gaussian(static_cast<index_t>(w.size()), 77);
   for (std::size_t i = 0; i < w.size(); ++i) w[i] *= 1 + (jitter[i] > 0 ? 1.2e-7f : 0.0f);  // 1 unit in the last place
   const auto d = found(w, cols);
   CHECK(d.kind == exact.kind);

@@ -18,7 +18,7 @@ inline bool same_bits(const floats& a, const floats& b) {
   return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
 }
 
-inline floats gaussian(resect::index n, std::uint64_t seed, double std = 1.0) {
+inline floats gaussian(resect::index_t n, std::uint64_t seed, double std = 1.0) {
   floats out(static_cast<std::size_t>(n));
   resect::random::fill_gaussian(out, seed, 0, 0, std);
   return out;
@@ -46,7 +46,7 @@ inline constexpr family families[] = {
     family::one_outlier, family::huge,        family::tiny,     family::subnormal,
 };
 
-inline floats drawn(family f, resect::index n, std::uint64_t seed) {
+inline floats drawn(family f, resect::index_t n, std::uint64_t seed) {
   floats out = gaussian(n, seed);
   const resect::random::philox_stream draws{seed, 1};
   for (std::size_t i = 0; i < out.size(); ++i) {

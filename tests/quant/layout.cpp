@@ -7,16 +7,16 @@
 
 namespace tests {
 
-using resect::index;
+using resect::index_t;
 using resect::quant::group_layout;
 
 TEST_CASE("the groups of a row cover each column once, in order, and only the last is shorter") {
-  for (const index cols : {1, 2, 15, 16, 17, 63, 64, 65, 100})
-    for (const index group : {0, 1, 3, 16, 64, 1000}) {
+  for (const index_t cols : {1, 2, 15, 16, 17, 63, 64, 65, 100})
+    for (const index_t group : {0, 1, 3, 16, 64, 1000}) {
       const group_layout l{.rows = 3, .cols = cols, .group = group};
       REQUIRE(l.check());
-      index at = 0;
-      for (index g = 0; g < l.per_row(); ++g) {
+      index_t at = 0;
+      for (index_t g = 0; g < l.per_row(); ++g) {
         CHECK(l.first(g) == at);
         CHECK(l.size(g) >= 1);
         CHECK((l.size(g) == l.width() || g == l.per_row() - 1));
@@ -35,16 +35,16 @@ TEST_CASE("matrices without weights have no groups") {
 }
 
 TEST_CASE("extents whose product overflows are refused, and groups of the largest rows are counted") {
-  constexpr index most = std::numeric_limits<index>::max();
-  const auto bad = group_layout{.rows = index{1} << 40, .cols = index{1} << 40, .group = 64}.check();
+  constexpr index_t most = std::numeric_limits<index_t>::max();
+  const auto bad = group_layout{.rows = index_t{1} << 40, .cols = index_t{1} << 40, .group = 64}.check();
   REQUIRE_FALSE(bad);
   CHECK(bad.error().message() ==
         "shape mismatch: layout: got 1099511627776 x 1099511627776, wanted fewer than 2^61 elements");
   CHECK_FALSE(group_layout{.rows = most, .cols = most}.check());
-  CHECK_FALSE(group_layout{.rows = 1, .cols = index{1} << 61}.check());
+  CHECK_FALSE(group_layout{.rows = 1, .cols = index_t{1} << 61}.check());
   CHECK(group_layout{.rows = most, .cols = 0}.check());
   CHECK(group_layout{.rows = 0, .cols = most}.check());
-  const group_layout longest{.rows = 1, .cols = (index{1} << 61) - 1, .group = 0};
+  const group_layout longest{.rows = 1, .cols = (index_t{1} << 61) - 1, .group = 0};
   REQUIRE(longest.check());
   CHECK(longest.per_row() == 1);
   CHECK(group_layout{.rows = 1, .cols = most, .group = most - 1}.per_row() == 2);

@@ -16,7 +16,7 @@ namespace tests {
 
 using namespace resect::quant;
 using resect::errc;
-using resect::index;
+using resect::index_t;
 using resect::matrix_view;
 
 namespace {
@@ -25,12 +25,12 @@ resect::inline_executor here;
 
 struct backwards {  // an engine's own pool
   template <class F>
-  void bulk(index n, F&& f) {
-    for (index i = n; i-- > 0;) f(i);
+  void bulk(index_t n, F&& f) {
+    for (index_t i = n; i-- > 0;) f(i);
   }
 };
 
-matrix_view<const float> view(const floats& w, index rows, index cols) { return {w.data(), rows, cols}; }
+matrix_view<const float> view(const floats& w, index_t rows, index_t cols) { return {w.data(), rows, cols}; }
 
 floats values(const quantized& q) {
   floats out(static_cast<std::size_t>(q.rows * q.cols));
@@ -44,9 +44,9 @@ bool same(const quantized& a, const quantized& b) {
 }
 
 // Rows of every family.
-floats mixed(index rows, index cols, std::uint64_t seed) {
+floats mixed(index_t rows, index_t cols, std::uint64_t seed) {
   floats out;
-  for (index r = 0; r < rows; ++r) {
+  for (index_t r = 0; r < rows; ++r) {
     const auto row =
         drawn(families[static_cast<std::size_t>(r) % std::size(families)], cols, seed + static_cast<std::uint64_t>(r));
     out.insert(out.end(), row.begin(), row.end());
@@ -67,14 +67,14 @@ struct toward_zero {  // a user's own rounding rule
   template <grid G, resect::executor E, scale_search S>
   static resect::status round(E&, matrix_view<const float> w, const S& search, quantized& out) {
     const auto layout = out.layout();
-    for (index r = 0; r < w.rows; ++r)
-      for (index g = 0; g < layout.per_row(); ++g) {
+    for (index_t r = 0; r < w.rows; ++r)
+      for (index_t g = 0; g < layout.per_row(); ++g) {
         const auto p = search.template fit<G>(
             {w.row(r).data + layout.first(g), static_cast<std::size_t>(layout.size(g))}, layout.first(g));
         const auto i = static_cast<std::size_t>(r * layout.per_row() + g);
         out.scales[i] = p.scale;
         if (!out.zeros.empty()) out.zeros[i] = p.zero;
-        for (index c = layout.first(g); c < layout.first(g) + layout.size(g); ++c) {
+        for (index_t c = layout.first(g); c < layout.first(g) + layout.size(g); ++c) {
           auto code = G::encode(w(r, c), p);
           if (std::fabs(G::decode(code, p)) > std::fabs(w(r, c)))
             code = static_cast<std::uint8_t>(code < p.zero ? code + 1 : code - 1);
@@ -93,9 +93,9 @@ struct refusing {
 static_assert(rounding_rule<nearest> && rounding_rule<toward_zero> && !rounding_rule<min_max>);
 
 struct power_of_two {  // a user's own scale search
-  static resect::status check(index) { return {}; }
+  static resect::status check(index_t) { return {}; }
   template <grid G>
-  static group_parameters fit(std::span<const float> w, index) {
+  static group_parameters fit(std::span<const float> w, index_t) {
     auto p = min_max{}.fit<G>(w, 0);
     if (p.scale != 0) p.scale = std::copysign(std::exp2(std::ceil(std::log2(std::fabs(p.scale)))), p.scale);
     return p;
@@ -106,20 +106,20 @@ struct power_of_two {  // a user's own scale search
 
 TEST_CASE("every weight has the code and the parameters of its own group, tail groups included") {
   for (const auto& format : all_formats)
-    for (const index cols : {1, 31, 32, 33, 64, 100}) {
+    for (const index_t cols : {1, 31, 32, 33, 64, 100}) {
       CAPTURE(format.bits, format.group, cols);
       const auto w = mixed(28, cols, 4);
       const auto q = quantize(here, view(w, 28, cols), format);
       REQUIRE(q.check());
       CHECK(q.format == format);
-      const index group = format.group == 0 ? cols : std::min(format.group, cols);
-      const index groups = (cols + group - 1) / group;
-      REQUIRE(static_cast<index>(q.scales.size()) == 28 * groups);
+      const index_t group = format.group == 0 ? cols : std::min(format.group, cols);
+      const index_t groups = (cols + group - 1) / group;
+      REQUIRE(static_cast<index_t>(q.scales.size()) == 28 * groups);
       REQUIRE(try_visit(format, [&](auto f) -> resect::status {
         using G = typename decltype(f)::grid;
         bool right = true;
-        for (index r = 0; r < 28; ++r)
-          for (index c = 0; c < cols; ++c) {
+        for (index_t r = 0; r < 28; ++r)
+          for (index_t c = 0; c < cols; ++c) {
             const auto first = w.begin() + r * cols + c / group * group;
             const auto last = w.begin() + std::min(r * cols + (c / group + 1) * group, (r + 1) * cols);
             const auto [lo, hi] = std::minmax_element(first, last);
@@ -134,7 +134,7 @@ TEST_CASE("every weight has the code and the parameters of its own group, tail g
       const auto out = values(q);
       bool decoded = true;
       for (std::size_t i = 0; i < out.size(); ++i) {
-        const auto p = q.parameters(static_cast<index>(i) / cols, static_cast<index>(i) % cols / group);
+        const auto p = q.parameters(static_cast<index_t>(i) / cols, static_cast<index_t>(i) % cols / group);
         decoded = decoded && out[i] == static_cast<float>(double{p.scale} * (int{q.codes[i]} - int{p.zero}));
       }
       CHECK(decoded);
@@ -200,10 +200,10 @@ TEST_CASE("the loss is what the definition says, and mse_scale never makes it la
     const auto q = quantize(here, W, format);
     const auto out = values(q);
     double error = 0, weights = 0, largest = 0;
-    index clipped = 0;
+    index_t clipped = 0;
     for (std::size_t i = 0; i < w.size(); ++i) {
       const double e = std::fabs(double{w[i]} - double{out[i]});
-      const index row = static_cast<index>(i) / 90, group = static_cast<index>(i) % 90 / q.layout().width();
+      const index_t row = static_cast<index_t>(i) / 90, group = static_cast<index_t>(i) % 90 / q.layout().width();
       error += e * e;
       weights += double{w[i]} * double{w[i]};
       largest = std::max(largest, e);
@@ -235,7 +235,7 @@ TEST_CASE("clipped weights are counted") {
 
 TEST_CASE("bits per weight count codes, scales and zero points") {
   const floats w(128 * 100, 1.0f);
-  const auto bpw = [&](index rows, index cols, const affine_format& f) {
+  const auto bpw = [&](index_t rows, index_t cols, const affine_format& f) {
     return quantize(here, view(w, rows, cols), f).bits_per_weight();
   };
   CHECK(bpw(100, 128, {4, zero_point::integer, 64}) == Approx(4 + (32 + 4) / 64.0));
@@ -247,12 +247,12 @@ TEST_CASE("bits per weight count codes, scales and zero points") {
 }
 
 TEST_CASE("the bits do not depend on the number of workers, their order, or how the matrix lies in memory") {
-  const index rows = 37, cols = 70;
+  const index_t rows = 37, cols = 70;
   const auto w = mixed(rows, cols, 8);
   const auto W = view(w, rows, cols);
   floats columns(w.size()), spread(static_cast<std::size_t>(rows * (2 * cols + 3)));
-  for (index r = 0; r < rows; ++r)
-    for (index c = 0; c < cols; ++c) {
+  for (index_t r = 0; r < rows; ++r)
+    for (index_t c = 0; c < cols; ++c) {
       columns[static_cast<std::size_t>(c * rows + r)] = W(r, c);
       spread[static_cast<std::size_t>(r * (2 * cols + 3) + 2 * c)] = W(r, c);
     }
@@ -293,7 +293,7 @@ TEST_CASE("a user's own rounding rule and scale search work") {
 TEST_CASE("matrices without weights and of one weight") {
   const floats w{-2.5f};
   for (const auto& format : all_formats) {
-    for (const auto& [rows, cols] : {std::pair<index, index>{0, 5}, {5, 0}, {0, 0}}) {
+    for (const auto& [rows, cols] : {std::pair<index_t, index_t>{0, 5}, {5, 0}, {0, 0}}) {
       const auto q = quantize(here, {nullptr, rows, cols}, format);
       CHECK(q.check());
       CHECK(q.codes.empty());
@@ -363,12 +363,12 @@ TEST_CASE("operands that do not fit are refused, and nothing is written") {
   CHECK(other.error().code == errc::shape_mismatch);
 
   dequantize(here, q, {out.data(), 3, 4, 5});  // rows five apart: what lies between is left alone
-  for (index i = 0; i < 20; ++i) CHECK(out[static_cast<std::size_t>(i)] == (i % 5 < 4 && i < 15 ? 1.0f : -7.0f));
+  for (index_t i = 0; i < 20; ++i) CHECK(out[static_cast<std::size_t>(i)] == (i % 5 < 4 && i < 15 ? 1.0f : -7.0f));
 }
 
 TEST_CASE("a quantized matrix whose number of weights wraps to that of its codes does not pass its check") {
   quantized q;
-  q.rows = q.cols = index{1} << 40;
+  q.rows = q.cols = index_t{1} << 40;
   q.format = {.bits = 4, .zero = zero_point::symmetric, .group = 1};
   const auto status = q.check();
   REQUIRE_FALSE(status);

@@ -12,7 +12,7 @@
 namespace tests {
 
 using namespace resect::quant;
-using resect::index;
+using resect::index_t;
 
 namespace {
 
@@ -45,7 +45,7 @@ void on_some_grids(F f) {
   f(integer_grid<8, zero_point::symmetric>{});
 }
 
-floats some_importance(index n) {
+floats some_importance(index_t n) {
   floats a = gaussian(n, 77);
   for (float& x : a) x = x * x;
   return a;
@@ -70,7 +70,7 @@ TEST_CASE("mse_scale finds the best of its ratios and is never worse than min_ma
   on_some_grids([](auto g) {
     using G = decltype(g);
     for (const family f : families)
-      for (const index n : {1, 9, 64}) {
+      for (const index_t n : {1, 9, 64}) {
         const auto w = drawn(f, n, 5);
         CAPTURE(name(f), n);
         const double none = error_of<G>(w, G::fit(extent_of(w)));
@@ -135,7 +135,7 @@ TEST_CASE("an outlier in a column that does not matter is clipped") {
 }
 
 TEST_CASE("options that make no sense are refused by name") {
-  const auto refused = [](const mse_scale& s, index cols) {
+  const auto refused = [](const mse_scale& s, index_t cols) {
     const auto st = s.check(cols);
     return st ? std::string("fine") : std::string(st.error().message().view());
   };

@@ -24,13 +24,13 @@ using random::block_origin;
 using random::matrix_sketch;
 using random::sketch_options;
 using random::sketcher;
-using resect::index;
+using resect::index_t;
 
 struct weights {
-  index rows, cols;
+  index_t rows, cols;
   std::vector<float> data;
 
-  weights(index m, index n, std::uint64_t stream, double std = 0.02)
+  weights(index_t m, index_t n, std::uint64_t stream, double std = 0.02)
       : rows(m), cols(n), data(static_cast<std::size_t>(m * n)) {
     random::fill_gaussian(data, 77, stream, 0, std);
   }
@@ -60,8 +60,8 @@ TEST_CASE("a sketch is the signed sum of each bucket, as bits of Philox at each 
   const matrix_sketch s = sketch_of(w, {.seed = 9, .buckets = 32});
   const random::philox_stream stream = random::sketch_stream(9);
   std::vector<double> expected(32);
-  for (index r = 0; r < w.rows; ++r)
-    for (index c = 0; c < w.cols; ++c) {
+  for (index_t r = 0; r < w.rows; ++r)
+    for (index_t c = 0; c < w.cols; ++c) {
       const auto column = static_cast<std::uint64_t>(c);
       const std::uint32_t word =
           stream.block(static_cast<std::uint64_t>(r), column / 8)[static_cast<int>(column % 8 / 2)];
@@ -88,9 +88,9 @@ TEST_CASE("positions use all buckets and both signs alike") {
   constexpr std::uint32_t buckets = 64;
   const random::philox_stream s = random::sketch_stream(3);
   std::vector<int> seen(2 * buckets);
-  constexpr index rows = 200, cols = 640;
-  for (index r = 0; r < rows; ++r)
-    for (index c = 0; c < cols; ++c) {
+  constexpr index_t rows = 200, cols = 640;
+  for (index_t r = 0; r < rows; ++r)
+    for (index_t c = 0; c < cols; ++c) {
       const auto column = static_cast<std::uint64_t>(c);
       const auto at = random::sketch_position_of(s.block(static_cast<std::uint64_t>(r), column / 8), column, buckets);
       ++seen[2 * at.bucket + (at.negative ? 1 : 0)];
@@ -105,11 +105,11 @@ TEST_CASE("every split into blocks, every order and every number of workers give
   const weights w(61, 83, 3);
   const matrix_sketch whole = sketch_of(w, {.seed = 4});
   const auto view = w.view();
-  for (const index step : {1, 2, 7, 60, 61}) {
+  for (const index_t step : {1, 2, 7, 60, 61}) {
     auto rows = *sketcher::try_make(61, 83, {.seed = 4});
     auto merged = *sketcher::try_make(61, 83, {.seed = 4});
-    for (index first = (60 / step) * step; first >= 0; first -= step) {  // from the bottom up
-      const index n = std::min(step, 61 - first);
+    for (index_t first = (60 / step) * step; first >= 0; first -= step) {  // from the bottom up
+      const index_t n = std::min(step, 61 - first);
       REQUIRE(rows.try_add(view.middle_rows(first, n), {.row = first}));
       auto part = *sketcher::try_make(61, 83, {.seed = 4});
       REQUIRE(part.try_add(view.middle_rows(first, n), {.row = first}));
@@ -120,8 +120,8 @@ TEST_CASE("every split into blocks, every order and every number of workers give
     CHECK(*merged.try_finish() == whole);
   }
   auto quarters = *sketcher::try_make(61, 83, {.seed = 4});  // columns that are cut within a block of eight, too
-  for (const auto& [r, m] : {std::pair<index, index>{40, 21}, {0, 40}})
-    for (const auto& [c, n] : {std::pair<index, index>{0, 13}, {13, 70}})
+  for (const auto& [r, m] : {std::pair<index_t, index_t>{40, 21}, {0, 40}})
+    for (const auto& [c, n] : {std::pair<index_t, index_t>{0, 13}, {13, 70}})
       REQUIRE(quarters.try_add(view.block(r, c, m, n), {r, c}));
   CHECK(*quarters.try_finish() == whole);
   for (const int workers : {1, 2, 3, 7}) {
@@ -157,7 +157,7 @@ TEST_CASE("the squared length of a sketch is unbiased and has the variance of th
   double norm4 = 0;
   for (const float x : w.data) norm4 += std::pow(static_cast<double>(x), 4.0);
   const double norm2 = w.norm2();
-  for (const index k : {8, 64}) {
+  for (const index_t k : {8, 64}) {
     double mean = 0, square = 0;
     for (std::uint64_t seed = 0; seed < seeds; ++seed) {
       auto sum = *sketcher::try_make(9, 11, {.seed = seed, .buckets = k});
@@ -259,7 +259,7 @@ TEST_CASE("matrices of zeros, of no elements and of extreme numbers have sketche
 
 TEST_CASE("elements that came twice in place of others are noticed, whatever parts they came in") {
   const weights w(4, 4, 1);
-  const auto rows = [&](index first, index n) { return w.view().middle_rows(first, n); };
+  const auto rows = [&](index_t first, index_t n) { return w.view().middle_rows(first, n); };
   const std::string twice =
       "conflict | sketch | elements that came twice in place of others | all 16 of 4 x 4, each once";
   auto a = *sketcher::try_make(4, 4), b = a;
@@ -279,8 +279,8 @@ TEST_CASE("elements that came twice in place of others are noticed, whatever par
   // two halves of a matrix, anywhere in it: only those that fill it are let
   const weights tall(4, 2, 1);
   for (std::uint64_t seed = 0; seed < 20; ++seed)
-    for (index i = 0; i < 3; ++i)
-      for (index j = 0; j < 3; ++j) {
+    for (index_t i = 0; i < 3; ++i)
+      for (index_t j = 0; j < 3; ++j) {
         auto sum = *sketcher::try_make(4, 2, {.seed = seed});
         REQUIRE(sum.try_add(tall.view().middle_rows(i, 2), {.row = i}));
         REQUIRE(sum.try_add(tall.view().middle_rows(j, 2), {.row = j}));
@@ -290,16 +290,16 @@ TEST_CASE("elements that came twice in place of others are noticed, whatever par
 
 TEST_CASE("one element in place of another is noticed at every pair of positions") {
   const weights w(6, 7, 1);
-  const auto one = [&](index i) {
+  const auto one = [&](index_t i) {
     auto s = *sketcher::try_make(6, 7);
     REQUIRE(s.try_add(w.view().block(i / 7, i % 7, 1, 1), {i / 7, i % 7}));
     return s;
   };
-  for (index missing = 0; missing < 42; ++missing) {
+  for (index_t missing = 0; missing < 42; ++missing) {
     auto rest = *sketcher::try_make(6, 7);
-    for (index i = 0; i < 42; ++i)
+    for (index_t i = 0; i < 42; ++i)
       if (i != missing) REQUIRE(rest.try_merge(one(i)));
-    for (index i = 0; i < 42; ++i) {
+    for (index_t i = 0; i < 42; ++i) {
       auto all = rest;
       REQUIRE(all.try_merge(one(i)));
       CHECK(all.try_finish().has_value() == (i == missing));
@@ -316,7 +316,7 @@ TEST_CASE("what does not fit is refused by name, and nothing is added") {
         "invalid argument | buckets | 4 | a power of two from 8 to 4096");
   CHECK(parts(sketcher::try_make(-1, 8)) == "shape mismatch | matrix | -1 x 8 | extents from 0 to 2^31");
   CHECK(parts(s.try_add(w.view(), {.row = 1})) == "shape mismatch | block | 6 x 8 at 1, 0 | a part of 6 x 8");
-  CHECK(parts(s.try_add(w.view().middle_rows(0, 1), {.row = std::numeric_limits<index>::max()})).substr(0, 14) ==
+  CHECK(parts(s.try_add(w.view().middle_rows(0, 1), {.row = std::numeric_limits<index_t>::max()})).substr(0, 14) ==
         "shape mismatch");
   weights bad = w;
   bad.data[13] = std::numeric_limits<float>::quiet_NaN();

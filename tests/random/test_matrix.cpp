@@ -15,12 +15,12 @@ using namespace resect;
 using random::block_origin;
 using random::gaussian_matrix;
 using random::rademacher_matrix;
-using resect::index;
+using resect::index_t;
 
 static_assert(random::test_matrix<gaussian_matrix> && random::test_matrix<rademacher_matrix>);
 
 template <class M, class T>
-std::vector<T> filled(const M& omega, index rows, index cols, block_origin origin = {}) {
+std::vector<T> filled(const M& omega, index_t rows, index_t cols, block_origin origin = {}) {
   std::vector<T> out(static_cast<std::size_t>(rows * cols));
   inline_executor exec;
   REQUIRE(random::try_fill(exec, omega, matrix_view<T>{out.data(), rows, cols}, origin));
@@ -29,27 +29,27 @@ std::vector<T> filled(const M& omega, index rows, index cols, block_origin origi
 
 template <class M>
 void blocks_equal_the_whole(const M& omega) {
-  constexpr index rows = 70, cols = 300;
+  constexpr index_t rows = 70, cols = 300;
   const auto whole = filled<M, double>(omega, rows, cols);
   const matrix_view<const double> all{whole.data(), rows, cols};
-  for (index r = 0; r < rows; ++r)
-    for (index c = 0; c < cols; ++c) REQUIRE(all(r, c) == omega(r, c));
+  for (index_t r = 0; r < rows; ++r)
+    for (index_t c = 0; c < cols; ++c) REQUIRE(all(r, c) == omega(r, c));
 
   inline_executor exec;
   for (const block_origin at : {block_origin{0, 0}, {3, 1}, {40, 127}, {69, 128}, {33, 131}}) {
-    const index m = rows - at.row, n = 150;
+    const index_t m = rows - at.row, n = 150;
     std::vector<float> storage(static_cast<std::size_t>(2 * m * n), 7.0f);
     const matrix_view<float> row_major{storage.data(), m, n, 2 * n, 2}, column_major{storage.data(), m, n, 1, m};
     for (const auto& block : {row_major, column_major}) {
       REQUIRE(random::try_fill(exec, omega, block, at));
-      for (index r = 0; r < m; ++r)
-        for (index c = 0; c < n; ++c) REQUIRE(block(r, c) == static_cast<float>(omega(at.row + r, at.col + c)));
+      for (index_t r = 0; r < m; ++r)
+        for (index_t c = 0; c < n; ++c) REQUIRE(block(r, c) == static_cast<float>(omega(at.row + r, at.col + c)));
     }
   }
   // A wider matrix begins with the narrower one.
   const auto wider = filled<M, double>(omega, rows, cols + 77);
-  for (index r = 0; r < rows; ++r)
-    for (index c = 0; c < cols; ++c) REQUIRE(wider[static_cast<std::size_t>(r * (cols + 77) + c)] == all(r, c));
+  for (index_t r = 0; r < rows; ++r)
+    for (index_t c = 0; c < cols; ++c) REQUIRE(wider[static_cast<std::size_t>(r * (cols + 77) + c)] == all(r, c));
 }
 
 TEST_CASE("an element of a test matrix depends on its position alone: blocks equal the whole") {
@@ -59,7 +59,7 @@ TEST_CASE("an element of a test matrix depends on its position alone: blocks equ
 
 TEST_CASE("row 0 of a test matrix is the stream, and rows, columns, seeds and streams differ") {
   const random::philox_stream s{7, 3};
-  for (index c = 0; c < 300; ++c) {
+  for (index_t c = 0; c < 300; ++c) {
     REQUIRE(gaussian_matrix{7, 3}(0, c) == random::gaussian(s, static_cast<std::uint64_t>(c)));
     REQUIRE(rademacher_matrix{7, 3}(0, c) == random::rademacher(s, static_cast<std::uint64_t>(c)));
   }
@@ -68,7 +68,7 @@ TEST_CASE("row 0 of a test matrix is the stream, and rows, columns, seeds and st
   CHECK(x != gaussian_matrix{7, 3}(5, 9));
   CHECK(x != gaussian_matrix{7, 4}(5, 8));
   CHECK(x != gaussian_matrix{8, 3}(5, 8));
-  CHECK(x != gaussian_matrix{7, 3}(5 + (index{1} << 40), 8));
+  CHECK(x != gaussian_matrix{7, 3}(5 + (index_t{1} << 40), 8));
 }
 
 TEST_CASE("the number of workers changes nothing") {
@@ -84,7 +84,7 @@ TEST_CASE("the number of workers changes nothing") {
 
 template <class M>
 void moments(const M& omega, double fourth) {
-  constexpr index rows = 512, cols = 256;
+  constexpr index_t rows = 512, cols = 256;
   const auto x = filled<M, double>(omega, rows, cols);
   const double n = static_cast<double>(x.size());
   double m1 = 0, m2 = 0, m4 = 0, across = 0, down = 0;
@@ -111,10 +111,10 @@ TEST_CASE("entries have mean 0, variance 1, the fourth moment of their kind and 
 
 // E ‖xᵀΩ‖²/k = ‖x‖² with variance (E ω⁴ − 3)·Σx⁴/k + 2‖x‖⁴/k.
 TEST_CASE("projections on k columns keep squared lengths on average, within five computed standard errors") {
-  constexpr index n = 40, k = 20000;
+  constexpr index_t n = 40, k = 20000;
   std::vector<double> x(n);
   double norm2 = 0, norm4 = 0;
-  for (index i = 0; i < n; ++i) {
+  for (index_t i = 0; i < n; ++i) {
     x[static_cast<std::size_t>(i)] = 1.0 / static_cast<double>(1 + i);
     const double square = x[static_cast<std::size_t>(i)] * x[static_cast<std::size_t>(i)];
     norm2 += square;
@@ -123,9 +123,9 @@ TEST_CASE("projections on k columns keep squared lengths on average, within five
   const auto projected = [&](const auto& omega) {
     const auto values = filled<std::remove_cvref_t<decltype(omega)>, double>(omega, n, k);
     double sum = 0;
-    for (index c = 0; c < k; ++c) {
+    for (index_t c = 0; c < k; ++c) {
       double dot = 0;
-      for (index r = 0; r < n; ++r) dot += x[static_cast<std::size_t>(r)] * values[static_cast<std::size_t>(r * k + c)];
+      for (index_t r = 0; r < n; ++r) dot += x[static_cast<std::size_t>(r)] * values[static_cast<std::size_t>(r * k + c)];
       sum += dot * dot;
     }
     return sum / static_cast<double>(k);

@@ -18,7 +18,7 @@ using resect::matrix_view;
 
 namespace {
 
-using size = resect::index;
+using size = resect::index_t;
 
 // The step's function on rows of its own.
 floats noisy(const floats& h, size width, const std::vector<row_meta>& rows, float s, std::uint64_t seed, int l = 2,

@@ -19,7 +19,7 @@ using resect::matrix_view;
 
 namespace {
 
-using size = resect::index;
+using size = resect::index_t;
 
 constexpr int width = 9;
 // what a matched norm may miss: one rounding of each element, and that of the factor

@@ -24,7 +24,7 @@ using resect::status;
 
 namespace {
 
-using size = resect::index;
+using size = resect::index_t;
 
 // f on every kind of host: eight small Llama models and the planted one.
 template <class F>

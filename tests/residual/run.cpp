@@ -26,7 +26,7 @@ using resect::status;
 
 namespace {
 
-using size = resect::index;
+using size = resect::index_t;
 
 const site all_sites[] = {site::embed_out,  site::resid_pre, site::attn_delta, site::resid_mid, site::mlp_delta,
                           site::resid_post, site::head_in,   site::head_norm,  site::logits};

@@ -19,7 +19,7 @@ using resect::matrix_view;
 
 namespace {
 
-using size = resect::index;
+using size = resect::index_t;
 
 constexpr std::uint32_t decode = row_meta::decode, pad = row_meta::pad, wants = row_meta::wants_logits,
                         sequence_end = row_meta::sequence_end, prompt_end = row_meta::prompt_end;

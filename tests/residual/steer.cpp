@@ -27,7 +27,7 @@ floats drawn(std::size_t n, std::uint64_t stream) {
 }
 
 floats applied(const step& s, floats h) {
-  s.on_rows(tap{}, {h.data(), static_cast<resect::index>(rows), static_cast<resect::index>(width)});
+  s.on_rows(tap{}, {h.data(), static_cast<resect::index_t>(rows), static_cast<resect::index_t>(width)});
   return h;
 }
 

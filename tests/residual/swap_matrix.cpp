@@ -24,7 +24,7 @@ using resect::status;
 
 namespace {
 
-using size = resect::index;
+using size = resect::index_t;
 
 hosts::matrix& weight_in(hosts::llama_layer& l, int id) {
   hosts::matrix* all[] = {&l.attn_norm, &l.q, &l.k, &l.v, &l.o, &l.mlp_norm, &l.gate, &l.up, &l.down};

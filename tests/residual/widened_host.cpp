@@ -24,7 +24,7 @@ namespace tests {
 
 using namespace resect;
 using namespace resect::residual;
-using resect::index;
+using resect::index_t;
 using resect::residual::access;
 
 namespace {
@@ -37,7 +37,7 @@ class bare_host {
   using value = T;
   using space = host_space;
 
-  bare_host(index n, index width) : rows(n), cols(width), stored(static_cast<std::size_t>(n * (width + gap))) {
+  bare_host(index_t n, index_t width) : rows(n), cols(width), stored(static_cast<std::size_t>(n * (width + gap))) {
     desc.n_layers = 1;
     desc.d_model = desc.n_vocab = static_cast<int>(width);
   }
@@ -58,10 +58,10 @@ class bare_host {
   matrix_view<const T> logits() const { return {shown_logits.data(), rows, cols, cols + gap}; }
   void forget(std::int32_t s) { forgotten = s; }
   std::uint64_t cache_epoch(std::int32_t) const { return epoch; }
-  index cached(std::int32_t s) const { return 10 + s; }
+  index_t cached(std::int32_t s) const { return 10 + s; }
 
-  static constexpr index gap = 3;
-  index rows, cols;
+  static constexpr index_t gap = 3;
+  index_t rows, cols;
   std::vector<T> stored, shown_logits;
   model_desc desc;
   std::pair<site_set, site_set> asked;
@@ -95,8 +95,8 @@ bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
 template <class T>
 std::vector<float> numbers(matrix_view<T> m) {
   std::vector<float> out;
-  for (index r = 0; r < m.rows; ++r)
-    for (index c = 0; c < m.cols; ++c) out.push_back(static_cast<float>(m(r, c)));
+  for (index_t r = 0; r < m.rows; ++r)
+    for (index_t c = 0; c < m.cols; ++c) out.push_back(static_cast<float>(m(r, c)));
   return out;
 }
 
@@ -108,9 +108,9 @@ conformance_options tolerances() {
   return {.rounding = 1.5 * epsilon, .identity = 0.5 * epsilon};
 }
 
-std::vector<row_meta> rows_of(index n) {
+std::vector<row_meta> rows_of(index_t n) {
   std::vector<row_meta> out;
-  for (index r = 0; r < n; ++r) out.push_back({0, static_cast<std::int32_t>(r), 0, row_meta::wants_logits});
+  for (index_t r = 0; r < n; ++r) out.push_back({0, static_cast<std::int32_t>(r), 0, row_meta::wants_logits});
   return out;
 }
 
@@ -136,13 +136,13 @@ void rows_go_through() {
 
   // One that writes is rounded once, to the nearest; what lies between the rows stays.
   auto write = [&](const tap&, matrix_view<float> h) {
-    for (index c = 0; c < h.cols; ++c) h(1, c) = 1.0f + 0.001f * static_cast<float>(c);
+    for (index_t c = 0; c < h.cols; ++c) h(1, c) = 1.0f + 0.001f * static_cast<float>(c);
     return edit::modified;
   };
   REQUIRE(host.try_forward(batch, hooks<float>{{}, {site::resid_mid}, write, 77}));
   CHECK((inner.answer == edit::modified && inner.epoch == 77));
   CHECK((inner.asked.first.empty() && inner.asked.second == site_set{site::resid_mid}));
-  for (index c = 0; c < 20; ++c) {
+  for (index_t c = 0; c < 20; ++c) {
     const auto at = static_cast<std::size_t>(23 + c);
     stored[at] = T{1.0f + 0.001f * static_cast<float>(c)};
   }
@@ -352,7 +352,7 @@ TEST_CASE("a head of matrices with strides, and of rows that a state has not") {
   REQUIRE(host.try_head(state, 2, strided_norm, strided_logits));
   CHECK(same_bits(numbers(strided_norm), norm));
   CHECK(same_bits(numbers(strided_logits), logits));
-  for (const auto& [row, rows] : {std::pair<index, index>{4, 2}, {-1, 2}, {0, -1}, {0, index{1} << 45}, {index{1} << 62, 2}})
+  for (const auto& [row, rows] : {std::pair<index_t, index_t>{4, 2}, {-1, 2}, {0, -1}, {0, index_t{1} << 45}, {index_t{1} << 62, 2}})
     CHECK(host.try_head(state, row, {norm.data(), rows, 8}, {logits.data(), rows, 36}).error().operand ==
           "rows of the head");
   CHECK(host.try_head(state, 5, {nullptr, 0, 8}, {nullptr, 0, 36}));

@@ -28,8 +28,8 @@ weight_method rounding(float step) {
   m.name = "rounding";
   m.hash = fingerprint{}.add(static_cast<double>(step)).value();
   m.apply = [step](const residual::weight_desc&, matrix_view<float> w, executor_ref exec) -> status {
-    exec.bulk(w.rows, [&](resect::index r) {
-      for (resect::index c = 0; c < w.cols; ++c) w(r, c) = step * std::nearbyint(w(r, c) / step);
+    exec.bulk(w.rows, [&](resect::index_t r) {
+      for (resect::index_t c = 0; c < w.cols; ++c) w(r, c) = step * std::nearbyint(w(r, c) / step);
     });
     return {};
   };

@@ -26,7 +26,7 @@ struct biased_host : hosts::llama_host<cpu<>> {
     for (int l = first; l < last; ++l) {
       if (auto done = hosts::llama_host<cpu<>>::try_run(s, l, l + 1, k); !done) return done;
       const auto h = stream(s);
-      for (resect::index r = 0; r < h.rows; ++r) h(r, l) += 0.5f * static_cast<float>(l + 1);
+      for (resect::index_t r = 0; r < h.rows; ++r) h(r, l) += 0.5f * static_cast<float>(l + 1);
     }
     return {};
   }

@@ -127,9 +127,9 @@ TEST_CASE("nll and perplexity are those of a forward pass in double") {
   for (int l = 0; l < 4; ++l) reference.layer(l, s.evaluation.rows, h);
   const auto logits = reference.head(h);
   double sum = 0;
-  resect::index n = 0;
+  resect::index_t n = 0;
   for (std::size_t r = 0; r < logits.size(); ++r) {
-    const auto next = s.evaluation.next_token(static_cast<resect::index>(r));
+    const auto next = s.evaluation.next_token(static_cast<resect::index_t>(r));
     if (next < 0) continue;
     double largest = -1e300, total = 0;
     for (const double x : logits[r]) largest = std::max(largest, x);
@@ -184,7 +184,7 @@ TEST_CASE("the announced cost is the work reported, and counts every run") {
   threaded exec{threads{1}};
   hosts::llama_host host(exec, s.model);
   const sensitivity_options options{.layers = {0, 3}, .reinit_seeds = 2};
-  const auto cost = estimate_cost(host, s.evaluation, static_cast<resect::index>(s.calibration.rows.size()), options);
+  const auto cost = estimate_cost(host, s.evaluation, static_cast<resect::index_t>(s.calibration.rows.size()), options);
   CHECK(cost.runs == 2 * (1 + 1 + 2 + 1));
   double last = -1;
   auto report = [&](const progress& p) {

@@ -31,7 +31,7 @@ TEST_CASE("fewer bits and smaller ranks cost more, and what they store is counte
     CHECK(r.rows[0].bits == Approx(bits + (32.0 + bits) / 16));
   }
   last = 0;
-  for (const resect::index rank : {31, 16, 8, 4}) {
+  for (const resect::index_t rank : {31, 16, 8, 4}) {
     const auto r = study(factorize_weights(exec, {.rank = rank}));
     CHECK(r.all.kl.value > last);
     last = r.all.kl.value;

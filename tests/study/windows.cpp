@@ -12,7 +12,7 @@ using namespace resect::study;
 
 namespace {
 
-std::vector<std::int32_t> counting(resect::index n) {
+std::vector<std::int32_t> counting(resect::index_t n) {
   std::vector<std::int32_t> ids(static_cast<std::size_t>(n));
   std::iota(ids.begin(), ids.end(), 0);
   return ids;
@@ -27,16 +27,16 @@ TEST_CASE("window i begins at id floor(i (N - C + 1) / S) and holds C ids from p
   REQUIRE(w.rows.size() == 140);
   CHECK(w.counted() == 140);
   CHECK(w.n_clusters == 7);
-  for (resect::index i = 0; i < 7; ++i) {
-    const resect::index start = i * (1003 - 20 + 1) / 7;
+  for (resect::index_t i = 0; i < 7; ++i) {
+    const resect::index_t start = i * (1003 - 20 + 1) / 7;
     CHECK(w.starts[static_cast<std::size_t>(i)] == start);
-    for (resect::index j = 0; j < 20; ++j) {
+    for (resect::index_t j = 0; j < 20; ++j) {
       const auto r = static_cast<std::size_t>(i * 20 + j);
       CHECK(w.rows[r].seq == i);
       CHECK(w.rows[r].pos == j);
       CHECK(w.rows[r].token == start + j);
       CHECK(w.cluster[r] == i);
-      CHECK(w.next_token(static_cast<resect::index>(r)) == (j + 1 < 20 ? start + j + 1 : -1));
+      CHECK(w.next_token(static_cast<resect::index_t>(r)) == (j + 1 < 20 ? start + j + 1 : -1));
     }
   }
 }
@@ -46,13 +46,13 @@ TEST_CASE("where the text marks documents they are the clusters, also across win
   std::vector<std::int32_t> documents(40);
   for (std::size_t i = 0; i < 40; ++i) documents[i] = static_cast<std::int32_t>(i / 7) + 100;
   const auto w = windows({ids, documents}, {.sequences = 4, .context = 10});
-  std::set<resect::index> clusters;
+  std::set<resect::index_t> clusters;
   for (std::size_t r = 0; r < w.rows.size(); ++r) {
     const auto c = w.cluster[r];
     clusters.insert(c);
     CHECK(w.documents[static_cast<std::size_t>(c)] == documents[static_cast<std::size_t>(w.rows[r].token)]);
   }
-  CHECK(static_cast<resect::index>(clusters.size()) == w.n_clusters);
+  CHECK(static_cast<resect::index_t>(clusters.size()) == w.n_clusters);
   CHECK(w.n_clusters < 8);
 }
 
@@ -67,9 +67,9 @@ TEST_CASE("a BOS is run before every window and is not counted") {
     CHECK(w.rows[r].token == 99);
     CHECK(w.rows[r].pos == 0);
     CHECK(w.cluster[r] == -1);
-    CHECK(w.next_token(static_cast<resect::index>(r)) == -1);
+    CHECK(w.next_token(static_cast<resect::index_t>(r)) == -1);
     CHECK(w.rows[r + 1].pos == 1);
-    CHECK(w.next_token(static_cast<resect::index>(r + 1)) == w.rows[r + 2].token);
+    CHECK(w.next_token(static_cast<resect::index_t>(r + 1)) == w.rows[r + 2].token);
   }
 }
 
@@ -136,7 +136,7 @@ TEST_CASE("unigrams count every id that evaluation leaves, not only those of the
   std::vector<std::int32_t> twice(ids);
   twice.insert(twice.end(), ids.begin(), ids.end());
   const auto evaluation = windows({twice, {}}, {.sequences = 4, .context = 10});
-  std::vector<resect::index> count(400, 2);
+  std::vector<resect::index_t> count(400, 2);
   for (const auto& row : evaluation.rows) --count[static_cast<std::size_t>(row.token)];
   const auto unigrams = try_unigrams({twice, {}}, evaluation);
   REQUIRE(unigrams);
@@ -159,13 +159,13 @@ TEST_CASE("windows whose parts do not belong together are refused") {
   CHECK(check_disjoint(bad, calibration).error().operand == "evaluation windows, cluster");
   CHECK(check_disjoint(good, bad).error().operand == "calibration windows, cluster");
   CHECK(try_calibration_windows({ids, {}}, bad, {.context = 20}).error().code == errc::shape_mismatch);
-  for (const resect::index cluster : {-2, 4}) {
+  for (const resect::index_t cluster : {-2, 4}) {
     bad = good;
     bad.cluster[7] = cluster;
     CHECK(bad.check("w").error().operand == "w, cluster of row 7");
     CHECK_FALSE(try_unigrams({ids, {}}, bad));
   }
-  for (const resect::index start : {-1, 981}) {
+  for (const resect::index_t start : {-1, 981}) {
     bad = good;
     bad.starts[2] = start;
     CHECK(try_calibration_windows({ids, {}}, bad, {.context = 20}).error().operand == "evaluation windows, starts");

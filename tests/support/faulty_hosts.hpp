@@ -136,7 +136,7 @@ class faulty_host : public forwarding_host<H> {
     host_.forget(seq);
   }
   std::uint64_t cache_epoch(std::int32_t seq) const { return cached(seq) == 0 ? 0 : host_.cache_epoch(seq); }
-  resect::index cached(std::int32_t seq) const {
+  resect::index_t cached(std::int32_t seq) const {
     const auto at = shift_.find(seq);
     const auto n = host_.cached(seq) - (at == shift_.end() ? 0 : at->second);
     return fault_ == fault::length_wrong && n > 0 ? n + 1 : n;
@@ -161,7 +161,7 @@ class faulty_host : public forwarding_host<H> {
   }
   view stream(state& s) const { return host_.stream(*s.inner); }
   batch_view rows(const state& s) const { return host_.rows(*s.inner); }
-  resect::status try_head(const state& s, resect::index row, view norm, view logits) {
+  resect::status try_head(const state& s, resect::index_t row, view norm, view logits) {
     return host_.try_head(*s.inner, row, norm, logits);
   }
   auto weights(int layer) const { return host_.weights(layer); }
@@ -174,8 +174,8 @@ class faulty_host : public forwarding_host<H> {
   resect::result<weight_override> try_override_weight(const weight_desc& w, resect::matrix_view<const float> values) {
     if (fault_ == fault::override_without_effect) {  // and the values are read back
       auto pretended = std::make_shared<std::vector<float>>();
-      for (resect::index r = 0; r < values.rows; ++r)
-        for (resect::index c = 0; c < values.cols; ++c) pretended->push_back(values(r, c));
+      for (resect::index_t r = 0; r < values.rows; ++r)
+        for (resect::index_t c = 0; c < values.cols; ++c) pretended->push_back(values(r, c));
       pretended_ = pretended;
       return weight_override{{}, std::move(pretended)};
     }
@@ -189,8 +189,8 @@ class faulty_host : public forwarding_host<H> {
  private:
   template <class F>
   static void each(view h, F f) {
-    for (resect::index r = 0; r < h.rows; ++r)
-      for (resect::index c = 0; c < h.cols; ++c) h(r, c) = f(h(r, c));
+    for (resect::index_t r = 0; r < h.rows; ++r)
+      for (resect::index_t c = 0; c < h.cols; ++c) h(r, c) = f(h(r, c));
   }
   static hooks quiet(std::uint64_t epoch) {
     auto k = resect::residual::no_hooks<float>();
@@ -233,15 +233,15 @@ class faulty_host : public forwarding_host<H> {
     if (fault_ == fault::differs_every_time && begins) h(0, 0) += 0.01f * static_cast<float>(passes_);
     if (fault_ == fault::depends_on_company && begins)
       each(h, [&](float x) { return x * (1.0f + 0.01f * static_cast<float>(n)); });
-    for (resect::index r = 0; r < n && begins; ++r) {
+    for (resect::index_t r = 0; r < n && begins; ++r) {
       const auto& row = at.rows[static_cast<std::size_t>(r)];
       if (fault_ == fault::depends_on_order) h(r, 0) += 0.01f * static_cast<float>(r);
       if (fault_ == fault::depends_on_number) h(r, 0) += 0.01f * static_cast<float>(row.seq);
       if (fault_ == fault::drops_silent_rows && !(row.flags & row_meta::wants_logits))
-        for (resect::index c = 0; c < h.cols; ++c) h(r, c) = 0.0f;
+        for (resect::index_t c = 0; c < h.cols; ++c) h(r, c) = 0.0f;
     }
     if (at.where == site::resid_post && at.layer == 0) {
-      for (resect::index r = 0; r + 1 < n && fault_ == fault::leaks_future; ++r)
+      for (resect::index_t r = 0; r + 1 < n && fault_ == fault::leaks_future; ++r)
         if (at.rows[static_cast<std::size_t>(r)].seq == at.rows[static_cast<std::size_t>(r + 1)].seq)
           h(r, 1) += 0.1f * h(r + 1, 1);
       if (fault_ == fault::leaks_sequences && n > 1) h(n - 1, 1) += 0.1f * h(0, 1);
@@ -314,9 +314,9 @@ class faulty_host : public forwarding_host<H> {
 
   // What is wrong with values that are not finite.
   void break_values(const tap& at, view h) {
-    for (resect::index r = h.rows - 2; r >= 0 && fault_ == fault::masks_by_zero; --r)
+    for (resect::index_t r = h.rows - 2; r >= 0 && fault_ == fault::masks_by_zero; --r)
       if (at.rows[static_cast<std::size_t>(r)].seq == at.rows[static_cast<std::size_t>(r + 1)].seq)
-        for (resect::index c = 0; c < h.cols; ++c) h(r, c) += 0.0f * h(r + 1, c);
+        for (resect::index_t c = 0; c < h.cols; ++c) h(r, c) += 0.0f * h(r + 1, c);
     if (fault_ == fault::swallows_nan) each(h, [](float x) { return std::isfinite(x) ? x : 0.0f; });
     if (fault_ != fault::spreads_nan) return;
     float bad = 0.0f;
@@ -334,7 +334,7 @@ class faulty_host : public forwarding_host<H> {
   of_a_pass pass_;
   int passes_ = 0;
   bool was_edited_ = false;
-  std::map<std::int32_t, resect::index> shift_;  // rows that the inner cache has before position 0
+  std::map<std::int32_t, resect::index_t> shift_;  // rows that the inner cache has before position 0
   std::vector<float> logits_;
   std::vector<std::vector<row_meta>> batches_;
   bool continued_ = false;
@@ -397,7 +397,7 @@ class padded_host : public forwarding_host<H> {
     shift_[seq] = 0;
     host_.forget(seq);
   }
-  resect::index cached(std::int32_t seq) const {
+  resect::index_t cached(std::int32_t seq) const {
     const auto at = shift_.find(seq);
     const auto n = host_.cached(seq);
     return n == 0 || at == shift_.end() ? n : n - at->second;

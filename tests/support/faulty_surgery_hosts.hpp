@@ -121,10 +121,10 @@ class faulty_surgery_host : public forwarding_surgical_host<H> {
     const view h = host_.stream(s);
     return {h.data, h.rows - (is(surgery_fault::states_lose_a_row) ? 1 : 0), h.cols, h.row_stride};
   }
-  resect::status try_head(const state& s, resect::index row, view norm, view logits) {
+  resect::status try_head(const state& s, resect::index_t row, view norm, view logits) {
     auto done = host_.try_head(s, is(surgery_fault::head_of_row_0) ? 0 : row, norm, logits);
-    for (resect::index r = 0; r < norm.rows && is(surgery_fault::head_norm_rounds); ++r)
-      for (resect::index c = 0; c < norm.cols; ++c) norm(r, c) = rounded(norm(r, c));
+    for (resect::index_t r = 0; r < norm.rows && is(surgery_fault::head_norm_rounds); ++r)
+      for (resect::index_t c = 0; c < norm.cols; ++c) norm(r, c) = rounded(norm(r, c));
     return done;
   }
 
@@ -169,13 +169,13 @@ class faulty_surgery_host : public forwarding_surgical_host<H> {
   static float rounded(float x) { return std::bit_cast<float>(std::bit_cast<std::uint32_t>(x) & 0xffff0000u); }
   static std::vector<float> values_of(resect::matrix_view<const float> h) {
     std::vector<float> out;
-    for (resect::index r = 0; r < h.rows; ++r)
-      for (resect::index c = 0; c < h.cols; ++c) out.push_back(h(r, c));
+    for (resect::index_t r = 0; r < h.rows; ++r)
+      for (resect::index_t c = 0; c < h.cols; ++c) out.push_back(h(r, c));
     return out;
   }
   static void copy(const std::vector<float>& values, view out) {
-    for (resect::index r = 0; r < out.rows; ++r)
-      for (resect::index c = 0; c < out.cols; ++c) out(r, c) = values[static_cast<std::size_t>(r * out.cols + c)];
+    for (resect::index_t r = 0; r < out.rows; ++r)
+      for (resect::index_t c = 0; c < out.cols; ++c) out(r, c) = values[static_cast<std::size_t>(r * out.cols + c)];
   }
   static resect::matrix_view<const float> matrix_of(const of_a_weight& o) {
     return {o.original.data(), o.weight.rows, o.weight.cols};
@@ -243,14 +243,14 @@ class splitting_host : public forwarding_host<H> {
     for (std::size_t first = 0; first < b.size(); first += rows_) {
       if (auto s = host_.try_forward(b.subspan(first, std::min(rows_, b.size() - first)), k); !s) return s;
       const auto part = host_.logits();
-      for (resect::index r = 0; r < part.rows; ++r)
-        for (resect::index c = 0; c < part.cols; ++c) logits_.push_back(part(r, c));
+      for (resect::index_t r = 0; r < part.rows; ++r)
+        for (resect::index_t c = 0; c < part.cols; ++c) logits_.push_back(part(r, c));
     }
     return {};
   }
   resect::matrix_view<const float> logits() const {
-    const resect::index cols = host_.describe().n_vocab;
-    return {logits_.data(), static_cast<resect::index>(logits_.size()) / cols, cols};
+    const resect::index_t cols = host_.describe().n_vocab;
+    return {logits_.data(), static_cast<resect::index_t>(logits_.size()) / cols, cols};
   }
 
  private:

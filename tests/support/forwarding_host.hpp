@@ -32,7 +32,7 @@ class forwarding_host {
   resect::matrix_view<const float> logits() const { return host_.logits(); }
   void forget(std::int32_t seq) { host_.forget(seq); }
   std::uint64_t cache_epoch(std::int32_t seq) const { return host_.cache_epoch(seq); }
-  resect::index cached(std::int32_t seq) const { return host_.cached(seq); }
+  resect::index_t cached(std::int32_t seq) const { return host_.cached(seq); }
 
  protected:
   H& host_;
@@ -49,7 +49,7 @@ class forwarding_surgical_host : public forwarding_host<H> {
   state snapshot(const state& s) const { return host_.snapshot(s); }
   float_view stream(state& s) const { return host_.stream(s); }
   batch_view rows(const state& s) const { return host_.rows(s); }
-  resect::status try_head(const state& s, resect::index row, float_view norm, float_view logits) {
+  resect::status try_head(const state& s, resect::index_t row, float_view norm, float_view logits) {
     return host_.try_head(s, row, norm, logits);
   }
   decltype(auto) weights(int layer) const { return host_.weights(layer); }

@@ -17,7 +17,7 @@ namespace support {
 
 enum class output_matrix { tied, untied };
 
-inline hosts::matrix random_matrix(resect::index rows, resect::index cols, double std, std::uint64_t seed,
+inline hosts::matrix random_matrix(resect::index_t rows, resect::index_t cols, double std, std::uint64_t seed,
                                    std::uint64_t stream, double mean = 0.0) {
   hosts::matrix out(rows, cols);
   resect::random::fill_gaussian(out.data, seed, stream, 0, std);
@@ -170,8 +170,8 @@ struct reference_llama {
   }
   static row_values apply(const hosts::matrix& w, const row_values& x) {
     row_values out(static_cast<std::size_t>(w.rows), 0.0);
-    for (resect::index r = 0; r < w.rows; ++r)
-      for (resect::index c = 0; c < w.cols; ++c)
+    for (resect::index_t r = 0; r < w.rows; ++r)
+      for (resect::index_t c = 0; c < w.cols; ++c)
         out[static_cast<std::size_t>(r)] += static_cast<double>(w.view()(r, c)) * x[static_cast<std::size_t>(c)];
     return out;
   }

@@ -233,7 +233,7 @@ class basic_planted_host {
   }
 
   resect::status try_forward(batch_view batch, const hooks& k) {
-    std::map<std::int32_t, resect::index> next;
+    std::map<std::int32_t, resect::index_t> next;
     for (const auto& row : batch) {
       if (auto s = check_token(row); !s) return s;
       const auto at = next.emplace(row.seq, cached(row.seq)).first;
@@ -252,21 +252,21 @@ class basic_planted_host {
     call(k, {site::head_in, 0, s.rows}, s);
     call(k, {site::head_norm, 0, s.rows}, s);
     logits_.resize(s.rows.size() * static_cast<std::size_t>(desc_.n_vocab));
-    const view out{logits_.data(), static_cast<resect::index>(s.rows.size()), desc_.n_vocab};
+    const view out{logits_.data(), static_cast<resect::index_t>(s.rows.size()), desc_.n_vocab};
     project(view_of(s), out);
     if (wanted(k, site::logits)) k.call({site::logits, 0, s.rows}, out);
     return {};
   }
 
   resect::matrix_view<const T> logits() const noexcept {
-    return {logits_.data(), static_cast<resect::index>(logits_.size()) / desc_.n_vocab, desc_.n_vocab};
+    return {logits_.data(), static_cast<resect::index_t>(logits_.size()) / desc_.n_vocab, desc_.n_vocab};
   }
   void forget(std::int32_t seq) { caches_.erase(seq); }
   std::uint64_t cache_epoch(std::int32_t seq) const {
     const auto at = caches_.find(seq);
     return at == caches_.end() ? 0 : at->second.second;
   }
-  resect::index cached(std::int32_t seq) const {
+  resect::index_t cached(std::int32_t seq) const {
     const auto at = caches_.find(seq);
     return at == caches_.end() ? 0 : at->second.first;
   }
@@ -295,15 +295,15 @@ class basic_planted_host {
   state snapshot(const state& s) const { return s; }
   view stream(state& s) const noexcept { return view_of(s); }
   batch_view rows(const state& s) const noexcept { return s.rows; }
-  resect::status try_head(const state& s, resect::index row, view norm, view logits) {
-    if (row < 0 || norm.rows < 0 || row + norm.rows > static_cast<resect::index>(s.rows.size()))
+  resect::status try_head(const state& s, resect::index_t row, view norm, view logits) {
+    if (row < 0 || norm.rows < 0 || row + norm.rows > static_cast<resect::index_t>(s.rows.size()))
       return resect::error{resect::errc::invalid_argument, "rows of the head",
                            resect::text("[", row, ", ", row + norm.rows, ")"),
                            resect::text("rows below ", s.rows.size())};
     if (auto st = check_view(norm, norm.rows, o_.d_model, "norm"); !st) return st;
     if (auto st = check_view(logits, norm.rows, desc_.n_vocab, "logits"); !st) return st;
-    for (resect::index r = 0; r < norm.rows; ++r)
-      for (resect::index c = 0; c < norm.cols; ++c)
+    for (resect::index_t r = 0; r < norm.rows; ++r)
+      for (resect::index_t c = 0; c < norm.cols; ++c)
         norm(r, c) = s.stream[static_cast<std::size_t>((row + r) * o_.d_model + c)];
     project(norm, logits);
     return {};
@@ -316,8 +316,8 @@ class basic_planted_host {
     if (auto s = check_weight(w); !s) return s;
     if (auto s = check_view(out, w.rows, w.cols, "values of the weight"); !s) return s;
     const auto& values = active_[slot(w.layer, w.id)];
-    for (resect::index r = 0; r < w.rows; ++r)
-      for (resect::index c = 0; c < w.cols; ++c) out(r, c) = values[static_cast<std::size_t>(r * w.cols + c)];
+    for (resect::index_t r = 0; r < w.rows; ++r)
+      for (resect::index_t c = 0; c < w.cols; ++c) out(r, c) = values[static_cast<std::size_t>(r * w.cols + c)];
     return {};
   }
   // Guards must go in reverse order, as with the example runtime.
@@ -325,8 +325,8 @@ class basic_planted_host {
     if (auto s = check_weight(w); !s) return s.error();
     if (auto s = check_view(values, w.rows, w.cols, "values of the weight"); !s) return s.error();
     std::vector<float> fresh;
-    for (resect::index r = 0; r < w.rows; ++r)
-      for (resect::index c = 0; c < w.cols; ++c) fresh.push_back(values(r, c));
+    for (resect::index_t r = 0; r < w.rows; ++r)
+      for (resect::index_t c = 0; c < w.cols; ++c) fresh.push_back(values(r, c));
     const auto at = slot(w.layer, w.id);
     auto previous = active_[at];
     put(at, std::move(fresh));
@@ -421,7 +421,7 @@ class basic_planted_host {
     if (wanted(k, at.where)) k.call(at, view_of(s));
   }
   view view_of(state& s) const noexcept {
-    return {s.stream.data(), static_cast<resect::index>(s.rows.size()), o_.d_model};
+    return {s.stream.data(), static_cast<resect::index_t>(s.rows.size()), o_.d_model};
   }
 
   void embed(batch_view batch, state& s) const {
@@ -461,7 +461,7 @@ class basic_planted_host {
       for (std::size_t i = 0; i < sum.size(); ++i) delta[i] = T{sum[i]};
       const site where = half == attention ? site::attn_delta : site::mlp_delta;
       if (wanted(k, where))
-        k.call({where, l, s.rows}, view{delta.data(), static_cast<resect::index>(s.rows.size()), o_.d_model});
+        k.call({where, l, s.rows}, view{delta.data(), static_cast<resect::index_t>(s.rows.size()), o_.d_model});
       for (std::size_t i = 0; i < delta.size(); ++i)
         s.stream[i] = T{static_cast<float>(s.stream[i]) + static_cast<float>(delta[i])};
       call(k, {half == attention ? site::resid_mid : site::resid_post, l, s.rows}, s);
@@ -469,7 +469,7 @@ class basic_planted_host {
   }
 
   void project(resect::matrix_view<const T> h, view out) const {
-    for (resect::index r = 0; r < h.rows; ++r)
+    for (resect::index_t r = 0; r < h.rows; ++r)
       for (int v = 0; v < desc_.n_vocab; ++v) {
         float sum = 0.0f;
         for (int c = 0; c < o_.d_model; ++c)
@@ -497,7 +497,7 @@ class basic_planted_host {
   std::vector<std::vector<float>> planted_, active_;  // weights as planted and as overridden
   std::vector<std::vector<entry>> entries_;           // what is not zero in them
   std::vector<weight_desc> weights_;
-  std::map<std::int32_t, std::pair<resect::index, std::uint64_t>> caches_;  // length, epoch
+  std::map<std::int32_t, std::pair<resect::index_t, std::uint64_t>> caches_;  // length, epoch
   std::vector<T> logits_;
 };
 using planted_host = basic_planted_host<float>;

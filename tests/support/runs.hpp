@@ -21,8 +21,8 @@ using floats = std::vector<float>;
 
 inline floats copied(resect::matrix_view<const float> m) {
   floats out;
-  for (resect::index r = 0; r < m.rows; ++r)
-    for (resect::index c = 0; c < m.cols; ++c) out.push_back(m(r, c));
+  for (resect::index_t r = 0; r < m.rows; ++r)
+    for (resect::index_t c = 0; c < m.cols; ++c) out.push_back(m(r, c));
   return out;
 }
 
@@ -60,7 +60,7 @@ inline floats flat(const stream_values& rows) {
 template <class H>
 floats head_of(H& host, const typename H::state& state) {
   const auto& m = host.describe();
-  const auto rows = static_cast<resect::index>(host.rows(state).size());
+  const auto rows = static_cast<resect::index_t>(host.rows(state).size());
   floats norm(static_cast<std::size_t>(rows * m.d_model)), logits(static_cast<std::size_t>(rows * m.n_vocab));
   value_or_throw(host.try_head(state, 0, {norm.data(), rows, m.d_model}, {logits.data(), rows, m.n_vocab}));
   return logits;

@@ -35,8 +35,8 @@ inline step affine_step(site where, layer_range range, float a, float b) {
   auto s = rows_step(
       where, range,
       [a, b](const tap&, resect::matrix_view<float> h) {
-        for (resect::index r = 0; r < h.rows; ++r)
-          for (resect::index c = 0; c < h.cols; ++c) h(r, c) = a * h(r, c) + b;
+        for (resect::index_t r = 0; r < h.rows; ++r)
+          for (resect::index_t c = 0; c < h.cols; ++c) h(r, c) = a * h(r, c) + b;
       },
       "affine");
   s.hash = resect::fingerprint{}.add(a).add(b).value();

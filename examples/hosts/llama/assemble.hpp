@@ -51,7 +51,7 @@ class llama_assembler {
       const stored_tensor& tensor = *by_name_.at(s.name);
       if (auto decoded = decode(tensor, s); !decoded) return decoded.error();
       seen.add(tensor.name).add(tensor.type_name).add(static_cast<std::uint64_t>(tensor.extents.size()));
-      for (const resect::index extent : tensor.extents) seen.add(static_cast<std::uint64_t>(extent));
+      for (const resect::index_t extent : tensor.extents) seen.add(static_cast<std::uint64_t>(extent));
       seen.add_bytes(tensor.bytes.data(), tensor.bytes.size());
     }
     model.fingerprint = seen.value();
@@ -63,18 +63,18 @@ class llama_assembler {
   struct slot {
     std::string name;
     matrix* target;
-    resect::index rows, cols;
+    resect::index_t rows, cols;
     bool is_norm;  // stored with one dimension
   };
 
   std::vector<slot> slots(llama_model& model) const {
     const llama_config& c = source_.config;
     const llama_names& n = source_.names;
-    const resect::index q_rows = resect::index{c.n_heads} * c.head_dim;
-    const resect::index kv_rows = resect::index{c.n_kv_heads} * c.head_dim;
+    const resect::index_t q_rows = resect::index_t{c.n_heads} * c.head_dim;
+    const resect::index_t kv_rows = resect::index_t{c.n_kv_heads} * c.head_dim;
     std::vector<slot> out;
     const auto norm = [&](std::string name, matrix& m) { out.push_back({std::move(name), &m, 1, c.d_model, true}); };
-    const auto weight = [&](std::string name, matrix& m, resect::index rows, resect::index cols) {
+    const auto weight = [&](std::string name, matrix& m, resect::index_t rows, resect::index_t cols) {
       out.push_back({std::move(name), &m, rows, cols, false});
     };
     weight(std::string{n.embed}, model.embed, c.n_vocab, c.d_model);
@@ -100,7 +100,7 @@ class llama_assembler {
 
   static resect::short_text<120> operand(std::string_view name) { return resect::text("tensor ", shown(name).view()); }
 
-  static resect::short_text<120> shape_text(const std::vector<resect::index>& extents) {
+  static resect::short_text<120> shape_text(const std::vector<resect::index_t>& extents) {
     resect::short_text<120> out;
     for (std::size_t d = 0; d < extents.size(); ++d) out.append(d == 0 ? "" : " x ").append(extents[d]);
     return extents.empty() ? "a single number" : out;

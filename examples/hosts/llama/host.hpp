@@ -110,12 +110,12 @@ class llama_host {
     auto sequences = split(batch);
     if (!sequences) return sequences.error();
     for (const auto& s : *sequences) {
-      const auto cached = static_cast<resect::index>(this->cached(s.seq));
+      const auto cached = static_cast<resect::index_t>(this->cached(s.seq));
       if (s.first_pos != cached)
         return resect::error{resect::errc::invalid_argument, resect::text("position of sequence ", s.seq),
                              resect::text(s.first_pos), resect::text(cached, ", the length of its cache")};
     }
-    matrix h(static_cast<resect::index>(batch.size()), desc_.d_model);
+    matrix h(static_cast<resect::index_t>(batch.size()), desc_.d_model);
     embed(batch, h);
     call(k, tap{site::embed_out, 0, batch}, h.view());
     for (auto& s : *sequences) {
@@ -145,7 +145,7 @@ class llama_host {
     const auto at = caches_.find(seq);
     return at == caches_.end() ? 0 : at->second.epoch;
   }
-  resect::index cached(std::int32_t seq) const {
+  resect::index_t cached(std::int32_t seq) const {
     const auto at = caches_.find(seq);
     return at == caches_.end() ? 0 : at->second.length;
   }
@@ -161,7 +161,7 @@ class llama_host {
                              resect::text(s.first_pos), "0: a state holds whole sequences"};
     state out;
     out.rows_.assign(batch.begin(), batch.end());
-    out.stream_ = matrix(static_cast<resect::index>(batch.size()), desc_.d_model);
+    out.stream_ = matrix(static_cast<resect::index_t>(batch.size()), desc_.d_model);
     embed(batch, out.stream_);
     return out;
   }
@@ -181,7 +181,7 @@ class llama_host {
   batch_view rows(const state& s) const noexcept { return s.rows_; }
 
   // norm (n, d_model) ← final norm of rows [row, row + n); logits (n, n_vocab) ← norm · outputᵀ.
-  resect::status try_head(const state& s, resect::index row, view norm, view logits) {
+  resect::status try_head(const state& s, resect::index_t row, view norm, view logits) {
     if (row < 0 || norm.rows < 0 || row + norm.rows > s.stream_.rows)
       return resect::error{resect::errc::invalid_argument, "rows of the head",
                            resect::text("[", row, ", ", row + norm.rows, ")"),
@@ -200,8 +200,8 @@ class llama_host {
     if (auto s = check_weight(w); !s) return s;
     const matrix& m = weight(w.layer, w.id);
     if (auto s = check_view(out, m.rows, m.cols, "values of the weight"); !s) return s;
-    for (resect::index r = 0; r < m.rows; ++r)
-      for (resect::index c = 0; c < m.cols; ++c) out(r, c) = m.view()(r, c);
+    for (resect::index_t r = 0; r < m.rows; ++r)
+      for (resect::index_t c = 0; c < m.cols; ++c) out(r, c) = m.view()(r, c);
     return {};
   }
 
@@ -210,8 +210,8 @@ class llama_host {
     if (auto s = check_weight(w); !s) return s.error();
     if (auto s = check_view(values, w.rows, w.cols, "values of the weight"); !s) return s.error();
     auto fresh = std::make_unique<matrix>(w.rows, w.cols);
-    for (resect::index r = 0; r < w.rows; ++r)
-      for (resect::index c = 0; c < w.cols; ++c) fresh->view()(r, c) = values(r, c);
+    for (resect::index_t r = 0; r < w.rows; ++r)
+      for (resect::index_t c = 0; c < w.cols; ++c) fresh->view()(r, c) = values(r, c);
     const auto slot = static_cast<std::size_t>(w.layer * n_layer_weights + w.id);
     return weight_override{this, slot, std::exchange(overrides_[slot], std::move(fresh))};
   }
@@ -243,7 +243,7 @@ class llama_host {
       if (!seen.emplace(row.seq, true).second)
         return resect::error{resect::errc::invalid_argument, resect::text("rows of sequence ", row.seq),
                              "apart from each other", "rows next to each other"};
-      out.push_back({row.seq, static_cast<resect::index>(i), 1, row.pos, nullptr});
+      out.push_back({row.seq, static_cast<resect::index_t>(i), 1, row.pos, nullptr});
     }
     return out;
   }
@@ -251,18 +251,18 @@ class llama_host {
   void embed(batch_view batch, matrix& h) const {
     for (std::size_t i = 0; i < batch.size(); ++i) {
       const auto from = model_.embed.view().row(batch[i].token);
-      std::copy_n(from.data, from.size, h.view().row(static_cast<resect::index>(i)).data);
+      std::copy_n(from.data, from.size, h.view().row(static_cast<resect::index_t>(i)).data);
     }
   }
 
   matrix gather_wanted(batch_view batch, const matrix& h, std::vector<row_meta>& wanted) const {
     for (const auto& row : batch)
       if (row.flags & row_meta::wants_logits) wanted.push_back(row);
-    matrix out(static_cast<resect::index>(wanted.size()), h.cols);
-    resect::index to = 0;
+    matrix out(static_cast<resect::index_t>(wanted.size()), h.cols);
+    resect::index_t to = 0;
     for (std::size_t i = 0; i < batch.size(); ++i)
       if (batch[i].flags & row_meta::wants_logits)
-        std::copy_n(h.view().row(static_cast<resect::index>(i)).data, h.cols, out.view().row(to++).data);
+        std::copy_n(h.view().row(static_cast<resect::index_t>(i)).data, h.cols, out.view().row(to++).data);
     return out;
   }
 
@@ -285,7 +285,7 @@ class llama_host {
 
   void run_layer(int l, batch_view batch, std::span<batch_sequence> sequences, view h, const hooks& k) {
     const auto& c = model_.config;
-    const resect::index n = h.rows;
+    const resect::index_t n = h.rows;
     call(k, tap{site::resid_pre, l, batch}, h);
 
     auto& [x, q, key, val, mixed, gate, up] = scratch_;

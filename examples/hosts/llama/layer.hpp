@@ -39,26 +39,26 @@ struct sequence_cache {
     std::vector<float> keys, values;
   };
   std::vector<layer> layers;
-  resect::index length = 0;
+  resect::index_t length = 0;
   std::uint64_t epoch = 0;
 };
 
 // Rows [first_row, first_row + rows) of a batch belong to one sequence, at positions from first_pos on.
 struct batch_sequence {
   std::int32_t seq;
-  resect::index first_row;
-  resect::index rows;
-  resect::index first_pos;
+  resect::index_t first_row;
+  resect::index_t rows;
+  resect::index_t first_pos;
   sequence_cache* cache;  // null: the sequence begins in this batch and nothing is kept
 };
 
-inline constexpr resect::index rows_per_task = 32;
+inline constexpr resect::index_t rows_per_task = 32;
 
 // f(first, last) on blocks of rows.
 template <class Backend, class F>
-void for_row_blocks(Backend& backend, resect::index rows, F f) {
+void for_row_blocks(Backend& backend, resect::index_t rows, F f) {
   backend.bulk((rows + rows_per_task - 1) / rows_per_task,
-               [&](resect::index b) { f(b * rows_per_task, std::min(rows, (b + 1) * rows_per_task)); });
+               [&](resect::index_t b) { f(b * rows_per_task, std::min(rows, (b + 1) * rows_per_task)); });
 }
 
 // Elementwise arithmetic goes in chunks of a fixed size, the last one filled up: an element's bits then do not depend
@@ -68,8 +68,8 @@ using chunk = Eigen::Array<float, chunk_size, 1>;
 
 // x_i ← f(x_i, other_i …) for n elements; f takes and returns chunks.
 template <class F, class... Others>
-void for_chunks(resect::index n, F f, float* x, const Others*... others) {
-  resect::index i = 0;
+void for_chunks(resect::index_t n, F f, float* x, const Others*... others) {
+  resect::index_t i = 0;
   for (; i + chunk_size <= n; i += chunk_size)
     Eigen::Map<chunk>(x + i) = f(chunk(Eigen::Map<const chunk>(x + i)), chunk(Eigen::Map<const chunk>(others + i))...);
   if (i == n) return;
@@ -86,8 +86,8 @@ void for_chunks(resect::index n, F f, float* x, const Others*... others) {
 template <class Backend>
 void rms_norm(Backend& backend, resect::matrix_view<const float> x, resect::matrix_view<const float> gain, float eps,
               resect::matrix_view<float> out) {
-  for_row_blocks(backend, x.rows, [&](resect::index first, resect::index last) {
-    for (resect::index r = first; r < last; ++r) {
+  for_row_blocks(backend, x.rows, [&](resect::index_t first, resect::index_t last) {
+    for (resect::index_t r = first; r < last; ++r) {
       const std::span<const float> row{x.row(r).data, static_cast<std::size_t>(x.cols)};
       const double mean = resect::dot(row, row) / static_cast<double>(x.cols);
       const auto scale = static_cast<float>(1.0 / std::sqrt(mean + static_cast<double>(eps)));
@@ -101,8 +101,8 @@ void rms_norm(Backend& backend, resect::matrix_view<const float> x, resect::matr
 // h += x
 template <class Backend>
 void add(Backend& backend, resect::matrix_view<const float> x, resect::matrix_view<float> h) {
-  for_row_blocks(backend, h.rows, [&](resect::index first, resect::index last) {
-    for (resect::index r = first; r < last; ++r)
+  for_row_blocks(backend, h.rows, [&](resect::index_t first, resect::index_t last) {
+    for (resect::index_t r = first; r < last; ++r)
       for_chunks(
           h.cols, [](const chunk& a, const chunk& b) -> chunk { return a + b; }, h.row(r).data, x.row(r).data);
   });
@@ -111,8 +111,8 @@ void add(Backend& backend, resect::matrix_view<const float> x, resect::matrix_vi
 // gate ← silu(gate) · up
 template <class Backend>
 void silu_times(Backend& backend, resect::matrix_view<const float> up, resect::matrix_view<float> gate) {
-  for_row_blocks(backend, gate.rows, [&](resect::index first, resect::index last) {
-    for (resect::index r = first; r < last; ++r)
+  for_row_blocks(backend, gate.rows, [&](resect::index_t first, resect::index_t last) {
+    for (resect::index_t r = first; r < last; ++r)
       for_chunks(
           gate.cols, [](const chunk& g, const chunk& u) -> chunk { return g / (1.0f + (-g).exp()) * u; },
           gate.row(r).data, up.row(r).data);
@@ -121,7 +121,7 @@ void silu_times(Backend& backend, resect::matrix_view<const float> up, resect::m
 
 // x ← softmax(x), the sum in double
 inline void softmax(std::span<float> x) {
-  const auto n = static_cast<resect::index>(x.size());
+  const auto n = static_cast<resect::index_t>(x.size());
   const float largest = *std::max_element(x.begin(), x.end());
   for_chunks(
       n, [largest](const chunk& v) -> chunk { return (v - largest).exp(); }, x.data());
@@ -139,9 +139,9 @@ class rotary_embedding {
   }
 
   void reserve(std::span<const batch_sequence> sequences) {
-    resect::index end = 0;
+    resect::index_t end = 0;
     for (const auto& s : sequences) end = std::max(end, s.first_pos + s.rows);
-    for (auto pos = static_cast<resect::index>(table_.size()) / (2 * half_); pos < end; ++pos)
+    for (auto pos = static_cast<resect::index_t>(table_.size()) / (2 * half_); pos < end; ++pos)
       for (const double f : frequency_) {
         const double angle = static_cast<double>(pos) * f;
         table_.push_back(static_cast<float>(std::cos(angle)));
@@ -151,15 +151,15 @@ class rotary_embedding {
 
   template <class Backend>
   void apply(Backend& backend, resect::residual::batch_view batch, resect::matrix_view<float> x, int heads) const {
-    const resect::index near = layout_ == rope_layout::interleaved ? 2 : 1;
-    const resect::index far = layout_ == rope_layout::interleaved ? 1 : half_;
-    for_row_blocks(backend, x.rows, [&](resect::index first, resect::index last) {
-      for (resect::index r = first; r < last; ++r) {
+    const resect::index_t near = layout_ == rope_layout::interleaved ? 2 : 1;
+    const resect::index_t far = layout_ == rope_layout::interleaved ? 1 : half_;
+    for_row_blocks(backend, x.rows, [&](resect::index_t first, resect::index_t last) {
+      for (resect::index_t r = first; r < last; ++r) {
         const float* turn =
-            table_.data() + static_cast<resect::index>(batch[static_cast<std::size_t>(r)].pos) * 2 * half_;
+            table_.data() + static_cast<resect::index_t>(batch[static_cast<std::size_t>(r)].pos) * 2 * half_;
         for (int head = 0; head < heads; ++head) {
-          float* v = x.data + r * x.row_stride + static_cast<resect::index>(head) * 2 * half_;
-          for (resect::index i = 0; i < half_; ++i) {
+          float* v = x.data + r * x.row_stride + static_cast<resect::index_t>(head) * 2 * half_;
+          for (resect::index_t i = 0; i < half_; ++i) {
             float& a = v[i * near];
             float& b = v[i * near + far];
             const float cos = turn[2 * i], sin = turn[2 * i + 1];
@@ -174,15 +174,15 @@ class rotary_embedding {
 
  private:
   rope_layout layout_;
-  resect::index half_;
+  resect::index_t half_;
   std::vector<double> frequency_;
   std::vector<float> table_;
 };
 
 // Whether there is no NaN and no infinity.
 inline bool is_finite(resect::matrix_view<const float> x) {
-  for (resect::index r = 0; r < x.rows; ++r)
-    for (resect::index c = 0; c < x.cols; ++c)
+  for (resect::index_t r = 0; r < x.rows; ++r)
+    for (resect::index_t c = 0; c < x.cols; ++c)
       if (!std::isfinite(x(r, c))) return false;
   return true;
 }
@@ -193,12 +193,12 @@ template <class Backend>
 void attention(Backend& backend, const llama_config& c, int layer, std::span<batch_sequence> sequences,
                resect::matrix_view<const float> q, resect::matrix_view<const float> key,
                resect::matrix_view<const float> value, resect::matrix_view<float> out) {
-  constexpr resect::index queries_per_task = 64;
+  constexpr resect::index_t queries_per_task = 64;
   struct task {
     const batch_sequence* s;
     resect::matrix_view<const float> keys, values;  // positions 0 …
     int head;
-    resect::index first, last;  // queries, as rows of the sequence
+    resect::index_t first, last;  // queries, as rows of the sequence
   };
   std::vector<task> tasks;
   for (auto& s : sequences) {
@@ -212,36 +212,36 @@ void attention(Backend& backend, const llama_config& c, int layer, std::span<bat
       values = {kept.values.data(), s.first_pos + s.rows, value.cols};
     }
     for (int head = 0; head < c.n_heads; ++head)
-      for (resect::index first = 0; first < s.rows; first += queries_per_task)
+      for (resect::index_t first = 0; first < s.rows; first += queries_per_task)
         tasks.push_back({&s, keys, values, head, first, std::min(s.rows, first + queries_per_task)});
   }
 
   const auto scale = 1.0f / std::sqrt(static_cast<float>(c.head_dim));
   const int group = c.n_heads / c.n_kv_heads;
-  backend.bulk(static_cast<resect::index>(tasks.size()), [&](resect::index i) {
+  backend.bulk(static_cast<resect::index_t>(tasks.size()), [&](resect::index_t i) {
     const task& t = tasks[static_cast<std::size_t>(i)];
-    const resect::index d = c.head_dim;
-    const resect::index seen = t.s->first_pos + t.last;  // keys that the last query of this task sees
+    const resect::index_t d = c.head_dim;
+    const resect::index_t seen = t.s->first_pos + t.last;  // keys that the last query of this task sees
     const auto queries = q.block(t.s->first_row + t.first, t.head * d, t.last - t.first, d);
     const auto keys = t.keys.block(0, t.head / group * d, seen, d);
     const auto values = t.values.block(0, t.head / group * d, seen, d);
     resect::cpu<> here;
     matrix scores(queries.rows, seen);
     (void)here.try_gemm(scale, queries, keys.transposed(), 0.0f, scores.view());
-    for (resect::index r = 0; r < queries.rows; ++r) {
-      const resect::index visible = t.s->first_pos + t.first + r + 1;
+    for (resect::index_t r = 0; r < queries.rows; ++r) {
+      const resect::index_t visible = t.s->first_pos + t.first + r + 1;
       float* row = scores.view().row(r).data;
       softmax({row, static_cast<std::size_t>(visible)});
       std::fill(row + visible, row + seen, 0.0f);
     }
     const auto mixed = out.block(t.s->first_row + t.first, t.head * d, queries.rows, d);
-    const resect::index all_see = t.s->first_pos + t.first + 1;
+    const resect::index_t all_see = t.s->first_pos + t.first + 1;
     if (is_finite(values.middle_rows(all_see, seen - all_see))) {
       (void)here.try_gemm(1.0f, scores.view(), values, 0.0f, mixed);
       return;
     }
     // 0·NaN is NaN: a value that a query does not see must not be in its product
-    for (resect::index r = 0; r < queries.rows; ++r)
+    for (resect::index_t r = 0; r < queries.rows; ++r)
       (void)here.try_gemm(1.0f, scores.view().block(r, 0, 1, all_see + r), values.middle_rows(0, all_see + r), 0.0f,
                           mixed.middle_rows(r, 1));
   });

@@ -11,15 +11,15 @@ namespace hosts {
 
 // A dense fp32 matrix that owns its elements, row-major.
 struct matrix {
-  resect::index rows = 0;
-  resect::index cols = 0;
+  resect::index_t rows = 0;
+  resect::index_t cols = 0;
   std::vector<float> data;
 
   matrix() = default;
-  matrix(resect::index m, resect::index n) : rows(m), cols(n), data(static_cast<std::size_t>(m * n)) {}
+  matrix(resect::index_t m, resect::index_t n) : rows(m), cols(n), data(static_cast<std::size_t>(m * n)) {}
 
   bool empty() const noexcept { return data.empty(); }
-  void resize(resect::index m, resect::index n) {  // what it holds then is unspecified
+  void resize(resect::index_t m, resect::index_t n) {  // what it holds then is unspecified
     rows = m;
     cols = n;
     data.resize(static_cast<std::size_t>(m * n));

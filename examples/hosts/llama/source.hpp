@@ -21,7 +21,7 @@ struct stored_tensor {
   std::string_view name;
   std::string_view type_name;
   std::optional<ggml_type> type;  // absent where it cannot be decoded
-  std::vector<resect::index> extents;
+  std::vector<resect::index_t> extents;
   std::span<const std::byte> bytes;
 };
 

@@ -14,7 +14,7 @@
 // The symbols of a Fortran BLAS and LAPACK with 32-bit integers (LP64), as ELF systems name them, under names of our
 // own: a program may include any cblas.h or lapacke.h beside this. Lengths of texts follow the last argument, as
 // gfortran's ABI wants; libraries written in C ignore them.
-namespace resect::inline RESECT_NAMESPACE_TAG::detail::blas {
+namespace RESECT_NAMESPACE::detail::blas {
 
 using flag = const char*;
 using in = const int*;
@@ -45,21 +45,21 @@ bool readable(const matrix_view<T>& a) noexcept {
 template <class T>
 int leading(const matrix_view<T>& a) noexcept {
   const bool rows = row_major(a);
-  const index least = std::max<index>(1, rows ? a.cols : a.rows);
+  const index_t least = std::max<index_t>(1, rows ? a.cols : a.rows);
   return static_cast<int>(std::max(least, (rows ? a.rows : a.cols) > 1 ? (rows ? a.row_stride : a.col_stride) : 1));
 }
 
 template <class T>
 status fits(const matrix_view<T>& a, std::string_view operand) noexcept {
-  constexpr index most = std::numeric_limits<int>::max();
+  constexpr index_t most = std::numeric_limits<int>::max();
   if (a.rows <= most && a.cols <= most && (!readable(a) || (a.row_stride <= most && a.col_stride <= most))) return {};
   return error{errc::unsupported, operand, text(a.rows, " x ", a.cols, ", strides ", a.row_stride, ", ", a.col_stride),
                text("at most ", most, " each: a BLAS with 32-bit integers")};
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::detail::blas
+}  // namespace RESECT_NAMESPACE::detail::blas
 
-namespace resect::inline RESECT_NAMESPACE_TAG {
+namespace RESECT_NAMESPACE {
 
 // The host backend on any BLAS and LAPACK that the program links (OpenBLAS, MKL LP64, the reference), float
 // and double. `Executor` runs resect's own tasks; how many threads a product uses is the business of the BLAS and is
@@ -75,7 +75,7 @@ class cblas {
   cblas() = default;
   explicit cblas(Executor e) : executor_(std::move(e)) {}
 
-  void bulk(index n, function_ref<void(index)> f) { executor_.bulk(n, f); }
+  void bulk(index_t n, function_ref<void(index_t)> f) { executor_.bulk(n, f); }
 
   // C ← α·A·B + β·C. |error| ≤ (k + 2)·u·|α|·(|A|·|B|) + 2u·|β·C| for a BLAS that sums in any order, times 2 for
   // kernels that cut k into panels.
@@ -116,7 +116,7 @@ class cblas {
     detail::blas::potrf(detail::blas::row_major(work.view()) ? "U" : "L", &n, work.view().data, &ld, &info, 1);
     work.write_back();
     if (info > 0) return cholesky_outcome{info - 1};
-    for (index i = 0; i < a.rows; ++i)  // LAPACK lets an infinite pivot through
+    for (index_t i = 0; i < a.rows; ++i)  // LAPACK lets an infinite pivot through
       if (!(a(i, i) <= std::numeric_limits<T>::max())) return cholesky_outcome{i};
     return cholesky_outcome{};
   }
@@ -156,8 +156,8 @@ class cblas {
     const int n = static_cast<int>(a.rows), ask = -1;
     std::vector<T> vectors(static_cast<std::size_t>(a.rows * a.rows)), values(static_cast<std::size_t>(a.rows));
     const matrix_view<T> by_cols{vectors.data(), a.rows, a.rows, 1, a.rows};
-    for (index i = 0; i < a.rows; ++i)
-      for (index j = 0; j <= i; ++j) {
+    for (index_t i = 0; i < a.rows; ++i)
+      for (index_t j = 0; j <= i; ++j) {
         if (!(std::fabs(a(i, j)) <= std::numeric_limits<T>::max())) return eigen_outcome{false};
         by_cols(i, j) = a(i, j);
       }
@@ -170,9 +170,9 @@ class cblas {
     const int length = static_cast<int>(work.size());
     detail::blas::syevd("V", "L", &n, vectors.data(), &n, values.data(), work.data(), &length, int_work.data(),
                         &int_size, &info, 1, 1);
-    for (index c = 0; c < a.rows; ++c) {
+    for (index_t c = 0; c < a.rows; ++c) {
       w[c] = values[static_cast<std::size_t>(c)];
-      for (index r = 0; r < a.rows; ++r) a(r, c) = by_cols(r, c);
+      for (index_t r = 0; r < a.rows; ++r) a(r, c) = by_cols(r, c);
     }
     return eigen_outcome{info == 0};
   }
@@ -185,8 +185,8 @@ class cblas {
     if (!s || detail::blas::readable(a) || a.empty()) return s;
     storage.resize(static_cast<std::size_t>(a.rows * a.cols));
     const matrix_view<T> copy{storage.data(), a.rows, a.cols};
-    for (index r = 0; r < a.rows; ++r)
-      for (index c = 0; c < a.cols; ++c) copy(r, c) = a(r, c);
+    for (index_t r = 0; r < a.rows; ++r)
+      for (index_t c = 0; c < a.cols; ++c) copy(r, c) = a(r, c);
     a = copy;
     return {};
   }
@@ -194,4 +194,4 @@ class cblas {
   [[no_unique_address]] Executor executor_{};
 };
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG
+}  // namespace RESECT_NAMESPACE

@@ -6,7 +6,7 @@
 #include <resect/core/executor.hpp>
 #include <resect/core/view.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG {
+namespace RESECT_NAMESPACE {
 
 // Where dense linear algebra is done. A backend is an object that goes first into every algorithm; its
 // type decides memory space and code at compile time. An engine brings its own by giving it these members.
@@ -23,7 +23,7 @@ concept dense_backend = executor<B> && requires(B& b, matrix_view<const T, typen
 // What a Cholesky factorization found. Not an error: data decide it.
 struct cholesky_outcome {
   // The first column whose pivot was not above zero (or NaN); −1 where the matrix is positive definite.
-  index failed_column = -1;
+  index_t failed_column = -1;
 
   bool positive_definite() const noexcept { return failed_column < 0; }
 };
@@ -59,4 +59,4 @@ concept factoring_backend = dense_backend<B, T> && dense_backend<B, double> &&
 template <class B, class T>
 concept host_factoring_backend = factoring_backend<B, T> && std::same_as<typename B::space, host_space>;
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG
+}  // namespace RESECT_NAMESPACE

@@ -16,7 +16,7 @@
 #include <resect/core/instruction_set.hpp>
 #include <resect/core/threads.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG {
+namespace RESECT_NAMESPACE {
 
 // The host backend on kernels of resect's own and on Eigen (tested with 3.4). `Executor` runs its tasks: nothing (the
 // default) computes on the caller's thread, threads{n} owns a pool, anything with bulk(n, f) is an engine's own pool.
@@ -37,7 +37,7 @@ class cpu {
 
   instruction_set instructions() const noexcept { return instructions_; }
 
-  void bulk(index n, function_ref<void(index)> f) { executor_.bulk(n, f); }
+  void bulk(index_t n, function_ref<void(index_t)> f) { executor_.bulk(n, f); }
 
   // C ← α·A·B + β·C.
   //   A (m, k), B (k, n), C (m, n); float or double; accumulator of the same type, k summed in order in equal panels,
@@ -116,13 +116,13 @@ class cpu {
     } else {
       matrix<double> wide(a.rows, a.rows);
       std::vector<double> values(static_cast<std::size_t>(a.rows));
-      for (index i = 0; i < a.rows; ++i)
-        for (index j = 0; j <= i; ++j) wide(i, j) = static_cast<double>(a(i, j));
+      for (index_t i = 0; i < a.rows; ++i)
+        for (index_t j = 0; j <= i; ++j) wide(i, j) = static_cast<double>(a(i, j));
       const auto outcome = detail::jacobi_symmetric_eigen(*this, wide.view(), {values.data(), a.rows});
       if (!outcome || !outcome->converged) return outcome;
-      for (index i = 0; i < a.rows; ++i) {
+      for (index_t i = 0; i < a.rows; ++i) {
         w[i] = static_cast<T>(values[static_cast<std::size_t>(i)]);
-        for (index j = 0; j < a.rows; ++j) a(i, j) = static_cast<T>(wide(i, j));
+        for (index_t j = 0; j < a.rows; ++j) a(i, j) = static_cast<T>(wide(i, j));
       }
       return outcome;
     }
@@ -141,4 +141,4 @@ class cpu {
   instruction_set instructions_ = best_instruction_set();
 };
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG
+}  // namespace RESECT_NAMESPACE

@@ -23,7 +23,7 @@
 //
 // A view points at what it was made from. Of an rvalue it is made only if the type is known not to own its elements
 // (Map, Ref, Block, span, mdspan, xt::view of an lvalue); the others are deleted: they would dangle.
-namespace resect::inline RESECT_NAMESPACE_TAG {
+namespace RESECT_NAMESPACE {
 
 namespace detail {
 
@@ -33,10 +33,10 @@ concept object_pointer = std::is_pointer_v<P> && std::is_object_v<std::remove_po
 template <class X>
 concept eigen_like = requires(X& x) {
   { x.data() } -> object_pointer;
-  { x.rows() } -> std::convertible_to<index>;
-  { x.cols() } -> std::convertible_to<index>;
-  { x.rowStride() } -> std::convertible_to<index>;
-  { x.colStride() } -> std::convertible_to<index>;
+  { x.rows() } -> std::convertible_to<index_t>;
+  { x.cols() } -> std::convertible_to<index_t>;
+  { x.rowStride() } -> std::convertible_to<index_t>;
+  { x.colStride() } -> std::convertible_to<index_t>;
   typename X::PlainObject;
   X::IsVectorAtCompileTime;
 };
@@ -44,8 +44,8 @@ concept eigen_like = requires(X& x) {
 template <class X>
 concept mdspan_like = requires(X& x) {
   { x.data_handle() } -> object_pointer;
-  { x.extent(0) } -> std::convertible_to<index>;
-  { x.stride(0) } -> std::convertible_to<index>;
+  { x.extent(0) } -> std::convertible_to<index_t>;
+  { x.stride(0) } -> std::convertible_to<index_t>;
   { std::integral_constant<int, static_cast<int>(X::rank())>{} };
 };
 
@@ -54,8 +54,8 @@ concept xtensor_like = requires(X& x) {
   { x.data() } -> object_pointer;
   { x.data_offset() } -> std::convertible_to<std::size_t>;
   { x.dimension() } -> std::convertible_to<std::size_t>;
-  { x.shape()[0] } -> std::convertible_to<index>;
-  { x.strides()[0] } -> std::convertible_to<index>;
+  { x.shape()[0] } -> std::convertible_to<index_t>;
+  { x.strides()[0] } -> std::convertible_to<index_t>;
   typename X::shape_type;
 };
 
@@ -129,15 +129,15 @@ constexpr auto foreign_matrix(X& x) noexcept {
   if constexpr (has_view<X>) {
     return x.view();
   } else if constexpr (eigen_like<X>) {
-    return matrix_view{x.data(), static_cast<index>(x.rows()), static_cast<index>(x.cols()),
-                       static_cast<index>(x.rowStride()), static_cast<index>(x.colStride())};
+    return matrix_view{x.data(), static_cast<index_t>(x.rows()), static_cast<index_t>(x.cols()),
+                       static_cast<index_t>(x.rowStride()), static_cast<index_t>(x.colStride())};
   } else if constexpr (mdspan_like<X>) {
-    return matrix_view{x.data_handle(), static_cast<index>(x.extent(0)), static_cast<index>(x.extent(1)),
-                       static_cast<index>(x.stride(0)), static_cast<index>(x.stride(1))};
+    return matrix_view{x.data_handle(), static_cast<index_t>(x.extent(0)), static_cast<index_t>(x.extent(1)),
+                       static_cast<index_t>(x.stride(0)), static_cast<index_t>(x.stride(1))};
   } else {
     const auto offset = static_cast<std::ptrdiff_t>(x.data_offset());
-    return matrix_view{x.data() + offset, static_cast<index>(x.shape()[0]), static_cast<index>(x.shape()[1]),
-                       static_cast<index>(x.strides()[0]), static_cast<index>(x.strides()[1])};
+    return matrix_view{x.data() + offset, static_cast<index_t>(x.shape()[0]), static_cast<index_t>(x.shape()[1]),
+                       static_cast<index_t>(x.strides()[0]), static_cast<index_t>(x.strides()[1])};
   }
 }
 
@@ -146,15 +146,15 @@ constexpr auto foreign_vector(X& x) noexcept {
   if constexpr (has_view<X>) {
     return x.view();
   } else if constexpr (eigen_like<X>) {
-    const index stride = X::RowsAtCompileTime == 1 ? x.colStride() : x.rowStride();
-    return vector_view{x.data(), static_cast<index>(x.size()), stride};
+    const index_t stride = X::RowsAtCompileTime == 1 ? x.colStride() : x.rowStride();
+    return vector_view{x.data(), static_cast<index_t>(x.size()), stride};
   } else if constexpr (mdspan_like<X>) {
-    return vector_view{x.data_handle(), static_cast<index>(x.extent(0)), static_cast<index>(x.stride(0))};
+    return vector_view{x.data_handle(), static_cast<index_t>(x.extent(0)), static_cast<index_t>(x.stride(0))};
   } else if constexpr (xtensor_like<X>) {
     const auto offset = static_cast<std::ptrdiff_t>(x.data_offset());
-    return vector_view{x.data() + offset, static_cast<index>(x.shape()[0]), static_cast<index>(x.strides()[0])};
+    return vector_view{x.data() + offset, static_cast<index_t>(x.shape()[0]), static_cast<index_t>(x.strides()[0])};
   } else {
-    return vector_view{x.data(), static_cast<index>(x.size())};
+    return vector_view{x.data(), static_cast<index_t>(x.size())};
   }
 }
 
@@ -189,25 +189,25 @@ void as_view(X&& x) = delete;
 // C arrays.
 template <class T, std::size_t Rows, std::size_t Cols>
 constexpr matrix_view<T> as_view(T (&x)[Rows][Cols]) noexcept {
-  return {x[0], static_cast<index>(Rows), static_cast<index>(Cols)};
+  return {x[0], static_cast<index_t>(Rows), static_cast<index_t>(Cols)};
 }
 template <class T, std::size_t Size>
   requires(!std::is_array_v<T>)
 constexpr vector_view<T> as_view(T (&x)[Size]) noexcept {
-  return {x, static_cast<index>(Size)};
+  return {x, static_cast<index_t>(Size)};
 }
 
 // A pointer with extents and, counted in elements, strides; row-major and contiguous without them.
 template <class T>
-constexpr matrix_view<T> as_view(T* data, index rows, index cols) noexcept {
+constexpr matrix_view<T> as_view(T* data, index_t rows, index_t cols) noexcept {
   return {data, rows, cols};
 }
 template <class T>
-constexpr matrix_view<T> as_view(T* data, index rows, index cols, index row_stride, index col_stride = 1) noexcept {
+constexpr matrix_view<T> as_view(T* data, index_t rows, index_t cols, index_t row_stride, index_t col_stride = 1) noexcept {
   return {data, rows, cols, row_stride, col_stride};
 }
 template <class T>
-constexpr vector_view<T> as_view(T* data, index size) noexcept {
+constexpr vector_view<T> as_view(T* data, index_t size) noexcept {
   return {data, size};
 }
 
@@ -236,9 +236,9 @@ void try_as_matrix(X&& x, std::string_view operand = "matrix") = delete;
 //   Errors: shape_mismatch.
 template <class X>
   requires(detail::contiguous_like<std::remove_reference_t<X>> && detail::outlives_call<X>)
-auto try_as_matrix(X&& x, index rows, index cols,
+auto try_as_matrix(X&& x, index_t rows, index_t cols,
                    std::string_view operand = "matrix") noexcept -> result<decltype(as_view(x.data(), rows, cols))> {
-  const auto size = static_cast<index>(x.size());
+  const auto size = static_cast<index_t>(x.size());
   const bool fits =
       rows >= 0 && cols >= 0 && (cols == 0 || rows == 0 ? size == 0 : size / cols == rows && size % cols == 0);
   if (!fits) return error{errc::shape_mismatch, operand, text(size, " elements"), text(rows, " x ", cols)};
@@ -246,7 +246,7 @@ auto try_as_matrix(X&& x, index rows, index cols,
 }
 template <class X>
   requires(detail::contiguous_like<std::remove_reference_t<X>> && !detail::outlives_call<X>)
-void try_as_matrix(X&& x, index rows, index cols, std::string_view operand = "matrix") = delete;
+void try_as_matrix(X&& x, index_t rows, index_t cols, std::string_view operand = "matrix") = delete;
 
 // The same for one dimension. Errors: shape_mismatch (not one dimension), null_pointer, bad_stride.
 template <class T, class Space>
@@ -276,8 +276,8 @@ auto as_matrix(X&& x, std::string_view operand = "matrix") {
   return value_or_throw(try_as_matrix(std::forward<X>(x), operand));
 }
 template <class X>
-  requires requires(X&& x) { try_as_matrix(std::forward<X>(x), index{}, index{}).value(); }
-auto as_matrix(X&& x, index rows, index cols, std::string_view operand = "matrix") {
+  requires requires(X&& x) { try_as_matrix(std::forward<X>(x), index_t{}, index_t{}).value(); }
+auto as_matrix(X&& x, index_t rows, index_t cols, std::string_view operand = "matrix") {
   return value_or_throw(try_as_matrix(std::forward<X>(x), rows, cols, operand));
 }
 template <class X>
@@ -304,4 +304,4 @@ template <vector_like X>
 using vector_element =
     typename decltype(try_as_vector(std::declval<std::remove_reference_t<X>&>()))::value_type::value_type;
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG
+}  // namespace RESECT_NAMESPACE

@@ -12,7 +12,7 @@
 
 // DLPack tensors (NumPy, PyTorch, JAX, TVM, … export them) as views. DLTensor is recognized by its members, its
 // header is not included; the numbers are those of DLPack 1.1 (dlpack.h, DLDataTypeCode and DLDeviceType).
-namespace resect::inline RESECT_NAMESPACE_TAG {
+namespace RESECT_NAMESPACE {
 
 namespace detail {
 
@@ -68,8 +68,8 @@ constexpr bool dl_device_fits(int device) noexcept {
 template <class T>
 struct dl_view {
   T* data = nullptr;
-  index extent[2] = {1, 1};
-  index stride[2] = {0, 0};
+  index_t extent[2] = {1, 1};
+  index_t stride[2] = {0, 0};
 };
 
 // Everything but the strides' signs and overlaps, which check_view looks at.
@@ -100,7 +100,7 @@ result<dl_view<T>> read_dl_tensor(const D* tensor, std::int32_t ndim, std::strin
                    "an extent that is not negative"};
   }
   for (std::int32_t i = 0; i < ndim; ++i)  // without strides: compact and row-major
-    out.stride[i] = t.strides != nullptr ? index{t.strides[i]} : i + 1 < ndim ? out.extent[i + 1] : 1;
+    out.stride[i] = t.strides != nullptr ? index_t{t.strides[i]} : i + 1 < ndim ? out.extent[i + 1] : 1;
   if (t.data == nullptr || out.extent[0] == 0 || out.extent[1] == 0) return out;  // null with elements: see check_view
   using byte = std::conditional_t<std::is_const_v<T>, const char, char>;
   auto* const first = static_cast<byte*>(t.data) + t.byte_offset;
@@ -162,4 +162,4 @@ vector_view<T, Space> as_vector(const D& tensor, std::string_view operand = "vec
 }
 #endif
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG
+}  // namespace RESECT_NAMESPACE

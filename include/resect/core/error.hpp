@@ -8,7 +8,7 @@
 #include <exception>
 #endif
 
-namespace resect::inline RESECT_NAMESPACE_TAG {
+namespace RESECT_NAMESPACE {
 
 // What kind of thing went wrong, for programs; error::message says it to people.
 enum class errc : std::uint8_t {
@@ -74,4 +74,4 @@ class exception : public std::exception {
 };
 #endif
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG
+}  // namespace RESECT_NAMESPACE

@@ -11,7 +11,7 @@
 // the four highest are for carries only.
 // Source: the long accumulator of Kulisch, "Computer arithmetic and validity" (2008), 8.1, with words that overlap so
 // that an addition needs no carry, as in Neal, "Fast exact summation using small and large superaccumulators" (2015).
-namespace resect::inline RESECT_NAMESPACE_TAG {
+namespace RESECT_NAMESPACE {
 
 // What both sums share: words, merging, carries, and the way to a double.
 template <std::size_t Words, std::size_t Offset>
@@ -72,4 +72,4 @@ struct exact_square_sum : exact_words<71, 300> {
   }
 };
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG
+}  // namespace RESECT_NAMESPACE

@@ -7,7 +7,7 @@
 
 #include <resect/core/types.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG {
+namespace RESECT_NAMESPACE {
 
 // A reference to a callable that outlives the call it is passed to. Two pointers; no allocation.
 template <class Signature>
@@ -49,13 +49,13 @@ class function_ref<R(Args...)> {
 // are done. Tasks write to places that do not overlap and do not throw. An engine lends its own pool by
 // giving it `bulk`. What resect computes never depends on how many workers there are.
 template <class E>
-concept executor = requires(E& e, index n, function_ref<void(index)> f) { e.bulk(n, f); };
+concept executor = requires(E& e, index_t n, function_ref<void(index_t)> f) { e.bulk(n, f); };
 
 // The default: no thread is started, tasks run in order on the caller.
 struct inline_executor {
   template <class F>
-  void bulk(index n, F&& f) const {
-    for (index i = 0; i < n; ++i) f(i);
+  void bulk(index_t n, F&& f) const {
+    for (index_t i = 0; i < n; ++i) f(i);
   }
 };
 
@@ -66,13 +66,13 @@ class executor_ref {
     requires(!std::same_as<std::remove_cv_t<E>, executor_ref>)
   executor_ref(E& e) noexcept
       : object_(const_cast<void*>(static_cast<const void*>(&e))),
-        bulk_([](void* object, index n, function_ref<void(index)> f) { static_cast<E*>(object)->bulk(n, f); }) {}
+        bulk_([](void* object, index_t n, function_ref<void(index_t)> f) { static_cast<E*>(object)->bulk(n, f); }) {}
 
-  void bulk(index n, function_ref<void(index)> f) const { bulk_(object_, n, f); }
+  void bulk(index_t n, function_ref<void(index_t)> f) const { bulk_(object_, n, f); }
 
  private:
   void* object_;
-  void (*bulk_)(void*, index, function_ref<void(index)>);
+  void (*bulk_)(void*, index_t, function_ref<void(index_t)>);
 };
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG
+}  // namespace RESECT_NAMESPACE

@@ -6,7 +6,7 @@
 #include <resect/core/storage_float.hpp>
 
 // 8-bit storage types; conversions, constants and what is left out on purpose: storage_float.hpp.
-namespace resect::inline RESECT_NAMESPACE_TAG {
+namespace RESECT_NAMESPACE {
 
 // OCP E4M3 (also "E4M3FN"): 1 sign, 4 exponent, 3 mantissa bits; largest 448, smallest normal 2⁻⁶, smallest 2⁻⁹,
 // epsilon 2⁻³; no infinity, NaN is 0x7f and 0xff. Too large, infinity included, becomes ±448; with
@@ -17,4 +17,4 @@ using fp8_e4m3 = storage_float<std::uint8_t, 4, top_exponent::finite_but_one, ov
 // large, infinity included, becomes ±57344; with `overflow::non_finite` infinity. The bits of CUDA's __nv_fp8_e5m2.
 using fp8_e5m2 = storage_float<std::uint8_t, 5, top_exponent::infinity_and_nan, overflow::saturate>;
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG
+}  // namespace RESECT_NAMESPACE

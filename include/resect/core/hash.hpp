@@ -9,7 +9,7 @@
 
 #include <resect/core/types.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG {
+namespace RESECT_NAMESPACE {
 
 // A 64-bit fingerprint of what was fed in, order included. For telling artifacts and plans apart, not
 // against an adversary. Each word is mixed by a multiply–xorshift permutation (the finalizer of
@@ -58,4 +58,4 @@ class fingerprint {
   std::uint64_t count_ = 0;
 };
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG
+}  // namespace RESECT_NAMESPACE

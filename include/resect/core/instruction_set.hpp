@@ -14,7 +14,7 @@
 #define RESECT_TARGET_AVX2 gnu::target("avx2,fma,no-avx512f")
 #define RESECT_TARGET_AVX512 gnu::target("avx2,fma,avx512f,avx512dq,avx512bw,avx512vl")
 
-namespace resect::inline RESECT_NAMESPACE_TAG {
+namespace RESECT_NAMESPACE {
 
 // Instruction sets that have kernels of their own; on one machine each holds what stands before it.
 enum class instruction_set : std::uint8_t {
@@ -71,4 +71,4 @@ instruction_set instructions_of(const B& backend) noexcept {
   else return best_instruction_set();
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG
+}  // namespace RESECT_NAMESPACE

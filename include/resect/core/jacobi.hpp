@@ -9,7 +9,7 @@
 #include <resect/core/math.hpp>
 #include <resect/core/matrix.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG {
+namespace RESECT_NAMESPACE {
 
 // What the sweeps reached.
 struct jacobi_outcome {
@@ -22,22 +22,22 @@ namespace detail {
 // Rows of double, padded with zeros to whole blocks of eight, so that every loop has a fixed inner length.
 class jacobi_rows {
  public:
-  static constexpr index lanes = 8;
+  static constexpr index_t lanes = 8;
 
   explicit jacobi_rows(matrix_view<const double> a)
       : length_((a.cols + lanes - 1) / lanes * lanes), data_(static_cast<std::size_t>(a.rows * length_)) {
-    for (index r = 0; r < a.rows; ++r)
-      for (index c = 0; c < a.cols; ++c) row(r)[c] = a(r, c);
+    for (index_t r = 0; r < a.rows; ++r)
+      for (index_t c = 0; c < a.cols; ++c) row(r)[c] = a(r, c);
   }
-  index length() const noexcept { return length_; }
-  double* row(index r) noexcept { return data_.data() + r * length_; }
+  index_t length() const noexcept { return length_; }
+  double* row(index_t r) noexcept { return data_.data() + r * length_; }
   void copy_to(matrix_view<double> a) noexcept {
-    for (index r = 0; r < a.rows; ++r)
-      for (index c = 0; c < a.cols; ++c) a(r, c) = row(r)[c];
+    for (index_t r = 0; r < a.rows; ++r)
+      for (index_t c = 0; c < a.cols; ++c) a(r, c) = row(r)[c];
   }
 
  private:
-  index length_ = 0;
+  index_t length_ = 0;
   detail::buffer<double> data_;
 };
 
@@ -49,10 +49,10 @@ inline double sum_lanes(const double (&lane)[8]) noexcept {
   return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
 }
 
-inline row_pair pair_products(const double* a, const double* b, index n) noexcept {
+inline row_pair pair_products(const double* a, const double* b, index_t n) noexcept {
   double aa[8] = {}, bb[8] = {}, ab[8] = {};
-  for (index i = 0; i < n; i += 8)
-    for (index j = 0; j < 8; ++j) {
+  for (index_t i = 0; i < n; i += 8)
+    for (index_t j = 0; j < 8; ++j) {
       aa[j] += a[i + j] * a[i + j];
       bb[j] += b[i + j] * b[i + j];
       ab[j] += a[i + j] * b[i + j];
@@ -61,13 +61,13 @@ inline row_pair pair_products(const double* a, const double* b, index n) noexcep
 }
 
 // (a, b) ← (c·a − s·b, s·a + c·b)
-inline void rotate_pair(double* a, double* b, index n, double c, double s) noexcept {
-  for (index i = 0; i < n; i += 8) {
+inline void rotate_pair(double* a, double* b, index_t n, double c, double s) noexcept {
+  for (index_t i = 0; i < n; i += 8) {
     double x[8], y[8];
-    for (index j = 0; j < 8; ++j) x[j] = c * a[i + j] - s * b[i + j];
-    for (index j = 0; j < 8; ++j) y[j] = s * a[i + j] + c * b[i + j];
-    for (index j = 0; j < 8; ++j) a[i + j] = x[j];
-    for (index j = 0; j < 8; ++j) b[i + j] = y[j];
+    for (index_t j = 0; j < 8; ++j) x[j] = c * a[i + j] - s * b[i + j];
+    for (index_t j = 0; j < 8; ++j) y[j] = s * a[i + j] + c * b[i + j];
+    for (index_t j = 0; j < 8; ++j) a[i + j] = x[j];
+    for (index_t j = 0; j < 8; ++j) b[i + j] = y[j];
   }
 }
 
@@ -87,21 +87,21 @@ template <executor E>
 jacobi_outcome one_sided_jacobi(E& exec, matrix_view<double> x, matrix_view<double> v, double tolerance,
                                 double negligible = 0, int max_sweeps = 40) {
   detail::jacobi_rows rows{x}, companions{v};
-  const index k = x.rows, players = k + k % 2, rounds = players - 1;
-  constexpr index chunk = 8;  // pairs a task
-  const index pairs = players / 2, tasks = (pairs + chunk - 1) / chunk;
-  std::vector<index> rotated(static_cast<std::size_t>(tasks));
+  const index_t k = x.rows, players = k + k % 2, rounds = players - 1;
+  constexpr index_t chunk = 8;  // pairs a task
+  const index_t pairs = players / 2, tasks = (pairs + chunk - 1) / chunk;
+  std::vector<index_t> rotated(static_cast<std::size_t>(tasks));
   jacobi_outcome outcome{0, k < 2};
   while (!outcome.converged && outcome.sweeps < max_sweeps) {
     ++outcome.sweeps;
-    index rotations = 0;
-    for (index round = 0; round < rounds; ++round) {
-      exec.bulk(tasks, [&](index t) {
-        index count = 0;
-        for (index p = t * chunk; p < pairs && p < (t + 1) * chunk; ++p) {
+    index_t rotations = 0;
+    for (index_t round = 0; round < rounds; ++round) {
+      exec.bulk(tasks, [&](index_t t) {
+        index_t count = 0;
+        for (index_t p = t * chunk; p < pairs && p < (t + 1) * chunk; ++p) {
           // player `rounds` stays, the others go round
-          index i = p == 0 ? rounds : (round + p) % rounds;
-          index j = p == 0 ? round : (round + rounds - p) % rounds;
+          index_t i = p == 0 ? rounds : (round + p) % rounds;
+          index_t j = p == 0 ? round : (round + rounds - p) % rounds;
           if (i >= k || j >= k) continue;
           if (i > j) std::swap(i, j);
           const auto [aa, bb, ab] = detail::pair_products(rows.row(i), rows.row(j), rows.length());
@@ -116,7 +116,7 @@ jacobi_outcome one_sided_jacobi(E& exec, matrix_view<double> x, matrix_view<doub
         }
         rotated[static_cast<std::size_t>(t)] = count;
       });
-      for (const index count : rotated) rotations += count;
+      for (const index_t count : rotated) rotations += count;
     }
     outcome.converged = rotations == 0;
   }
@@ -125,4 +125,4 @@ jacobi_outcome one_sided_jacobi(E& exec, matrix_view<double> x, matrix_view<doub
   return outcome;
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG
+}  // namespace RESECT_NAMESPACE

@@ -8,7 +8,7 @@
 // Leaf arithmetic with one rounding, the same on host and device. Compilers may fuse a·b + c on their own
 // (g++ does so by default wherever the machine has the instruction), which changes bits between builds. Code
 // whose bits are promised writes every multiply–add with these, so that nothing is left to fuse.
-namespace resect::inline RESECT_NAMESPACE_TAG {
+namespace RESECT_NAMESPACE {
 
 // a·b + c rounded once. On a host without the instruction this is a call into the C library, still exact.
 RESECT_HD inline double fma_rn(double a, double b, double c) noexcept {
@@ -53,4 +53,4 @@ RESECT_HD constexpr float float_of(std::uint32_t bits) noexcept { return __built
 // a·b rounded once; a product that is then added to something cannot be fused with it.
 RESECT_HD inline double mul_rn(double a, double b) noexcept { return fma_rn(a, b, -0.0); }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG
+}  // namespace RESECT_NAMESPACE

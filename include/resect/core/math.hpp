@@ -5,7 +5,7 @@
 
 // The functions of <cmath> that the library calls, by the compiler's own names for them: the header itself costs a tenth of
 // what all of core, metrics, quant and residual may take to include, for functions that nothing here uses.
-namespace resect::inline RESECT_NAMESPACE_TAG::math {
+namespace RESECT_NAMESPACE::math {
 
 // √x, rounded correctly.
 inline double sqrt(double x) noexcept { return __builtin_sqrt(x); }
@@ -39,4 +39,4 @@ constexpr bool isfinite(float x) noexcept { return __builtin_isfinite(x); }
 constexpr bool isnan(double x) noexcept { return __builtin_isnan(x); }
 constexpr bool isnan(float x) noexcept { return __builtin_isnan(x); }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::math
+}  // namespace RESECT_NAMESPACE::math

@@ -6,7 +6,7 @@
 
 #include <resect/core/executor.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG {
+namespace RESECT_NAMESPACE {
 
 // Σ x_i in double. Eight running sums over blocks of eight, combined in a fixed order: the same bits
 // for every compiler, optimisation level and instruction set, because a float converted to double is
@@ -36,23 +36,23 @@ inline double dot(std::span<const float> a, std::span<const float> b) noexcept {
 // combined in a binary tree whose shape follows n and block alone, so the workers change nothing.
 // map: (index first, index last) → T;  combine: (T, T) → T;  n = 0 gives `identity`.
 template <class T, executor E, class Map, class Combine>
-T parallel_reduce(E& exec, index n, index block, T identity, Map map, Combine combine) {
+T parallel_reduce(E& exec, index_t n, index_t block, T identity, Map map, Combine combine) {
   if (n <= 0) return identity;
-  const index blocks = (n + block - 1) / block;
+  const index_t blocks = (n + block - 1) / block;
   struct slot {  // vector<bool> would put the results of several workers into one word
     T value;
   };
   std::vector<slot> part(static_cast<std::size_t>(blocks), slot{identity});
-  exec.bulk(blocks, [&](index b) {
-    const index first = b * block;
+  exec.bulk(blocks, [&](index_t b) {
+    const index_t first = b * block;
     part[static_cast<std::size_t>(b)].value = map(first, first + block < n ? first + block : n);
   });
-  for (index width = 1; width < blocks; width *= 2)
-    for (index i = 0; i + width < blocks; i += 2 * width) {
+  for (index_t width = 1; width < blocks; width *= 2)
+    for (index_t i = 0; i + width < blocks; i += 2 * width) {
       T& left = part[static_cast<std::size_t>(i)].value;
       left = combine(left, part[static_cast<std::size_t>(i + width)].value);
     }
   return part.front().value;
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG
+}  // namespace RESECT_NAMESPACE

@@ -7,7 +7,7 @@
 
 #include <resect/core/error.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG {
+namespace RESECT_NAMESPACE {
 
 // A value or an error. Never an alias of std::expected, so that its layout does not follow -std.
 // Reading the absent side is a broken precondition (checked by nothing: test `if (r)` first).
@@ -104,4 +104,4 @@ inline void value_or_throw(status&& s) {
 }
 #endif
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG
+}  // namespace RESECT_NAMESPACE

@@ -8,7 +8,7 @@
 #include <resect/core/detail/buffer.hpp>
 #include <resect/core/types.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG {
+namespace RESECT_NAMESPACE {
 
 // Working memory that is kept between calls: it grows until it fits what the calls need, and then nothing is allocated
 // any more. A stack: what a scratch_frame takes is free again when the frame ends. Never moves what is taken. One for
@@ -65,7 +65,7 @@ class scratch_frame {
   // n elements, whose values are unspecified.
   template <class T>
     requires std::is_trivially_copyable_v<T>
-  std::span<T> take(index n) {
+  std::span<T> take(index_t n) {
     static_assert(alignof(T) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__);
     if (n <= 0) return {};
     const auto count = static_cast<std::size_t>(n);
@@ -78,4 +78,4 @@ class scratch_frame {
   scratch::place begin_;
 };
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG
+}  // namespace RESECT_NAMESPACE

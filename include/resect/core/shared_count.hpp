@@ -5,7 +5,7 @@
 
 #include <resect/config.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG {
+namespace RESECT_NAMESPACE {
 
 // A number that several threads change. (<atomic> costs a tenth of a second to include, a fifth of what including all of
 // resect may take.)
@@ -26,4 +26,4 @@ class shared_count {
   std::int64_t n_;
 };
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG
+}  // namespace RESECT_NAMESPACE

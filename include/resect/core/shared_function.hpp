@@ -7,7 +7,7 @@
 
 #include <resect/core/shared_count.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG {
+namespace RESECT_NAMESPACE {
 
 // An owned, immutable, shared callable: copies share it, calls are const and may run on many threads.
 // (std::function copies what it holds and <functional> alone costs a quarter second to include.)
@@ -57,4 +57,4 @@ class shared_function<R(Args...)> {
   node* node_ = nullptr;
 };
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG
+}  // namespace RESECT_NAMESPACE

@@ -10,7 +10,7 @@
 
 #include <resect/core/leaf.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG {
+namespace RESECT_NAMESPACE {
 
 // What a number becomes that is too large for its type, after rounding; infinities go the same way.
 enum class overflow : std::uint8_t {
@@ -228,4 +228,4 @@ std::span<const float> widened(Row&& row, std::span<float> memory) noexcept {
   }
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG
+}  // namespace RESECT_NAMESPACE

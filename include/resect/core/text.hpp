@@ -9,7 +9,7 @@
 
 #include <resect/config.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG {
+namespace RESECT_NAMESPACE {
 
 // A short text with its own storage: no allocation, so errors can be made anywhere (also where memory
 // is what ran out). Text that does not fit is cut, never an error.
@@ -61,4 +61,4 @@ short_text<N> text(const Parts&... parts) noexcept {
   return out;
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG
+}  // namespace RESECT_NAMESPACE

@@ -12,7 +12,7 @@
 
 #include <resect/core/executor.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG {
+namespace RESECT_NAMESPACE {
 
 // A pool of n workers, the caller being one of them; fewer where the system starts no more (concurrency() says how
 // many). `bulk` may be called from one thread at a time; a call from inside a task runs its tasks on that worker
@@ -24,14 +24,14 @@ class threads {
 
   int concurrency() const noexcept { return pool_ ? pool_->size() : 1; }
 
-  void bulk(index n, function_ref<void(index)> f) const {
+  void bulk(index_t n, function_ref<void(index_t)> f) const {
     if (pool_) pool_->bulk(n, f);
     else run_here(n, f);
   }
 
  private:
-  static void run_here(index n, const function_ref<void(index)>& f) noexcept {
-    for (index i = 0; i < n; ++i) f(i);
+  static void run_here(index_t n, const function_ref<void(index_t)>& f) noexcept {
+    for (index_t i = 0; i < n; ++i) f(i);
   }
 
   // Threads of POSIX and not of std, which report by an exception that there are no more: what catches it would be
@@ -57,7 +57,7 @@ class threads {
 
     int size() const noexcept { return static_cast<int>(workers_.size()) + 1; }
 
-    void bulk(index n, function_ref<void(index)> f) {
+    void bulk(index_t n, function_ref<void(index_t)> f) {
       if (n <= 0) return;
       const bool nested = running_.exchange(true);
       if (nested || workers_.empty() || n == 1) {
@@ -85,8 +85,8 @@ class threads {
 
    private:
     // noexcept: a task that throws ends the program here, not in a pool that waits for ever
-    void drain(const function_ref<void(index)>& f, index n) noexcept {
-      for (index i = next_.fetch_add(1); i < n; i = next_.fetch_add(1)) f(i);
+    void drain(const function_ref<void(index_t)>& f, index_t n) noexcept {
+      for (index_t i = next_.fetch_add(1); i < n; i = next_.fetch_add(1)) f(i);
     }
 
     static void* start(void* self) noexcept {
@@ -102,7 +102,7 @@ class threads {
         if (stopping_) return;
         seen = generation_;
         const auto* task = task_;
-        const index n = count_;
+        const index_t n = count_;
         lock.unlock();
         drain(*task, n);
         lock.lock();
@@ -114,11 +114,11 @@ class threads {
     std::mutex mutex_;
     std::condition_variable wake_;
     std::condition_variable done_;
-    const function_ref<void(index)>* task_ = nullptr;
-    std::atomic<index> next_{0};
+    const function_ref<void(index_t)>* task_ = nullptr;
+    std::atomic<index_t> next_{0};
     std::atomic<bool> running_{false};
     std::uint64_t generation_ = 0;
-    index count_ = 0;
+    index_t count_ = 0;
     int busy_ = 0;
     bool stopping_ = false;
   };
@@ -126,4 +126,4 @@ class threads {
   std::unique_ptr<pool> pool_;
 };
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG
+}  // namespace RESECT_NAMESPACE

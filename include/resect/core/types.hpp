@@ -5,13 +5,13 @@
 #include <cstdint>
 #include <resect/config.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG {
+namespace RESECT_NAMESPACE {
 
 // Signed 64-bit: extents, strides and counts. Differences never wrap, loops may run downwards.
-using index = std::int64_t;
+using index_t = std::int64_t;
 
 // Where memory lives, as part of a view's type: passing device memory to a host backend does not compile.
 struct host_space {};
 struct cuda_space {};
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG
+}  // namespace RESECT_NAMESPACE

@@ -9,7 +9,7 @@
 #include <resect/factor/range_finder.hpp>
 
 // How far L·R is from W, measured from the numbers themselves: whatever made L and R, these hold.
-namespace resect::inline RESECT_NAMESPACE_TAG::factor {
+namespace RESECT_NAMESPACE::factor {
 
 // ‖E‖₂ between two numbers, E = W − L·R.
 struct spectral_norm_estimate {
@@ -47,12 +47,12 @@ status check_factors(matrix_view<const T> w, matrix_view<const T> l, matrix_view
 // Divides every column by its norm; zero columns stay. Returns ln of the norms, −∞ for zero.
 template <class T>
 void normalise_columns(matrix_view<T> x, std::vector<double>& log_norm, std::vector<double>& norm) {
-  for (index c = 0; c < x.cols; ++c) {
+  for (index_t c = 0; c < x.cols; ++c) {
     const double size = column_norm<T>(x.block(0, c, x.rows, 1));
     norm[static_cast<std::size_t>(c)] = size;
     log_norm[static_cast<std::size_t>(c)] += std::log(size);
     if (size > 0)
-      for (index r = 0; r < x.rows; ++r) x(r, c) = static_cast<T>(static_cast<double>(x(r, c)) / size);
+      for (index_t r = 0; r < x.rows; ++r) x(r, c) = static_cast<T>(static_cast<double>(x(r, c)) / size);
   }
 }
 
@@ -76,7 +76,7 @@ result<spectral_norm_estimate> try_spectral_error(B& exec, matrix_view<const T> 
     return error{errc::invalid_argument, "options",
                  text(options.probes, " probes, ", options.power_iterations, " power iterations"), "at least 1 and 0"};
   if (w.empty()) return spectral_norm_estimate{0, 0};
-  const index probes = options.probes;
+  const index_t probes = options.probes;
   const auto size = static_cast<std::size_t>(probes);
   std::vector<double> log_norm(size), norm(size), start(size);
   matrix<T> x(w.cols, probes), y(w.rows, probes);
@@ -110,14 +110,14 @@ template <class T, host_factoring_backend<T> B>
 result<double> try_frobenius_error(B& exec, matrix_view<const T> w, matrix_view<const T> l, matrix_view<const T> r) {
   if (auto s = detail::check_factors(w, l, r); !s) return s.error();
   if (w.empty()) return 0.0;
-  const index height = std::min<index>(384, w.rows);
+  const index_t height = std::min<index_t>(384, w.rows);
   matrix<T> residual(height, w.cols);
   double norm = 0;
-  for (index first = 0; first < w.rows; first += height) {
-    const index count = std::min(height, w.rows - first);
+  for (index_t first = 0; first < w.rows; first += height) {
+    const index_t count = std::min(height, w.rows - first);
     const auto here = residual.view().middle_rows(0, count);
-    exec.bulk(count, [&](index i) {
-      for (index c = 0; c < w.cols; ++c) here(i, c) = w(first + i, c);
+    exec.bulk(count, [&](index_t i) {
+      for (index_t c = 0; c < w.cols; ++c) here(i, c) = w(first + i, c);
     });
     if (auto s = exec.try_gemm(T{-1}, l.middle_rows(first, count), r, T{1}, here); !s) return s.error();
     norm = std::hypot(norm, range_of<T>(exec, here).frobenius);
@@ -125,4 +125,4 @@ result<double> try_frobenius_error(B& exec, matrix_view<const T> w, matrix_view<
   return norm;
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::factor
+}  // namespace RESECT_NAMESPACE::factor

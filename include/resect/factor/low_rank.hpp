@@ -6,7 +6,7 @@
 #include <resect/backend/concept.hpp>
 #include <resect/core/matrix.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::factor {
+namespace RESECT_NAMESPACE::factor {
 
 // W ≈ L·R: two thin factors in place of a weight (out, in). r·(m + n) numbers instead of m·n.
 template <class T>
@@ -14,9 +14,9 @@ struct low_rank {
   matrix<T> l;  // (m, r)
   matrix<T> r;  // (r, n)
 
-  index rows() const noexcept { return l.rows; }
-  index cols() const noexcept { return r.cols; }
-  index rank() const noexcept { return l.cols; }
+  index_t rows() const noexcept { return l.rows; }
+  index_t cols() const noexcept { return r.cols; }
+  index_t rank() const noexcept { return l.cols; }
 
   // Whether L and R are a pair. Errors: shape_mismatch.
   status check() const noexcept {
@@ -25,7 +25,7 @@ struct low_rank {
   }
 
   // Elements that try_apply needs to work in, for so many rows of X.
-  std::size_t workspace_size(index tokens) const noexcept { return static_cast<std::size_t>(tokens * rank()); }
+  std::size_t workspace_size(index_t tokens) const noexcept { return static_cast<std::size_t>(tokens * rank()); }
 
   // Y ← X·(L·R)ᵀ = (X·Rᵀ)·Lᵀ: what the layer does to rows of activations.
   //   X (t, n), any strides; Y (t, m), as try_gemm asks of an output; work ≥ workspace_size(t). 2t·r·(m + n) flop in T.
@@ -66,4 +66,4 @@ struct low_rank {
 #endif
 };
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::factor
+}  // namespace RESECT_NAMESPACE::factor

@@ -8,14 +8,14 @@
 #include <resect/core/reduce.hpp>
 #include <resect/core/view.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::factor {
+namespace RESECT_NAMESPACE::factor {
 
 // Where a matrix holds a NaN or an infinity, and its size.
 struct matrix_range {
   double largest = 0;    // max |w|
   double frobenius = 0;  // √Σw²
-  index bad_row = -1;    // first element in row order that is not finite; −1 if all are
-  index bad_col = -1;
+  index_t bad_row = -1;    // first element in row order that is not finite; −1 if all are
+  index_t bad_col = -1;
 
   bool finite() const noexcept { return bad_row < 0; }
 };
@@ -23,10 +23,10 @@ struct matrix_range {
 namespace detail {
 
 template <class T>
-matrix_range range_of_rows(matrix_view<const T> w, index first, index last) {
+matrix_range range_of_rows(matrix_view<const T> w, index_t first, index_t last) {
   matrix_range range;
-  for (index r = first; r < last; ++r)
-    for (index c = 0; c < w.cols; ++c) {
+  for (index_t r = first; r < last; ++r)
+    for (index_t c = 0; c < w.cols; ++c) {
       const double x = std::fabs(static_cast<double>(w(r, c)));
       if (!(x <= std::numeric_limits<double>::max())) {
         range.bad_row = r, range.bad_col = c;
@@ -39,17 +39,17 @@ matrix_range range_of_rows(matrix_view<const T> w, index first, index last) {
 
 // Σ(w·2^−exponent)² in eight lanes.
 template <class T>
-double squares_of_rows(matrix_view<const T> w, index first, index last, double scale) {
+double squares_of_rows(matrix_view<const T> w, index_t first, index_t last, double scale) {
   double lane[8] = {};
-  for (index r = first; r < last; ++r) {
-    const index whole = w.cols & ~index{7};
-    const auto add = [&](index c, index j) {
+  for (index_t r = first; r < last; ++r) {
+    const index_t whole = w.cols & ~index_t{7};
+    const auto add = [&](index_t c, index_t j) {
       const double x = static_cast<double>(w(r, c)) * scale;
       lane[j] += x * x;
     };
-    for (index c = 0; c < whole; c += 8)
-      for (index j = 0; j < 8; ++j) add(c + j, j);
-    for (index c = whole; c < w.cols; ++c) add(c, c - whole);
+    for (index_t c = 0; c < whole; c += 8)
+      for (index_t j = 0; j < 8; ++j) add(c + j, j);
+    for (index_t c = whole; c < w.cols; ++c) add(c, c - whole);
   }
   return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
 }
@@ -61,10 +61,10 @@ double squares_of_rows(matrix_view<const T> w, index first, index last, double s
 template <class T, executor E>
 matrix_range range_of(E& exec, matrix_view<const T> w) {
   if (w.cols == 0 || w.rows == 0) return {};
-  const index block = std::max<index>(1, 65536 / w.cols);
+  const index_t block = std::max<index_t>(1, 65536 / w.cols);
   matrix_range range = parallel_reduce(
       exec, w.rows, block, matrix_range{},
-      [&](index first, index last) { return detail::range_of_rows(w, first, last); },
+      [&](index_t first, index_t last) { return detail::range_of_rows(w, first, last); },
       [](matrix_range a, const matrix_range& b) {
         a.largest = std::max(a.largest, b.largest);
         if (a.finite()) a.bad_row = b.bad_row, a.bad_col = b.bad_col;
@@ -76,10 +76,10 @@ matrix_range range_of(E& exec, matrix_view<const T> w) {
   exponent = std::clamp(exponent, -1000, 1000);
   const double scale = std::ldexp(1.0, -exponent);
   const double squares = parallel_reduce(
-      exec, w.rows, block, 0.0, [&](index first, index last) { return detail::squares_of_rows(w, first, last, scale); },
+      exec, w.rows, block, 0.0, [&](index_t first, index_t last) { return detail::squares_of_rows(w, first, last, scale); },
       [](double a, double b) { return a + b; });
   range.frobenius = std::ldexp(std::sqrt(squares), exponent);
   return range;
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::factor
+}  // namespace RESECT_NAMESPACE::factor

@@ -7,7 +7,7 @@
 #include <resect/factor/detail/cholesky_qr.hpp>
 #include <resect/factor/detail/gram_schmidt.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::factor {
+namespace RESECT_NAMESPACE::factor {
 
 // How a basis was made: the cheapest way that the columns allow.
 enum class orthonormalization : std::uint8_t {
@@ -21,7 +21,7 @@ template <class T>
 struct orthonormal_basis {
   matrix<T> q;       // (m, n); the first `rank` columns span the columns of Y, the rest complete them
   matrix<double> r;  // (n, n) in row-echelon form, upper triangular; rows from `rank` on are zero
-  index rank = 0;    // columns of Y that are further than 16·√n·u·‖y_j‖ from the span of those before them
+  index_t rank = 0;    // columns of Y that are further than 16·√n·u·‖y_j‖ from the span of those before them
   orthonormalization method = orthonormalization::cholesky_qr;
 };
 
@@ -72,8 +72,8 @@ result<orthonormal_basis<std::remove_const_t<T>>> try_orthonormalize(B& exec, ma
     basis.rank = *rank;
     basis.method = orthonormalization::gram_schmidt;
   }
-  for (index c = 0; c < from.cols; ++c)
-    for (index i = 0; i < from.cols; ++i)
+  for (index_t c = 0; c < from.cols; ++c)
+    for (index_t i = 0; i < from.cols; ++i)
       basis.r(i, c) = std::ldexp(basis.r(i, c), columns.exponent[static_cast<std::size_t>(c)]);
   return basis;
 }
@@ -81,7 +81,7 @@ result<orthonormal_basis<std::remove_const_t<T>>> try_orthonormalize(B& exec, ma
 // What try_orthonormalize promises of ‖QᵀQ − I‖_F for Q (m, n): rounding the elements of Q, and of the last Gram matrix
 // in double, whose sums of m terms are taken in panels.
 template <class T>
-double orthonormality_bound(index m, index n) noexcept {
+double orthonormality_bound(index_t m, index_t n) noexcept {
   const double columns = static_cast<double>(n), u = std::numeric_limits<T>::epsilon() / 2.0;
   return 8 * columns * u + columns * (16 + std::sqrt(static_cast<double>(m))) * 0x1p-53;
 }
@@ -94,4 +94,4 @@ orthonormal_basis<std::remove_const_t<T>> orthonormalize(B& exec, matrix_view<T>
 }
 #endif
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::factor
+}  // namespace RESECT_NAMESPACE::factor

@@ -7,7 +7,7 @@
 #include <resect/factor/orthonormalize.hpp>
 #include <resect/random/test_matrix.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::factor {
+namespace RESECT_NAMESPACE::factor {
 
 // A basis Q (m, k) whose columns nearly hold the range of W (m, n): those of (W·Wᵀ)^q·W·Ω, orthonormalized after every
 // product with W or Wᵀ; Ω is random::gaussian_matrix{seed}. W has any strides; products are in T.
@@ -19,9 +19,9 @@ namespace resect::inline RESECT_NAMESPACE_TAG::factor {
 //   Source: Halko, Martinsson & Tropp, "Finding structure with randomness", SIAM Review 53 (2011), Algorithm 4.4 and
 //   Corollary 10.10.
 template <class T, host_factoring_backend<T> B>
-result<matrix<T>> try_find_range(B& exec, matrix_view<const T> w, index k, int power_iterations, std::uint64_t seed) {
+result<matrix<T>> try_find_range(B& exec, matrix_view<const T> w, index_t k, int power_iterations, std::uint64_t seed) {
   if (auto s = check_view(w, "W"); !s) return s.error();
-  if (const index most = std::min(w.rows, w.cols); k < 1 || k > most)
+  if (const index_t most = std::min(w.rows, w.cols); k < 1 || k > most)
     return error{errc::invalid_argument, "k", text(k), text("1 to ", most)};
   if (power_iterations < 0)
     return error{errc::invalid_argument, "power_iterations", text(power_iterations), "at least 0"};
@@ -45,4 +45,4 @@ result<matrix<T>> try_find_range(B& exec, matrix_view<const T> w, index k, int p
   return std::move(q->q);
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::factor
+}  // namespace RESECT_NAMESPACE::factor

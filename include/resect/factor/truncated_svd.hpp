@@ -10,12 +10,12 @@
 #include <resect/factor/low_rank.hpp>
 #include <resect/factor/range_finder.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::factor {
+namespace RESECT_NAMESPACE::factor {
 
 // How many directions are searched, and how.
 struct truncated_svd_options {
-  index rank = 0;            // 1 … min(m, n)
-  index oversampling = 10;   // further directions that are searched and then dropped; as many as there are, at most
+  index_t rank = 0;            // 1 … min(m, n)
+  index_t oversampling = 10;   // further directions that are searched and then dropped; as many as there are, at most
   int power_iterations = 2;  // 0 is for spectra that fall fast; a flat one gains up to about 4
   std::uint64_t seed = 1;
   int error_probes = 6;  // see try_spectral_error; 0 leaves it out, which saves up to 5 passes over W
@@ -59,7 +59,7 @@ result<bilateral_bases<T>> all_directions(B& exec, matrix_view<const T> a) {
 
 // k leading directions: Q from the range finder, then Wᵀ·Q = P·R.
 template <class T, host_factoring_backend<T> B>
-result<bilateral_bases<T>> leading_directions(B& exec, matrix_view<const T> w, index k,
+result<bilateral_bases<T>> leading_directions(B& exec, matrix_view<const T> w, index_t k,
                                               const truncated_svd_options& options) {
   auto q = try_find_range<T>(exec, w, k, options.power_iterations, options.seed);
   if (!q) return q.error();
@@ -75,10 +75,10 @@ result<bilateral_bases<T>> leading_directions(B& exec, matrix_view<const T> w, i
 
 // basis·(the first `rank` columns of core), or those columns alone where the basis is the identity.
 template <class T, host_factoring_backend<T> B>
-result<matrix<T>> leading_columns(B& exec, const matrix<T>& basis, const matrix<double>& core, index rank) {
+result<matrix<T>> leading_columns(B& exec, const matrix<T>& basis, const matrix<double>& core, index_t rank) {
   matrix<T> narrow(core.rows, rank);
-  for (index i = 0; i < core.rows; ++i)
-    for (index j = 0; j < rank; ++j) narrow(i, j) = static_cast<T>(core(i, j));
+  for (index_t i = 0; i < core.rows; ++i)
+    for (index_t j = 0; j < rank; ++j) narrow(i, j) = static_cast<T>(core(i, j));
   if (basis.empty()) return narrow;
   matrix<T> out(basis.rows, rank);
   if (auto s = exec.try_gemm(T{1}, basis.view(), narrow.view(), T{0}, out.view()); !s) return s.error();
@@ -88,21 +88,21 @@ result<matrix<T>> leading_columns(B& exec, const matrix<T>& basis, const matrix<
 // The element of largest magnitude of each column of U, the first of them, becomes positive; V follows.
 template <class T>
 void fix_signs(matrix<T>& u, matrix<T>& v) {
-  for (index c = 0; c < u.cols; ++c) {
-    index at = 0;
-    for (index r = 1; r < u.rows; ++r)
+  for (index_t c = 0; c < u.cols; ++c) {
+    index_t at = 0;
+    for (index_t r = 1; r < u.rows; ++r)
       if (std::fabs(u(r, c)) > std::fabs(u(at, c))) at = r;
     if (!(u(at, c) < 0)) continue;
-    for (index r = 0; r < u.rows; ++r) u(r, c) = -u(r, c);
-    for (index r = 0; r < v.rows; ++r) v(r, c) = -v(r, c);
+    for (index_t r = 0; r < u.rows; ++r) u(r, c) = -u(r, c);
+    for (index_t r = 0; r < v.rows; ++r) v(r, c) = -v(r, c);
   }
 }
 
 // U·diag(s)^share
 template <class T>
 matrix<T> scale_columns(matrix<T> u, const std::vector<double>& s, double (*of)(double)) {
-  for (index r = 0; r < u.rows; ++r)
-    for (index c = 0; c < u.cols; ++c)
+  for (index_t r = 0; r < u.rows; ++r)
+    for (index_t c = 0; c < u.cols; ++c)
       u(r, c) = static_cast<T>(static_cast<double>(u(r, c)) * of(s[static_cast<std::size_t>(c)]));
   return u;
 }
@@ -158,7 +158,7 @@ result<truncated_decomposition<std::remove_const_t<T>>> try_truncated_svd(B& exe
   using element = std::remove_const_t<T>;
   const matrix_view<const element> w = matrix_w;
   if (auto s = check_view(w, "W"); !s) return s.error();
-  const index smaller = std::min(w.rows, w.cols);
+  const index_t smaller = std::min(w.rows, w.cols);
   if (options.rank < 1 || options.rank > smaller)
     return error{errc::invalid_argument, "rank", text(options.rank), text("1 to ", smaller)};
   if (options.oversampling < 0 || options.power_iterations < 0 || options.error_probes < 0)
@@ -174,7 +174,7 @@ result<truncated_decomposition<std::remove_const_t<T>>> try_truncated_svd(B& exe
     return error{errc::invalid_argument, "W", text("a Frobenius norm of ", range.frobenius),
                  text("at most ", 0x1p-6 * static_cast<double>(std::numeric_limits<element>::max()))};
 
-  const index k = options.oversampling < smaller - options.rank ? options.rank + options.oversampling : smaller;
+  const index_t k = options.oversampling < smaller - options.rank ? options.rank + options.oversampling : smaller;
   const bool flipped = k == smaller && w.rows < w.cols;
   auto bases = k == smaller ? detail::all_directions<element>(exec, flipped ? w.transposed() : w)
                             : detail::leading_directions<element>(exec, w, k, options);
@@ -205,8 +205,8 @@ low_rank<T> balanced_factors(const truncated_decomposition<T>& svd) {
   const auto root = [](double s) { return std::sqrt(s); };
   low_rank<T> pair{detail::scale_columns(svd.u, svd.s, root), matrix<T>(svd.v.cols, svd.v.rows)};
   const matrix<T> v = detail::scale_columns(svd.v, svd.s, root);
-  for (index r = 0; r < v.rows; ++r)
-    for (index c = 0; c < v.cols; ++c) pair.r(c, r) = v(r, c);
+  for (index_t r = 0; r < v.rows; ++r)
+    for (index_t c = 0; c < v.cols; ++c) pair.r(c, r) = v(r, c);
   return pair;
 }
 
@@ -219,4 +219,4 @@ truncated_decomposition<std::remove_const_t<T>> truncated_svd(B& exec, matrix_vi
 }
 #endif
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::factor
+}  // namespace RESECT_NAMESPACE::factor

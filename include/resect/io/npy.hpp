@@ -15,7 +15,7 @@
 #include <resect/core/types.hpp>
 
 // NumPy's file formats, as bytes: .npy (one array) and .npz (a ZIP archive of them). Nothing here touches a file.
-namespace resect::inline RESECT_NAMESPACE_TAG::io {
+namespace RESECT_NAMESPACE::io {
 
 // Element types that are written: '<f8', '<f4', '<i8'.
 template <class T>
@@ -55,12 +55,12 @@ constexpr std::string_view npy_descr() noexcept {
 }
 
 // An error unless the extents make exactly `size` elements.
-inline status check_npy_shape(std::span<const index> shape, std::size_t size) {
+inline status check_npy_shape(std::span<const index_t> shape, std::size_t size) {
   constexpr std::size_t most = 32;
   if (shape.size() > most)
     return error{errc::invalid_argument, "dimensions of the array", text(shape.size()), text("at most ", most)};
   std::uint64_t elements = 1;
-  for (const index extent : shape) {
+  for (const index_t extent : shape) {
     if (extent < 0) return error{errc::invalid_argument, "extent of the array", text(extent), "0 or more"};
     if (extent == 0) elements = 0;
     else if (elements > (std::uint64_t{1} << 60) / static_cast<std::uint64_t>(extent))
@@ -85,7 +85,7 @@ constexpr std::uint32_t crc32(std::string_view bytes) noexcept {
 //   file << io::npy<double>(values, {rows, columns});
 // Errors: a negative extent, a shape that does not make values.size() elements.
 template <npy_value T>
-result<std::string> try_npy(std::span<const T> values, const std::vector<index>& shape) {
+result<std::string> try_npy(std::span<const T> values, const std::vector<index_t>& shape) {
   if (auto s = detail::check_npy_shape(shape, values.size()); !s) return s.error();
   std::string header = "{'descr': '" + std::string{detail::npy_descr<T>()} + "', 'fortran_order': False, 'shape': (";
   for (std::size_t d = 0; d < shape.size(); ++d) {
@@ -116,7 +116,7 @@ class npz_archive {
   // Adds an array that numpy.load will call `name`. Errors (nothing is added): those of try_npy; a name that is
   // empty, longer than 200 bytes, there already, or holds '/', '\', or a control character; no room.
   template <npy_value T>
-  status try_add(std::string_view name, std::span<const T> values, const std::vector<index>& shape) {
+  status try_add(std::string_view name, std::span<const T> values, const std::vector<index_t>& shape) {
     if (auto s = check_name(name); !s) return s;
     auto array = try_npy(values, shape);
     if (!array) {
@@ -166,7 +166,7 @@ class npz_archive {
 
 #if RESECT_EXCEPTIONS
   template <npy_value T>
-  void add(std::string_view name, std::span<const T> values, const std::vector<index>& shape) {
+  void add(std::string_view name, std::span<const T> values, const std::vector<index_t>& shape) {
     value_or_throw(try_add(name, values, shape));
   }
 #endif
@@ -194,9 +194,9 @@ class npz_archive {
 
 #if RESECT_EXCEPTIONS
 template <npy_value T>
-std::string npy(std::span<const T> values, const std::vector<index>& shape) {
+std::string npy(std::span<const T> values, const std::vector<index_t>& shape) {
   return value_or_throw(try_npy(values, shape));
 }
 #endif
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::io
+}  // namespace RESECT_NAMESPACE::io

@@ -18,7 +18,7 @@
 
 // NumPy's .npy files from bytes that nobody vouches for (format: NumPy enhancement proposal 1, versions 1.0, 2.0 and
 // 3.0; numpy/lib/format.py). Nothing here touches a file, evaluates Python or reads pickled objects.
-namespace resect::inline RESECT_NAMESPACE_TAG::io {
+namespace RESECT_NAMESPACE::io {
 
 // Element types that are understood: little-endian numbers, and truth values of one byte.
 enum class npy_type : std::uint8_t { f64, f32, f16, i64, i32, i16, i8, u64, u32, u16, u8, boolean };
@@ -31,14 +31,14 @@ enum class npy_order : std::uint8_t { c, fortran };
 struct npy_array {
   npy_type type = npy_type::f64;
   npy_order order = npy_order::c;
-  std::vector<index> shape;  // empty: a single number
-  index size = 0;            // elements
+  std::vector<index_t> shape;  // empty: a single number
+  index_t size = 0;            // elements
   std::span<const std::byte> bytes;
 };
 
 // Bytes that an element takes.
-constexpr index size_of(npy_type type) noexcept {
-  constexpr std::array<index, 12> sizes{8, 4, 2, 8, 4, 2, 1, 8, 4, 2, 1, 1};
+constexpr index_t size_of(npy_type type) noexcept {
+  constexpr std::array<index_t, 12> sizes{8, 4, 2, 8, 4, 2, 1, 8, 4, 2, 1, 1};
   return sizes[static_cast<std::size_t>(type)];
 }
 
@@ -198,7 +198,7 @@ class npy_header_parser {
     if (!next('(')) return malformed("'('");
     for (bool comma = true; !next(')');) {
       if (!comma) return malformed("',' or ')'");
-      index extent = 0;
+      index_t extent = 0;
       if (!number(extent)) return false;
       constexpr std::size_t most = 32;
       if (array_.shape.size() == most)
@@ -208,24 +208,24 @@ class npy_header_parser {
       if (!comma && array_.shape.size() == 1) return malformed("',' after the first extent");
     }
     std::uint64_t size = std::find(array_.shape.begin(), array_.shape.end(), 0) == array_.shape.end() ? 1 : 0;
-    constexpr auto largest = static_cast<std::uint64_t>(std::numeric_limits<index>::max()) / 8;
-    for (const index extent : array_.shape) {
+    constexpr auto largest = static_cast<std::uint64_t>(std::numeric_limits<index_t>::max()) / 8;
+    for (const index_t extent : array_.shape) {
       const auto n = static_cast<std::uint64_t>(extent);
       if (size != 0 && size > largest / n)
         return fail(errc::malformed, "npy shape", "an element count that overflows", text("at most ", largest));
       size *= n;
     }
-    array_.size = static_cast<index>(size);
+    array_.size = static_cast<index_t>(size);
     return true;
   }
 
-  bool number(index& value) {
+  bool number(index_t& value) {
     blanks();
     const std::size_t begin = at_;
     value = 0;
     for (; at_ < text_.size() && text_[at_] >= '0' && text_[at_] <= '9'; ++at_) {
-      const index digit = text_[at_] - '0';
-      if (value > (std::numeric_limits<index>::max() - digit) / 10)
+      const index_t digit = text_[at_] - '0';
+      if (value > (std::numeric_limits<index_t>::max() - digit) / 10)
         return fail(errc::malformed, "npy shape", "an extent that overflows", "63 bits");
       value = value * 10 + digit;
     }
@@ -305,11 +305,11 @@ result<std::vector<T>> try_npy_values(const npy_array& array) {
     for (std::size_t i = 0; i < values.size(); ++i) values[i] = stored(i);
     return result<std::vector<T>>{std::move(values)};
   }
-  std::vector<index> at(array.shape.size(), 0);  // the multi-index of element i in C order
-  index from = 0;                                // where that element is stored
+  std::vector<index_t> at(array.shape.size(), 0);  // the multi-index of element i in C order
+  index_t from = 0;                                // where that element is stored
   for (T& value : values) {
     value = stored(static_cast<std::size_t>(from));
-    index stride = array.size;
+    index_t stride = array.size;
     for (std::size_t d = array.shape.size(); d-- > 0;) {
       stride /= array.shape[d];
       from += stride;
@@ -329,4 +329,4 @@ std::vector<T> npy_values(const npy_array& array) {
 }
 #endif
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::io
+}  // namespace RESECT_NAMESPACE::io

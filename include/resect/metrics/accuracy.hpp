@@ -7,13 +7,13 @@
 #include <resect/metrics/wilson.hpp>
 
 // Accuracy: the predicted id equals the LABEL. (That two models predict the same id is agreement, another type.)
-namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+namespace RESECT_NAMESPACE::metrics {
 
 // A prediction: the lowest id of the largest score (−1: none, the scores held NaN) and whether another id ties with it.
 // What `row_argmax` gives is one.
 template <class P>
 concept top_prediction = requires(const P& p) {
-  { p.id } -> std::convertible_to<index>;
+  { p.id } -> std::convertible_to<index_t>;
   { p.tie } -> std::convertible_to<bool>;
 };
 
@@ -22,7 +22,7 @@ concept top_prediction = requires(const P& p) {
 class item_accuracy {
  public:
   // One item. An item without a prediction or a label (−1) is counted in `invalid`, and then no estimate is given.
-  void add(index label, index predicted) noexcept {
+  void add(index_t label, index_t predicted) noexcept {
     if (label < 0 || predicted < 0) {
       ++invalid_;
       return;
@@ -31,8 +31,8 @@ class item_accuracy {
     correct_ += predicted == label;
   }
   template <top_prediction P>
-  void add(index label, const P& top) noexcept {
-    add(label, static_cast<index>(top.id));
+  void add(index_t label, const P& top) noexcept {
+    add(label, static_cast<index_t>(top.id));
     ties_ += top.tie ? 1 : 0;
   }
   void merge(const item_accuracy& other) noexcept {
@@ -45,19 +45,19 @@ class item_accuracy {
   metrics::estimate estimate(double level = 0.95) const noexcept {
     return wilson(correct_, invalid_ > 0 ? -1 : items_, level);
   }
-  index items() const noexcept { return items_; }
-  index correct() const noexcept { return correct_; }
+  index_t items() const noexcept { return items_; }
+  index_t correct() const noexcept { return correct_; }
   // Items whose most likely answer was not the only one.
-  index ties() const noexcept { return ties_; }
-  index invalid() const noexcept { return invalid_; }
+  index_t ties() const noexcept { return ties_; }
+  index_t invalid() const noexcept { return invalid_; }
 
  private:
-  index items_ = 0, correct_ = 0, ties_ = 0, invalid_ = 0;
+  index_t items_ = 0, correct_ = 0, ties_ = 0, invalid_ = 0;
 };
 
 namespace detail {
 struct label_match {
-  static double value(index label, index predicted) noexcept {
+  static double value(index_t label, index_t predicted) noexcept {
     return label < 0 || predicted < 0 ? nan : label == predicted ? 1.0 : 0.0;
   }
 };
@@ -68,13 +68,13 @@ struct label_match {
 class token_accuracy {
  public:
   token_accuracy() noexcept = default;
-  explicit token_accuracy(index clusters) : matches_(clusters) {}
+  explicit token_accuracy(index_t clusters) : matches_(clusters) {}
 
   // One position. No allocation.
-  void add(index cluster, index label, index predicted) noexcept { matches_.add(cluster, label, predicted); }
+  void add(index_t cluster, index_t label, index_t predicted) noexcept { matches_.add(cluster, label, predicted); }
   template <top_prediction P>
-  void add(index cluster, index label, const P& top) noexcept {
-    add(cluster, label, static_cast<index>(top.id));
+  void add(index_t cluster, index_t label, const P& top) noexcept {
+    add(cluster, label, static_cast<index_t>(top.id));
     ties_ += top.tie ? 1 : 0;
   }
   status merge(const token_accuracy& other) noexcept {
@@ -88,12 +88,12 @@ class token_accuracy {
     return rate_interval(matches_.estimate(level), level);
   }
   // Positions whose most likely token was not the only one.
-  index ties() const noexcept { return ties_; }
+  index_t ties() const noexcept { return ties_; }
   const clustered_sums& sums() const noexcept { return matches_.sums(); }
 
  private:
   clustered_mean<detail::label_match> matches_;
-  index ties_ = 0;
+  index_t ties_ = 0;
 };
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics
+}  // namespace RESECT_NAMESPACE::metrics

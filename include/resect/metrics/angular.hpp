@@ -8,7 +8,7 @@
 #include <resect/core/reduce.hpp>
 #include <resect/metrics/clustered_mean.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+namespace RESECT_NAMESPACE::metrics {
 
 // Angle between two rows over π: 0 equal direction, ½ orthogonal, 1 opposite. 2·atan2(|u − v|, |u + v|)/π with
 // u = a/|a|, v = b/|b| in double, which keeps small angles (arccos of a cosine gives 0 or noise below 1e-8 rad): error
@@ -43,21 +43,21 @@ using mean_angular_distance = clustered_mean<detail::angle_of_rows>;
 // wherever it stands). A sequence whose rows are not together is refused (invalid argument), and then nothing is
 // called: its last row would be two. Cost O(rows + sequences²).
 template <class F>
-status for_last_rows(std::span<const index> sequence, F take) {
+status for_last_rows(std::span<const index_t> sequence, F take) {
   const auto scan = [&](auto last_row) -> status {
-    index previous = -1;  // row
+    index_t previous = -1;  // row
     for (std::size_t r = 0; r < sequence.size(); ++r) {
       if (sequence[r] == -1) continue;
       if (previous >= 0 && sequence[static_cast<std::size_t>(previous)] != sequence[r])
         if (status s = last_row(previous); !s) return s;
-      previous = static_cast<index>(r);
+      previous = static_cast<index_t>(r);
     }
     return previous >= 0 ? last_row(previous) : status{};
   };
-  resect::detail::buffer<index> ended;
-  status whole = scan([&](index r) -> status {
-    const index id = sequence[static_cast<std::size_t>(r)];
-    for (const index e : ended)
+  resect::detail::buffer<index_t> ended;
+  status whole = scan([&](index_t r) -> status {
+    const index_t id = sequence[static_cast<std::size_t>(r)];
+    for (const index_t e : ended)
       if (e == id)
         return error{errc::invalid_argument, text("sequence ", id), text("split before row ", r),
                      "rows that stand together"};
@@ -65,10 +65,10 @@ status for_last_rows(std::span<const index> sequence, F take) {
     return {};
   });
   if (!whole) return whole;
-  return scan([&](index r) -> status {
+  return scan([&](index_t r) -> status {
     take(r);
     return {};
   });
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics
+}  // namespace RESECT_NAMESPACE::metrics

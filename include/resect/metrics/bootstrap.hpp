@@ -15,7 +15,7 @@
 
 // Bootstrap of any statistic that is a function of totals. Dependent observations are resampled in units that carry
 // their dependence along: whole clusters, or blocks of consecutive tokens of one long sequence.
-namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+namespace RESECT_NAMESPACE::metrics {
 
 // What is drawn with replacement. A row of the table is a cluster (with its sums), and as many are drawn as there are.
 struct whole_clusters {};
@@ -25,11 +25,11 @@ struct whole_clusters {};
 // anywhere and go round (Politis & Romano, 1992): none of that. Blocks must be longer than the dependence and many;
 // T^(1/3) is the usual order of magnitude (Hall, Horowitz & Jing, Biometrika 82, 1995).
 struct moving_blocks {
-  index length;
+  index_t length;
 };
 // Blocks that may run over the end of the sequence into its beginning, so that every token is drawn equally often.
 struct circular_blocks {
-  index length;
+  index_t length;
 };
 
 // How an interval is made of the replicates θ*.
@@ -51,14 +51,14 @@ struct studentized {};
 struct bootstrap_estimate {
   metrics::estimate estimate;
   double bias = nan;  // mean of the replicates − value
-  index resamples = 0;
-  index undefined = 0;
+  index_t resamples = 0;
+  index_t undefined = 0;
 };
 
 namespace detail {
 
 inline constexpr std::uint64_t bootstrap_stream = 0x626f6f74;  // "boot"
-inline constexpr index replicates_a_task = 32;
+inline constexpr index_t replicates_a_task = 32;
 
 inline double normal_cdf(double x) noexcept { return 0.5 * math::erfc(-x * 0.70710678118654752440); }
 
@@ -76,43 +76,43 @@ class resampling_units {
     set_up_blocks(b.length);
   }
 
-  index draws() const noexcept { return draws_; }
-  index candidates() const noexcept { return candidates_; }
-  index sums() const noexcept { return table_.cols; }
+  index_t draws() const noexcept { return draws_; }
+  index_t candidates() const noexcept { return candidates_; }
+  index_t sums() const noexcept { return table_.cols; }
 
   // Sums of the unit at candidate `at`, as the draw-th of a replicate (the last block of one may be shorter).
-  void read(index at, index draw, double* out) const noexcept {
+  void read(index_t at, index_t draw, double* out) const noexcept {
     if (length_ == 0) {
-      for (index k = 0; k < table_.cols; ++k) out[k] = table_(at, k);
+      for (index_t k = 0; k < table_.cols; ++k) out[k] = table_(at, k);
       return;
     }
-    const index end = at + (draw + 1 < draws_ ? length_ : table_.rows - (draws_ - 1) * length_);
-    for (index k = 0; k < table_.cols; ++k) {
+    const index_t end = at + (draw + 1 < draws_ ? length_ : table_.rows - (draws_ - 1) * length_);
+    for (index_t k = 0; k < table_.cols; ++k) {
       const double wrapped =
           end > table_.rows ? running(table_.rows, k) + running(end - table_.rows, k) : running(end, k);
       out[k] = wrapped - running(at, k);
     }
   }
   // The unit that the sample itself has at place `draw`: what the jackknife over the sample leaves out.
-  void read_own(index draw, double* out) const noexcept { read(length_ == 0 ? draw : draw * length_, draw, out); }
+  void read_own(index_t draw, double* out) const noexcept { read(length_ == 0 ? draw : draw * length_, draw, out); }
 
  private:
-  void set_up_blocks(index length) {
+  void set_up_blocks(index_t length) {
     length_ = length;
     running_.resize(static_cast<std::size_t>((table_.rows + 1) * table_.cols));
-    for (index k = 0; k < table_.cols; ++k) {
+    for (index_t k = 0; k < table_.cols; ++k) {
       compensated total;
-      for (index t = 0; t < table_.rows; ++t) {
+      for (index_t t = 0; t < table_.rows; ++t) {
         total.add(table_(t, k));
         running_[static_cast<std::size_t>((t + 1) * table_.cols + k)] = total.value();
       }
     }
   }
-  double running(index t, index k) const noexcept { return running_[static_cast<std::size_t>(t * table_.cols + k)]; }
+  double running(index_t t, index_t k) const noexcept { return running_[static_cast<std::size_t>(t * table_.cols + k)]; }
 
   matrix_view<const double> table_;
-  index draws_, candidates_;
-  index length_ = 0;             // of a block; 0: rows are units
+  index_t draws_, candidates_;
+  index_t length_ = 0;             // of a block; 0: rows are units
   resect::detail::buffer<double> running_;  // (T + 1, sums)
 };
 
@@ -122,10 +122,10 @@ struct jackknife {
   double acceleration = 0;
 };
 template <class F, class Read>
-jackknife leave_one_out(const F& f, std::span<const double> totals, index units, double value, std::span<double> unit,
+jackknife leave_one_out(const F& f, std::span<const double> totals, index_t units, double value, std::span<double> unit,
                         std::span<double> rest, Read read) {
   double first = 0, second = 0, third = 0;
-  for (index d = 0; d < units; ++d) {
+  for (index_t d = 0; d < units; ++d) {
     read(d, unit.data());
     for (std::size_t k = 0; k < totals.size(); ++k) rest[k] = totals[k] - unit[k];
     const double delta = value - f(std::span<const double>(rest));
@@ -157,9 +157,9 @@ inline std::pair<double, double> interval_shares(bca, const bootstrap_options& o
   return {share(z0 - z), share(z0 + z)};
 }
 
-inline status check_scheme(const whole_clusters&, index) noexcept { return {}; }
+inline status check_scheme(const whole_clusters&, index_t) noexcept { return {}; }
 template <class Blocks>
-status check_scheme(const Blocks& b, index tokens) noexcept {
+status check_scheme(const Blocks& b, index_t tokens) noexcept {
   if (b.length < 1 || b.length > tokens)
     return error{errc::invalid_argument, "block length", text(b.length), text("1 to ", tokens)};
   return {};
@@ -190,9 +190,9 @@ result<bootstrap_estimate> try_bootstrap(E& exec, Scheme scheme, Method method, 
   const std::size_t sums = static_cast<std::size_t>(table.cols);
   out.estimate.n_clusters = units.draws();
   resect::detail::buffer<double> totals(sums), scratch(2 * sums);
-  for (index k = 0; k < table.cols; ++k) {
+  for (index_t k = 0; k < table.cols; ++k) {
     compensated total;
-    for (index r = 0; r < table.rows; ++r) total.add(table(r, k));
+    for (index_t r = 0; r < table.rows; ++r) total.add(table(r, k));
     totals[static_cast<std::size_t>(k)] = total.value();
   }
   const double value = f(std::as_const(totals).span());
@@ -203,26 +203,26 @@ result<bootstrap_estimate> try_bootstrap(E& exec, Scheme scheme, Method method, 
   detail::jackknife own;
   if constexpr (!std::is_same_v<Method, percentile>)
     own = detail::leave_one_out(f, totals.span(), units.draws(), value, work.first(sums), work.last(sums),
-                                [&](index d, double* u) { units.read_own(d, u); });
+                                [&](index_t d, double* u) { units.read_own(d, u); });
 
   const random::philox_stream stream{options.seed, detail::bootstrap_stream};
-  const index tasks = (options.resamples + detail::replicates_a_task - 1) / detail::replicates_a_task;
+  const index_t tasks = (options.resamples + detail::replicates_a_task - 1) / detail::replicates_a_task;
   resect::detail::buffer<double> replicate(static_cast<std::size_t>(options.resamples)),
       root(is_studentized ? replicate.size() : 0);
   resect::detail::buffer<double> memory(static_cast<std::size_t>(tasks) * 3 * sums);
-  exec.bulk(tasks, [&](index task) {
+  exec.bulk(tasks, [&](index_t task) {
     const std::span<double> mine =
         memory.span().subspan(static_cast<std::size_t>(task) * 3 * sums, 3 * sums);
     const std::span<double> total = mine.first(sums), unit = mine.subspan(sums, sums), rest = mine.last(sums);
-    const index first = task * detail::replicates_a_task;
-    const index last =
+    const index_t first = task * detail::replicates_a_task;
+    const index_t last =
         first + detail::replicates_a_task < options.resamples ? first + detail::replicates_a_task : options.resamples;
-    for (index b = first; b < last; ++b) {
-      const auto read = [&](index d, double* u) {
+    for (index_t b = first; b < last; ++b) {
+      const auto read = [&](index_t d, double* u) {
         units.read(detail::resampled(stream, b, d, units.draws(), units.candidates()), d, u);
       };
       for (double& t : total) t = 0;
-      for (index d = 0; d < units.draws(); ++d) {
+      for (index_t d = 0; d < units.draws(); ++d) {
         read(d, unit.data());
         for (std::size_t k = 0; k < sums; ++k) total[k] += unit[k];
       }
@@ -273,9 +273,9 @@ result<bootstrap_estimate> try_bootstrap(E& exec, Method method, const joint_sum
   if (data.rejected() > 0)
     return error{errc::invalid_argument, "observations outside the clusters", text(data.rejected()), "none"};
   resect::detail::buffer<double> table;
-  for (index c = 0; c < data.clusters(); ++c)
+  for (index_t c = 0; c < data.clusters(); ++c)
     for (std::size_t k = 0; k < K && data.count(c) > 0; ++k) table.push_back(data.sum(c, k));
-  const matrix_view<const double> view{table.data(), data.used_clusters(), static_cast<index>(K), static_cast<index>(K),
+  const matrix_view<const double> view{table.data(), data.used_clusters(), static_cast<index_t>(K), static_cast<index_t>(K),
                                        1};
   auto out = try_bootstrap(
       exec, whole_clusters{}, method, view,
@@ -294,7 +294,7 @@ template <executor E, class Method>
 result<bootstrap_estimate> try_bootstrap(E& exec, Method method, const clustered_sums& data,
                                          const bootstrap_options& options = {}) {
   joint_sums<2> joint(data.clusters());
-  for (index c = 0; c < data.clusters(); ++c)
+  for (index_t c = 0; c < data.clusters(); ++c)
     if (data.count(c) > 0) joint.add_sums(c, {data.sum(c), static_cast<double>(data.count(c))}, data.count(c));
   if (data.rejected() > 0) joint.add_sums(-1, {0, 0}, data.rejected());
   return try_bootstrap(exec, method, joint, ratio_of_totals{}, options);
@@ -307,4 +307,4 @@ requires requires(E& e, const Args&... args) { try_bootstrap(e, args...); }
 bootstrap_estimate bootstrap(E& exec, const Args&... args) { return value_or_throw(try_bootstrap(exec, args...)); }
 #endif
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics
+}  // namespace RESECT_NAMESPACE::metrics

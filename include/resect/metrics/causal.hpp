@@ -7,7 +7,7 @@
 #include <resect/core/math.hpp>
 #include <resect/metrics/clustered.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+namespace RESECT_NAMESPACE::metrics {
 
 // What the alteration of one layer does, from KL to the intact model in nats a token, on the same positions.
 //   alone        S = KL(p₀ ‖ p_l), only layer l altered
@@ -62,7 +62,7 @@ inline causal_effect causal_effect_of(const clustered_sums& one, const clustered
 // How often an id of the vocabulary occurs.
 struct id_count {
   std::int32_t id = 0;
-  index count = 0;
+  index_t count = 0;
 
   friend bool operator==(const id_count&, const id_count&) = default;
 };
@@ -71,7 +71,7 @@ namespace detail {
 // ln(1 + Σ of the counts of i) into out[i]; id_of and count_of read an item.
 template <class Item, class Id, class Count>
 status unigram_logits(std::span<const Item> items, Id id_of, Count count_of, std::span<float> out) noexcept {
-  const index n = static_cast<index>(out.size());
+  const index_t n = static_cast<index_t>(out.size());
   if (items.empty()) return error{errc::invalid_argument, "text of the unigrams", "no id", "1 or more"};
   for (const Item& x : items) {
     if (id_of(x) < 0 || id_of(x) >= n) return error{errc::invalid_argument, "id", text(id_of(x)), text("0 to ", n - 1)};
@@ -90,7 +90,7 @@ status unigram_logits(std::span<const Item> items, Id id_of, Count count_of, std
 // same id. Errors: no id at all, an id outside 0 … out.size()−1; then nothing is written.
 inline status try_unigram_logits(std::span<const std::int32_t> ids, std::span<float> out) noexcept {
   return detail::unigram_logits(
-      ids, [](std::int32_t id) { return id; }, [](std::int32_t) { return index{1}; }, out);
+      ids, [](std::int32_t id) { return id; }, [](std::int32_t) { return index_t{1}; }, out);
 }
 
 // The same of counts; those of the same id add up. Errors: also a negative count.
@@ -99,4 +99,4 @@ inline status try_unigram_logits(std::span<const id_count> counts, std::span<flo
       counts, [](const id_count& c) { return c.id; }, [](const id_count& c) { return c.count; }, out);
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics
+}  // namespace RESECT_NAMESPACE::metrics

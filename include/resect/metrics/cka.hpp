@@ -12,7 +12,7 @@
 // Linear centred kernel alignment of two representations of the same rows: 1 where one is a rotation and scaling of the
 // other, 0 where they have nothing in common. Kornblith, Norouzi, Lee & Hinton, "Similarity of neural network
 // representations revisited", ICML (2019).
-namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+namespace RESECT_NAMESPACE::metrics {
 
 // Which estimate of CKA. `biased` is ‖XᵀY‖_F²/(‖XᵀX‖_F·‖YᵀY‖_F) of centred rows, which is far from 0 for unrelated
 // representations unless rows ≫ columns. `debiased` replaces each norm by its unbiased HSIC.
@@ -24,18 +24,18 @@ namespace detail {
 // Rows less their column means, in double.
 inline resect::detail::buffer<double> centred(matrix_view<const float> x) {
   resect::detail::buffer<double> out(static_cast<std::size_t>(x.rows * x.cols)), mean(static_cast<std::size_t>(x.cols));
-  for (index r = 0; r < x.rows; ++r)
-    for (index c = 0; c < x.cols; ++c) mean[static_cast<std::size_t>(c)] += static_cast<double>(x(r, c));
-  for (index r = 0; r < x.rows; ++r)
-    for (index c = 0; c < x.cols; ++c)
+  for (index_t r = 0; r < x.rows; ++r)
+    for (index_t c = 0; c < x.cols; ++c) mean[static_cast<std::size_t>(c)] += static_cast<double>(x(r, c));
+  for (index_t r = 0; r < x.rows; ++r)
+    for (index_t c = 0; c < x.cols; ++c)
       out[static_cast<std::size_t>(r * x.cols + c)] =
           static_cast<double>(x(r, c)) - mean[static_cast<std::size_t>(c)] / static_cast<double>(x.rows);
   return out;
 }
 inline resect::detail::buffer<double> squared_norms(matrix_view<const double> x) {
   resect::detail::buffer<double> out(static_cast<std::size_t>(x.rows));
-  for (index r = 0; r < x.rows; ++r)
-    for (index c = 0; c < x.cols; ++c) out[static_cast<std::size_t>(r)] += x(r, c) * x(r, c);
+  for (index_t r = 0; r < x.rows; ++r)
+    for (index_t c = 0; c < x.cols; ++c) out[static_cast<std::size_t>(r)] += x(r, c) * x(r, c);
   return out;
 }
 inline double product_sum(std::span<const double> a, std::span<const double> b) noexcept {
@@ -117,4 +117,4 @@ double linear_cka(Backend& exec, Kind kind, matrix_view<const float> x, matrix_v
 }
 #endif
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics
+}  // namespace RESECT_NAMESPACE::metrics

@@ -8,7 +8,7 @@
 #include <resect/metrics/estimate.hpp>
 #include <resect/metrics/student_t.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+namespace RESECT_NAMESPACE::metrics {
 
 // The mean over tokens of a quantity whose tokens come in G clusters (documents, windows), with a standard error
 // that lets tokens of one cluster depend on each other. Clusters are numbered 0 … G−1; G is fixed when made, so
@@ -17,12 +17,12 @@ namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
 class clustered_sums {
  public:
   clustered_sums() noexcept = default;
-  explicit clustered_sums(index clusters) : cells_(static_cast<std::size_t>(clusters > 0 ? clusters : 0)) {}
+  explicit clustered_sums(index_t clusters) : cells_(static_cast<std::size_t>(clusters > 0 ? clusters : 0)) {}
 
   // One observation. A cluster outside 0 … G−1 is counted in `rejected`, and then no estimate is given.
-  void add(index cluster, double value) noexcept { add_sum(cluster, value, 1); }
+  void add(index_t cluster, double value) noexcept { add_sum(cluster, value, 1); }
   // `count` observations whose sum is `sum` (a stored cluster read back).
-  void add_sum(index cluster, double sum, index count) noexcept {
+  void add_sum(index_t cluster, double sum, index_t count) noexcept {
     if (cluster < 0 || cluster >= clusters()) {
       rejected_ += count;
       return;
@@ -43,13 +43,13 @@ class clustered_sums {
     return {};
   }
 
-  index clusters() const noexcept { return static_cast<index>(cells_.size()); }
-  index rejected() const noexcept { return rejected_; }
+  index_t clusters() const noexcept { return static_cast<index_t>(cells_.size()); }
+  index_t rejected() const noexcept { return rejected_; }
   // Σ of a cluster's values, and how many they are.
-  double sum(index cluster) const noexcept { return at(cluster).sum.value(); }
-  index count(index cluster) const noexcept { return at(cluster).n; }
+  double sum(index_t cluster) const noexcept { return at(cluster).sum.value(); }
+  index_t count(index_t cluster) const noexcept { return at(cluster).n; }
   // Σ(value − reference) of a cluster with one rounding.
-  double sum_about(index cluster, double reference) const noexcept {
+  double sum_about(index_t cluster, double reference) const noexcept {
     return at(cluster).sum.minus_product(reference, static_cast<double>(count(cluster)));
   }
   // Σ and number over all clusters, and the clusters that hold anything.
@@ -58,13 +58,13 @@ class clustered_sums {
     for (const cell& c : cells_) t.add(c.sum);
     return t;
   }
-  index total_count() const noexcept {
-    index n = 0;
+  index_t total_count() const noexcept {
+    index_t n = 0;
     for (const cell& c : cells_) n += c.n;
     return n;
   }
-  index used_clusters() const noexcept {
-    index g = 0;
+  index_t used_clusters() const noexcept {
+    index_t g = 0;
     for (const cell& c : cells_) g += c.n > 0;
     return g;
   }
@@ -84,11 +84,11 @@ class clustered_sums {
     e.value = reference;
     if (!math::isfinite(reference) || e.n_clusters < 2) return e;
     double offset = 0;
-    for (index c = 0; c < clusters(); ++c) offset += sum_about(c, reference);
+    for (index_t c = 0; c < clusters(); ++c) offset += sum_about(c, reference);
     offset /= n;
     e.value = reference + offset;
     double squares = 0;
-    for (index c = 0; c < clusters(); ++c) {
+    for (index_t c = 0; c < clusters(); ++c) {
       const double residual = sum_about(c, reference) - offset * static_cast<double>(count(c));
       squares += residual * residual;
     }
@@ -119,7 +119,7 @@ class clustered_sums {
       return error{errc::shape_mismatch, "clusters", text(other.clusters()), text(clusters())};
     if (rejected_ + other.rejected_ > 0)
       return error{errc::invalid_argument, "tokens outside the clusters", text(rejected_ + other.rejected_), "none"};
-    for (index c = 0; c < clusters(); ++c)
+    for (index_t c = 0; c < clusters(); ++c)
       if (count(c) != other.count(c))
         return error{errc::shape_mismatch, text("tokens in cluster ", c), text(other.count(c)), text(count(c))};
     return {};
@@ -128,12 +128,12 @@ class clustered_sums {
  private:
   struct cell {
     compensated sum;
-    index n = 0;
+    index_t n = 0;
   };
-  const cell& at(index cluster) const noexcept { return cells_[static_cast<std::size_t>(cluster)]; }
+  const cell& at(index_t cluster) const noexcept { return cells_[static_cast<std::size_t>(cluster)]; }
 
   resect::detail::buffer<cell> cells_;
-  index rejected_ = 0;
+  index_t rejected_ = 0;
 };
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics
+}  // namespace RESECT_NAMESPACE::metrics

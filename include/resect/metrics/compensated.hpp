@@ -3,7 +3,7 @@
 
 #include <resect/core/leaf.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+namespace RESECT_NAMESPACE::metrics {
 
 // A running sum that keeps what rounding drops (Knuth's two-sum; the errors are summed in a second double), so
 // that any order and any partition give the same total: error ≤ ulp(Σ)/2 + (n·2⁻⁵³)²·Σ|x|. Six additions a value.
@@ -37,4 +37,4 @@ struct compensated {
   }
 };
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics
+}  // namespace RESECT_NAMESPACE::metrics

@@ -7,7 +7,7 @@
 #include <resect/metrics/clustered_mean.hpp>
 #include <resect/metrics/row_products.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+namespace RESECT_NAMESPACE::metrics {
 
 // ⟨a, b⟩/√(|a|²·|b|²), within [−1, 1]; exactly 1 for equal rows. Two zero rows: 1 (they are equal); one zero row: 0.
 inline double cosine(const row_sums& s) noexcept {
@@ -31,4 +31,4 @@ struct cosine_of_rows {
 // add(cluster, row, row) or add(cluster, cosine).
 using mean_cosine = clustered_mean<detail::cosine_of_rows>;
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics
+}  // namespace RESECT_NAMESPACE::metrics

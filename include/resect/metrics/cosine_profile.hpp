@@ -6,7 +6,7 @@
 #include <resect/metrics/cosine.hpp>
 #include <resect/metrics/quantiles.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+namespace RESECT_NAMESPACE::metrics {
 
 // Cosines of rows between two runs: the mean with its clustered interval, and how they are spread. A mean of 0.99 may
 // be all rows at 0.99 or one in fifty at ½; the low quantiles show that. Kept as a sketch of 1 − cos (log_histogram),
@@ -15,14 +15,14 @@ namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
 class cosine_profile {
  public:
   cosine_profile() = default;
-  explicit cosine_profile(index clusters) : mean_(clusters) {}
+  explicit cosine_profile(index_t clusters) : mean_(clusters) {}
 
   // One row: its cosine, or both rows. No allocation.
-  void add(index cluster, double cosine) noexcept {
+  void add(index_t cluster, double cosine) noexcept {
     mean_.add(cluster, cosine);
     apart_.add(1 - cosine);
   }
-  void add(index cluster, std::span<const float> a, std::span<const float> b) noexcept { add(cluster, cosine(a, b)); }
+  void add(index_t cluster, std::span<const float> a, std::span<const float> b) noexcept { add(cluster, cosine(a, b)); }
   status merge(const cosine_profile& other) noexcept {
     if (status s = mean_.merge(other.mean_); !s) return s;
     apart_.merge(other.apart_);
@@ -32,7 +32,7 @@ class cosine_profile {
   metrics::estimate estimate(double level = 0.95) const noexcept { return mean_.estimate(level); }
   // The ⌈p·n⌉-th smallest cosine (the first for p = 0); NaN when empty, with NaN in it, or for p outside [0, 1].
   double quantile(double p) const noexcept {
-    const index n = apart_.count();
+    const index_t n = apart_.count();
     return p >= 0 && p <= 1 ? 1 - apart_.ranked(n + 1 - quantile_rank(p, n)) : nan;
   }
   double min() const noexcept { return 1 - apart_.max(); }
@@ -51,4 +51,4 @@ class cosine_profile {
   log_histogram apart_;
 };
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics
+}  // namespace RESECT_NAMESPACE::metrics

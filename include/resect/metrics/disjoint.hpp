@@ -7,20 +7,20 @@
 #include <resect/core/result.hpp>
 #include <resect/core/types.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+namespace RESECT_NAMESPACE::metrics {
 
 namespace detail {
 
 template <class A>
-concept counts_clusters = requires(const A& a, index c) {
-  { a.clusters() } -> std::same_as<index>;
-  { a.count(c) } -> std::same_as<index>;
+concept counts_clusters = requires(const A& a, index_t c) {
+  { a.clusters() } -> std::same_as<index_t>;
+  { a.count(c) } -> std::same_as<index_t>;
 };
 
 template <class A>
 concept holds_counts = counts_clusters<A> || requires(const A& a) {
   a.sums().clusters();
-  a.sums().count(index{});
+  a.sums().count(index_t{});
   requires std::is_lvalue_reference_v<decltype(a.sums())>;
 };
 
@@ -46,7 +46,7 @@ concept clustered_accumulator = detail::holds_counts<A> && requires(A& into, con
 template <clustered_accumulator A>
 status try_merge_disjoint(A& into, const A& from) noexcept {
   const auto &a = detail::counted(into), &b = detail::counted(from);
-  for (index c = 0; c < a.clusters() && c < b.clusters(); ++c)
+  for (index_t c = 0; c < a.clusters() && c < b.clusters(); ++c)
     if (a.count(c) > 0 && b.count(c) > 0)
       return error{errc::conflict, text("cluster ", c), text(a.count(c), " and ", b.count(c), " observations"),
                    "each cluster whole in one part"};
@@ -60,4 +60,4 @@ void merge_disjoint(A& into, const A& from) {
 }
 #endif
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics
+}  // namespace RESECT_NAMESPACE::metrics

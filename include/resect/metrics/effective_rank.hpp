@@ -13,7 +13,7 @@
 // spectrum stable rank ≤ participation ratio ≤ entropy rank ≤ number of values > 0. Pure functions; sums in double
 // about the largest value, so no spectrum over- or underflows. NaN for a spectrum that is empty, all zero, negative
 // somewhere or not finite. Error ≤ 1e-14·n relative.
-namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+namespace RESECT_NAMESPACE::metrics {
 
 namespace detail {
 // The largest value; 0 where the spectrum gives no rank.
@@ -68,7 +68,7 @@ double stable_rank(std::span<const T> sigma) noexcept {
 }
 
 template <class T>
-index energy_rank(std::span<const T> sigma, double share) noexcept {
+index_t energy_rank(std::span<const T> sigma, double share) noexcept {
   if (!(share >= 0 && share <= 1)) return -1;
   for (std::size_t i = 0; i < sigma.size(); ++i) {
     const double v = static_cast<double>(sigma[i]);
@@ -85,9 +85,9 @@ index energy_rank(std::span<const T> sigma, double share) noexcept {
   const double wanted = share * total.value();
   for (std::size_t i = 0; i < sigma.size(); ++i) {
     running.add(square(i));
-    if (running.value() >= wanted) return static_cast<index>(i) + 1;
+    if (running.value() >= wanted) return static_cast<index_t>(i) + 1;
   }
-  return static_cast<index>(sigma.size());
+  return static_cast<index_t>(sigma.size());
 }
 }  // namespace detail
 
@@ -106,11 +106,11 @@ inline double stable_rank(std::span<const float> sigma) noexcept { return detail
 // The least r with Σ_{i ≤ r} σ_i² ≥ share·Σσ², σ in descending order: how many components keep that share of the
 // energy. 0 for share = 0, an empty spectrum or one of zeros. −1 for a spectrum that is not finite, negative somewhere or
 // not descending, and for a share outside [0, 1].
-inline index energy_rank(std::span<const double> sigma, double share) noexcept {
+inline index_t energy_rank(std::span<const double> sigma, double share) noexcept {
   return detail::energy_rank(sigma, share);
 }
-inline index energy_rank(std::span<const float> sigma, double share) noexcept {
+inline index_t energy_rank(std::span<const float> sigma, double share) noexcept {
   return detail::energy_rank(sigma, share);
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics
+}  // namespace RESECT_NAMESPACE::metrics

@@ -7,7 +7,7 @@
 #include <resect/core/math.hpp>
 #include <resect/core/types.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+namespace RESECT_NAMESPACE::metrics {
 
 // What is not known: no interval, no value.
 inline constexpr double nan = std::numeric_limits<double>::quiet_NaN();
@@ -20,8 +20,8 @@ struct estimate {
   double se = nan;
   double lo = nan;
   double hi = nan;
-  index n = 0;
-  index n_clusters = 0;
+  index_t n = 0;
+  index_t n_clusters = 0;
 
   constexpr bool has_interval() const noexcept { return lo <= hi; }
 };
@@ -31,11 +31,11 @@ struct estimate {
 enum class reliability : std::uint8_t { none, marked, full };
 
 // Clusters that an interval needs; fewer give none.
-inline constexpr index min_clusters = 6;
-inline constexpr index min_full_clusters = 16;
+inline constexpr index_t min_clusters = 6;
+inline constexpr index_t min_full_clusters = 16;
 
 // How far the interval of so many clusters is to be trusted.
-constexpr reliability reliability_of(index clusters) noexcept {
+constexpr reliability reliability_of(index_t clusters) noexcept {
   return clusters < min_clusters        ? reliability::none
          : clusters < min_full_clusters ? reliability::marked
                                         : reliability::full;
@@ -51,4 +51,4 @@ inline estimate map_exp(const estimate& e) noexcept {
   return {value, value * e.se, math::exp(e.lo), math::exp(e.hi), e.n, e.n_clusters};
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics
+}  // namespace RESECT_NAMESPACE::metrics

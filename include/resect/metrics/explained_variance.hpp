@@ -6,7 +6,7 @@
 #include <resect/core/detail/buffer.hpp>
 #include <resect/metrics/joint.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+namespace RESECT_NAMESPACE::metrics {
 
 // FVU = Σ‖x − x̂‖²/Σ‖x − x̄‖² over rows, x̄ the mean of all rows x added, and explained variance EV = 1 − FVU (the share
 // over all columns together, not a mean over columns). EV is below 0 where the mean row would do better. In one pass:
@@ -18,7 +18,7 @@ class explained_variance {
  public:
   explained_variance() = default;
   // G clusters of rows with `columns` elements.
-  explained_variance(index clusters, index columns)
+  explained_variance(index_t clusters, index_t columns)
       : columns_(columns > 0 ? columns : 0),
         cells_(static_cast<std::size_t>(clusters > 0 ? clusters : 0)),
         origin_(cells_.size() * static_cast<std::size_t>(columns_)),
@@ -27,8 +27,8 @@ class explained_variance {
 
   // One row and its reconstruction. A cluster outside 0 … G−1 or a row of another length is counted in `rejected`, and
   // then no estimate is given. No allocation.
-  void add(index cluster, std::span<const float> x, std::span<const float> reconstruction) noexcept {
-    if (cluster < 0 || cluster >= clusters() || static_cast<index>(x.size()) != columns_ ||
+  void add(index_t cluster, std::span<const float> x, std::span<const float> reconstruction) noexcept {
+    if (cluster < 0 || cluster >= clusters() || static_cast<index_t>(x.size()) != columns_ ||
         reconstruction.size() != x.size()) {
       ++rejected_;
       return;
@@ -58,41 +58,41 @@ class explained_variance {
     if (other.clusters() != clusters() || other.columns_ != columns_)
       return error{errc::shape_mismatch, "clusters, columns", text(other.clusters(), ", ", other.columns_),
                    text(clusters(), ", ", columns_)};
-    for (index i = 0; i < clusters(); ++i) merge_cell(i, other);
+    for (index_t i = 0; i < clusters(); ++i) merge_cell(i, other);
     rejected_ += other.rejected_;
     return {};
   }
 
-  index clusters() const noexcept { return static_cast<index>(cells_.size()); }
-  index columns() const noexcept { return columns_; }
+  index_t clusters() const noexcept { return static_cast<index_t>(cells_.size()); }
+  index_t columns() const noexcept { return columns_; }
   // Rows of a cluster.
-  index count(index cluster) const noexcept { return cells_[static_cast<std::size_t>(cluster)].n; }
-  index rejected() const noexcept { return rejected_; }
+  index_t count(index_t cluster) const noexcept { return cells_[static_cast<std::size_t>(cluster)].n; }
+  index_t rejected() const noexcept { return rejected_; }
 
   // Σ‖x − x̂‖² and Σ‖x − x̄‖² a cluster, x̄ the mean of all rows. Cost O(G·d), d doubles of memory.
   joint_sums<2> sums() const {
     joint_sums<2> out(clusters());
-    index base = -1, n = 0;
-    for (index i = 0; i < clusters(); ++i) {
+    index_t base = -1, n = 0;
+    for (index_t i = 0; i < clusters(); ++i) {
       n += cells_[static_cast<std::size_t>(i)].n;
       if (base < 0 && cells_[static_cast<std::size_t>(i)].n > 0) base = i;
     }
     if (rejected_ > 0) out.add_sums(-1, {0, 0}, rejected_);
     if (base < 0) return out;
     resect::detail::buffer<double> mean(static_cast<std::size_t>(columns_));  // less the first row of `base`
-    for (index i = 0; i < clusters(); ++i) {
+    for (index_t i = 0; i < clusters(); ++i) {
       const cell& c = cells_[static_cast<std::size_t>(i)];
       if (c.n == 0) continue;
       const double share = static_cast<double>(c.n) / static_cast<double>(n);
-      for (index j = 0; j < columns_; ++j) mean[static_cast<std::size_t>(j)] += share * offset(i, base, j);
+      for (index_t j = 0; j < columns_; ++j) mean[static_cast<std::size_t>(j)] += share * offset(i, base, j);
     }
-    for (index i = 0; i < clusters(); ++i) {
+    for (index_t i = 0; i < clusters(); ++i) {
       const cell& c = cells_[static_cast<std::size_t>(i)];
       if (c.n == 0) continue;
       const double count = static_cast<double>(c.n);
       compensated about_mean = c.squares;  // less s²/n a column, as in moments
       double between = 0;
-      for (index j = 0; j < columns_; ++j) {
+      for (index_t j = 0; j < columns_; ++j) {
         const compensated s = shifted(i, j);
         const double r = s.value() / count, off = s.minus_product(r, count);
         about_mean.add_product(-r, s.hi);
@@ -121,26 +121,26 @@ class explained_variance {
   struct cell {
     compensated squares;   // Σ‖x − k‖²
     compensated residual;  // Σ‖x − x̂‖²
-    index n = 0;
+    index_t n = 0;
   };
-  float* origin(index i) noexcept { return origin_.data() + i * columns_; }
-  const float* origin(index i) const noexcept { return origin_.data() + i * columns_; }
-  compensated shifted(index i, index j) const noexcept {
+  float* origin(index_t i) noexcept { return origin_.data() + i * columns_; }
+  const float* origin(index_t i) const noexcept { return origin_.data() + i * columns_; }
+  compensated shifted(index_t i, index_t j) const noexcept {
     const std::size_t at = static_cast<std::size_t>(i * columns_ + j);
     return {shifted_[at], shifted_rest_[at]};
   }
   // The mean of cluster i in column j, less the first row of cluster `base`.
-  double offset(index i, index base, index j) const noexcept {
+  double offset(index_t i, index_t base, index_t j) const noexcept {
     return (static_cast<double>(origin(i)[j]) - static_cast<double>(origin(base)[j])) +
            shifted(i, j).value() / static_cast<double>(cells_[static_cast<std::size_t>(i)].n);
   }
-  void merge_cell(index i, const explained_variance& other) noexcept {
+  void merge_cell(index_t i, const explained_variance& other) noexcept {
     cell& c = cells_[static_cast<std::size_t>(i)];
     const cell& o = other.cells_[static_cast<std::size_t>(i)];
     if (o.n == 0) return;
     const double count = static_cast<double>(o.n);
     c.squares.add(o.squares);
-    for (index j = 0; j < columns_; ++j) {
+    for (index_t j = 0; j < columns_; ++j) {
       if (c.n == 0) origin(i)[j] = other.origin(i)[j];
       const double step = static_cast<double>(other.origin(i)[j]) - static_cast<double>(origin(i)[j]);
       const compensated theirs = other.shifted(i, j);
@@ -162,12 +162,12 @@ class explained_variance {
     c.n += o.n;
   }
 
-  index columns_ = 0;
+  index_t columns_ = 0;
   resect::detail::buffer<cell> cells_;
   resect::detail::buffer<float> origin_;    // (G, d): the first row of each cluster
   resect::detail::buffer<double> shifted_;  // (G, d): Σ(x − first row)
   resect::detail::buffer<double> shifted_rest_;  // what rounding dropped of it
-  index rejected_ = 0;
+  index_t rejected_ = 0;
 };
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics
+}  // namespace RESECT_NAMESPACE::metrics

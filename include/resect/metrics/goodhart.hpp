@@ -5,14 +5,14 @@
 #include <resect/metrics/joint.hpp>
 #include <resect/metrics/paired_items.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+namespace RESECT_NAMESPACE::metrics {
 
 // Runs of one item by what they passed: understanding (U: says what to do) and execution (E: does it).
 struct understood_executed {
-  index both = 0;             // n11
-  index only_understood = 0;  // n10, the gap
-  index only_executed = 0;    // n01
-  index neither = 0;          // n00
+  index_t both = 0;             // n11
+  index_t only_understood = 0;  // n10, the gap
+  index_t only_executed = 0;    // n01
+  index_t neither = 0;          // n00
 };
 
 // The 2×2 table of understanding against execution. Every item counts once: with R runs each weighs 1/R. The table is
@@ -23,19 +23,19 @@ struct understood_executed {
 class goodhart_table {
  public:
   goodhart_table() noexcept = default;
-  explicit goodhart_table(index clusters) : cells_(clusters) {}
+  explicit goodhart_table(index_t clusters) : cells_(clusters) {}
 
   // One item, one run.
-  void add(index cluster, grade understanding, grade execution) noexcept {
+  void add(index_t cluster, grade understanding, grade execution) noexcept {
     const bool u = understanding == grade::pass, e = execution == grade::pass;
     add(cluster, understood_executed{u && e, u && !e, !u && e, !u && !e});
   }
   // One item with its runs. Negative counts or no runs make all estimates NaN.
-  void add(index cluster, const understood_executed& runs) noexcept {
-    const index n = runs.both + runs.only_understood + runs.only_executed + runs.neither;
+  void add(index_t cluster, const understood_executed& runs) noexcept {
+    const index_t n = runs.both + runs.only_understood + runs.only_executed + runs.neither;
     const bool valid =
         n > 0 && runs.both >= 0 && runs.only_understood >= 0 && runs.only_executed >= 0 && runs.neither >= 0;
-    const auto share = [&](index k) { return valid ? static_cast<double>(k) / static_cast<double>(n) : nan; };
+    const auto share = [&](index_t k) { return valid ? static_cast<double>(k) / static_cast<double>(n) : nan; };
     cells_.add(cluster, share(runs.both), share(runs.only_understood), share(runs.only_executed), share(runs.neither));
   }
   status merge(const goodhart_table& other) noexcept { return cells_.merge(other.cells_); }
@@ -136,8 +136,8 @@ class goodhart_table {
           return a / b;
         },
         level);
-    index used = 0;
-    for (index c = 0; c < cells_.clusters(); ++c) {
+    index_t used = 0;
+    for (index_t c = 0; c < cells_.clusters(); ++c) {
       double in = 0;
       for (std::size_t k = 0; k < 4; ++k) in += bottom[k] * cells_.sum(c, k);
       used += in > 0;
@@ -159,9 +159,9 @@ class goodhart_arms {
   };
 
   goodhart_arms() noexcept = default;
-  explicit goodhart_arms(index clusters) : sums_(clusters) {}
+  explicit goodhart_arms(index_t clusters) : sums_(clusters) {}
 
-  void add(index cluster, item intact, item altered) noexcept {
+  void add(index_t cluster, item intact, item altered) noexcept {
     const auto one = [](grade g) { return g == grade::pass ? 1.0 : 0.0; };
     const double change = one(altered.execution) - one(intact.execution);
     const double both = one(intact.understanding) * one(altered.understanding);
@@ -193,8 +193,8 @@ class goodhart_arms {
         },
         level);
     if (!e.has_interval() || e.se != 0) return e;
-    index used = 0;
-    for (index c = 0; c < sums_.clusters(); ++c) used += sums_.sum(c, Bottom) > 0;
+    index_t used = 0;
+    for (index_t c = 0; c < sums_.clusters(); ++c) used += sums_.sum(c, Bottom) > 0;
     const double unseen = wilson(0, used, level).hi;
     if (e.value == 0) {
       e.lo = -unseen;
@@ -207,4 +207,4 @@ class goodhart_arms {
   joint_sums<5> sums_;
 };
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics
+}  // namespace RESECT_NAMESPACE::metrics

@@ -10,7 +10,7 @@
 #include <resect/metrics/estimate.hpp>
 #include <resect/metrics/student_t.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+namespace RESECT_NAMESPACE::metrics {
 
 // K sums of the same observations, kept together cluster by cluster: what an estimate is made of that is a smooth
 // function of several totals (a pooled cosine, a ratio, an odds ratio). Clusters are numbered 0 … G−1; G is fixed when
@@ -20,16 +20,16 @@ template <std::size_t K>
 class joint_sums {
  public:
   joint_sums() noexcept = default;
-  explicit joint_sums(index clusters) : cells_(static_cast<std::size_t>(clusters > 0 ? clusters : 0)) {}
+  explicit joint_sums(index_t clusters) : cells_(static_cast<std::size_t>(clusters > 0 ? clusters : 0)) {}
 
   // One observation of all K. A cluster outside 0 … G−1 is counted in `rejected`, and then no estimate is given.
   template <class... T>
-  requires(sizeof...(T) == K) void add(index cluster, T... values) noexcept {
+  requires(sizeof...(T) == K) void add(index_t cluster, T... values) noexcept {
     const double v[K] = {static_cast<double>(values)...};
     add_sums(cluster, v, 1);
   }
   // `count` observations whose sums are `sums` (a stored cluster read back).
-  void add_sums(index cluster, const double (&sums)[K], index count) noexcept {
+  void add_sums(index_t cluster, const double (&sums)[K], index_t count) noexcept {
     if (cluster < 0 || cluster >= clusters()) {
       rejected_ += count;
       return;
@@ -51,23 +51,23 @@ class joint_sums {
   }
 
   static constexpr std::size_t width = K;
-  index clusters() const noexcept { return static_cast<index>(cells_.size()); }
-  index rejected() const noexcept { return rejected_; }
+  index_t clusters() const noexcept { return static_cast<index_t>(cells_.size()); }
+  index_t rejected() const noexcept { return rejected_; }
   // The k-th sum of a cluster, how many observations it has, and both over all clusters.
-  double sum(index cluster, std::size_t k) const noexcept { return at(cluster).sum[k].value(); }
-  index count(index cluster) const noexcept { return at(cluster).n; }
+  double sum(index_t cluster, std::size_t k) const noexcept { return at(cluster).sum[k].value(); }
+  index_t count(index_t cluster) const noexcept { return at(cluster).n; }
   double total(std::size_t k) const noexcept {
     compensated t;
     for (const cell& c : cells_) t.add(c.sum[k]);
     return t.value();
   }
-  index total_count() const noexcept {
-    index n = 0;
+  index_t total_count() const noexcept {
+    index_t n = 0;
     for (const cell& c : cells_) n += c.n;
     return n;
   }
-  index used_clusters() const noexcept {
-    index g = 0;
+  index_t used_clusters() const noexcept {
+    index_t g = 0;
     for (const cell& c : cells_) g += c.n > 0;
     return g;
   }
@@ -108,9 +108,9 @@ class joint_sums {
  private:
   struct cell {
     compensated sum[K];
-    index n = 0;
+    index_t n = 0;
   };
-  const cell& at(index cluster) const noexcept { return cells_[static_cast<std::size_t>(cluster)]; }
+  const cell& at(index_t cluster) const noexcept { return cells_[static_cast<std::size_t>(cluster)]; }
   static double influence(const cell& c, const double (&gradient)[K]) noexcept {
     double e = 0;
     for (std::size_t k = 0; k < K; ++k) e += gradient[k] * c.sum[k].value();
@@ -118,7 +118,7 @@ class joint_sums {
   }
 
   resect::detail::buffer<cell> cells_;
-  index rejected_ = 0;
+  index_t rejected_ = 0;
 };
 
 // θ = total_0/total_1, the form of most pooled measures; NaN where the denominator is 0.
@@ -134,4 +134,4 @@ struct ratio_of_totals {
   }
 };
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics
+}  // namespace RESECT_NAMESPACE::metrics

@@ -4,7 +4,7 @@
 #include <resect/metrics/nll.hpp>
 #include <resect/metrics/quantiles.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+namespace RESECT_NAMESPACE::metrics {
 
 // KL(intact ‖ edited) over positions, nats: the mean with its clustered interval, and how it is spread. The mean of KL
 // is often carried by one position in a hundred; the quantiles show that. Quantiles are those of log_histogram: the
@@ -13,10 +13,10 @@ namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
 class kl_profile {
  public:
   kl_profile() = default;
-  explicit kl_profile(index clusters) : mean_(clusters) {}
+  explicit kl_profile(index_t clusters) : mean_(clusters) {}
 
   // One position. No allocation.
-  void add(index cluster, double kl) noexcept {
+  void add(index_t cluster, double kl) noexcept {
     mean_.add(cluster, kl);
     spread_.add(kl);
   }
@@ -44,4 +44,4 @@ class kl_profile {
   log_histogram spread_;
 };
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics
+}  // namespace RESECT_NAMESPACE::metrics

@@ -18,23 +18,23 @@
 //
 // Speed, one thread of a machine that reads 15 to 17 GB/s, rows of 49,152 in memory: compare_logits streams its two
 // rows at 0.7 of that with avx512, 0.55 with avx2, 0.2 portable.
-namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+namespace RESECT_NAMESPACE::metrics {
 
 // Where the largest logit of a row stands.
 struct row_top {
-  index id = -1;     // lowest id of the largest logit; −1 for an empty row or one with NaN
+  index_t id = -1;     // lowest id of the largest logit; −1 for an empty row or one with NaN
   bool tie = false;  // another id has the same logit
 };
 
 namespace detail {
 template <class T>
 row_top row_argmax(instruction_set set, std::span<const T> row) noexcept {
-  const index n = static_cast<index>(row.size());
+  const index_t n = static_cast<index_t>(row.size());
   if (n == 0) return {};
   exp_state s;
   widened_piece<T, chunk> piece;
-  for (index i = 0; i < n; i += chunk) {
-    const index size = n - i < chunk ? n - i : chunk;
+  for (index_t i = 0; i < n; i += chunk) {
+    const index_t size = n - i < chunk ? n - i : chunk;
     const peak_result top = peak(set, piece.of(row.data() + i, size), size);
     if (top.has_nan) return {};
     if (i > 0 && top.high == s.max) s.tie = true;
@@ -48,8 +48,8 @@ row_top row_argmax(instruction_set set, std::span<const T> row) noexcept {
 }
 
 template <class T>
-double nll(instruction_set set, std::span<const T> row, index target) noexcept {
-  const index n = static_cast<index>(row.size());
+double nll(instruction_set set, std::span<const T> row, index_t target) noexcept {
+  const index_t n = static_cast<index_t>(row.size());
   if (target < 0 || target >= n) return nan;
   return scan_row(set, row.data(), n).log_sum() - static_cast<double>(row[static_cast<std::size_t>(target)]);
 }
@@ -73,13 +73,13 @@ row_top row_argmax(const Row& row) noexcept {
 // itself where it stands alone. −∞ logits count nothing; a row of only −∞ (or an empty one) gives −∞, NaN or +∞ in the
 // row gives NaN.
 inline double log_sum_exp(instruction_set set, std::span<const float> row) noexcept {
-  return detail::scan_row(runnable(set), row.data(), static_cast<index>(row.size())).log_sum();
+  return detail::scan_row(runnable(set), row.data(), static_cast<index_t>(row.size())).log_sum();
 }
 inline double log_sum_exp(std::span<const float> row) noexcept { return log_sum_exp(best_instruction_set(), row); }
 template <small_row Row>
 double log_sum_exp(instruction_set set, const Row& row) noexcept {
   const auto x = detail::row_of(row);
-  return detail::scan_row(runnable(set), x.data(), static_cast<index>(x.size())).log_sum();
+  return detail::scan_row(runnable(set), x.data(), static_cast<index_t>(x.size())).log_sum();
 }
 template <small_row Row>
 double log_sum_exp(const Row& row) noexcept {
@@ -87,18 +87,18 @@ double log_sum_exp(const Row& row) noexcept {
 }
 
 // −ln softmax(row)[target] in nats, not negative; error as above. NaN for a target outside the row.
-inline double nll(instruction_set set, std::span<const float> row, index target) noexcept {
+inline double nll(instruction_set set, std::span<const float> row, index_t target) noexcept {
   return detail::nll(runnable(set), row, target);
 }
-inline double nll(std::span<const float> row, index target) noexcept {
+inline double nll(std::span<const float> row, index_t target) noexcept {
   return nll(best_instruction_set(), row, target);
 }
 template <small_row Row>
-double nll(instruction_set set, const Row& row, index target) noexcept {
+double nll(instruction_set set, const Row& row, index_t target) noexcept {
   return detail::nll(runnable(set), detail::row_of(row), target);
 }
 template <small_row Row>
-double nll(const Row& row, index target) noexcept {
+double nll(const Row& row, index_t target) noexcept {
   return nll(best_instruction_set(), row, target);
 }
 
@@ -107,8 +107,8 @@ struct logit_comparison {
   double kl = nan;        // KL(softmax full ‖ softmax edited), nats
   double nll_full = nan;  // of the target; NaN without one
   double nll_edited = nan;
-  index top1_full = -1;  // lowest id of the largest logit; −1 where the row has NaN or +∞
-  index top1_edited = -1;
+  index_t top1_full = -1;  // lowest id of the largest logit; −1 where the row has NaN or +∞
+  index_t top1_edited = -1;
   bool tie_full = false;  // another id has the same largest logit
   bool tie_edited = false;
 
@@ -139,9 +139,9 @@ inline pair_summary summary(const pair_state& s) noexcept {
 
 template <class X, class Y>
 logit_comparison compare_logits(instruction_set set, std::span<const X> full, std::span<const Y> edited,
-                                index target) noexcept {
+                                index_t target) noexcept {
   if (full.size() != edited.size() || full.empty()) return {};
-  const index n = static_cast<index>(full.size());
+  const index_t n = static_cast<index_t>(full.size());
   pair_summary r = summary(scan_pair(set, full.data(), edited.data(), n));
   if (target >= 0 && target < n) {
     r.comparison.nll_full = r.lse_x - static_cast<double>(full[static_cast<std::size_t>(target)]);
@@ -158,23 +158,23 @@ logit_comparison compare_logits(instruction_set set, std::span<const X> full, st
 // p = 0 counts nothing; q = 0 where p > 0 gives +∞; NaN or +∞ in a row, or rows of different lengths, gives NaN (the
 // caller reports it). No allocation; 16 KB of stack, 32 KB for small types.
 inline logit_comparison compare_logits(instruction_set set, std::span<const float> full, std::span<const float> edited,
-                                       index target = -1) noexcept {
+                                       index_t target = -1) noexcept {
   return detail::compare_logits(runnable(set), full, edited, target);
 }
 inline logit_comparison compare_logits(std::span<const float> full, std::span<const float> edited,
-                                       index target = -1) noexcept {
+                                       index_t target = -1) noexcept {
   return compare_logits(best_instruction_set(), full, edited, target);
 }
 template <widening_row Full, widening_row Edited>
   requires(small_row<Full> || small_row<Edited>)
 logit_comparison compare_logits(instruction_set set, const Full& full, const Edited& edited,
-                                index target = -1) noexcept {
+                                index_t target = -1) noexcept {
   return detail::compare_logits(runnable(set), detail::row_of(full), detail::row_of(edited), target);
 }
 template <widening_row Full, widening_row Edited>
   requires(small_row<Full> || small_row<Edited>)
-logit_comparison compare_logits(const Full& full, const Edited& edited, index target = -1) noexcept {
+logit_comparison compare_logits(const Full& full, const Edited& edited, index_t target = -1) noexcept {
   return compare_logits(best_instruction_set(), full, edited, target);
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics
+}  // namespace RESECT_NAMESPACE::metrics

@@ -9,7 +9,7 @@
 #include <resect/core/detail/buffer.hpp>
 #include <resect/metrics/multiple.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+namespace RESECT_NAMESPACE::metrics {
 
 // What may be claimed of a layer from its Δln PPL.
 enum class mark : std::uint8_t {
@@ -74,4 +74,4 @@ inline std::vector<marked_layer> assign_marks(std::span<const estimate> table, c
   return out;
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics
+}  // namespace RESECT_NAMESPACE::metrics

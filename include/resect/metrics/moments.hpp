@@ -8,7 +8,7 @@
 #include <resect/metrics/compensated.hpp>
 #include <resect/metrics/estimate.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+namespace RESECT_NAMESPACE::metrics {
 
 // Number, mean, variance, minimum and maximum of what was added. Σx and Σx² are kept to about 106 bits, so the
 // difference Σx² − (Σx)²/n loses nothing that a double could show unless |mean|/sd exceeds 1e12: merges over any
@@ -31,7 +31,7 @@ class moments {
     if (other.max_ > max_) max_ = other.max_;
   }
 
-  index count() const noexcept { return n_; }
+  index_t count() const noexcept { return n_; }
   // Σx/n; NaN for n = 0.
   double mean() const noexcept { return n_ > 0 ? sum_.value() / static_cast<double>(n_) : nan; }
   // M2 = Σ(x − mean)² = Σx² − 2·r·Σx + n·r² + correction for r, the rounded mean; 0 for n = 0.
@@ -55,10 +55,10 @@ class moments {
   double max() const noexcept { return max_; }
 
  private:
-  index n_ = 0;
+  index_t n_ = 0;
   compensated sum_, squares_;
   double min_ = std::numeric_limits<double>::infinity();
   double max_ = -std::numeric_limits<double>::infinity();
 };
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics
+}  // namespace RESECT_NAMESPACE::metrics

@@ -8,7 +8,7 @@
 #include <resect/metrics/estimate.hpp>
 #include <resect/metrics/student_t.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+namespace RESECT_NAMESPACE::metrics {
 
 // One-sided p-value of H0: μ ≤ bound against μ > bound from an estimate: P(T ≥ (value − bound)/se), T with
 // `degrees` (G − 1 when 0) degrees of freedom. se = 0: 0 or 1. NaN where the estimate has no interval.
@@ -90,4 +90,4 @@ inline std::vector<double> benjamini_hochberg(std::span<const double> p) {
   return adjusted;
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics
+}  // namespace RESECT_NAMESPACE::metrics

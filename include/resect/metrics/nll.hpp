@@ -6,12 +6,12 @@
 #include <resect/metrics/moments.hpp>
 #include <resect/metrics/wilson.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+namespace RESECT_NAMESPACE::metrics {
 
 namespace detail {
 
 // What llama.cpp takes for the standard error of something about n tokens: 0 for n ≤ 10 (and no interval).
-inline estimate token_estimate(double value, double se, index n, double level) noexcept {
+inline estimate token_estimate(double value, double se, index_t n, double level) noexcept {
   estimate e;
   e.n = e.n_clusters = n;
   if (n == 0) return e;
@@ -33,8 +33,8 @@ inline estimate mean_of_tokens(const moments& m, double level) noexcept {
 
 // Which tokens of a text are scored, on what they can see: a model has another perplexity under another rule.
 struct scoring_rule {
-  index window = 0;  // tokens that run together; 0: not said
-  index skip = 0;    // rows at the start of a window whose next token is not scored (llama-perplexity: half of them)
+  index_t window = 0;  // tokens that run together; 0: not said
+  index_t skip = 0;    // rows at the start of a window whose next token is not scored (llama-perplexity: half of them)
   bool bos = false;  // windows begin with a token that marks the beginning of a text
 
   friend bool operator==(const scoring_rule&, const scoring_rule&) = default;
@@ -46,9 +46,9 @@ struct scoring_rule {
 class perplexity {
  public:
   perplexity() noexcept = default;
-  explicit perplexity(index clusters, const scoring_rule& rule = {}) : rule_(rule), sums_(clusters) {}
+  explicit perplexity(index_t clusters, const scoring_rule& rule = {}) : rule_(rule), sums_(clusters) {}
 
-  void add(index cluster, double nll) noexcept {
+  void add(index_t cluster, double nll) noexcept {
     sums_.add(cluster, nll);
     tokens_.add(nll);
   }
@@ -94,7 +94,7 @@ struct kl_value {
   static double value(double kl) noexcept { return kl; }
 };
 struct top1_match {
-  static double value(index intact, index edited) noexcept {
+  static double value(index_t intact, index_t edited) noexcept {
     return intact < 0 || edited < 0 ? nan : intact == edited ? 1.0 : 0.0;
   }
 };
@@ -111,9 +111,9 @@ using kl_divergence = clustered_mean<detail::kl_value>;
 class top1_agreement {
  public:
   top1_agreement() noexcept = default;
-  explicit top1_agreement(index clusters) : matches_(clusters) {}
+  explicit top1_agreement(index_t clusters) : matches_(clusters) {}
 
-  void add(index cluster, index top1_intact, index top1_edited, bool tied = false) noexcept {
+  void add(index_t cluster, index_t top1_intact, index_t top1_edited, bool tied = false) noexcept {
     matches_.add(cluster, top1_intact, top1_edited);
     ties_ += tied ? 1 : 0;
   }
@@ -143,12 +143,12 @@ class top1_agreement {
     return e;
   }
   // Positions where either model had more than one most likely token.
-  index ties() const noexcept { return ties_; }
+  index_t ties() const noexcept { return ties_; }
   const clustered_sums& sums() const noexcept { return matches_.sums(); }
 
  private:
   clustered_mean<detail::top1_match> matches_;
-  index ties_ = 0;
+  index_t ties_ = 0;
 };
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics
+}  // namespace RESECT_NAMESPACE::metrics

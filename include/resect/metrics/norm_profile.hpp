@@ -9,7 +9,7 @@
 #include <resect/metrics/cosine.hpp>
 #include <resect/metrics/quantiles.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+namespace RESECT_NAMESPACE::metrics {
 
 namespace detail {
 struct one_minus_cosine {
@@ -35,11 +35,11 @@ using block_influence = clustered_mean<detail::one_minus_cosine>;
 class row_profile {
  public:
   row_profile() = default;
-  explicit row_profile(index clusters) : norm_(clusters), ratio_(clusters), direction_(clusters) {}
+  explicit row_profile(index_t clusters) : norm_(clusters), ratio_(clusters), direction_(clusters) {}
 
   // s = row_products(h_in, h_out). Rows with h_in = 0 have no ratio or direction: they count in `zero_rows` only. A
   // row with Δ = 0 has ratio 0 and direction 0.
-  void add(index cluster, const row_sums& s) noexcept {
+  void add(index_t cluster, const row_sums& s) noexcept {
     const double norm = math::sqrt(s.aa);
     norm_.add(cluster, norm);
     norms_.add(norm);
@@ -78,14 +78,14 @@ class row_profile {
   const log_histogram& norms() const noexcept { return norms_; }
   // Of |h_i|.
   const log_histogram& elements() const noexcept { return elements_; }
-  index zero_rows() const noexcept { return zero_rows_; }
+  index_t zero_rows() const noexcept { return zero_rows_; }
 
  private:
   clustered_mean<detail::row_norm> norm_;
   clustered_mean<detail::relative_delta> ratio_;
   clustered_mean<detail::delta_direction> direction_;
   log_histogram norms_, elements_;
-  index zero_rows_ = 0;
+  index_t zero_rows_ = 0;
 };
 
 // One layer's profile. First positions ("BOS" rows, often of enormous norm) are kept apart: `first` holds them alone,
@@ -93,11 +93,11 @@ class row_profile {
 class norm_profile {
  public:
   norm_profile() = default;
-  explicit norm_profile(index clusters) : rest_(clusters), first_(clusters), influence_(clusters) {}
+  explicit norm_profile(index_t clusters) : rest_(clusters), first_(clusters), influence_(clusters) {}
 
   // One row at position `position` of its sequence: the block's input and output. Rows of different lengths count as
   // NaN, so that the estimates are NaN. No allocation.
-  void add(index cluster, index position, std::span<const float> h_in, std::span<const float> h_out) noexcept {
+  void add(index_t cluster, index_t position, std::span<const float> h_in, std::span<const float> h_out) noexcept {
     const row_sums s = row_products(h_in, h_out);
     row_profile& rows = position == 0 ? first_ : rest_;
     rows.add(cluster, s);
@@ -120,4 +120,4 @@ class norm_profile {
   block_influence influence_;
 };
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics
+}  // namespace RESECT_NAMESPACE::metrics

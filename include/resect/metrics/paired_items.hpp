@@ -9,7 +9,7 @@
 
 // Two arms (models, plans) graded on the same INDEPENDENT items, one run each. Items that share a template, and tokens,
 // are paired through clustered_sums::difference instead.
-namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+namespace RESECT_NAMESPACE::metrics {
 
 // How an item was graded.
 enum class grade : std::uint8_t { fail, pass };
@@ -38,14 +38,14 @@ constexpr std::string_view name(paired_verdict v) noexcept {
 }
 
 // Items that only one arm gets right, below which no exact test can reject at 5 %.
-inline constexpr index min_discordant = 6;
+inline constexpr index_t min_discordant = 6;
 
 // Exact McNemar test of b items that only the first arm passes against c that only the second does: two-sided
 // p = min(1, 2·P(X ≤ min(b, c))), X binomial(b + c, ½), through the incomplete beta function (relative error 1e-12). 1
 // for b + c = 0, NaN for a negative count. Source: McNemar, Psychometrika 12 (1947).
-inline double mcnemar_p(index only_first, index only_second) noexcept {
+inline double mcnemar_p(index_t only_first, index_t only_second) noexcept {
   if (only_first < 0 || only_second < 0) return nan;
-  const index n = only_first + only_second, k = only_first < only_second ? only_first : only_second;
+  const index_t n = only_first + only_second, k = only_first < only_second ? only_first : only_second;
   if (2 * k >= n - 1) return 1;
   const double p = 2 * regularized_beta(static_cast<double>(n - k), static_cast<double>(k + 1), 0.5, 0.5);
   return p < 1 ? p : 1.0;
@@ -63,12 +63,12 @@ class paired_items {
       for (int j = 0; j < 2; ++j) count_[i][j] += other.count_[i][j];
   }
 
-  index both() const noexcept { return count_[1][1]; }
-  index only_first() const noexcept { return count_[1][0]; }
-  index only_second() const noexcept { return count_[0][1]; }
-  index neither() const noexcept { return count_[0][0]; }
-  index items() const noexcept { return both() + discordant() + neither(); }
-  index discordant() const noexcept { return only_first() + only_second(); }
+  index_t both() const noexcept { return count_[1][1]; }
+  index_t only_first() const noexcept { return count_[1][0]; }
+  index_t only_second() const noexcept { return count_[0][1]; }
+  index_t neither() const noexcept { return count_[0][0]; }
+  index_t items() const noexcept { return both() + discordant() + neither(); }
+  index_t discordant() const noexcept { return only_first() + only_second(); }
 
   // Accuracy of each arm, Wilson.
   estimate first(double level = 0.95) const noexcept { return wilson(both() + only_first(), items(), level); }
@@ -110,7 +110,7 @@ class paired_items {
   }
 
  private:
-  index count_[2][2] = {};
+  index_t count_[2][2] = {};
 };
 
 // Items that a two-sided McNemar test at alpha needs to see a true difference of rates with probability `power`, where
@@ -118,7 +118,7 @@ class paired_items {
 // approximation (14 points at 20 % discordance: 78 items; 5 at 15 %: 469). The sign of the difference does not matter. 0
 // where nothing can be needed: a difference of 0 or above the discordance, or shares outside (0, 1]; alpha, power outside
 // (0, 1). Source: Connor, Biometrics 43 (1987), eq. 3.
-inline index paired_items_needed(double difference, double discordance, double alpha = 0.05,
+inline index_t paired_items_needed(double difference, double discordance, double alpha = 0.05,
                                  double power = 0.8) noexcept {
   const double square = difference * difference;
   if (!(square > 0 && square <= discordance * discordance && discordance > 0 && discordance <= 1)) return 0;
@@ -127,7 +127,7 @@ inline index paired_items_needed(double difference, double discordance, double a
                       normal_quantile(power) * math::sqrt(discordance - square);
   const double n = root > 0 ? root * root / square : 0.0;
   if (!(n < 9e15)) return 0;
-  const auto whole = static_cast<index>(n);
+  const auto whole = static_cast<index_t>(n);
   return static_cast<double>(whole) < n || whole == 0 ? whole + 1 : whole;
 }
 
@@ -138,4 +138,4 @@ inline bool within_margin(const paired_items& items, double margin = 0.03, doubl
   return items.difference(1 - 2 * alpha).hi <= margin;
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics
+}  // namespace RESECT_NAMESPACE::metrics

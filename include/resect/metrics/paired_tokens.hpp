@@ -4,7 +4,7 @@
 #include <resect/metrics/joint.hpp>
 #include <resect/metrics/nll.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+namespace RESECT_NAMESPACE::metrics {
 
 namespace detail {
 struct probability_change {
@@ -19,10 +19,10 @@ struct probability_change {
 class paired_tokens {
  public:
   paired_tokens() noexcept = default;
-  explicit paired_tokens(index clusters) : change_(clusters), squares_(clusters) {}
+  explicit paired_tokens(index_t clusters) : change_(clusters), squares_(clusters) {}
 
   // One token. No allocation.
-  void add(index cluster, double nll_intact, double nll_edited) noexcept {
+  void add(index_t cluster, double nll_intact, double nll_edited) noexcept {
     const double change = math::exp(-nll_edited) - math::exp(-nll_intact);
     change_.add(cluster, change);
     squares_.add(cluster, change * change, 1.0);
@@ -105,4 +105,4 @@ class paired_tokens {
   moments intact_, edited_, log_ratio_, token_change_, token_square_;
 };
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics
+}  // namespace RESECT_NAMESPACE::metrics

@@ -10,12 +10,12 @@
 #include <resect/core/types.hpp>
 #include <resect/metrics/estimate.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+namespace RESECT_NAMESPACE::metrics {
 
 // Which of n sorted values is their p-quantile: ⌈p·n⌉, the first for p = 0.
-inline index quantile_rank(double p, index n) noexcept {
+inline index_t quantile_rank(double p, index_t n) noexcept {
   const double wanted = math::ceil(p * static_cast<double>(n));
-  return wanted < 1 ? 1 : static_cast<index>(wanted);
+  return wanted < 1 ? 1 : static_cast<index_t>(wanted);
 }
 
 // Quantiles of non-negative values (norms, KL) from counts in fixed bins: 32 equal bins to every power of two from
@@ -44,8 +44,8 @@ class log_histogram {
     if (other.max_ > max_) max_ = other.max_;
   }
 
-  index count() const noexcept { return n_; }
-  index invalid() const noexcept { return invalid_; }
+  index_t count() const noexcept { return n_; }
+  index_t invalid() const noexcept { return invalid_; }
   // Exact. NaN when empty or when there were invalid values.
   double min() const noexcept { return usable() ? min_ : nan; }
   double max() const noexcept { return usable() ? max_ : nan; }
@@ -56,11 +56,11 @@ class log_histogram {
     return p >= 0 && p <= 1 ? ranked(quantile_rank(p, n_)) : nan;
   }
   // The rank-th smallest value, 1 … n, as well.
-  double ranked(index rank) const noexcept {
+  double ranked(index_t rank) const noexcept {
     if (!usable()) return nan;
     if (rank <= 1) return min_;
     if (rank >= n_) return max_;
-    index seen = 0, bin = 0;
+    index_t seen = 0, bin = 0;
     for (; bin < bin_count; ++bin) {
       seen += bins_[static_cast<std::size_t>(bin)];
       if (seen >= rank) break;
@@ -72,24 +72,24 @@ class log_histogram {
  private:
   static constexpr int sub_bits = 5;
   static constexpr int lowest = -126, highest = 127;
-  static constexpr index bin_count = ((highest - lowest + 1) << sub_bits) + 2;
-  static constexpr index first_bits = static_cast<index>(lowest + 1023) << sub_bits;
+  static constexpr index_t bin_count = ((highest - lowest + 1) << sub_bits) + 2;
+  static constexpr index_t first_bits = static_cast<index_t>(lowest + 1023) << sub_bits;
 
   bool usable() const noexcept { return n_ > 0 && invalid_ == 0; }
   // The exponent and the first five bits of the fraction, as one number.
-  static index bin_of(double x) noexcept {
-    const index top = static_cast<index>(std::bit_cast<std::uint64_t>(x) >> (52 - sub_bits)) - first_bits + 1;
+  static index_t bin_of(double x) noexcept {
+    const index_t top = static_cast<index_t>(std::bit_cast<std::uint64_t>(x) >> (52 - sub_bits)) - first_bits + 1;
     return top < 0 ? 0 : top >= bin_count ? bin_count - 1 : top;
   }
-  static double edge(index bin) noexcept {
+  static double edge(index_t bin) noexcept {
     return std::bit_cast<double>(static_cast<std::uint64_t>(bin - 1 + first_bits) << (52 - sub_bits));
   }
 
-  resect::detail::buffer<index> bins_;
-  index n_ = 0;
-  index invalid_ = 0;
+  resect::detail::buffer<index_t> bins_;
+  index_t n_ = 0;
+  index_t invalid_ = 0;
   double min_ = std::numeric_limits<double>::infinity();
   double max_ = -std::numeric_limits<double>::infinity();
 };
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics
+}  // namespace RESECT_NAMESPACE::metrics

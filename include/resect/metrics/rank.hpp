@@ -9,20 +9,20 @@
 #include <resect/metrics/clustered.hpp>
 #include <resect/metrics/resample.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+namespace RESECT_NAMESPACE::metrics {
 
 // The rank of a layer and what a bootstrap over clusters leaves of it. 1 = largest; equal values share the lowest
 // number; 0 = the layer has no finite value. lo = hi = 0: too few clusters for an interval.
 struct rank_interval {
-  index rank = 0;
-  index lo = 0;
-  index hi = 0;
+  index_t rank = 0;
+  index_t lo = 0;
+  index_t hi = 0;
 };
 
 // How rank intervals are drawn.
 struct rank_options {
   std::uint64_t seed = 0;
-  index resamples = 1000;
+  index_t resamples = 1000;
   double level = 0.95;
 };
 
@@ -31,7 +31,7 @@ namespace detail {
 inline constexpr std::uint64_t rank_stream = 0x72616e6b;  // "rank"
 
 // 1 + how many values are larger; NaN is larger than nothing and has rank 0.
-inline void ranks_of(std::span<const double> value, std::span<index> rank) noexcept {
+inline void ranks_of(std::span<const double> value, std::span<index_t> rank) noexcept {
   for (std::size_t i = 0; i < value.size(); ++i) {
     rank[i] = value[i] == value[i] ? 1 : 0;
     for (std::size_t k = 0; rank[i] > 0 && k < value.size(); ++k) rank[i] += value[k] > value[i];
@@ -55,22 +55,22 @@ inline result<std::vector<rank_interval>> try_rank_intervals(std::span<const clu
 
   const std::size_t n = layers.size();
   resect::detail::buffer<double> value(n);
-  resect::detail::buffer<index> rank(n), used;
+  resect::detail::buffer<index_t> rank(n), used;
   for (std::size_t l = 0; l < n; ++l) value[l] = layers[l].estimate().value;
   detail::ranks_of(value.span(), rank.span());
   for (std::size_t l = 0; l < n; ++l) out[l].rank = rank[l];
-  for (index c = 0; c < layers[0].clusters(); ++c)
+  for (index_t c = 0; c < layers[0].clusters(); ++c)
     if (layers[0].count(c) > 0) used.push_back(c);
-  const index g = static_cast<index>(used.size());
+  const index_t g = static_cast<index_t>(used.size());
   if (g < min_clusters) return out;
 
   resect::detail::buffer<double> sums(n * used.size());
   for (std::size_t l = 0; l < n; ++l)
     for (std::size_t c = 0; c < used.size(); ++c) sums[l * used.size() + c] = layers[l].sum(used[c]);
   const random::philox_stream stream{options.seed, detail::rank_stream};
-  resect::detail::buffer<index> times(used.size());
-  resect::detail::buffer<index> seen(n * (n + 1));
-  for (index b = 0; b < options.resamples; ++b) {
+  resect::detail::buffer<index_t> times(used.size());
+  resect::detail::buffer<index_t> seen(n * (n + 1));
+  for (index_t b = 0; b < options.resamples; ++b) {
     detail::resample_counts(stream, b, times.span());
     for (std::size_t l = 0; l < n; ++l) {
       double sum = 0;
@@ -82,16 +82,16 @@ inline result<std::vector<rank_interval>> try_rank_intervals(std::span<const clu
     for (std::size_t l = 0; l < n; ++l) ++seen[l * (n + 1) + static_cast<std::size_t>(rank[l])];
   }
   // The k-th smallest rank of the replicates.
-  const index k_lo = detail::replicate_at(0.5 - options.level / 2, options.resamples);
-  const index k_hi = detail::replicate_at(0.5 + options.level / 2, options.resamples);
+  const index_t k_lo = detail::replicate_at(0.5 - options.level / 2, options.resamples);
+  const index_t k_hi = detail::replicate_at(0.5 + options.level / 2, options.resamples);
   for (std::size_t l = 0; l < n; ++l) {
     if (out[l].rank == 0) continue;
-    index below = 0;
+    index_t below = 0;
     for (std::size_t r = 0; r <= n && below < k_hi; ++r) {
-      const index before = below;
+      const index_t before = below;
       below += seen[l * (n + 1) + r];
-      if (before < k_lo && below >= k_lo) out[l].lo = static_cast<index>(r);
-      if (below >= k_hi) out[l].hi = static_cast<index>(r);
+      if (before < k_lo && below >= k_lo) out[l].lo = static_cast<index_t>(r);
+      if (below >= k_hi) out[l].hi = static_cast<index_t>(r);
     }
   }
   return out;
@@ -104,4 +104,4 @@ inline std::vector<rank_interval> rank_intervals(std::span<const clustered_sums>
 }
 #endif
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics
+}  // namespace RESECT_NAMESPACE::metrics

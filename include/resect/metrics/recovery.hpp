@@ -13,18 +13,18 @@
 
 // Can a row be told from 31 others? Asked of a layer's output against the input embeddings (input-token recoverability)
 // and of an altered run's rows against the intact run's (reconstruction fidelity).
-namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+namespace RESECT_NAMESPACE::metrics {
 
 // K: other candidates beside the true one; chance is 1/(K + 1).
-inline constexpr index recovery_negatives = 31;
+inline constexpr index_t recovery_negatives = 31;
 // Share right by guessing among 32; printed beside every fidelity.
 inline constexpr double recovery_chance = 1.0 / 32;
 
 // Where in the text a question is asked; with the seed it decides the negatives.
 struct recovery_place {
   std::uint64_t seed = 0;
-  index sequence = 0;
-  index position = 0;
+  index_t sequence = 0;
+  index_t position = 0;
 };
 
 // One row's answer. correct is 1 where the own candidate's cosine is larger than every negative's (a tie with one is not
@@ -41,9 +41,9 @@ namespace detail {
 inline constexpr std::uint64_t recovery_stream = 0x6e656761;  // "nega"
 
 // The j-th of 31 negatives at a place: uniform on the n candidates without `own`, with replacement.
-inline index negative(const recovery_place& at, index j, index own, index n) noexcept {
+inline index_t negative(const recovery_place& at, index_t j, index_t own, index_t n) noexcept {
   const random::philox_stream stream{at.seed, recovery_stream << 32 ^ static_cast<std::uint64_t>(at.sequence)};
-  const index other = static_cast<index>(random::integer_below(
+  const index_t other = static_cast<index_t>(random::integer_below(
       stream, static_cast<std::uint64_t>(at.position) * recovery_negatives + static_cast<std::uint64_t>(j),
       static_cast<std::uint64_t>(n - 1)));
   return other < own ? other : other + 1;
@@ -51,17 +51,17 @@ inline index negative(const recovery_place& at, index j, index own, index n) noe
 
 // candidate(i), i = 0 … n−1, gives a span; draw(j) the j-th negative.
 template <class Candidate, class Draw>
-recovery recover(std::span<const float> row, index own, Candidate candidate, Draw draw) noexcept {
+recovery recover(std::span<const float> row, index_t own, Candidate candidate, Draw draw) noexcept {
   recovery out;
   const double size = math::sqrt(dot(row, row));
-  const auto cosine_to = [&](index i) {
+  const auto cosine_to = [&](index_t i) {
     const std::span<const float> c = candidate(i);
     const double product = size * math::sqrt(dot(c, c));
     return product == 0 ? 0.0 : dot(row, c) / product;
   };
   const double right = cosine_to(own);
   double best = -2;
-  for (index j = 0; j < recovery_negatives; ++j) {
+  for (index_t j = 0; j < recovery_negatives; ++j) {
     const double c = cosine_to(draw(j));
     if (!(c <= best)) best = c;
     if (c != c) break;
@@ -73,13 +73,13 @@ recovery recover(std::span<const float> row, index own, Candidate candidate, Dra
   return out;
 }
 
-inline std::span<const float> contiguous_row(matrix_view<const float> a, index r) noexcept {
+inline std::span<const float> contiguous_row(matrix_view<const float> a, index_t r) noexcept {
   return {a.data + r * a.row_stride, static_cast<std::size_t>(a.cols)};
 }
 
-inline bool askable(std::span<const float> row, matrix_view<const float> candidates, index own) noexcept {
+inline bool askable(std::span<const float> row, matrix_view<const float> candidates, index_t own) noexcept {
   return check_view(candidates, "candidates").has_value() && candidates.rows_contiguous() &&
-         static_cast<index>(row.size()) == candidates.cols && own >= 0 && own < candidates.rows;
+         static_cast<index_t>(row.size()) == candidates.cols && own >= 0 && own < candidates.rows;
 }
 
 }  // namespace detail
@@ -89,12 +89,12 @@ inline bool askable(std::span<const float> row, matrix_view<const float> candida
 // every transformer: it measures how far the stream has moved from the embedding, not how much a layer matters. Zero
 // rows have cosine 0 with everything. Negatives: uniform without the token, with replacement, one integer of Philox
 // each at (seed, sequence, position·31 + j). Cost 32 dot products. No allocation.
-inline recovery recover_input(std::span<const float> row, matrix_view<const float> embedding, index token,
+inline recovery recover_input(std::span<const float> row, matrix_view<const float> embedding, index_t token,
                               const recovery_place& at) noexcept {
   if (!detail::askable(row, embedding, token) || embedding.rows < 2) return {};
   return detail::recover(
-      row, token, [&](index i) { return detail::contiguous_row(embedding, i); },
-      [&](index j) { return detail::negative(at, j, token, embedding.rows); });
+      row, token, [&](index_t i) { return detail::contiguous_row(embedding, i); },
+      [&](index_t j) { return detail::negative(at, j, token, embedding.rows); });
 }
 
 // Which rows may be negatives of a row: all others, those of its sequence, those of other sequences. Neighbours in one
@@ -103,31 +103,31 @@ enum class negatives_from : std::uint8_t { anywhere, same_sequence, other_sequen
 
 // Rows first … last−1 of one sequence.
 struct row_range {
-  index first = 0;
-  index last = 0;
+  index_t first = 0;
+  index_t last = 0;
 };
 
 // Of an altered run's `row`: is the intact run's row `own` at the same place nearer by cosine than 31 random others of
 // `intact` (rows, d_model)? `sequence` are the rows of own's sequence (unused for `anywhere`). Negatives, cost and void
 // questions as above; void also where there is no other row to draw or `own` is not in its sequence.
-inline recovery recover_row(std::span<const float> row, matrix_view<const float> intact, index own, negatives_from from,
+inline recovery recover_row(std::span<const float> row, matrix_view<const float> intact, index_t own, negatives_from from,
                             row_range sequence, const recovery_place& at) noexcept {
   if (!detail::askable(row, intact, own)) return {};
   if (from == negatives_from::anywhere) sequence = {0, intact.rows};
-  const index inside = sequence.last - sequence.first;
+  const index_t inside = sequence.last - sequence.first;
   if (sequence.first < 0 || sequence.last > intact.rows || own < sequence.first || own >= sequence.last) return {};
-  const auto row_at = [&](index i) { return detail::contiguous_row(intact, i); };
+  const auto row_at = [&](index_t i) { return detail::contiguous_row(intact, i); };
   if (from == negatives_from::other_sequences) {
-    const index outside = intact.rows - inside;
+    const index_t outside = intact.rows - inside;
     if (outside < 1) return {};
     // `outside` candidates, none of them own: as if own came after them.
-    return detail::recover(row, own, row_at, [&](index j) {
-      const index i = detail::negative(at, j, outside, outside + 1);
+    return detail::recover(row, own, row_at, [&](index_t j) {
+      const index_t i = detail::negative(at, j, outside, outside + 1);
       return i < sequence.first ? i : i + inside;
     });
   }
   if (inside < 2) return {};
-  return detail::recover(row, own, row_at, [&](index j) {
+  return detail::recover(row, own, row_at, [&](index_t j) {
     return sequence.first + detail::negative(at, j, own - sequence.first, inside);
   });
 }
@@ -138,10 +138,10 @@ template <class Question>
 class recovery_rate {
  public:
   recovery_rate() noexcept = default;
-  explicit recovery_rate(index clusters) : correct_(clusters), margin_(clusters) {}
+  explicit recovery_rate(index_t clusters) : correct_(clusters), margin_(clusters) {}
 
   // One row's answer; a void one makes the estimates NaN. No allocation.
-  void add(index cluster, const recovery& r) noexcept {
+  void add(index_t cluster, const recovery& r) noexcept {
     correct_.add(cluster, r.correct);
     margin_.add(cluster, r.margin);
     ties_ += r.tie ? 1 : 0;
@@ -154,18 +154,18 @@ class recovery_rate {
   }
 
   static constexpr double chance = recovery_chance;
-  static constexpr index negatives = recovery_negatives;
+  static constexpr index_t negatives = recovery_negatives;
   // Clustered; Wilson's with one observation a cluster for a rate of 0 or 1 (rate_interval).
   metrics::estimate estimate(double level = 0.95) const noexcept {
     return rate_interval(correct_.estimate(level), level);
   }
   metrics::estimate margin(double level = 0.95) const noexcept { return margin_.estimate(level); }
-  index ties() const noexcept { return ties_; }
+  index_t ties() const noexcept { return ties_; }
   const clustered_sums& sums() const noexcept { return correct_; }
 
  private:
   clustered_sums correct_, margin_;
-  index ties_ = 0;
+  index_t ties_ = 0;
 };
 
 namespace detail {
@@ -180,4 +180,4 @@ using input_recoverability = recovery_rate<detail::input_question>;
 template <negatives_from From>
 using reconstruction_fidelity = recovery_rate<detail::row_question<From>>;
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics
+}  // namespace RESECT_NAMESPACE::metrics

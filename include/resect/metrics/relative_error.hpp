@@ -12,7 +12,7 @@
 
 // Measures of two rows (or of all rows together) that need ⟨a, b⟩, |a|², |b|² and |a − b|² alone; a is the altered row,
 // b the reference. Each takes those sums, so one pass over the rows serves them all.
-namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+namespace RESECT_NAMESPACE::metrics {
 
 // What holds the four sums of two rows.
 template <class S>
@@ -96,11 +96,11 @@ using mean_centred_cosine = clustered_mean<detail::centred_cosine_of_rows>;
 class frobenius_error {
  public:
   frobenius_error() noexcept = default;
-  explicit frobenius_error(index clusters) : sums_(clusters) {}
+  explicit frobenius_error(index_t clusters) : sums_(clusters) {}
 
   // One row's sums. No allocation.
   template <four_sums S>
-  void add(index cluster, const S& s) noexcept {
+  void add(index_t cluster, const S& s) noexcept {
     sums_.add(cluster, s.dd, s.bb);
   }
   status merge(const frobenius_error& other) noexcept { return sums_.merge(other.sums_); }
@@ -128,11 +128,11 @@ class frobenius_error {
 class pooled_cosine {
  public:
   pooled_cosine() noexcept = default;
-  explicit pooled_cosine(index clusters) : sums_(clusters) {}
+  explicit pooled_cosine(index_t clusters) : sums_(clusters) {}
 
   // One row's sums. No allocation.
   template <four_sums S>
-  void add(index cluster, const S& s) noexcept {
+  void add(index_t cluster, const S& s) noexcept {
     sums_.add(cluster, s.dot, s.aa, s.bb);
   }
   status merge(const pooled_cosine& other) noexcept { return sums_.merge(other.sums_); }
@@ -161,20 +161,20 @@ class pooled_cosine {
 // padding) are left out. a, b (rows, cols) fp32 with contiguous rows; `cluster` has one entry a row. Errors: shape
 // mismatch, bad stride, null; then nothing is called.
 template <class F>
-status for_counted_rows(matrix_view<const float> a, matrix_view<const float> b, std::span<const index> cluster,
-                        F take) noexcept(noexcept(take(index{}, std::span<const float>{}, std::span<const float>{}))) {
-  if (status s = check_view(a, static_cast<index>(cluster.size()), a.cols, "a"); !s) return s;
+status for_counted_rows(matrix_view<const float> a, matrix_view<const float> b, std::span<const index_t> cluster,
+                        F take) noexcept(noexcept(take(index_t{}, std::span<const float>{}, std::span<const float>{}))) {
+  if (status s = check_view(a, static_cast<index_t>(cluster.size()), a.cols, "a"); !s) return s;
   if (status s = check_view(b, a.rows, a.cols, "b"); !s) return s;
   if (!a.rows_contiguous() || !b.rows_contiguous())
     return error{errc::bad_stride, a.rows_contiguous() ? "b" : "a",
                  text("column stride ", a.rows_contiguous() ? b.col_stride : a.col_stride), "contiguous rows"};
   const std::size_t n = static_cast<std::size_t>(a.cols);
-  for (index r = 0; r < a.rows; ++r) {
-    const index c = cluster[static_cast<std::size_t>(r)];
+  for (index_t r = 0; r < a.rows; ++r) {
+    const index_t c = cluster[static_cast<std::size_t>(r)];
     if (c == -1) continue;
     take(c, std::span<const float>{a.data + r * a.row_stride, n}, std::span<const float>{b.data + r * b.row_stride, n});
   }
   return {};
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics
+}  // namespace RESECT_NAMESPACE::metrics

@@ -9,12 +9,12 @@
 #include <resect/core/types.hpp>
 #include <resect/random/distributions.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+namespace RESECT_NAMESPACE::metrics {
 
 // Seed, number of replicates and level of what is bootstrapped.
 struct bootstrap_options {
   std::uint64_t seed = 0;
-  index resamples = 2000;
+  index_t resamples = 2000;
   double level = 0.95;
 };
 
@@ -22,27 +22,27 @@ namespace detail {
 
 // Draw d of replicate b, out of `draws` draws a replicate from 0 … n−1: a pure function of (stream, b, d), so
 // replicates may be made in any order on any worker, and the same streams pair several statistics.
-inline index resampled(const random::philox_stream& stream, index replicate, index draw, index draws,
-                       index n) noexcept {
-  return static_cast<index>(random::integer_below(stream, static_cast<std::uint64_t>(replicate * draws + draw),
+inline index_t resampled(const random::philox_stream& stream, index_t replicate, index_t draw, index_t draws,
+                       index_t n) noexcept {
+  return static_cast<index_t>(random::integer_below(stream, static_cast<std::uint64_t>(replicate * draws + draw),
                                                   static_cast<std::uint64_t>(n)));
 }
 
 // How often each of times.size() clusters is in a replicate that draws as many clusters as there are.
-inline void resample_counts(const random::philox_stream& stream, index replicate, std::span<index> times) noexcept {
-  const index g = static_cast<index>(times.size());
-  for (index& t : times) t = 0;
-  for (index d = 0; d < g; ++d) ++times[static_cast<std::size_t>(resampled(stream, replicate, d, g, g))];
+inline void resample_counts(const random::philox_stream& stream, index_t replicate, std::span<index_t> times) noexcept {
+  const index_t g = static_cast<index_t>(times.size());
+  for (index_t& t : times) t = 0;
+  for (index_t d = 0; d < g; ++d) ++times[static_cast<std::size_t>(resampled(stream, replicate, d, g, g))];
 }
 
 // Which of n sorted replicates stands for a share: k = ⌈share·n⌉, 1 … n; a hair less, so that no rounding of a share
 // such as 0.025 decides where the product is whole.
-inline index replicate_at(double share, index n) noexcept {
+inline index_t replicate_at(double share, index_t n) noexcept {
   const double k = math::ceil(share * static_cast<double>(n) - 1e-6);
-  return k < 1 ? 1 : k > static_cast<double>(n) ? n : static_cast<index>(k);
+  return k < 1 ? 1 : k > static_cast<double>(n) ? n : static_cast<index_t>(k);
 }
 
-inline status check_resampling(index resamples, double level) noexcept {
+inline status check_resampling(index_t resamples, double level) noexcept {
   if (resamples < 1) return error{errc::invalid_argument, "resamples", text(resamples), "at least 1"};
   if (!(level > 0 && level < 1)) return error{errc::invalid_argument, "level", text(level), "between 0 and 1"};
   return {};
@@ -50,4 +50,4 @@ inline status check_resampling(index resamples, double level) noexcept {
 
 }  // namespace detail
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics
+}  // namespace RESECT_NAMESPACE::metrics

@@ -10,7 +10,7 @@
 #include <resect/metrics/estimate.hpp>
 
 // The four sums behind cosine, norms and relative error of two rows, in one pass over both.
-namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+namespace RESECT_NAMESPACE::metrics {
 
 // ⟨a, b⟩, |a|², |b|² and |a − b|² of two rows.
 struct row_sums {
@@ -21,7 +21,7 @@ struct row_sums {
 };
 
 namespace detail {
-inline constexpr index product_chunk = 2048;
+inline constexpr index_t product_chunk = 2048;
 
 inline void add(row_sums& sums, const product_result& p) noexcept {
   sums.dot += p.dot;
@@ -36,13 +36,13 @@ row_sums products_of(instruction_set set, vector_view<const A> a, vector_view<co
   row_sums sums;
   widened_piece<A, product_chunk> piece_a;
   widened_piece<B, product_chunk> piece_b;
-  for (index i = 0; i < a.size; i += product_chunk) {
-    const index n = a.size - i < product_chunk ? a.size - i : product_chunk;
+  for (index_t i = 0; i < a.size; i += product_chunk) {
+    const index_t n = a.size - i < product_chunk ? a.size - i : product_chunk;
     if (a.contiguous() && b.contiguous()) {
       add(sums, products(set, piece_a.of(a.data + i, n), piece_b.of(b.data + i, n), n));
     } else {
       float x[product_chunk], y[product_chunk];
-      for (index j = 0; j < n; ++j) {
+      for (index_t j = 0; j < n; ++j) {
         x[j] = static_cast<float>(a[i + j]);
         y[j] = static_cast<float>(b[i + j]);
       }
@@ -55,7 +55,7 @@ row_sums products_of(instruction_set set, vector_view<const A> a, vector_view<co
 template <class A, class B>
 row_sums row_products(instruction_set set, std::span<const A> a, std::span<const B> b) noexcept {
   if (a.size() != b.size()) return {nan, nan, nan, nan};
-  const index n = static_cast<index>(a.size());
+  const index_t n = static_cast<index_t>(a.size());
   return products_of<A, B>(set, {a.data(), n}, {b.data(), n});
 }
 
@@ -64,14 +64,14 @@ status try_row_products(instruction_set set, E& exec, matrix_view<const A> a, ma
                         std::span<row_sums> out) noexcept {
   if (status s = check_view(a, "a"); !s) return s;
   if (status s = check_view(b, a.rows, a.cols, "b"); !s) return s;
-  if (static_cast<index>(out.size()) != a.rows)
+  if (static_cast<index_t>(out.size()) != a.rows)
     return error{errc::shape_mismatch, "out", text(out.size(), " entries"), text(a.rows, ", one a row")};
   const instruction_set run = runnable(set);
-  constexpr index task_size = 65536;  // elements
-  const index rows = a.cols < task_size ? task_size / (a.cols > 0 ? a.cols : 1) : 1;
-  exec.bulk((a.rows + rows - 1) / rows, [&](index task) {
-    const index last = (task + 1) * rows < a.rows ? (task + 1) * rows : a.rows;
-    for (index r = task * rows; r < last; ++r)
+  constexpr index_t task_size = 65536;  // elements
+  const index_t rows = a.cols < task_size ? task_size / (a.cols > 0 ? a.cols : 1) : 1;
+  exec.bulk((a.rows + rows - 1) / rows, [&](index_t task) {
+    const index_t last = (task + 1) * rows < a.rows ? (task + 1) * rows : a.rows;
+    for (index_t r = task * rows; r < last; ++r)
       out[static_cast<std::size_t>(r)] = products_of<A, B>(run, a.row(r), b.row(r));
   });
   return {};
@@ -153,4 +153,4 @@ void row_products(instruction_set set, E& exec, matrix_view<A> a, matrix_view<B>
 }
 #endif
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics
+}  // namespace RESECT_NAMESPACE::metrics

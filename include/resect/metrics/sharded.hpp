@@ -7,7 +7,7 @@
 
 // Comparing logits where no place holds a whole row: a vocabulary that is split over devices or processes, or an output
 // matrix that is multiplied in slices.
-namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+namespace RESECT_NAMESPACE::metrics {
 
 // What one slice of the vocabulary contributes to a comparison: the maxima with their lowest ids, S_x = Σe^x, S_y =
 // Σe^y, A = Σe^x(x − y) and the target's logits. Trivially copyable, so its bytes can be sent; slices may come in any
@@ -21,21 +21,21 @@ class logit_shard {
   // `full` and `edited` hold the logits of ids first_id, first_id + 1, …; `target` is an id of the whole vocabulary
   // (−1: none) and may lie in another slice. Slices of different lengths make every number NaN. One pass, no
   // allocation.
-  logit_shard(instruction_set set, std::span<const float> full, std::span<const float> edited, index first_id,
-              index target = -1) noexcept {
+  logit_shard(instruction_set set, std::span<const float> full, std::span<const float> edited, index_t first_id,
+              index_t target = -1) noexcept {
     scan(runnable(set), full, edited, first_id, target);
   }
-  logit_shard(std::span<const float> full, std::span<const float> edited, index first_id, index target = -1) noexcept
+  logit_shard(std::span<const float> full, std::span<const float> edited, index_t first_id, index_t target = -1) noexcept
       : logit_shard(best_instruction_set(), full, edited, first_id, target) {}
   // Of small types, as in logits.hpp.
   template <widening_row Full, widening_row Edited>
     requires(small_row<Full> || small_row<Edited>)
-  logit_shard(instruction_set set, const Full& full, const Edited& edited, index first_id, index target = -1) noexcept {
+  logit_shard(instruction_set set, const Full& full, const Edited& edited, index_t first_id, index_t target = -1) noexcept {
     scan(runnable(set), detail::row_of(full), detail::row_of(edited), first_id, target);
   }
   template <widening_row Full, widening_row Edited>
     requires(small_row<Full> || small_row<Edited>)
-  logit_shard(const Full& full, const Edited& edited, index first_id, index target = -1) noexcept
+  logit_shard(const Full& full, const Edited& edited, index_t first_id, index_t target = -1) noexcept
       : logit_shard(best_instruction_set(), full, edited, first_id, target) {}
 
   // Takes in another slice of the same row. Associative and commutative up to the rounding of sums; ids exactly (the
@@ -60,13 +60,13 @@ class logit_shard {
 
  private:
   template <class X, class Y>
-  void scan(instruction_set set, std::span<const X> full, std::span<const Y> edited, index first_id,
-            index target) noexcept {
+  void scan(instruction_set set, std::span<const X> full, std::span<const Y> edited, index_t first_id,
+            index_t target) noexcept {
     if (full.size() != edited.size()) {
       state_.x.sum = state_.y.sum = nan;
       return;
     }
-    const index n = static_cast<index>(full.size());
+    const index_t n = static_cast<index_t>(full.size());
     state_ = detail::scan_pair(set, full.data(), edited.data(), n);
     if (state_.x.id >= 0) state_.x.id += first_id;
     if (state_.y.id >= 0) state_.y.id += first_id;
@@ -81,4 +81,4 @@ class logit_shard {
   float target_full_ = 0, target_edited_ = 0;
 };
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics
+}  // namespace RESECT_NAMESPACE::metrics

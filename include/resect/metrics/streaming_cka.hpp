@@ -6,7 +6,7 @@
 #include <resect/core/view.hpp>
 #include <resect/metrics/joint.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+namespace RESECT_NAMESPACE::metrics {
 
 // HSIC₁ of three pairs from one minibatch: unbiased, each may be below 0.
 struct batch_hsic {
@@ -18,18 +18,18 @@ struct batch_hsic {
 namespace detail {
 
 // ⟨a − mean, b − mean⟩ with elements `step` apart; eight lanes.
-inline double centred_dot(const float* a, const float* b, const double* mean, index n, index step) noexcept {
+inline double centred_dot(const float* a, const float* b, const double* mean, index_t n, index_t step) noexcept {
   double lane[8] = {};
-  for (index i = 0; i < n; ++i)
+  for (index_t i = 0; i < n; ++i)
     lane[i % 8] += (static_cast<double>(a[i * step]) - mean[i]) * (static_cast<double>(b[i * step]) - mean[i]);
   return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
 }
 
 inline void column_means(matrix_view<const float> x, double* mean) noexcept {
-  for (index c = 0; c < x.cols; ++c) mean[c] = 0;
-  for (index r = 0; r < x.rows; ++r)
-    for (index c = 0; c < x.cols; ++c) mean[c] += static_cast<double>(x(r, c));
-  for (index c = 0; c < x.cols; ++c) mean[c] /= static_cast<double>(x.rows);
+  for (index_t c = 0; c < x.cols; ++c) mean[c] = 0;
+  for (index_t r = 0; r < x.rows; ++r)
+    for (index_t c = 0; c < x.cols; ++c) mean[c] += static_cast<double>(x(r, c));
+  for (index_t c = 0; c < x.cols; ++c) mean[c] /= static_cast<double>(x.rows);
 }
 
 }  // namespace detail
@@ -44,7 +44,7 @@ class streaming_cka {
  public:
   streaming_cka() = default;
   // Batches of at most max_rows rows with d1 and d2 columns.
-  streaming_cka(index clusters, index max_rows, index columns_x, index columns_y)
+  streaming_cka(index_t clusters, index_t max_rows, index_t columns_x, index_t columns_y)
       : hsic_(clusters),
         max_rows_(max_rows > 0 ? max_rows : 0),
         columns_x_(columns_x > 0 ? columns_x : 0),
@@ -53,7 +53,7 @@ class streaming_cka {
 
   // One batch: x (n, d1), y (n, d2), row for row the same tokens, 4 ≤ n ≤ max_rows, any strides. Shape mismatch, null
   // or stride otherwise, and nothing is added. Cost n²(d1 + d2) flop. No allocation.
-  status try_add(index cluster, matrix_view<const float> x, matrix_view<const float> y) noexcept {
+  status try_add(index_t cluster, matrix_view<const float> x, matrix_view<const float> y) noexcept {
     if (x.rows < 4 || x.rows > max_rows_)
       return error{errc::shape_mismatch, "rows of a batch", text(x.rows), text("4 to ", max_rows_)};
     if (status s = check_view(x, x.rows, columns_x_, "x"); !s) return s;
@@ -64,7 +64,7 @@ class streaming_cka {
     return {};
   }
 #if RESECT_EXCEPTIONS
-  void add(index cluster, matrix_view<const float> x, matrix_view<const float> y) {
+  void add(index_t cluster, matrix_view<const float> x, matrix_view<const float> y) {
     value_or_throw(try_add(cluster, x, y));
   }
 #endif
@@ -94,17 +94,17 @@ class streaming_cka {
 
  private:
   batch_hsic hsic(matrix_view<const float> x, matrix_view<const float> y) noexcept {
-    const index n = x.rows;
+    const index_t n = x.rows;
     double* mean_x = work_.data();
     double* mean_y = mean_x + columns_x_;
     double* rows_k = mean_y + columns_y_;  // row sums of K and L without their diagonals
     double* rows_l = rows_k + max_rows_;
     detail::column_means(x, mean_x);
     detail::column_means(y, mean_y);
-    for (index i = 0; i < n; ++i) rows_k[i] = rows_l[i] = 0;
+    for (index_t i = 0; i < n; ++i) rows_k[i] = rows_l[i] = 0;
     double kl = 0, kk = 0, ll = 0;
-    for (index i = 0; i < n; ++i)
-      for (index j = 0; j < i; ++j) {
+    for (index_t i = 0; i < n; ++i)
+      for (index_t j = 0; j < i; ++j) {
         const double k =
             detail::centred_dot(x.data + i * x.row_stride, x.data + j * x.row_stride, mean_x, x.cols, x.col_stride);
         const double l =
@@ -118,7 +118,7 @@ class streaming_cka {
         rows_l[j] += l;
       }
     double sum_k = 0, sum_l = 0, cross_kl = 0, cross_kk = 0, cross_ll = 0;
-    for (index i = 0; i < n; ++i) {
+    for (index_t i = 0; i < n; ++i) {
       sum_k += rows_k[i];
       sum_l += rows_l[i];
       cross_kl += rows_k[i] * rows_l[i];
@@ -134,8 +134,8 @@ class streaming_cka {
   }
 
   joint_sums<3> hsic_;
-  index max_rows_ = 0, columns_x_ = 0, columns_y_ = 0;
+  index_t max_rows_ = 0, columns_x_ = 0, columns_y_ = 0;
   resect::detail::buffer<double> work_;  // means of both, row sums of both Gram matrices
 };
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics
+}  // namespace RESECT_NAMESPACE::metrics

@@ -6,7 +6,7 @@
 #include <resect/core/math.hpp>
 #include <resect/random/normal.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+namespace RESECT_NAMESPACE::metrics {
 
 // Φ⁻¹(p); −∞ at 0, +∞ at 1, NaN outside [0, 1]. Relative error ≤ 1e-15 in the lower half (see random::gaussian).
 inline double normal_quantile(double p) noexcept {
@@ -169,4 +169,4 @@ inline double student_t_quantile(double p, double nu) noexcept {
   return t;
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics
+}  // namespace RESECT_NAMESPACE::metrics

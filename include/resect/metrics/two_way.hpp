@@ -6,13 +6,13 @@
 #include <resect/core/math.hpp>
 #include <resect/metrics/clustered.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::metrics {
+namespace RESECT_NAMESPACE::metrics {
 
 // The mean of an operator with a random seed over R seeds and its tokens.
 struct seeded_estimate {
   estimate mean;         // n: tokens × seeds; n_clusters: clusters of tokens
   double seed_sd = nan;  // sd over seeds of the per-seed mean; NaN for R < 2
-  index seeds = 0;
+  index_t seeds = 0;
   double degrees = nan;  // of freedom of the interval, min(G, R) − 1
 
   double se_cluster = nan;  // one-way, tokens clustered by sequence
@@ -26,13 +26,13 @@ struct seeded_estimate {
 // Source: Cameron, Gelbach & Miller, "Robust inference with multiway clustering", JBES 29 (2011).
 inline result<seeded_estimate> try_two_way(std::span<const clustered_sums> seeds, double level = 0.95) noexcept {
   seeded_estimate out;
-  out.seeds = static_cast<index>(seeds.size());
+  out.seeds = static_cast<index_t>(seeds.size());
   if (seeds.empty()) return out;
   for (const clustered_sums& s : seeds)
     if (status ok = seeds[0].check_same_tokens(s); !ok) return ok.error();
 
-  const index clusters = seeds[0].clusters();
-  const index tokens = seeds[0].total_count();
+  const index_t clusters = seeds[0].clusters();
+  const index_t tokens = seeds[0].total_count();
   const double r_count = static_cast<double>(out.seeds), n = static_cast<double>(tokens);
   out.mean.n = tokens * out.seeds;
   out.mean.n_clusters = seeds[0].used_clusters();
@@ -45,13 +45,13 @@ inline result<seeded_estimate> try_two_way(std::span<const clustered_sums> seeds
   if (!math::isfinite(reference)) return out;
   double offset = 0;
   for (const clustered_sums& s : seeds)
-    for (index c = 0; c < clusters; ++c) offset += s.sum_about(c, reference);
+    for (index_t c = 0; c < clusters; ++c) offset += s.sum_about(c, reference);
   offset /= n * r_count;
   out.mean.value = reference + offset;
   if (out.seeds < 2) return out;
 
   double by_cluster = 0, by_seed = 0, by_cell = 0;
-  for (index c = 0; c < clusters; ++c) {
+  for (index_t c = 0; c < clusters; ++c) {
     double residual = 0;
     for (const clustered_sums& s : seeds) {
       const double cell = s.sum_about(c, reference) - offset * static_cast<double>(s.count(c));
@@ -62,7 +62,7 @@ inline result<seeded_estimate> try_two_way(std::span<const clustered_sums> seeds
   }
   for (const clustered_sums& s : seeds) {
     double residual = 0;
-    for (index c = 0; c < clusters; ++c)
+    for (index_t c = 0; c < clusters; ++c)
       residual += s.sum_about(c, reference) - offset * static_cast<double>(s.count(c));
     by_seed += residual * residual;
   }
@@ -94,4 +94,4 @@ inline seeded_estimate two_way(std::span<const clustered_sums> seeds, double lev
 }
 #endif
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics
+}  // namespace RESECT_NAMESPACE::metrics

@@ -8,13 +8,13 @@
 #include <resect/quant/grid.hpp>
 
 // Formats: a grid and a group size. What is known at compile time is a type, what is known at run time a value.
-namespace resect::inline RESECT_NAMESPACE_TAG::quant {
+namespace RESECT_NAMESPACE::quant {
 
 // An affine format whose bits are known at run time: read from a file, or chosen by an allocator.
 struct affine_format {
   int bits = 4;  // 2 to 8
   zero_point zero = zero_point::integer;
-  index group = 0;  // columns that share parameters; 0: the whole row
+  index_t group = 0;  // columns that share parameters; 0: the whole row
   friend constexpr bool operator==(const affine_format&, const affine_format&) noexcept = default;
 };
 
@@ -22,7 +22,7 @@ struct affine_format {
 template <int Bits, zero_point Zero = zero_point::integer>
 struct affine {
   using grid = integer_grid<Bits, Zero>;
-  index group = 0;
+  index_t group = 0;
   constexpr operator affine_format() const noexcept { return {Bits, Zero, group}; }
 };
 // Codes about zero, without zero points.
@@ -32,7 +32,7 @@ using affine_symmetric = affine<Bits, zero_point::symmetric>;
 // A format whose grid is known at compile time.
 template <class F>
 concept static_format = grid<typename F::grid> && std::convertible_to<F, affine_format> && requires(const F& f) {
-  { f.group } -> std::convertible_to<index>;
+  { f.group } -> std::convertible_to<index_t>;
 };
 
 namespace detail {
@@ -52,4 +52,4 @@ auto try_visit(const affine_format& format, F&& f) {
                                               : detail::visit_bits<zero_point::integer>(format, f);
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::quant
+}  // namespace RESECT_NAMESPACE::quant

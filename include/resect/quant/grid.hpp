@@ -9,7 +9,7 @@
 
 // A grid is the set of values that the codes of one group can stand for, up to the group's parameters. It knows
 // nothing of matrices, group sizes or how codes are chosen.
-namespace resect::inline RESECT_NAMESPACE_TAG::quant {
+namespace RESECT_NAMESPACE::quant {
 
 // Where zero lies among the codes of an affine grid. It is a level in either case.
 enum class zero_point : std::uint8_t {
@@ -141,4 +141,4 @@ concept grid = requires(float w, group_parameters p, extent e, double ratio, std
   { G::nearest(w, p) } -> std::same_as<float>;
 };
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::quant
+}  // namespace RESECT_NAMESPACE::quant

@@ -11,7 +11,7 @@
 
 // Weights that were stored at few bits and dequantized still lie on their grid: a quantizer that meets the grid
 // reproduces them without error and looks perfect. This finds them before a study does.
-namespace resect::inline RESECT_NAMESPACE_TAG::quant {
+namespace RESECT_NAMESPACE::quant {
 
 // What kind of grid weights lie on.
 enum class grid_kind : std::uint8_t {
@@ -32,10 +32,10 @@ constexpr std::string_view name(grid_kind k) noexcept {
 struct grid_detection {
   grid_kind kind = grid_kind::none;
   int bits = 0;         // that hold 99 % of the groups that fit
-  index group = 0;      // columns that share parameters, the widest that explains the weights at this width
+  index_t group = 0;      // columns that share parameters, the widest that explains the weights at this width
   double share = 0.0;   // of the groups that say something, those that fit (none: the largest seen)
   double levels = 0.0;  // distinct values a group that fits, mean
-  index groups = 0;     // groups that say something at this width: at least 8 weights that are not 0
+  index_t groups = 0;     // groups that say something at this width: at least 8 weights that are not 0
 
   bool found() const noexcept { return kind != grid_kind::none; }
 };
@@ -49,10 +49,10 @@ namespace detail {
 
 // What the groups of one width look like: how many fit with how many bits.
 struct fit_counts {
-  index told = 0;                  // groups with enough weights that are not 0
-  std::array<index, 9> even = {};  // equally spaced, by bits
-  std::array<index, 9> few = {};   // each value twice on average, by bits
-  index even_levels = 0, few_levels = 0;
+  index_t told = 0;                  // groups with enough weights that are not 0
+  std::array<index_t, 9> even = {};  // equally spaced, by bits
+  std::array<index_t, 9> few = {};   // each value twice on average, by bits
+  index_t even_levels = 0, few_levels = 0;
 
   friend fit_counts operator+(fit_counts a, const fit_counts& b) noexcept {
     a.told += b.told;
@@ -67,13 +67,13 @@ struct fit_counts {
 };
 
 struct kind_counts {
-  index fit = 0, symmetric = 0, integer = 0;
+  index_t fit = 0, symmetric = 0, integer = 0;
   friend kind_counts operator+(kind_counts a, const kind_counts& b) noexcept {
     return {a.fit + b.fit, a.symmetric + b.symmetric, a.integer + b.integer};
   }
 };
 
-inline constexpr index least_told = 8;  // weights that are not 0, below which a group says nothing
+inline constexpr index_t least_told = 8;  // weights that are not 0, below which a group says nothing
 
 enum class look_for { steps_and_repeats, repeats };
 
@@ -81,17 +81,17 @@ enum class look_for { steps_and_repeats, repeats };
 // (steps ≥ 0: it is) or have each value twice on average; returns the number of groups that say something. A group on a
 // grid has its first 16 weights on it, so most groups are given up after those.
 template <class F>
-index for_each_group(matrix_view<const float> w, index width, look_for what, index first, index last, F f) {
+index_t for_each_group(matrix_view<const float> w, index_t width, look_for what, index_t first, index_t last, F f) {
   const group_layout layout{w.rows, w.cols, width};
-  constexpr index start = 16;
-  index told = 0;
-  for (index r = first; r < last; ++r)
-    for (index g = 0; g < layout.per_row(); ++g) {
-      const index size = layout.size(g);
+  constexpr index_t start = 16;
+  index_t told = 0;
+  for (index_t r = first; r < last; ++r)
+    for (index_t g = 0; g < layout.per_row(); ++g) {
+      const index_t size = layout.size(g);
       distinct_values v;
-      index not_zero = 0, most = what == look_for::repeats ? size / 2 : most_steps + 1;
+      index_t not_zero = 0, most = what == look_for::repeats ? size / 2 : most_steps + 1;
       bool few = true;
-      for (index j = 0; j < size && (few || not_zero < least_told); ++j) {
+      for (index_t j = 0; j < size && (few || not_zero < least_told); ++j) {
         if (j == start && few && what != look_for::repeats && steps_between(v) < 0) most = size / 2;
         const float x = w(r, layout.first(g) + j);
         not_zero += x != 0;
@@ -109,13 +109,13 @@ inline int bits_of_steps(int steps) noexcept {
 }
 
 template <executor E>
-fit_counts count_fits(E& exec, matrix_view<const float> w, index width, look_for what) {
+fit_counts count_fits(E& exec, matrix_view<const float> w, index_t width, look_for what) {
   return parallel_reduce(
       exec, w.rows, 8, fit_counts{},
-      [&](index first, index last) {
+      [&](index_t first, index_t last) {
         fit_counts out;
         out.told =
-            for_each_group(w, width, what, first, last, [&](const distinct_values& v, int steps, index not_zero) {
+            for_each_group(w, width, what, first, last, [&](const distinct_values& v, int steps, index_t not_zero) {
               if (steps >= 0) {
                 ++out.even[static_cast<std::size_t>(bits_of_steps(steps))];
                 out.even_levels += v.size();
@@ -131,13 +131,13 @@ fit_counts count_fits(E& exec, matrix_view<const float> w, index width, look_for
 }
 
 template <executor E>
-kind_counts count_kinds(E& exec, matrix_view<const float> w, index width, int bits) {
+kind_counts count_kinds(E& exec, matrix_view<const float> w, index_t width, int bits) {
   return parallel_reduce(
       exec, w.rows, 8, kind_counts{},
-      [&](index first, index last) {
+      [&](index_t first, index_t last) {
         kind_counts out;
         for_each_group(w, width, look_for::steps_and_repeats, first, last,
-                       [&](const distinct_values& v, int steps, index) {
+                       [&](const distinct_values& v, int steps, index_t) {
                          if (steps < 0 || bits_of_steps(steps) > bits) return;
                          ++out.fit;
                          out.symmetric += zero_is_a_level(v, steps, bits, zero_point::symmetric);
@@ -168,9 +168,9 @@ inline bool is_codebook(const reading& few, const reading& even) noexcept {
   return few.what.share > even.what.share + 0.25 && few.cost + 1 < even.half_cost;
 }
 
-inline reading read_counts(const std::array<index, 9>& fits, index levels, index told, index width, grid_kind kind) {
-  index all = 0, so_far = 0;
-  for (const index n : fits) all += n;
+inline reading read_counts(const std::array<index_t, 9>& fits, index_t levels, index_t told, index_t width, grid_kind kind) {
+  index_t all = 0, so_far = 0;
+  for (const index_t n : fits) all += n;
   reading out;
   out.what = {kind,
               0,
@@ -218,8 +218,8 @@ result<grid_detection> try_detect_grid(E& exec, matrix_view<const float> W, cons
   if (W.empty()) return grid_detection{};
   detail::reading even, few;
   auto what = detail::look_for::steps_and_repeats;
-  const index widths[] = {16, 32, 64, 128, 256, W.cols};
-  for (const index& width : widths) {
+  const index_t widths[] = {16, 32, 64, 128, 256, W.cols};
+  for (const index_t& width : widths) {
     if (width >= W.cols && &width != widths + 5) continue;
     const detail::fit_counts n = detail::count_fits(exec, W, width, what);
     const auto keep = [](detail::reading& best, const detail::reading& r) {
@@ -233,7 +233,7 @@ result<grid_detection> try_detect_grid(E& exec, matrix_view<const float> W, cons
   grid_detection& found = even.what;
   if (found.share >= options.share && !detail::is_codebook(few, even)) {
     const detail::kind_counts n = detail::count_kinds(exec, W, found.group, found.bits);
-    const auto most = [&](index k) { return static_cast<double>(k) >= 0.9 * static_cast<double>(n.fit); };
+    const auto most = [&](index_t k) { return static_cast<double>(k) >= 0.9 * static_cast<double>(n.fit); };
     if (most(n.symmetric)) found.kind = grid_kind::symmetric;
     else if (most(n.integer)) found.kind = grid_kind::integer_zero;
     return found;
@@ -250,4 +250,4 @@ grid_detection detect_grid(E& exec, matrix_view<const float> W, const detect_opt
 }
 #endif
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::quant
+}  // namespace RESECT_NAMESPACE::quant

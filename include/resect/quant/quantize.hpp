@@ -8,7 +8,7 @@
 #include <resect/quant/detail/check_weights.hpp>
 #include <resect/quant/rounding.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::quant {
+namespace RESECT_NAMESPACE::quant {
 
 // W (out, in) on the format's grid, groups along the columns of each row:
 //   quantize(exec, W, affine<4>{.group = 64})
@@ -33,8 +33,8 @@ result<quantized> try_quantize(E& exec, matrix_view<const float> W, const F& for
   resect::detail::buffer<float> copy;
   if (!W.rows_contiguous()) {
     copy.resize(static_cast<std::size_t>(W.rows * W.cols));
-    exec.bulk(W.rows, [&](index r) {
-      for (index c = 0; c < W.cols; ++c) copy[static_cast<std::size_t>(r * W.cols + c)] = W(r, c);
+    exec.bulk(W.rows, [&](index_t r) {
+      for (index_t c = 0; c < W.cols; ++c) copy[static_cast<std::size_t>(r * W.cols + c)] = W(r, c);
     });
     W = {copy.data(), W.rows, W.cols};
   }
@@ -58,7 +58,7 @@ struct quantization_loss {
   double relative_frobenius = 0.0;  // ‖W − Ŵ‖_F / ‖W‖_F, 0/0 = 0
   double mean_square = 0.0;         // of W − Ŵ over all weights
   double largest = 0.0;             // |w − ŵ|
-  index clipped = 0;                // weights with |w − ŵ| > |s|/2·(1 + 2^(b−13)): beyond the last level
+  index_t clipped = 0;                // weights with |w − ŵ| > |s|/2·(1 + 2^(b−13)): beyond the last level
 };
 
 // Compares a quantized matrix with what it came from, in double. The same bits for any number of workers.
@@ -70,7 +70,7 @@ result<quantization_loss> try_loss(E& exec, matrix_view<const float> W, const qu
   if (status s = detail::check_weights(exec, W, largest_weight); !s) return s.error();
   struct sums {
     double error = 0.0, weights = 0.0, largest = 0.0;
-    index clipped = 0;
+    index_t clipped = 0;
   };
   const group_layout layout = q.layout();
   const double slack = 0.5 * (1.0 + math::ldexp(1.0, q.format.bits - 13));
@@ -78,12 +78,12 @@ result<quantization_loss> try_loss(E& exec, matrix_view<const float> W, const qu
     using grid = typename decltype(format)::grid;
     const sums all = parallel_reduce(
         exec, q.rows, 1, sums{},
-        [&](index r, index) {
+        [&](index_t r, index_t) {
           sums s;
-          for (index g = 0; g < layout.per_row(); ++g) {
+          for (index_t g = 0; g < layout.per_row(); ++g) {
             const group_parameters p = q.parameters(r, g);
             const double bound = slack * math::fabs(static_cast<double>(p.scale));
-            for (index c = layout.first(g); c < layout.first(g) + layout.size(g); ++c) {
+            for (index_t c = layout.first(g); c < layout.first(g) + layout.size(g); ++c) {
               const double w = W(r, c);
               const double e = math::fabs(w - grid::decode(q.codes[static_cast<std::size_t>(r * q.cols + c)], p));
               s.error = fma_rn(e, e, s.error);
@@ -119,4 +119,4 @@ quantization_loss loss(E& exec, matrix_view<const float> W, const quantized& q) 
 }
 #endif
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::quant
+}  // namespace RESECT_NAMESPACE::quant

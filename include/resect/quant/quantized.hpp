@@ -9,21 +9,21 @@
 #include <resect/quant/affine.hpp>
 #include <resect/quant/layout.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::quant {
+namespace RESECT_NAMESPACE::quant {
 
 // A quantized (rows, cols) matrix: codes row-major, one byte each whatever their width (packed formats are made of
 // it); parameters row-major, one set a group.
 struct quantized {
   affine_format format;
-  index rows = 0;
-  index cols = 0;
+  index_t rows = 0;
+  index_t cols = 0;
   std::vector<std::uint8_t> codes;  // (rows, cols)
   std::vector<float> scales;        // (rows, groups a row)
   std::vector<std::uint8_t> zeros;  // (rows, groups a row); empty for symmetric formats
 
   group_layout layout() const noexcept { return {rows, cols, format.group}; }
 
-  group_parameters parameters(index row, index g) const noexcept {
+  group_parameters parameters(index_t row, index_t g) const noexcept {
     const auto i = static_cast<std::size_t>(row * layout().per_row() + g);
     return {scales[i], zeros.empty() ? static_cast<std::uint8_t>(1 << (format.bits - 1)) : zeros[i]};
   }
@@ -43,8 +43,8 @@ struct quantized {
   status check() const noexcept {
     if (format.bits < 2 || format.bits > 8) return error{errc::invalid_argument, "bits", text(format.bits), "2 to 8"};
     if (status s = layout().check(); !s) return s;
-    const auto fits = [](std::size_t got, index wanted, std::string_view operand) -> status {
-      if (static_cast<index>(got) == wanted) return {};
+    const auto fits = [](std::size_t got, index_t wanted, std::string_view operand) -> status {
+      if (static_cast<index_t>(got) == wanted) return {};
       return error{errc::shape_mismatch, operand, text(got), text(wanted)};
     };
     if (status s = fits(codes.size(), rows * cols, "codes"); !s) return s;
@@ -62,11 +62,11 @@ status try_dequantize(E& exec, const quantized& q, matrix_view<float> out) {
   const group_layout layout = q.layout();
   return try_visit(q.format, [&](auto format) -> status {
     using grid = typename decltype(format)::grid;
-    exec.bulk(q.rows, [&](index r) {
-      for (index g = 0; g < layout.per_row(); ++g) {
+    exec.bulk(q.rows, [&](index_t r) {
+      for (index_t g = 0; g < layout.per_row(); ++g) {
         const group_parameters p = q.parameters(r, g);
         const std::uint8_t* codes = q.codes.data() + r * q.cols + layout.first(g);
-        for (index j = 0; j < layout.size(g); ++j) out(r, layout.first(g) + j) = grid::decode(codes[j], p);
+        for (index_t j = 0; j < layout.size(g); ++j) out(r, layout.first(g) + j) = grid::decode(codes[j], p);
       }
     });
     return {};
@@ -80,4 +80,4 @@ void dequantize(E& exec, const quantized& q, matrix_view<float> out) {
 }
 #endif
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::quant
+}  // namespace RESECT_NAMESPACE::quant

@@ -9,7 +9,7 @@
 
 // A rounding rule chooses the codes of a whole matrix. It asks the scale search for a group's parameters when it gets
 // there, because rules that pass a column's error on to the next ones change weights before their group is fitted.
-namespace resect::inline RESECT_NAMESPACE_TAG::quant {
+namespace RESECT_NAMESPACE::quant {
 
 // rule.template round<Grid>(exec, w, search, out) → status: w is finite with contiguous rows; out has its format,
 // extents and room for all of its parts. Nothing may be reported wrong once something is written.
@@ -24,8 +24,8 @@ struct nearest {
   template <grid G, executor E, scale_search S>
   static status round(E& exec, matrix_view<const float> w, const S& search, quantized& out) {
     const group_layout layout = out.layout();
-    exec.bulk(w.rows, [&](index r) {
-      for (index g = 0; g < layout.per_row(); ++g) {
+    exec.bulk(w.rows, [&](index_t r) {
+      for (index_t g = 0; g < layout.per_row(); ++g) {
         const std::span<const float> group{w.row(r).data + layout.first(g), static_cast<std::size_t>(layout.size(g))};
         const group_parameters p = search.template fit<G>(group, layout.first(g));
         const auto i = static_cast<std::size_t>(r * layout.per_row() + g);
@@ -39,4 +39,4 @@ struct nearest {
   }
 };
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::quant
+}  // namespace RESECT_NAMESPACE::quant

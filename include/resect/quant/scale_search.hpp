@@ -10,11 +10,11 @@
 
 // A scale search chooses the parameters of one group. check(cols) says whether it fits the matrix; fit<Grid>(w, first)
 // gets the weights of a group whose first column is `first`.
-namespace resect::inline RESECT_NAMESPACE_TAG::quant {
+namespace RESECT_NAMESPACE::quant {
 
 // What a scale search has to have.
 template <class S>
-concept scale_search = requires(const S& s, std::span<const float> w, index first) {
+concept scale_search = requires(const S& s, std::span<const float> w, index_t first) {
   { s.check(first) } -> std::same_as<status>;
   { s.template fit<integer_grid<4, zero_point::integer>>(w, first) } -> std::same_as<group_parameters>;
 };
@@ -62,9 +62,9 @@ double squared_error(std::span<const float> w, std::span<const float> importance
 
 // The group's extent itself: with an integer zero nothing is clipped.
 struct min_max {
-  static status check(index) noexcept { return {}; }
+  static status check(index_t) noexcept { return {}; }
   template <grid G>
-  static group_parameters fit(std::span<const float> w, index) noexcept {
+  static group_parameters fit(std::span<const float> w, index_t) noexcept {
     return G::fit(detail::extent_of(w));
   }
 };
@@ -80,12 +80,12 @@ struct mse_scale {
   std::span<const float> importance{};  // a_j ≥ 0 of each column (e.g. the mean of x_j²), or empty: 1
 
   // Errors: invalid_argument, shape_mismatch, not_finite.
-  status check(index cols) const noexcept {
+  status check(index_t cols) const noexcept {
     if (steps < 1) return error{errc::invalid_argument, "steps of mse_scale", text(steps), "at least 1"};
     if (!(smallest > 0 && smallest <= 1))
       return error{errc::invalid_argument, "smallest ratio of mse_scale", text(smallest), "above 0, at most 1"};
     if (importance.empty()) return {};
-    if (static_cast<index>(importance.size()) != cols)
+    if (static_cast<index_t>(importance.size()) != cols)
       return error{errc::shape_mismatch, "importance", text(importance.size(), " columns"), text(cols)};
     for (std::size_t j = 0; j < importance.size(); ++j) {
       const float a = importance[j];
@@ -96,7 +96,7 @@ struct mse_scale {
   }
 
   template <grid G>
-  group_parameters fit(std::span<const float> w, index first) const noexcept {
+  group_parameters fit(std::span<const float> w, index_t first) const noexcept {
     const extent of = detail::extent_of(w);
     const auto error_of = [&](group_parameters p) {
       return importance.empty()
@@ -117,4 +117,4 @@ struct mse_scale {
   }
 };
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::quant
+}  // namespace RESECT_NAMESPACE::quant

@@ -10,7 +10,7 @@
 
 // Bits to numbers, and numbers by position. Everything here is a pure function of its arguments with the same
 // result on every compiler, flag and device, so a draw depends on (seed, stream, position) and on nothing else.
-namespace resect::inline RESECT_NAMESPACE_TAG::random {
+namespace RESECT_NAMESPACE::random {
 
 // Uniform on [0, 1): the top 24 bits times 2⁻²⁴.
 RESECT_HD constexpr float uniform_f32(std::uint32_t bits) noexcept { return static_cast<float>(bits >> 8) * 0x1p-24f; }
@@ -78,4 +78,4 @@ inline void fill_gaussian(std::span<float> out, std::uint64_t seed, std::uint64_
   if (j < out.size()) put(s.word64(first + j));
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::random
+}  // namespace RESECT_NAMESPACE::random

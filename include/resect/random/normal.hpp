@@ -5,7 +5,7 @@
 
 #include <resect/core/leaf.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::random {
+namespace RESECT_NAMESPACE::random {
 
 // ln x of a positive normal double. x = 2ᵏ(1+f) with 1+f in [√½, √2); s = f/(2+f);
 // ln(1+f) = f − f²/2 + s·(f²/2 + R(s²)), R even of degree 14 (fdlibm's e_log). Error below 1 ulp. The same bits on
@@ -100,4 +100,4 @@ RESECT_HD inline double gaussian(double u) noexcept {
   return q < 0 ? -x : x;
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::random
+}  // namespace RESECT_NAMESPACE::random

@@ -5,7 +5,7 @@
 
 #include <resect/config.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::random {
+namespace RESECT_NAMESPACE::random {
 
 // Four 32-bit words: a counter, or what Philox makes of one. (std::array cannot be indexed in device code.)
 struct philox_words {
@@ -73,4 +73,4 @@ class philox_stream {
   std::uint64_t key_;
 };
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::random
+}  // namespace RESECT_NAMESPACE::random

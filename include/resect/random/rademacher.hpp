@@ -11,7 +11,7 @@
 // in every number type and the same on every compiler, flag and device.
 //   Layout: sign i of row h is bit i mod 32, from the low end, of word (i div 32) mod 4 of block (h, i div 128); a bit
 //   of 1 means −1. What is addressed by one number has h = 0.
-namespace resect::inline RESECT_NAMESPACE_TAG::random {
+namespace RESECT_NAMESPACE::random {
 
 // The i-th sign of a row.
 RESECT_HD constexpr int rademacher(const philox_stream& s, std::uint64_t row, std::uint64_t i) noexcept {
@@ -47,4 +47,4 @@ inline void fill_rademacher(std::span<double> out, std::uint64_t seed, std::uint
                     [&](std::size_t j, bool negative) { out[j] = negative ? -1.0 : 1.0; });
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::random
+}  // namespace RESECT_NAMESPACE::random

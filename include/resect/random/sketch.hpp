@@ -28,19 +28,19 @@
 // Source: Charikar, Chen & Farach-Colton, "Finding frequent items in data streams" (2002); Weinberger et al.,
 // "Feature hashing for large scale multitask learning" (2009), lemma 2 (mean and variance); Woodruff, "Sketching as a
 // tool for numerical linear algebra" (2014), 2.1.
-namespace resect::inline RESECT_NAMESPACE_TAG::random {
+namespace RESECT_NAMESPACE::random {
 
 // Options of a sketch; two sketches with different ones cannot be compared.
 struct sketch_options {
   std::uint64_t seed = 0;
-  index buckets = 64;  // K: a power of two from 8 to 4096; the distance is known to 1/√(2K), 9 % at 64
+  index_t buckets = 64;  // K: a power of two from 8 to 4096; the distance is known to 1/√(2K), 9 % at 64
 };
 
 // What is kept. Two sketches can be compared if revision, seed, shape and number of buckets are the same.
 struct matrix_sketch {
   std::uint32_t revision = 1;  // of the bucket and sign functions below
   std::uint64_t seed = 0;
-  index rows = 0, cols = 0;
+  index_t rows = 0, cols = 0;
   double squared_norm = 0;      // ‖W‖_F², exact up to one rounding
   std::vector<double> buckets;  // s_b, exact up to one rounding
 
@@ -65,7 +65,7 @@ RESECT_HD constexpr sketch_position sketch_position_of(const philox_words& block
 }
 
 namespace detail {
-inline constexpr index sketch_room = index{1} << 31;  // what exact_sum can take between two calls of normalize
+inline constexpr index_t sketch_room = index_t{1} << 31;  // what exact_sum can take between two calls of normalize
 }  // namespace detail
 
 // The sketch of a matrix that comes in blocks, in any order: add each element once, merge what others added, finish.
@@ -76,8 +76,8 @@ inline constexpr index sketch_room = index{1} << 31;  // what exact_sum can take
 class sketcher {
  public:
   // Errors: invalid_argument (buckets), shape_mismatch (extents below 0 or above 2³¹).
-  static result<sketcher> try_make(index rows, index cols, sketch_options options = {}) {
-    const index k = options.buckets;
+  static result<sketcher> try_make(index_t rows, index_t cols, sketch_options options = {}) {
+    const index_t k = options.buckets;
     if (k < 8 || k > 4096 || !std::has_single_bit(static_cast<std::uint64_t>(k)))
       return error{errc::invalid_argument, "buckets", text(k), "a power of two from 8 to 4096"};
     if (rows < 0 || cols < 0 || rows > detail::sketch_room || cols > detail::sketch_room)
@@ -101,7 +101,7 @@ class sketcher {
                    text("a part of ", rows_, " x ", cols_)};
     if (block.rows * block.cols > rows_ * cols_ - count_) return too_many(count_ + block.rows * block.cols);
     if (auto s = check_finite(block, origin); !s) return s;
-    for (index r = 0; r < block.rows; ++r) add_row(block.row(r), origin.row + r, origin.col);
+    for (index_t r = 0; r < block.rows; ++r) add_row(block.row(r), origin.row + r, origin.col);
     count_ += block.rows * block.cols;
     positions_ += positions_of(origin, block.rows, block.cols);
     return {};
@@ -144,10 +144,10 @@ class sketcher {
   }
 
  private:
-  sketcher(index rows, index cols, const sketch_options& options)
+  sketcher(index_t rows, index_t cols, const sketch_options& options)
       : seed_(options.seed), rows_(rows), cols_(cols), sums_(static_cast<std::size_t>(options.buckets)) {}
 
-  error too_many(index n) const noexcept {
+  error too_many(index_t n) const noexcept {
     return {errc::conflict, "sketch", text(n, " elements"),
             text(rows_ * cols_, " of ", rows_, " x ", cols_, ", each once")};
   }
@@ -155,24 +155,24 @@ class sketcher {
   // Σ u(r)·v(c) mod 2⁶⁴ over a block. u(r) = f(r + 1) − f(r) and v(c) = g(c + 1) − g(c), so four numbers tell it. As
   // many elements as there are positions, not all once: one is missing, so a coefficient of u·v is −1, and the sum is
   // off by Σ_r a_r·u(r) with an a_r that is uniform. It is off by 0 with a chance of 33/2⁶⁴ at most.
-  std::uint64_t positions_of(block_origin at, index rows, index cols) const noexcept {
+  std::uint64_t positions_of(block_origin at, index_t rows, index_t cols) const noexcept {
     const philox_stream corners{seed_, 0x636f726e657273u};  // "corners"
-    const auto f = [&](index r) { return corners.block(0, static_cast<std::uint64_t>(r)).pair(0); };
-    const auto g = [&](index c) { return corners.block(0, static_cast<std::uint64_t>(c)).pair(1); };
+    const auto f = [&](index_t r) { return corners.block(0, static_cast<std::uint64_t>(r)).pair(0); };
+    const auto g = [&](index_t c) { return corners.block(0, static_cast<std::uint64_t>(c)).pair(1); };
     return (f(at.row + rows) - f(at.row)) * (g(at.col + cols) - g(at.col));
   }
 
   template <class T>
   static status check_finite(const matrix_view<T>& block, block_origin origin) noexcept {
-    for (index r = 0; r < block.rows; ++r)
-      for (index c = 0; c < block.cols; ++c)
+    for (index_t r = 0; r < block.rows; ++r)
+      for (index_t c = 0; c < block.cols; ++c)
         if ((bits_of(static_cast<float>(block(r, c))) & 0x7f800000u) == 0x7f800000u)
           return error{errc::not_finite, text("W(", origin.row + r, ", ", origin.col + c, ")"), "NaN or infinity",
                        "finite elements"};
     return {};
   }
 
-  void make_room(index additions) noexcept {
+  void make_room(index_t additions) noexcept {
     if (used_ + additions > detail::sketch_room) {
       for (exact_sum& s : sums_) s.normalize();
       squares_.normalize();
@@ -182,12 +182,12 @@ class sketcher {
   }
 
   template <class T>
-  void add_row(vector_view<T> row, index r, index first) noexcept {
+  void add_row(vector_view<T> row, index_t r, index_t first) noexcept {
     make_room(row.size);
     const philox_stream stream = sketch_stream(seed_);
     const auto buckets = static_cast<std::uint32_t>(sums_.size());
     philox_words block;
-    for (index j = 0; j < row.size; ++j) {
+    for (index_t j = 0; j < row.size; ++j) {
       const auto c = static_cast<std::uint64_t>(first + j);
       if (j == 0 || c % 8 == 0) block = stream.block(static_cast<std::uint64_t>(r), c / 8);
       const sketch_position at = sketch_position_of(block, c, buckets);
@@ -198,10 +198,10 @@ class sketcher {
   }
 
   std::uint64_t seed_;
-  index rows_, cols_;
-  index count_ = 0;              // elements added
+  index_t rows_, cols_;
+  index_t count_ = 0;              // elements added
   std::uint64_t positions_ = 0;  // of the elements added
-  index used_ = 0;               // additions since the sums were normalized
+  index_t used_ = 0;               // additions since the sums were normalized
   std::vector<exact_sum> sums_;
   exact_square_sum squares_;
 };
@@ -215,17 +215,17 @@ result<matrix_sketch> try_sketch(E& exec, const W& w, sketch_options options = {
   if (!view) return view.error();
   auto first = sketcher::try_make(view->rows, view->cols, options);
   if (!first) return first.error();
-  constexpr index most_parts = 16;
-  const index rows_a_part = (view->rows + most_parts - 1) / most_parts + (view->rows == 0 ? 1 : 0);
-  const index n = (view->rows + rows_a_part - 1) / rows_a_part;
+  constexpr index_t most_parts = 16;
+  const index_t rows_a_part = (view->rows + most_parts - 1) / most_parts + (view->rows == 0 ? 1 : 0);
+  const index_t n = (view->rows + rows_a_part - 1) / rows_a_part;
   struct part {
     sketcher sum;
     status outcome;
   };
   std::vector<part> parts(static_cast<std::size_t>(n), part{*first, {}});
-  exec.bulk(n, [&](index p) {
-    const index begin = p * rows_a_part;
-    const index rows = view->rows - begin < rows_a_part ? view->rows - begin : rows_a_part;
+  exec.bulk(n, [&](index_t p) {
+    const index_t begin = p * rows_a_part;
+    const index_t rows = view->rows - begin < rows_a_part ? view->rows - begin : rows_a_part;
     part& mine = parts[static_cast<std::size_t>(p)];
     mine.outcome = mine.sum.try_add(view->middle_rows(begin, rows), {.row = begin});
   });
@@ -281,4 +281,4 @@ inline sketch_distance compare(const matrix_sketch& a, const matrix_sketch& b) {
 }
 #endif
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::random
+}  // namespace RESECT_NAMESPACE::random

@@ -16,7 +16,7 @@
 // Entries are independent, with mean 0 and variance 1, and not scaled by 1/√k.
 // Source: Halko, Martinsson & Tropp, "Finding structure with randomness", SIAM Review 53 (2011), algorithm 4.1;
 // Achlioptas, "Database-friendly random projections", J. Comput. Syst. Sci. 66 (2003), theorem 1.1 (signs).
-namespace resect::inline RESECT_NAMESPACE_TAG::random {
+namespace RESECT_NAMESPACE::random {
 
 // Standard normal entries: Φ⁻¹ of the half c mod 2 of block (r, c div 2). Row 0 is the stream of `gaussian`.
 class gaussian_matrix {
@@ -24,16 +24,16 @@ class gaussian_matrix {
   RESECT_HD constexpr explicit gaussian_matrix(std::uint64_t seed, std::uint64_t stream = 0) noexcept
       : stream_(seed, stream) {}
 
-  RESECT_HD double operator()(index r, index c) const noexcept {
+  RESECT_HD double operator()(index_t r, index_t c) const noexcept {
     const auto column = static_cast<std::uint64_t>(c);
     return of(stream_.block(static_cast<std::uint64_t>(r), column / 2).pair(static_cast<int>(column % 2)));
   }
 
   // out[j] = T(element (r, first + j)).
   template <std::floating_point T>
-  void fill_row(index r, index first, vector_view<T> out) const noexcept {
+  void fill_row(index_t r, index_t first, vector_view<T> out) const noexcept {
     philox_words block;
-    for (index j = 0; j < out.size; ++j) {
+    for (index_t j = 0; j < out.size; ++j) {
       const auto column = static_cast<std::uint64_t>(first + j);
       if (j == 0 || column % 2 == 0) block = stream_.block(static_cast<std::uint64_t>(r), column / 2);
       out[j] = static_cast<T>(of(block.pair(static_cast<int>(column % 2))));
@@ -52,15 +52,15 @@ class rademacher_matrix {
   RESECT_HD constexpr explicit rademacher_matrix(std::uint64_t seed, std::uint64_t stream = 0) noexcept
       : stream_(seed, stream) {}
 
-  RESECT_HD constexpr double operator()(index r, index c) const noexcept {
+  RESECT_HD constexpr double operator()(index_t r, index_t c) const noexcept {
     return rademacher(stream_, static_cast<std::uint64_t>(r), static_cast<std::uint64_t>(c));
   }
 
   template <std::floating_point T>
-  void fill_row(index r, index first, vector_view<T> out) const noexcept {
+  void fill_row(index_t r, index_t first, vector_view<T> out) const noexcept {
     detail::each_sign(stream_, static_cast<std::uint64_t>(r), static_cast<std::uint64_t>(first),
                       static_cast<std::size_t>(out.size),
-                      [&](std::size_t j, bool negative) { out[static_cast<index>(j)] = negative ? T{-1} : T{1}; });
+                      [&](std::size_t j, bool negative) { out[static_cast<index_t>(j)] = negative ? T{-1} : T{1}; });
   }
 
  private:
@@ -69,7 +69,7 @@ class rademacher_matrix {
 
 // What try_fill fills from; a third kind of entries needs these two members.
 template <class M>
-concept test_matrix = requires(const M& omega, index i, vector_view<float> f, vector_view<double> d) {
+concept test_matrix = requires(const M& omega, index_t i, vector_view<float> f, vector_view<double> d) {
   { omega(i, i) } -> std::convertible_to<double>;
   omega.fill_row(i, i, f);
   omega.fill_row(i, i, d);
@@ -77,8 +77,8 @@ concept test_matrix = requires(const M& omega, index i, vector_view<float> f, ve
 
 // Where a block begins in the matrix that it is part of.
 struct block_origin {
-  index row = 0;
-  index col = 0;
+  index_t row = 0;
+  index_t col = 0;
 };
 
 // out(r, c) = T(Ω(origin.row + r, origin.col + c)) for out (m, n), any strides. T is float or double; computed in
@@ -89,10 +89,10 @@ status try_fill(E& exec, const M& omega, matrix_view<T> out, block_origin origin
   if (auto s = check_view(out, "out"); !s) return s;
   if (origin.row < 0 || origin.col < 0)
     return error{errc::invalid_argument, "origin", text(origin.row, ", ", origin.col), "a position >= 0"};
-  constexpr index rows_a_task = 32;
-  exec.bulk((out.rows + rows_a_task - 1) / rows_a_task, [&](index task) {
-    const index first = task * rows_a_task;
-    for (index r = first; r < first + rows_a_task && r < out.rows; ++r)
+  constexpr index_t rows_a_task = 32;
+  exec.bulk((out.rows + rows_a_task - 1) / rows_a_task, [&](index_t task) {
+    const index_t first = task * rows_a_task;
+    for (index_t r = first; r < first + rows_a_task && r < out.rows; ++r)
       omega.fill_row(origin.row + r, origin.col, out.row(r));
   });
   return {};
@@ -105,4 +105,4 @@ void fill(E& exec, const M& omega, matrix_view<T> out, block_origin origin = {})
 }
 #endif
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::random
+}  // namespace RESECT_NAMESPACE::random

@@ -9,7 +9,7 @@
 #include <resect/residual/conformance/states.hpp>
 #include <resect/residual/conformance/surgery.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::residual {
+namespace RESECT_NAMESPACE::residual {
 
 namespace detail {
 
@@ -20,7 +20,7 @@ inline status check_conformance_batch(const model_desc& m, batch_view batch, con
                  "1 layer or more, width 1 or more, 2 tokens or more"};
   if (!(o.rounding >= 0.0) || !(o.identity >= 0.0))
     return error{errc::invalid_argument, "tolerances", text(o.rounding, ", ", o.identity), "0 or more"};
-  index most = 0;
+  index_t most = 0;
   for (std::size_t i = 0; i < batch.size(); ++i) {
     const bool begins = i == 0 || batch[i - 1].seq != batch[i].seq;
     const std::int32_t pos = begins ? 0 : batch[i - 1].pos + 1;
@@ -36,7 +36,7 @@ inline status check_conformance_batch(const model_desc& m, batch_view batch, con
     if (batch[i].token < 0 || batch[i].token >= m.n_vocab || (batch[i].flags & row_meta::pad) != 0)
       return error{errc::invalid_argument, text("token of row ", i), text(batch[i].token),
                    text("an id below ", m.n_vocab, ", no pad")};
-    most = std::max<index>(most, pos + 1);
+    most = std::max<index_t>(most, pos + 1);
   }
   if (!batch.empty() && most < 3)
     return error{errc::shape_mismatch, "longest sequence of the batch", text(most), "3 rows or more"};
@@ -80,7 +80,7 @@ requires(std::same_as<typename H::value, float>&& std::same_as<typename H::space
     f.add(static_cast<std::uint64_t>(static_cast<std::uint32_t>(row.seq)) << 32 | static_cast<std::uint32_t>(row.pos))
         .add(static_cast<std::uint64_t>(static_cast<std::uint32_t>(row.token)));
   out.batch_fingerprint = f.value();
-  out.rows = static_cast<index>(rows.size());
+  out.rows = static_cast<index_t>(rows.size());
   out.longest = conformance::longest(rows);
 
   conformance::bench<H, Catches> b(host, options, std::move(rows));
@@ -140,4 +140,4 @@ certificate conformance_of(H& host, const conformance_options& options = {}) {
 }
 #endif
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::residual
+}  // namespace RESECT_NAMESPACE::residual

@@ -9,7 +9,7 @@
 #include <resect/core/view.hpp>
 #include <resect/residual/site.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::residual {
+namespace RESECT_NAMESPACE::residual {
 
 // What may be done at a site; each includes those before it.
 enum class access : std::uint8_t { none, read, write };
@@ -36,8 +36,8 @@ struct weight_desc {
   int layer = 0;
   int id = 0;  // within the layer
   weight_role role = weight_role::matrix;
-  index rows = 0;
-  index cols = 0;
+  index_t rows = 0;
+  index_t cols = 0;
 };
 
 // Called at every wanted site: reads rows.
@@ -116,7 +116,7 @@ concept editable_host = observable_host<H> && requires(H& h, const H& c, batch_v
                                                        const hooks<typename H::value, typename H::space>& k) {
   { h.try_forward(b, k) } -> std::same_as<status>;
   { c.cache_epoch(std::int32_t{}) } -> std::same_as<std::uint64_t>;
-  { c.cached(std::int32_t{}) } -> std::convertible_to<index>;
+  { c.cached(std::int32_t{}) } -> std::convertible_to<index_t>;
 };
 
 // Level 3, surgery: a pass can be cut anywhere. A `state` is the residual stream of a batch of whole
@@ -144,10 +144,10 @@ concept surgical_host = editable_host<H> && std::movable<typename H::state> &&
   { h.snapshot(cs) } -> std::same_as<typename H::state>;
   { h.stream(s) } -> std::same_as<matrix_view<typename H::value, typename H::space>>;
   { h.rows(cs) } -> std::convertible_to<batch_view>;
-  { h.try_head(cs, index{}, out, out) } -> std::same_as<status>;
+  { h.try_head(cs, index_t{}, out, out) } -> std::same_as<status>;
   { c.weights(l) } -> std::convertible_to<std::span<const weight_desc>>;
   { c.try_read_weight(w, values) } -> std::same_as<status>;
   { h.try_override_weight(w, matrix_view<const float>{}) } -> std::same_as<result<typename H::weight_override>>;
 };
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::residual
+}  // namespace RESECT_NAMESPACE::residual

@@ -7,7 +7,7 @@
 #include <resect/random/distributions.hpp>
 #include <resect/residual/plan.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::residual {
+namespace RESECT_NAMESPACE::residual {
 
 namespace detail {
 
@@ -15,13 +15,13 @@ namespace detail {
 inline void add_noise(vector_view<float> h, double s, const random::philox_stream& stream,
                       const row_meta& at) noexcept {
   double squares = 0;  // of floats: exact in double, so that only the order of the sum matters
-  for (index c = 0; c < h.size; ++c) squares += static_cast<double>(h[c]) * static_cast<double>(h[c]);
+  for (index_t c = 0; c < h.size; ++c) squares += static_cast<double>(h[c]) * static_cast<double>(h[c]);
   const double amplitude = mul_rn(s, math::sqrt(div_rn(squares, static_cast<double>(h.size))));
   if (amplitude == 0) return;
   const auto where = static_cast<std::uint64_t>(static_cast<std::uint32_t>(at.seq)) << 32 |
                      static_cast<std::uint64_t>(static_cast<std::uint32_t>(at.pos));
   random::philox_words block;
-  for (index c = 0; c < h.size; ++c) {
+  for (index_t c = 0; c < h.size; ++c) {
     if (c % 2 == 0) block = stream.block(where, static_cast<std::uint64_t>(c / 2));
     const double epsilon = random::gaussian(random::uniform_open_f64(block.pair(static_cast<int>(c % 2))));
     h[c] = static_cast<float>(fma_rn(amplitude, epsilon, static_cast<double>(h[c])));
@@ -55,7 +55,7 @@ inline result<step> try_noise(layer_range where, site at_site, float s, std::uin
     if (s == 0.0f) return;
     const random::philox_stream stream{seed, static_cast<std::uint64_t>(static_cast<std::uint32_t>(at.layer)) << 32 |
                                                  static_cast<std::uint64_t>(at.where)};
-    for (index r = 0; r < h.rows; ++r) {
+    for (index_t r = 0; r < h.rows; ++r) {
       const row_meta& row = at.rows[static_cast<std::size_t>(r)];
       if ((row.flags & row_meta::pad) == 0) detail::add_noise(h.row(r), static_cast<double>(s), stream, row);
     }
@@ -69,4 +69,4 @@ inline step noise(layer_range where, site at_site, float s, std::uint64_t seed) 
 }
 #endif
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::residual
+}  // namespace RESECT_NAMESPACE::residual

@@ -16,7 +16,7 @@
 
 // Norm matching: what is done to the amplitude of rows after a step has replaced them. A functor of its own, so that
 // every replacement can be compared with and without it.
-namespace resect::inline RESECT_NAMESPACE_TAG::residual {
+namespace RESECT_NAMESPACE::residual {
 
 // What norm matching met. Shared by all threads that run the plan; relaxed counts, exact once the passes are over.
 struct norm_counts {
@@ -31,7 +31,7 @@ class row_norms {
  public:
   // Records ‖h_r‖₂ (in double) of every row that is no pad.
   void add(const tap& at, matrix_view<const float> h) {
-    for (index r = 0; r < h.rows; ++r) {
+    for (index_t r = 0; r < h.rows; ++r) {
       const row_meta& row = at.rows[static_cast<std::size_t>(r)];
       if ((row.flags & row_meta::pad) == 0) entries_.push_back({{row.seq, row.pos}, entries_.size(), of(h, r)});
     }
@@ -52,7 +52,7 @@ class row_norms {
     }
     return from < entries_.size() && entries_[from].where == where ? &entries_[from].norm : nullptr;
   }
-  index size() const noexcept { return static_cast<index>(entries_.size()); }
+  index_t size() const noexcept { return static_cast<index_t>(entries_.size()); }
   std::uint64_t hash() const noexcept {
     fingerprint f;
     for (const entry& e : entries_)
@@ -63,13 +63,13 @@ class row_norms {
   }
 
   // ‖h_r‖₂. Squares and sum in double: no overflow for any finite float; relative error below (cols + 2)·2⁻⁵³.
-  static double of(matrix_view<const float> h, index r) noexcept {
+  static double of(matrix_view<const float> h, index_t r) noexcept {
     if (h.rows_contiguous()) {
       const std::span<const float> row{h.row(r).data, static_cast<std::size_t>(h.cols)};
       return math::sqrt(dot(row, row));
     }
     double squares = 0;
-    for (index c = 0; c < h.cols; ++c) squares += static_cast<double>(h(r, c)) * static_cast<double>(h(r, c));
+    for (index_t c = 0; c < h.cols; ++c) squares += static_cast<double>(h(r, c)) * static_cast<double>(h(r, c));
     return math::sqrt(squares);
   }
 
@@ -135,7 +135,7 @@ inline std::uint64_t hash_of(const global_scalar& p) noexcept {
 }
 
 // Row r of h is to have the norm `wanted`.
-inline void rescale(matrix_view<float> h, index r, double wanted, norm_counts* counts) noexcept {
+inline void rescale(matrix_view<float> h, index_t r, double wanted, norm_counts* counts) noexcept {
   const double now = row_norms::of(h, r);
   if (now == 0.0) {
     if (counts) counts->zero_rows.add();
@@ -143,12 +143,12 @@ inline void rescale(matrix_view<float> h, index r, double wanted, norm_counts* c
   }
   const double factor = wanted / now;
   if (factor == 1.0) return;
-  for (index c = 0; c < h.cols; ++c) h(r, c) = static_cast<float>(factor * static_cast<double>(h(r, c)));
+  for (index_t c = 0; c < h.cols; ++c) h(r, c) = static_cast<float>(factor * static_cast<double>(h(r, c)));
 }
 
 // The policy on row r; `original` is its norm before the step.
 template <norm_policy Policy>
-void match_row(const Policy& policy, const row_meta& row, double original, matrix_view<float> h, index r,
+void match_row(const Policy& policy, const row_meta& row, double original, matrix_view<float> h, index_t r,
                norm_counts* counts) noexcept {
   if (counts) counts->rows.add();
   if constexpr (std::same_as<Policy, per_row_original>) {
@@ -159,7 +159,7 @@ void match_row(const Policy& policy, const row_meta& row, double original, matri
     else if (counts) counts->without_norm.add();
   } else {
     if (counts && row_norms::of(h, r) == 0.0) counts->zero_rows.add();
-    for (index c = 0; c < h.cols; ++c) {
+    for (index_t c = 0; c < h.cols; ++c) {
       if constexpr (std::same_as<Policy, global_scalar>) h(r, c) *= policy.factor;
       else h(r, c) = policy.scale[static_cast<std::size_t>(c)] * h(r, c) + policy.shift[static_cast<std::size_t>(c)];
     }
@@ -173,14 +173,14 @@ void with_matching(const Policy& policy, const selection& chosen, const tap& at,
   scratch_frame memory{at.memory};
   std::span<double> original;
   if constexpr (std::same_as<Policy, per_row_original>) {
-    original = memory.take<double>(static_cast<index>(at.rows.size()));
+    original = memory.take<double>(static_cast<index_t>(at.rows.size()));
     for (std::size_t r = 0; r < original.size(); ++r)
-      if (chosen.contains(at.rows[r])) original[r] = row_norms::of(h, static_cast<index>(r));
+      if (chosen.contains(at.rows[r])) original[r] = row_norms::of(h, static_cast<index_t>(r));
   }
   step();
   for (std::size_t r = 0; r < at.rows.size(); ++r)
     if (chosen.contains(at.rows[r]))
-      match_row(policy, at.rows[r], original.empty() ? 0.0 : original[r], h, static_cast<index>(r), counts);
+      match_row(policy, at.rows[r], original.empty() ? 0.0 : original[r], h, static_cast<index_t>(r), counts);
 }
 
 }  // namespace detail
@@ -215,7 +215,7 @@ result<step> try_match_norm(step s, Policy policy = {}, norm_counts* counts = nu
     if constexpr (std::same_as<Policy, global_scalar>)
       if (!math::isfinite(policy.factor)) return error{errc::not_finite, name, text(policy.factor), "a finite factor"};
     if constexpr (std::same_as<Policy, per_channel_affine>) {
-      const auto n = static_cast<index>(policy.scale.size());
+      const auto n = static_cast<index_t>(policy.scale.size());
       if (n == 0 || policy.scale.size() != policy.shift.size() || (s.width != 0 && s.width != n))
         return error{errc::shape_mismatch, name, text(n, " scales, ", policy.shift.size(), " shifts"),
                      s.width != 0 ? text(s.width, " of each") : text("as many of each, 1 or more")};
@@ -256,7 +256,7 @@ result<step> try_match_norm(step s, Policy policy = {}, norm_counts* counts = nu
                              "a place that the teacher has a norm for"};
           if (auto done = inner(at, in, h); !done) return done;
           for (std::size_t r = 0; r < at.rows.size(); ++r)
-            detail::match_row(policy, at.rows[r], 0.0, h, static_cast<index>(r), counts);
+            detail::match_row(policy, at.rows[r], 0.0, h, static_cast<index_t>(r), counts);
           return {};
         };
     }
@@ -271,4 +271,4 @@ step match_norm(step s, Policy policy = {}, norm_counts* counts = nullptr) {
 }
 #endif
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::residual
+}  // namespace RESECT_NAMESPACE::residual

@@ -12,7 +12,7 @@
 
 // The operators: functions that make a step of a plan. All act on every row; all are pure, so the same
 // plan gives the same bits in any order of calls and on any number of threads.
-namespace resect::inline RESECT_NAMESPACE_TAG::residual {
+namespace RESECT_NAMESPACE::residual {
 
 // Which contribution an operator on deltas means: the whole block's, or the attention's or MLP's alone.
 enum class delta : std::uint8_t { block, attention, mlp };
@@ -21,7 +21,7 @@ namespace detail {
 constexpr site site_of(delta d) noexcept { return d == delta::attention ? site::attn_delta : site::mlp_delta; }
 inline double root_mean_square(matrix_view<const float> a) noexcept {
   double squares = 0;
-  for (index r = 0; r < a.rows; ++r) {
+  for (index_t r = 0; r < a.rows; ++r) {
     const std::span<const float> row{a.row(r).data, static_cast<std::size_t>(a.cols)};
     squares += dot(row, row);
   }
@@ -52,16 +52,16 @@ inline step scale_delta(layer_range where, float g, delta which = delta::block) 
     s.reads_output = g != 0.0f;
     s.on_block = [g](const tap&, matrix_view<const float> before, matrix_view<float> h) {
       if (g == 0.0f || g == 1.0f) return;
-      for (index r = 0; r < h.rows; ++r)
-        for (index c = 0; c < h.cols; ++c) h(r, c) = (1.0f - g) * before(r, c) + g * h(r, c);
+      for (index_t r = 0; r < h.rows; ++r)
+        for (index_t c = 0; c < h.cols; ++c) h(r, c) = (1.0f - g) * before(r, c) + g * h(r, c);
     };
   } else {
     s.what = step::kind::rows;
     s.where = detail::site_of(which);
     s.overwrites = g == 0.0f;
     s.on_rows = [g](const tap&, matrix_view<float> d) {
-      for (index r = 0; r < d.rows; ++r)
-        for (index c = 0; c < d.cols; ++c) d(r, c) *= g;
+      for (index_t r = 0; r < d.rows; ++r)
+        for (index_t c = 0; c < d.cols; ++c) d(r, c) *= g;
     };
   }
   return s;
@@ -83,8 +83,8 @@ inline step zero_stream(layer_range where) {
   s.range = where;
   s.name = "zero_stream";
   s.on_rows = [](const tap&, matrix_view<float> h) {
-    for (index r = 0; r < h.rows; ++r)
-      for (index c = 0; c < h.cols; ++c) h(r, c) = 0.0f;
+    for (index_t r = 0; r < h.rows; ++r)
+      for (index_t c = 0; c < h.cols; ++c) h(r, c) = 0.0f;
   };
   return s;
 }
@@ -92,14 +92,14 @@ inline step zero_stream(layer_range where) {
 // The mean contribution of every layer over a reference set of rows, frozen with its provenance.
 struct delta_means {
   int n_layers = 0;
-  index width = 0;
-  index rows = 0;                // reference rows averaged
+  index_t width = 0;
+  index_t rows = 0;                // reference rows averaged
   std::uint64_t model = 0;       // fingerprint of the model
   std::uint64_t reference = 0;   // fingerprint of the reference rows (sequence, position, token)
   std::vector<float> mean;       // (n_layers, width)
 
   std::span<const float> of(int l) const noexcept {
-    return {mean.data() + static_cast<index>(l) * width, static_cast<std::size_t>(width)};
+    return {mean.data() + static_cast<index_t>(l) * width, static_cast<std::size_t>(width)};
   }
 };
 
@@ -110,7 +110,7 @@ inline result<step> try_mean_delta(layer_range where, const delta_means& means) 
   if (where.first < 0 || where.last > means.n_layers || where.first >= where.last)
     return error{errc::invalid_argument, "layers of mean_delta", text("[", where.first, ", ", where.last, ")"),
                  text("layers 0 to ", means.n_layers - 1, " of the means")};
-  if (means.width < 1 || static_cast<index>(means.mean.size()) != means.n_layers * means.width)
+  if (means.width < 1 || static_cast<index_t>(means.mean.size()) != means.n_layers * means.width)
     return error{errc::shape_mismatch, "means of mean_delta", text(means.mean.size(), " values"),
                  text(means.n_layers, " x ", means.width)};
   step s;
@@ -131,8 +131,8 @@ inline result<step> try_mean_delta(layer_range where, const delta_means& means) 
   s.on_block = [mu = std::move(mu), first = where.first, width = means.width](
                    const tap& at, matrix_view<const float> before, matrix_view<float> h) {
     const float* m = mu.data() + (at.layer - first) * width;
-    for (index r = 0; r < h.rows; ++r)
-      for (index c = 0; c < h.cols; ++c) h(r, c) = before(r, c) + m[c];
+    for (index_t r = 0; r < h.rows; ++r)
+      for (index_t c = 0; c < h.cols; ++c) h(r, c) = before(r, c) + m[c];
   };
   return s;
 }
@@ -173,14 +173,14 @@ inline step reinit(layer_range where, std::uint64_t seed, norm_gains gains, rein
   s.on_weight = [seed, gains, options](const weight_desc& w, matrix_view<float> values, executor_ref exec) {
     if (w.role == weight_role::norm_gain) {
       if (gains == norm_gains::keep) return false;
-      for (index r = 0; r < values.rows; ++r)
-        for (index c = 0; c < values.cols; ++c) values(r, c) = options.reset_gain;
+      for (index_t r = 0; r < values.rows; ++r)
+        for (index_t c = 0; c < values.cols; ++c) values(r, c) = options.reset_gain;
       return true;
     }
     const auto stream =
         static_cast<std::uint64_t>(w.layer) << 32 | static_cast<std::uint64_t>(static_cast<std::uint32_t>(w.id));
     const double sigma = options.std > 0.0f ? static_cast<double>(options.std) : detail::root_mean_square(values);
-    exec.bulk(values.rows, [&](index r) {
+    exec.bulk(values.rows, [&](index_t r) {
       random::fill_gaussian({values.row(r).data, static_cast<std::size_t>(values.cols)}, seed, stream,
                             static_cast<std::uint64_t>(r * values.cols), sigma);
     });
@@ -193,7 +193,7 @@ inline step reinit(layer_range where, std::uint64_t seed, norm_gains gains, rein
 // rows' meta data in the tap; `identity` has to differ between functions that do different things.
 //   replace_span(layers(3, 6), [&](const tap& at, matrix_view<const float> in, matrix_view<float> out) { … }, 1)
 template <class F>
-step replace_span(layer_range where, F student, std::uint64_t identity, index width = 0) {
+step replace_span(layer_range where, F student, std::uint64_t identity, index_t width = 0) {
   step s;
   s.what = step::kind::replace;
   s.range = where;
@@ -220,15 +220,15 @@ auto own_layers(H& host, layer_range where) {
     auto state = host.try_embed(at.rows);
     if (!state) return state.error();
     auto h = host.stream(*state);
-    for (index r = 0; r < in.rows; ++r)
-      for (index c = 0; c < in.cols; ++c) h(r, c) = in(r, c);
+    for (index_t r = 0; r < in.rows; ++r)
+      for (index_t c = 0; c < in.cols; ++c) h(r, c) = in(r, c);
     if (auto s = host.try_run(*state, where.first, where.last, no_hooks<typename H::value, typename H::space>()); !s)
       return s;
     h = host.stream(*state);
-    for (index r = 0; r < out.rows; ++r)
-      for (index c = 0; c < out.cols; ++c) out(r, c) = h(r, c);
+    for (index_t r = 0; r < out.rows; ++r)
+      for (index_t c = 0; c < out.cols; ++c) out(r, c) = h(r, c);
     return {};
   };
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::residual
+}  // namespace RESECT_NAMESPACE::residual

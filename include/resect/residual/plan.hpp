@@ -12,7 +12,7 @@
 #include <resect/residual/host.hpp>
 #include <resect/residual/selection.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::residual {
+namespace RESECT_NAMESPACE::residual {
 
 // Layers [first, last).
 struct layer_range {
@@ -44,8 +44,8 @@ class weight_change {
 // then have, with these extents where they are given.
 struct weight_selector {
   short_text<48> name;
-  index rows = 0;
-  index cols = 0;
+  index_t rows = 0;
+  index_t cols = 0;
 
   bool all() const noexcept { return name.empty(); }
   bool selects(const weight_desc& w) const noexcept { return all() || name == w.name.view(); }
@@ -70,7 +70,7 @@ struct step {
   site where = site::resid_post;    // rows: the site; others act on the whole block
   bool overwrites = true;           // leaves nothing of what was there: at most one such step a place
   bool reads_output = true;         // block: needs the layer to run; false lets a host leave it out
-  index width = 0;                  // columns that it expects, 0 for any
+  index_t width = 0;                  // columns that it expects, 0 for any
   selection rows;                   // rows, block: which rows it acts on (set by `at`, which makes its functions do so)
   bool removes = false;             // block: of those rows' layer nothing is left, although it runs for the others
   weight_selector weight;           // weights: which ones; others are not even read
@@ -236,4 +236,4 @@ class plan {
   resect::detail::buffer<step> steps_;
 };
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::residual
+}  // namespace RESECT_NAMESPACE::residual

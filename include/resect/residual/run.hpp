@@ -10,7 +10,7 @@
 
 // Runs a model under a plan, on a host of the surgery level (partial passes on a state) or of the edit
 // level (whole passes with a cache). Plans act on fp32 rows in host memory.
-namespace resect::inline RESECT_NAMESPACE_TAG::residual {
+namespace RESECT_NAMESPACE::residual {
 
 // Working memory of passes under plans, kept by the caller; one for each thread.
 struct pass_memory {
@@ -25,8 +25,8 @@ namespace detail {
 template <class Sequence>
 void copy_rows(matrix_view<const float> h, Sequence& out) {
   out.resize(static_cast<std::size_t>(h.rows * h.cols));
-  for (index r = 0; r < h.rows; ++r)
-    for (index c = 0; c < h.cols; ++c) out[static_cast<std::size_t>(r * h.cols + c)] = h(r, c);
+  for (index_t r = 0; r < h.rows; ++r)
+    for (index_t c = 0; c < h.cols; ++c) out[static_cast<std::size_t>(r * h.cols + c)] = h(r, c);
 }
 inline resect::detail::buffer<float> copy_rows(matrix_view<const float> h) {
   resect::detail::buffer<float> out;
@@ -267,7 +267,7 @@ status try_forward(H& host, const plan& p, batch_view batch, pass_memory& memory
   auto& before = memory.before;
   auto& steps = memory.steps;
   input_rows.clear();
-  index width = 0;
+  index_t width = 0;
   status failed;
   auto call = [&](const tap& given, matrix_view<float> h) {
     const tap at{given.where, given.layer, given.rows, &steps};
@@ -282,7 +282,7 @@ status try_forward(H& host, const plan& p, batch_view batch, pass_memory& memory
       // a host may have gathered rows since: find each row's input by what the row is
       before.resize(static_cast<std::size_t>(h.rows * h.cols));
       std::size_t from = 0;
-      for (index r = 0; r < h.rows; ++r) {
+      for (index_t r = 0; r < h.rows; ++r) {
         const auto& want = at.rows[static_cast<std::size_t>(r)];
         while (from < input_rows.size() && !(input_rows[from].seq == want.seq && input_rows[from].pos == want.pos))
           ++from;
@@ -292,7 +292,7 @@ status try_forward(H& host, const plan& p, batch_view batch, pass_memory& memory
                     text("sequence ", want.seq, " position ", want.pos), "a row of the layer's input, in its order"};
           return edit::unchanged;
         }
-        for (index c = 0; c < width; ++c)
+        for (index_t c = 0; c < width; ++c)
           before[static_cast<std::size_t>(r * width + c)] =
               input[from * static_cast<std::size_t>(width) + static_cast<std::size_t>(c)];
       }
@@ -303,8 +303,8 @@ status try_forward(H& host, const plan& p, batch_view batch, pass_memory& memory
           failed = s.on_replace(tap{site::resid_pre, s.range.first, at.rows, &steps}, in, h);
         } else {
           if (!s.reads_output)
-            for (index r = 0; r < h.rows; ++r)
-              for (index c = 0; c < h.cols; ++c) h(r, c) = in(r, c);
+            for (index_t r = 0; r < h.rows; ++r)
+              for (index_t c = 0; c < h.cols; ++c) h(r, c) = in(r, c);
           s.on_block(at, in, h);
         }
       }
@@ -345,4 +345,4 @@ void forward(H& host, const plan& p, batch_view batch) {
 }
 #endif
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::residual
+}  // namespace RESECT_NAMESPACE::residual

@@ -8,22 +8,22 @@
 #include <resect/residual/plan.hpp>
 
 // Steps on some rows only. The predicates stand in selection.hpp.
-namespace resect::inline RESECT_NAMESPACE_TAG::residual {
+namespace RESECT_NAMESPACE::residual {
 
 namespace detail {
 
 inline void copy_values(matrix_view<const float> from, matrix_view<float> to) noexcept {
-  for (index r = 0; r < from.rows; ++r)
-    for (index c = 0; c < from.cols; ++c) to(r, c) = from(r, c);
+  for (index_t r = 0; r < from.rows; ++r)
+    for (index_t c = 0; c < from.cols; ++c) to(r, c) = from(r, c);
 }
 
 // f(tap, before, h) on the chosen rows as if they were all: a stretch of neighbours in place, else gathered and put
 // back. `before` may be empty.
 inline void on_chosen(const selection& chosen, const tap& at, matrix_view<const float> before, matrix_view<float> h,
                       function_ref<void(const tap&, matrix_view<const float>, matrix_view<float>)> f) {
-  const auto n_rows = static_cast<index>(at.rows.size());
-  index n = 0, first = 0, last = 0;
-  for (index r = 0; r < n_rows; ++r) {
+  const auto n_rows = static_cast<index_t>(at.rows.size());
+  index_t n = 0, first = 0, last = 0;
+  for (index_t r = 0; r < n_rows; ++r) {
     if (!chosen.contains(at.rows[static_cast<std::size_t>(r)])) continue;
     if (n++ == 0) first = r;
     last = r + 1;
@@ -37,12 +37,12 @@ inline void on_chosen(const selection& chosen, const tap& at, matrix_view<const 
   }
   scratch_frame memory{at.memory};
   const auto rows = memory.take<row_meta>(n);
-  const auto from = memory.take<index>(n);
-  const index inputs = has_before ? n : 0;
+  const auto from = memory.take<index_t>(n);
+  const index_t inputs = has_before ? n : 0;
   const matrix_view<float> input{memory.take<float>(inputs * before.cols).data(), inputs, before.cols};
   const matrix_view<float> value{memory.take<float>(n * h.cols).data(), n, h.cols};
-  index to = 0;
-  for (index r = first; r < last; ++r) {
+  index_t to = 0;
+  for (index_t r = first; r < last; ++r) {
     if (!chosen.contains(at.rows[static_cast<std::size_t>(r)])) continue;
     copy_values(h.middle_rows(r, 1), value.middle_rows(to, 1));
     if (has_before) copy_values(before.middle_rows(r, 1), input.middle_rows(to, 1));
@@ -50,7 +50,7 @@ inline void on_chosen(const selection& chosen, const tap& at, matrix_view<const 
     from[static_cast<std::size_t>(to++)] = r;
   }
   f(tap{at.where, at.layer, rows, at.memory}, input, value);
-  for (index i = 0; i < n; ++i)
+  for (index_t i = 0; i < n; ++i)
     copy_values(value.middle_rows(i, 1), h.middle_rows(from[static_cast<std::size_t>(i)], 1));
 }
 
@@ -99,4 +99,4 @@ template <std::same_as<step> S>
 S at(const selection& chosen, S s) { return value_or_throw(try_at(chosen, std::move(s))); }
 #endif
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::residual
+}  // namespace RESECT_NAMESPACE::residual

@@ -13,7 +13,7 @@
 #include <resect/core/shared_function.hpp>
 #include <resect/residual/site.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::residual {
+namespace RESECT_NAMESPACE::residual {
 
 // A place in a text: position `pos` of sequence `seq`.
 struct row_place {
@@ -297,4 +297,4 @@ inline void mark_ends(std::span<row_meta> whole) noexcept {
   }
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::residual
+}  // namespace RESECT_NAMESPACE::residual

@@ -8,11 +8,11 @@
 
 #include <resect/core/types.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG {
+namespace RESECT_NAMESPACE {
 class scratch;
 }
 
-namespace resect::inline RESECT_NAMESPACE_TAG::residual {
+namespace RESECT_NAMESPACE::residual {
 
 // Places in the residual stream. For block l on one row, with a the attention's and m the MLP's
 // contribution *as added* (after any post-norm):
@@ -92,4 +92,4 @@ struct tap {
   scratch* memory = nullptr;
 };
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::residual
+}  // namespace RESECT_NAMESPACE::residual

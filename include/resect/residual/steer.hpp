@@ -11,7 +11,7 @@
 #include <resect/residual/plan.hpp>
 
 // Steering: a direction v is added to rows of the stream, held at a value or taken out of them.
-namespace resect::inline RESECT_NAMESPACE_TAG::residual {
+namespace RESECT_NAMESPACE::residual {
 
 // What a strength c does to a row h; u = v/‖v‖.
 namespace steering {
@@ -95,12 +95,12 @@ result<step> try_steer(Mode, layer_range where, site at, std::span<const float> 
   s.range = where;
   s.where = at;
   s.overwrites = false;
-  s.width = static_cast<index>(v.size());
+  s.width = static_cast<index_t>(v.size());
   s.name = name;
   s.hash = fingerprint{}.add(v).add(static_cast<double>(c)).value();
   s.on_rows = [w = std::move(w), c](const tap&, matrix_view<float> h) {
     if (idle_at_zero && c == 0.0f) return;
-    for (index r = 0; r < h.rows; ++r)
+    for (index_t r = 0; r < h.rows; ++r)
       detail::steer_row<Mode>({h.row(r).data, static_cast<std::size_t>(h.cols)}, w.span(), static_cast<double>(c));
   };
   return s;
@@ -113,4 +113,4 @@ step steer(Mode mode, layer_range where, site at, std::span<const float> v, floa
 }
 #endif
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::residual
+}  // namespace RESECT_NAMESPACE::residual

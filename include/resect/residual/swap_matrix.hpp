@@ -10,14 +10,14 @@
 #include <resect/residual/plan.hpp>
 
 // Operators on weights: other values for a layer's matrices. They need a host of the surgery level.
-namespace resect::inline RESECT_NAMESPACE_TAG::residual {
+namespace RESECT_NAMESPACE::residual {
 
 namespace detail {
 
 // The first value that is not finite, as an error.
 inline status check_values(matrix_view<const float> values, std::string_view operand) noexcept {
-  for (index r = 0; r < values.rows; ++r)
-    for (index c = 0; c < values.cols; ++c)
+  for (index_t r = 0; r < values.rows; ++r)
+    for (index_t c = 0; c < values.cols; ++c)
       if (const float x = values(r, c); !(x - x == 0))
         return error{errc::not_finite, text(operand, ", row ", r, ", column ", c), text(x), "a finite number"};
   return {};
@@ -46,8 +46,8 @@ inline result<step> try_swap_matrix(layer_range where, std::string_view weight, 
     return error{errc::shape_mismatch, operand, text(values.rows, " x ", values.cols), "the matrix's extents"};
   if (status st = detail::check_values(values, operand.view()); !st) return st.error();
   resect::detail::buffer<float> copy(static_cast<std::size_t>(values.rows * values.cols));
-  for (index r = 0; r < values.rows; ++r)
-    for (index c = 0; c < values.cols; ++c) copy[static_cast<std::size_t>(r * values.cols + c)] = values(r, c);
+  for (index_t r = 0; r < values.rows; ++r)
+    for (index_t c = 0; c < values.cols; ++c) copy[static_cast<std::size_t>(r * values.cols + c)] = values(r, c);
   s.hash = fingerprint{}
                .add(static_cast<std::uint64_t>(values.rows))
                .add(static_cast<std::uint64_t>(values.cols))
@@ -56,8 +56,8 @@ inline result<step> try_swap_matrix(layer_range where, std::string_view weight, 
   s.on_weight = [copy = std::move(copy), rows = values.rows, cols = values.cols](
                     const weight_desc& w, matrix_view<float> out, executor_ref) -> weight_change {
     if (status st = check_view(out, rows, cols, w.name.view()); !st) return st.error();
-    for (index r = 0; r < out.rows; ++r)
-      for (index c = 0; c < out.cols; ++c) out(r, c) = copy[static_cast<std::size_t>(r * out.cols + c)];
+    for (index_t r = 0; r < out.rows; ++r)
+      for (index_t c = 0; c < out.cols; ++c) out(r, c) = copy[static_cast<std::size_t>(r * out.cols + c)];
     return true;
   };
   return s;
@@ -115,4 +115,4 @@ inline step swap_matrix(layer_range where, std::string_view weight, matrix_view<
 }
 #endif
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::residual
+}  // namespace RESECT_NAMESPACE::residual

@@ -15,19 +15,19 @@
 
 // Plans, metrics, studies and the conformance suite act on fp32 rows. A host whose activations are f16 or bf16 goes in
 // through this.
-namespace resect::inline RESECT_NAMESPACE_TAG::residual {
+namespace RESECT_NAMESPACE::residual {
 
 namespace detail {
 
 template <small_float T>
 void widen(matrix_view<const T> from, matrix_view<float> to) noexcept {
   const auto n = static_cast<std::size_t>(from.cols);
-  for (index r = 0; r < from.rows; ++r) {
+  for (index_t r = 0; r < from.rows; ++r) {
     if (from.rows_contiguous() && to.rows_contiguous()) {
       convert(std::span{from.row(r).data, n}, std::span{to.row(r).data, n});
       continue;
     }
-    for (index c = 0; c < from.cols; ++c) to(r, c) = static_cast<float>(from(r, c));
+    for (index_t c = 0; c < from.cols; ++c) to(r, c) = static_cast<float>(from(r, c));
   }
 }
 
@@ -35,8 +35,8 @@ void widen(matrix_view<const T> from, matrix_view<float> to) noexcept {
 // NaN too. Too large becomes infinity also in the types that saturate otherwise: nothing is made finite here.
 template <small_float T>
 void store_changes(matrix_view<const float> now, matrix_view<const T> before, matrix_view<T> to) noexcept {
-  for (index r = 0; r < now.rows; ++r)
-    for (index c = 0; c < now.cols; ++c) {
+  for (index_t r = 0; r < now.rows; ++r)
+    for (index_t c = 0; c < now.cols; ++c) {
       const auto was = std::bit_cast<std::uint32_t>(static_cast<float>(before(r, c)));
       if (was != std::bit_cast<std::uint32_t>(now(r, c))) to(r, c) = T{now(r, c), overflow::non_finite};
     }
@@ -79,7 +79,7 @@ class widened_rows {
   {
     return host_.cache_epoch(seq);
   }
-  index cached(std::int32_t seq) const
+  index_t cached(std::int32_t seq) const
     requires editable_host<H>
   {
     return host_.cached(seq);
@@ -119,7 +119,7 @@ class widened_rows {
   }
 
   resect::detail::buffer<float> logits_;
-  index logit_rows_ = 0, logit_cols_ = 0;
+  index_t logit_rows_ = 0, logit_cols_ = 0;
 };
 
 }  // namespace detail
@@ -201,8 +201,8 @@ class widened_host<H> : public detail::widened_rows<H> {
     return {s.floats_.data(), h.rows, h.cols};
   }
   batch_view rows(const state& s) const { return host_.rows(s.narrow_); }
-  status try_head(const state& s, index row, matrix_view<float> norm, matrix_view<float> logits) {
-    const auto most = static_cast<index>(rows(s).size());
+  status try_head(const state& s, index_t row, matrix_view<float> norm, matrix_view<float> logits) {
+    const auto most = static_cast<index_t>(rows(s).size());
     if (row < 0 || norm.rows < 0 || norm.rows > most || row > most - norm.rows)
       return error{errc::invalid_argument, "rows of the head", text(norm.rows, " rows from ", row),
                    text("rows within the ", most, " of the state")};
@@ -231,8 +231,8 @@ class widened_host<H> : public detail::widened_rows<H> {
   using detail::widened_rows<H>::host_;
 
   static void show(const state& s, matrix_view<const narrow> h) {
-    for (index r = 0; r < h.rows; ++r)
-      for (index c = 0; c < h.cols; ++c) s.shown_[static_cast<std::size_t>(r * h.cols + c)] = h(r, c);
+    for (index_t r = 0; r < h.rows; ++r)
+      for (index_t c = 0; c < h.cols; ++c) s.shown_[static_cast<std::size_t>(r * h.cols + c)] = h(r, c);
     detail::widen<narrow>(h, {s.floats_.data(), h.rows, h.cols});
   }
   // The state takes what was written to its floats, and they show what it then is. Only what differs from what was shown
@@ -245,4 +245,4 @@ class widened_host<H> : public detail::widened_rows<H> {
   }
 };
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::residual
+}  // namespace RESECT_NAMESPACE::residual

@@ -12,7 +12,7 @@
 #include <resect/study/effect.hpp>
 
 // What the intact model does: its perplexity, how its stream grows, how much each layer turns it.
-namespace resect::inline RESECT_NAMESPACE_TAG::study {
+namespace RESECT_NAMESPACE::study {
 
 // The intact model in numbers: how well it predicts, and what its stream does at every layer.
 struct baseline {
@@ -25,7 +25,7 @@ struct baseline {
 namespace detail {
 
 inline status check_finite(matrix_view<const float> h, const token_windows& windows, int l) {
-  for (index r = 0; r < h.rows; ++r)
+  for (index_t r = 0; r < h.rows; ++r)
     if (!std::isfinite(sum(row_span(h, r)))) {
       error e = not_finite_row(windows, r);
       e.operand = text("layer ", l, ", ", e.operand.view());
@@ -44,7 +44,7 @@ result<baseline> try_baseline(Backend& backend, H& host, const token_windows& wi
                               intact_outputs& outputs) {
   if (auto s = windows.check("windows"); !s) return s.error();
   const auto& m = host.describe();
-  const auto rows = static_cast<index>(windows.rows.size());
+  const auto rows = static_cast<index_t>(windows.rows.size());
   auto state = host.try_embed(windows.rows);
   if (!state) return state.error();
 
@@ -57,7 +57,7 @@ result<baseline> try_baseline(Backend& backend, H& host, const token_windows& wi
     const auto after = host.stream(*state);
     if (auto s = detail::check_finite(after, windows, l); !s) return s.error();
     metrics::norm_profile profile(windows.n_clusters);
-    for (index r = 0; r < rows; ++r) {
+    for (index_t r = 0; r < rows; ++r) {
       const auto i = static_cast<std::size_t>(r);
       if (windows.cluster[i] < 0) continue;
       const std::span<const float> from{before.data() + r * after.cols, static_cast<std::size_t>(after.cols)};
@@ -74,18 +74,18 @@ result<baseline> try_baseline(Backend& backend, H& host, const token_windows& wi
   outputs.logits.resize(static_cast<std::size_t>(rows * m.n_vocab));
   std::vector<double> nll;
   auto done = detail::for_head_chunks(host, *state, rows, work,
-                                      [&](index first, matrix_view<float> norm, matrix_view<float> logits) -> status {
+                                      [&](index_t first, matrix_view<float> norm, matrix_view<float> logits) -> status {
     std::copy_n(norm.data, norm.rows * norm.cols, outputs.head_norm.begin() + first * norm.cols);
     std::copy_n(logits.data, logits.rows * logits.cols, outputs.logits.begin() + first * logits.cols);
     nll.assign(static_cast<std::size_t>(norm.rows), 0.0);
     const instruction_set set = instructions_of(backend);
-    backend.bulk(norm.rows, [&](index r) {
+    backend.bulk(norm.rows, [&](index_t r) {
       const auto next = windows.next_token(first + r);
       const auto row = outputs.logits_of(first + r);
       nll[static_cast<std::size_t>(r)] = next >= 0 ? metrics::nll(set, row, next) : metrics::log_sum_exp(set, row);
     });
-    for (index r = 0; r < norm.rows; ++r) {
-      const index cluster = windows.cluster[static_cast<std::size_t>(first + r)];
+    for (index_t r = 0; r < norm.rows; ++r) {
+      const index_t cluster = windows.cluster[static_cast<std::size_t>(first + r)];
       const double value = nll[static_cast<std::size_t>(r)];
       if (!std::isfinite(value)) return detail::not_finite_row(windows, first + r);
       if (cluster >= 0 && windows.next_token(first + r) >= 0) out.ppl.add(cluster, value);
@@ -109,7 +109,7 @@ result<residual::delta_means> try_delta_means(H& host, const token_windows& wind
   out.reference = windows.fingerprint();
   auto state = host.try_embed(windows.rows);
   if (!state) return state.error();
-  for (index r = 0; r < static_cast<index>(windows.rows.size()); ++r)
+  for (index_t r = 0; r < static_cast<index_t>(windows.rows.size()); ++r)
     out.rows += windows.cluster[static_cast<std::size_t>(r)] >= 0;
   if (out.rows == 0) return error{errc::invalid_argument, "calibration rows", "0", "1 or more"};
   for (int l = 0; l < m.n_layers; ++l) {
@@ -117,9 +117,9 @@ result<residual::delta_means> try_delta_means(H& host, const token_windows& wind
     if (auto s = host.try_run(*state, l, l + 1, residual::no_hooks<float>()); !s) return s.error();
     const auto after = host.stream(*state);
     std::vector<double> sum(static_cast<std::size_t>(m.d_model), 0.0);
-    for (index r = 0; r < after.rows; ++r) {
+    for (index_t r = 0; r < after.rows; ++r) {
       if (windows.cluster[static_cast<std::size_t>(r)] < 0) continue;
-      for (index c = 0; c < after.cols; ++c)
+      for (index_t c = 0; c < after.cols; ++c)
         sum[static_cast<std::size_t>(c)] += static_cast<double>(after(r, c)) -
                                             static_cast<double>(before[static_cast<std::size_t>(r * after.cols + c)]);
     }
@@ -128,4 +128,4 @@ result<residual::delta_means> try_delta_means(H& host, const token_windows& wind
   return out;
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::study
+}  // namespace RESECT_NAMESPACE::study

@@ -17,7 +17,7 @@
 
 // What does it cost to store a layer's matrices with fewer bytes? Every layer is altered alone, and every layer is
 // spared alone while all others are altered.
-namespace resect::inline RESECT_NAMESPACE_TAG::study {
+namespace RESECT_NAMESPACE::study {
 
 // A way to alter a matrix: quantize it, factorize it, anything else that makes other values of it.
 struct weight_method {
@@ -35,8 +35,8 @@ struct weight_method {
 struct compression_options {
   std::vector<int> layers{};  // empty: all. All of them are altered together in KL(p₀ ‖ p_all)
   std::uint64_t seed = 1;     // of the bootstrap
-  index bootstrap = 1000;     // resamples for the intervals of ranks
-  index head_rows = 512;      // rows whose logits are held at a time
+  index_t bootstrap = 1000;     // resamples for the intervals of ranks
+  index_t head_rows = 512;      // rows whose logits are held at a time
 };
 
 // One layer: S_l = mean KL(p₀ ‖ p_l), its matrices altered and no other; R_l = mean [KL(p₀ ‖ p_all) − KL(p₀ ‖ p_all∖l)]
@@ -52,7 +52,7 @@ struct compression_row {
   double error = metrics::nan;    // ‖W − Ŵ‖_F / ‖W‖_F over the layer's matrices
   double bits = metrics::nan;     // stored bits a weight of them, where the method says
 
-  explicit compression_row(index clusters) : alone(clusters), without(clusters) {}
+  explicit compression_row(index_t clusters) : alone(clusters), without(clusters) {}
 };
 
 // What the study of one method found: the intact model, all layers altered together, every layer alone and spared.
@@ -116,8 +116,8 @@ result<layer_artifact> try_layer_artifact(executor_ref exec, const H& host, cons
                                                                           matrix_view<float> to, executor_ref) {
     for (std::size_t i = 0; i < ids.size(); ++i) {
       if (ids[i] != w.id || values[i].empty()) continue;
-      for (index r = 0; r < to.rows; ++r)
-        for (index c = 0; c < to.cols; ++c) to(r, c) = values[i][static_cast<std::size_t>(r * to.cols + c)];
+      for (index_t r = 0; r < to.rows; ++r)
+        for (index_t c = 0; c < to.cols; ++c) to(r, c) = values[i][static_cast<std::size_t>(r * to.cols + c)];
       return true;
     }
     return false;
@@ -140,7 +140,7 @@ template <residual::surgical_host H>
 sensitivity_cost estimate_compression_cost(const H& host, const token_windows& evaluation,
                                            const compression_options& o = {}) {
   const auto& m = host.describe();
-  const auto rows = static_cast<index>(evaluation.rows.size());
+  const auto rows = static_cast<index_t>(evaluation.rows.size());
   const auto layers = detail::chosen_layers({.layers = o.layers}, m.n_layers);
   sensitivity_cost cost;
   double layer = 0;
@@ -180,7 +180,7 @@ requires executor<Backend> && std::same_as<typename H::value, float> result<comp
   out.options.layers = detail::chosen_layers(check, m.n_layers);
   out.method = method.name;
   out.method_hash = method.hash;
-  const auto rows = static_cast<index>(evaluation.rows.size());
+  const auto rows = static_cast<index_t>(evaluation.rows.size());
   const auto cost = estimate_compression_cost(host, evaluation, options);
   progress at{0, cost.flop, "baseline", 0};
   report(at);
@@ -194,12 +194,12 @@ requires executor<Backend> && std::same_as<typename H::value, float> result<comp
   if (auto s = detail::try_unigram_logits(calibration, unigram); !s) return s.error();
   std::vector<double> to_unigram(static_cast<std::size_t>(rows));
   const instruction_set set = instructions_of(backend);
-  backend.bulk(rows, [&](index r) {
+  backend.bulk(rows, [&](index_t r) {
     to_unigram[static_cast<std::size_t>(r)] = metrics::compare_logits(set, reference.logits_of(r), unigram).kl;
   });
   metrics::clustered_sums unigram_kl(evaluation.n_clusters);
-  for (index r = 0; r < rows; ++r)
-    if (const index cluster = evaluation.cluster[static_cast<std::size_t>(r)]; cluster >= 0)
+  for (index_t r = 0; r < rows; ++r)
+    if (const index_t cluster = evaluation.cluster[static_cast<std::size_t>(r)]; cluster >= 0)
       unigram_kl.add(cluster, to_unigram[static_cast<std::size_t>(r)]);
   out.unigram_kl = unigram_kl.estimate();
   at.done += cost.baseline_flop;
@@ -294,4 +294,4 @@ compression_report compression(Backend& backend, H& host, const token_windows& e
 }
 #endif
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::study
+}  // namespace RESECT_NAMESPACE::study

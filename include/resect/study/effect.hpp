@@ -14,26 +14,26 @@
 #include <resect/study/windows.hpp>
 
 // What an altered model's outputs are, compared with the intact model's on the same tokens.
-namespace resect::inline RESECT_NAMESPACE_TAG::study {
+namespace RESECT_NAMESPACE::study {
 
 // What the intact model gave: kept while altered models are compared with it.
 struct intact_outputs {
-  index width = 0;
-  index vocabulary = 0;
+  index_t width = 0;
+  index_t vocabulary = 0;
   std::vector<float> head_norm;  // (rows, d_model)
   std::vector<float> logits;     // (rows, n_vocab)
 
-  std::span<const float> logits_of(index row) const noexcept {
+  std::span<const float> logits_of(index_t row) const noexcept {
     return {logits.data() + row * vocabulary, static_cast<std::size_t>(vocabulary)};
   }
-  std::span<const float> head_norm_of(index row) const noexcept {
+  std::span<const float> head_norm_of(index_t row) const noexcept {
     return {head_norm.data() + row * width, static_cast<std::size_t>(width)};
   }
 };
 
 // How many rows of logits are held at a time, and the memory for them: made by the first use, kept for the next.
 struct head_workspace {
-  index rows = 512;
+  index_t rows = 512;
   std::vector<float> norm = {}, logits = {};
 };
 
@@ -56,7 +56,7 @@ struct effect_sums {
   metrics::paired_delta dlnppl;
   metrics::mean_cosine cosine;
 
-  explicit effect_sums(index clusters) : kl(clusters), top1(clusters), dlnppl(clusters), cosine(clusters) {}
+  explicit effect_sums(index_t clusters) : kl(clusters), top1(clusters), dlnppl(clusters), cosine(clusters) {}
 
   effect estimate() const noexcept { return {kl.estimate(), top1.estimate(), dlnppl.estimate(), cosine.estimate()}; }
 };
@@ -65,13 +65,13 @@ namespace detail {
 
 // head_norm and logits of all rows of a state, a chunk at a time: call(first_row, norm, logits)
 template <residual::surgical_host H, class F>
-status for_head_chunks(H& host, const typename H::state& state, index rows, head_workspace& work, F call) {
+status for_head_chunks(H& host, const typename H::state& state, index_t rows, head_workspace& work, F call) {
   const auto& m = host.describe();
   auto& [chunk, norm, logits] = work;
   norm.resize(static_cast<std::size_t>(std::min(rows, chunk) * m.d_model));
   logits.resize(static_cast<std::size_t>(std::min(rows, chunk) * m.n_vocab));
-  for (index first = 0; first < rows; first += chunk) {
-    const index n = std::min(chunk, rows - first);
+  for (index_t first = 0; first < rows; first += chunk) {
+    const index_t n = std::min(chunk, rows - first);
     const matrix_view<float> norm_rows{norm.data(), n, m.d_model};
     const matrix_view<float> logit_rows{logits.data(), n, m.n_vocab};
     if (auto s = host.try_head(state, first, norm_rows, logit_rows); !s) return s;
@@ -81,11 +81,11 @@ status for_head_chunks(H& host, const typename H::state& state, index rows, head
 }
 
 template <class T>
-std::span<const float> row_span(matrix_view<T> a, index r) noexcept {
+std::span<const float> row_span(matrix_view<T> a, index_t r) noexcept {
   return {a.data + r * a.row_stride, static_cast<std::size_t>(a.cols)};
 }
 
-inline error not_finite_row(const token_windows& w, index row) {
+inline error not_finite_row(const token_windows& w, index_t row) {
   const auto& meta = w.rows[static_cast<std::size_t>(row)];
   return {errc::not_finite, text("output of sequence ", meta.seq, ", position ", meta.pos), "NaN or infinite values",
           "finite logits"};
@@ -105,18 +105,18 @@ result<effect_sums> try_effect(Backend& backend, H& host, const typename H::stat
     double cosine;
   };
   std::vector<outcome> outcomes;
-  auto done = detail::for_head_chunks(host, state, static_cast<index>(windows.rows.size()), work,
-                                      [&](index first, matrix_view<float> norm, matrix_view<float> logits) -> status {
+  auto done = detail::for_head_chunks(host, state, static_cast<index_t>(windows.rows.size()), work,
+                                      [&](index_t first, matrix_view<float> norm, matrix_view<float> logits) -> status {
     outcomes.resize(static_cast<std::size_t>(norm.rows));
     const instruction_set set = instructions_of(backend);
-    backend.bulk(norm.rows, [&](index r) {
+    backend.bulk(norm.rows, [&](index_t r) {
       outcomes[static_cast<std::size_t>(r)] = {
           metrics::compare_logits(set, intact.logits_of(first + r), detail::row_span(logits, r),
                                   windows.next_token(first + r)),
           metrics::cosine(set, intact.head_norm_of(first + r), detail::row_span(norm, r))};
     });
-    for (index r = 0; r < norm.rows; ++r) {
-      const index cluster = windows.cluster[static_cast<std::size_t>(first + r)];
+    for (index_t r = 0; r < norm.rows; ++r) {
+      const index_t cluster = windows.cluster[static_cast<std::size_t>(first + r)];
       if (cluster < 0) continue;
       const outcome& o = outcomes[static_cast<std::size_t>(r)];
       if (!std::isfinite(o.logits.kl) || !std::isfinite(o.cosine)) return detail::not_finite_row(windows, first + r);
@@ -154,4 +154,4 @@ inline result<effect> try_mean_effect(std::span<const effect_sums> runs) {
   return out;
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::study
+}  // namespace RESECT_NAMESPACE::study

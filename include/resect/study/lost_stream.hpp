@@ -9,11 +9,11 @@
 #include <resect/residual/host.hpp>
 #include <resect/study/effect.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::study::detail {
+namespace RESECT_NAMESPACE::study::detail {
 
 inline bool is_zero(matrix_view<const float> h) noexcept {
-  for (index r = 0; r < h.rows; ++r)
-    for (index c = 0; c < h.cols; ++c)
+  for (index_t r = 0; r < h.rows; ++r)
+    for (index_t c = 0; c < h.cols; ++c)
       if (std::bit_cast<std::uint32_t>(h(r, c)) != 0) return false;
   return true;
 }
@@ -49,4 +49,4 @@ class lost_streams {
   std::vector<bool> zero_;
 };
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::study::detail
+}  // namespace RESECT_NAMESPACE::study::detail

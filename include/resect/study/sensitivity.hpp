@@ -16,7 +16,7 @@
 
 // How much does each layer matter? Every chosen layer is altered alone, in every chosen way, and the
 // model's outputs are compared with the intact model's on the same tokens.
-namespace resect::inline RESECT_NAMESPACE_TAG::study {
+namespace RESECT_NAMESPACE::study {
 
 // What is done to a layer.
 enum class alteration : std::uint8_t {
@@ -41,8 +41,8 @@ struct sensitivity_options {
   int reinit_seeds = 5;
   residual::norm_gains reinit_gains = residual::norm_gains::reset;
   residual::reinit_options reinit{};
-  index bootstrap = 1000;        // resamples for the intervals of ranks
-  index head_rows = 512;         // rows whose logits are held at a time
+  index_t bootstrap = 1000;        // resamples for the intervals of ranks
+  index_t head_rows = 512;         // rows whose logits are held at a time
 };
 
 // One altered layer: its effect, with one set of sums a seed (one where there is no seed).
@@ -67,7 +67,7 @@ struct sensitivity_report {
 
 // What a study will do at most: runs that are found to end as an earlier one did (lost_stream.hpp) stop early.
 struct sensitivity_cost {
-  index runs = 0;         // altered models
+  index_t runs = 0;         // altered models
   double flop = 0;        // of matrix products, everything included
   double baseline_flop = 0;
   double bytes = 0;       // of held logits and activations, about
@@ -91,13 +91,13 @@ inline std::vector<int> chosen_layers(const sensitivity_options& o, int n_layers
 }
 
 template <residual::surgical_host H>
-double layer_flop(const H& host, int l, index rows) {
+double layer_flop(const H& host, int l, index_t rows) {
   double weights = 0;
   for (const auto& w : host.weights(l)) weights += static_cast<double>(w.rows * w.cols);
   return 2.0 * weights * static_cast<double>(rows);
 }
 
-inline double head_flop(const residual::model_desc& m, index rows) {
+inline double head_flop(const residual::model_desc& m, index_t rows) {
   return 2.0 * static_cast<double>(m.n_vocab) * static_cast<double>(m.d_model) * static_cast<double>(rows);
 }
 
@@ -107,7 +107,7 @@ inline bool needs_calibration(const sensitivity_options& o) noexcept {
   return false;
 }
 
-inline index runs_of(alteration a, const sensitivity_options& o) noexcept {
+inline index_t runs_of(alteration a, const sensitivity_options& o) noexcept {
   return a == alteration::reinit ? o.reinit_seeds : 1;
 }
 
@@ -139,7 +139,7 @@ inline result<residual::step> alteration_step(alteration a, int layer, std::uint
 
 // Marks and ranks of one table: a family of claims is all its layers. kl_of(row): the sums that rank it.
 template <class Row, class Kl>
-status mark_and_rank(std::vector<Row>& table, Kl kl_of, std::uint64_t seed, index resamples) {
+status mark_and_rank(std::vector<Row>& table, Kl kl_of, std::uint64_t seed, index_t resamples) {
   if (table.empty()) return {};
   std::vector<metrics::estimate> deltas;
   std::vector<metrics::clustered_sums> kl;
@@ -168,10 +168,10 @@ inline metrics::clustered_sums kl_over_runs(const sensitivity_row& row) {
 
 // What try_sensitivity would cost; nothing is run.
 template <residual::surgical_host H>
-sensitivity_cost estimate_cost(const H& host, const token_windows& evaluation, index calibration_rows,
+sensitivity_cost estimate_cost(const H& host, const token_windows& evaluation, index_t calibration_rows,
                                const sensitivity_options& o = {}) {
   const auto& m = host.describe();
-  const auto rows = static_cast<index>(evaluation.rows.size());
+  const auto rows = static_cast<index_t>(evaluation.rows.size());
   sensitivity_cost cost;
   std::vector<double> from(static_cast<std::size_t>(m.n_layers) + 1, detail::head_flop(m, rows));
   for (int l = m.n_layers - 1; l >= 0; --l)
@@ -216,8 +216,8 @@ result<sensitivity_report> try_sensitivity(Backend& backend, H& host, const toke
   sensitivity_report out;
   out.options = options;
   out.options.layers = detail::chosen_layers(options, m.n_layers);
-  const auto rows = static_cast<index>(evaluation.rows.size());
-  const auto cost = estimate_cost(host, evaluation, static_cast<index>(calibration.rows.size()), options);
+  const auto rows = static_cast<index_t>(evaluation.rows.size());
+  const auto cost = estimate_cost(host, evaluation, static_cast<index_t>(calibration.rows.size()), options);
   progress at{0, cost.flop, "baseline", 0};
   report(at);
 
@@ -226,7 +226,7 @@ result<sensitivity_report> try_sensitivity(Backend& backend, H& host, const toke
     if (!means) return means.error();
     out.means = std::move(*means);
     for (int l = 0; l < m.n_layers; ++l)
-      at.done += detail::layer_flop(host, l, static_cast<index>(calibration.rows.size()));
+      at.done += detail::layer_flop(host, l, static_cast<index_t>(calibration.rows.size()));
   }
 
   intact_outputs reference;
@@ -254,7 +254,7 @@ result<sensitivity_report> try_sensitivity(Backend& backend, H& host, const toke
       sensitivity_row row;
       row.what = what;
       row.layer = l;
-      for (index run = 0; run < detail::runs_of(what, options); ++run) {
+      for (index_t run = 0; run < detail::runs_of(what, options); ++run) {
         const std::uint64_t seed = options.seed + static_cast<std::uint64_t>(run);
         auto step = detail::alteration_step(what, l, seed, options, out.means);
         if (!step) return step.error();
@@ -304,4 +304,4 @@ sensitivity_report sensitivity(Backend& backend, H& host, const token_windows& e
 }
 #endif
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::study
+}  // namespace RESECT_NAMESPACE::study

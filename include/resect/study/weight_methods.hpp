@@ -8,7 +8,7 @@
 #include <resect/study/compression.hpp>
 
 // Ways to store a layer's matrices with fewer bytes, for the compression study.
-namespace resect::inline RESECT_NAMESPACE_TAG::study {
+namespace RESECT_NAMESPACE::study {
 
 namespace detail {
 
@@ -82,7 +82,7 @@ weight_method factorize_weights(Backend& backend, const factor::truncated_svd_op
                .add(options.seed)
                .value();
   m.stored_bits = [rank = options.rank](const residual::weight_desc& w) {
-    const index stored = rank < std::min(w.rows, w.cols) ? rank * (w.rows + w.cols) : w.rows * w.cols;
+    const index_t stored = rank < std::min(w.rows, w.cols) ? rank * (w.rows + w.cols) : w.rows * w.cols;
     return 32.0 * static_cast<double>(stored);
   };
   m.apply = [&backend, options](const residual::weight_desc& w, matrix_view<float> values, executor_ref) -> status {
@@ -94,4 +94,4 @@ weight_method factorize_weights(Backend& backend, const factor::truncated_svd_op
   return m;
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::study
+}  // namespace RESECT_NAMESPACE::study

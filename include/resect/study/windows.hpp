@@ -14,7 +14,7 @@
 #include <resect/metrics/nll.hpp>
 #include <resect/residual/site.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::study {
+namespace RESECT_NAMESPACE::study {
 
 // Token ids of a text, and for every id the document that it comes from (any numbers; empty where the
 // text marks no documents).
@@ -27,16 +27,16 @@ struct token_text {
 // the window. `cluster[r]` is dense from 0; −1 marks a row that is run but not counted (a BOS).
 struct token_windows {
   std::vector<residual::row_meta> rows;
-  std::vector<index> cluster;
-  index n_clusters = 0;
-  index n_windows = 0;
-  index context = 0;
+  std::vector<index_t> cluster;
+  index_t n_clusters = 0;
+  index_t n_windows = 0;
+  index_t context = 0;
   std::vector<std::int32_t> documents;  // of each cluster, where the text marks them
-  std::vector<index> starts;            // first id of each window
+  std::vector<index_t> starts;            // first id of each window
   std::uint64_t text = 0;               // fingerprint of all ids of the text that the windows are of
   std::vector<metrics::id_count> unigrams;  // of calibration windows: of all that evaluation leaves of their text
 
-  index counted() const noexcept { return n_windows * context; }
+  index_t counted() const noexcept { return n_windows * context; }
 
   // Whether the parts belong together; every study asks. Errors: shape_mismatch where `cluster` has not one entry a row,
   // invalid_argument for a cluster that is neither −1 nor below n_clusters. `operand` names the windows. O(rows).
@@ -57,7 +57,7 @@ struct token_windows {
   }
 
   // The id that follows row r in its window, or −1.
-  std::int32_t next_token(index r) const noexcept {
+  std::int32_t next_token(index_t r) const noexcept {
     const auto i = static_cast<std::size_t>(r);
     if (cluster[i] < 0 || i + 1 >= rows.size() || rows[i + 1].seq != rows[i].seq) return -1;
     return rows[i + 1].token;
@@ -82,15 +82,15 @@ inline std::uint64_t fingerprint_of(std::span<const std::int32_t> ids) noexcept 
 
 // How many windows are cut out of a text, and how long they are.
 struct window_options {
-  index sequences = 32;
-  index context = 64;
+  index_t sequences = 32;
+  index_t context = 64;
   std::int32_t bos = -1;  // put in front of every window where not negative; run, not counted
 };
 
 namespace detail {
 
 inline status check_windows(const token_text& text_, const window_options& o) noexcept {
-  const auto n = static_cast<index>(text_.ids.size());
+  const auto n = static_cast<index_t>(text_.ids.size());
   if (n == 0) return error{errc::invalid_argument, "text", "no token", "some text"};
   if (o.sequences < 1) return error{errc::invalid_argument, "sequences", text(o.sequences), "1 or more"};
   if (o.context < 2) return error{errc::invalid_argument, "context", text(o.context), "2 or more"};
@@ -104,7 +104,7 @@ inline status check_windows(const token_text& text_, const window_options& o) no
   return {};
 }
 
-inline void append_window(token_windows& out, const token_text& t, index start, const window_options& o,
+inline void append_window(token_windows& out, const token_text& t, index_t start, const window_options& o,
                           std::vector<std::int32_t>& known) {
   const auto seq = static_cast<std::int32_t>(out.n_windows++);
   std::int32_t pos = 0;
@@ -113,7 +113,7 @@ inline void append_window(token_windows& out, const token_text& t, index start, 
     out.cluster.push_back(-1);
   }
   out.starts.push_back(start);
-  for (index i = start; i < start + o.context; ++i) {
+  for (index_t i = start; i < start + o.context; ++i) {
     const auto at = static_cast<std::size_t>(i);
     out.rows.push_back({seq, pos++, t.ids[at], residual::row_meta::wants_logits});
     if (t.documents.empty()) {
@@ -137,9 +137,9 @@ inline result<token_windows> try_windows(const token_text& t, const window_optio
   out.context = o.context;
   out.text = detail::fingerprint_of(t.ids);
   std::vector<std::int32_t> known;
-  const auto room = static_cast<index>(t.ids.size()) - o.context + 1;
-  for (index i = 0; i < o.sequences; ++i) detail::append_window(out, t, i * room / o.sequences, o, known);
-  out.n_clusters = t.documents.empty() ? out.n_windows : static_cast<index>(known.size());
+  const auto room = static_cast<index_t>(t.ids.size()) - o.context + 1;
+  for (index_t i = 0; i < o.sequences; ++i) detail::append_window(out, t, i * room / o.sequences, o, known);
+  out.n_clusters = t.documents.empty() ? out.n_windows : static_cast<index_t>(known.size());
   out.documents = std::move(known);
   return out;
 }
@@ -148,8 +148,8 @@ namespace detail {
 
 // A fingerprint of every run of n ids in the windows: add(fingerprint, window). A BOS in front is no id of the text.
 template <class F>
-void for_runs(const token_windows& w, index n, F add) {
-  index length = 0;
+void for_runs(const token_windows& w, index_t n, F add) {
+  index_t length = 0;
   for (std::size_t r = 0; r < w.rows.size(); ++r) {
     if (r > 0 && w.rows[r].seq != w.rows[r - 1].seq) length = 0;
     length = w.cluster[r] < 0 ? 0 : length + 1;
@@ -162,10 +162,10 @@ void for_runs(const token_windows& w, index n, F add) {
 }
 
 // How many ids in a row two texts may not share: 24, or all of a window where windows are shorter.
-inline index shared_run(index context, index other) noexcept { return std::min({index{24}, context, other}); }
+inline index_t shared_run(index_t context, index_t other) noexcept { return std::min({index_t{24}, context, other}); }
 
 // The fingerprints of all runs of n ids, sorted.
-inline std::vector<std::uint64_t> runs_of(const token_windows& w, index n) {
+inline std::vector<std::uint64_t> runs_of(const token_windows& w, index_t n) {
   std::vector<std::uint64_t> out;
   for_runs(w, n, [&](std::uint64_t run, std::int32_t) { out.push_back(run); });
   resect::detail::sort_unique(out);
@@ -187,23 +187,23 @@ inline std::vector<metrics::id_count> count_ids(std::span<const std::int32_t> id
 }
 
 // Which ids of `t` calibration must leave out.
-inline result<std::vector<bool>> try_evaluated(const token_text& t, const token_windows& evaluation, index context) {
+inline result<std::vector<bool>> try_evaluated(const token_text& t, const token_windows& evaluation, index_t context) {
   const std::size_t n = t.ids.size();
   std::vector<bool> taken(n, false);
   if (fingerprint_of(t.ids) != evaluation.text) {
-    const index length = shared_run(context, evaluation.context);
+    const index_t length = shared_run(context, evaluation.context);
     if (length < 1) return taken;
     const auto evaluated = runs_of(evaluation, length);
     const auto size = static_cast<std::size_t>(length);
     for (std::size_t i = 0; i + size <= n; ++i)
       if (std::binary_search(evaluated.begin(), evaluated.end(), fingerprint_of(t.ids.subspan(i, size))))
-        std::fill_n(taken.begin() + static_cast<index>(i), length, true);
+        std::fill_n(taken.begin() + static_cast<index_t>(i), length, true);
     return taken;
   }
-  for (const index start : evaluation.starts) {
-    if (start < 0 || evaluation.context < 0 || start > static_cast<index>(n) - evaluation.context)
+  for (const index_t start : evaluation.starts) {
+    if (start < 0 || evaluation.context < 0 || start > static_cast<index_t>(n) - evaluation.context)
       return error{errc::invalid_argument, "evaluation windows, starts", text(start),
-                   text("0 to ", static_cast<index>(n) - evaluation.context)};
+                   text("0 to ", static_cast<index_t>(n) - evaluation.context)};
     std::fill_n(taken.begin() + start, evaluation.context, true);
   }
   for (std::size_t i = 0; i < t.documents.size(); ++i)
@@ -231,13 +231,13 @@ inline result<std::vector<metrics::id_count>> try_unigrams(const token_text& t, 
 inline result<token_windows> try_calibration_windows(const token_text& t, const token_windows& evaluation,
                                                      const window_options& o = {}) {
   if (auto s = detail::check_windows(t, {1, o.context, o.bos}); !s) return s.error();
-  const auto n = static_cast<index>(t.ids.size());
+  const auto n = static_cast<index_t>(t.ids.size());
   if (auto s = evaluation.check("evaluation windows"); !s) return s.error();
   const auto taken = detail::try_evaluated(t, evaluation, o.context);
   if (!taken) return taken.error();
 
-  std::vector<index> free;
-  for (index i = 0, run = 0; i < n; ++i) {
+  std::vector<index_t> free;
+  for (index_t i = 0, run = 0; i < n; ++i) {
     run = (*taken)[static_cast<std::size_t>(i)] ? 0 : run + 1;
     if (run < o.context) continue;
     free.push_back(i - o.context + 1);
@@ -251,11 +251,11 @@ inline result<token_windows> try_calibration_windows(const token_text& t, const 
   out.text = detail::fingerprint_of(t.ids);
   out.unigrams = detail::count_ids(t.ids, *taken);
   std::vector<std::int32_t> known;
-  const auto count = std::min(o.sequences, static_cast<index>(free.size()));
-  for (index i = 0; i < count; ++i)
-    detail::append_window(out, t, free[static_cast<std::size_t>(i * static_cast<index>(free.size()) / count)], o,
+  const auto count = std::min(o.sequences, static_cast<index_t>(free.size()));
+  for (index_t i = 0; i < count; ++i)
+    detail::append_window(out, t, free[static_cast<std::size_t>(i * static_cast<index_t>(free.size()) / count)], o,
                           known);
-  out.n_clusters = t.documents.empty() ? out.n_windows : static_cast<index>(known.size());
+  out.n_clusters = t.documents.empty() ? out.n_windows : static_cast<index_t>(known.size());
   out.documents = std::move(known);
   return out;
 }
@@ -268,8 +268,8 @@ inline status check_disjoint(const token_windows& evaluation, const token_window
   if (auto s = evaluation.check("evaluation windows"); !s) return s;
   if (auto s = calibration.check("calibration windows"); !s) return s;
   if (evaluation.text == calibration.text) {
-    for (const index a : evaluation.starts)
-      for (const index b : calibration.starts)
+    for (const index_t a : evaluation.starts)
+      for (const index_t b : calibration.starts)
         if (a < b + calibration.context && b < a + evaluation.context)
           return error{errc::invalid_argument, "calibration windows", text("ids from ", b, " on, also evaluated"),
                        "ids that no evaluation window holds"};
@@ -280,7 +280,7 @@ inline status check_disjoint(const token_windows& evaluation, const token_window
                        "documents that no evaluation window holds"};
     return {};
   }
-  const index n = detail::shared_run(evaluation.context, calibration.context);
+  const index_t n = detail::shared_run(evaluation.context, calibration.context);
   if (n < 1) return {};
   const auto evaluated = detail::runs_of(evaluation, n);
   std::int32_t shared = -1;
@@ -303,4 +303,4 @@ inline token_windows calibration_windows(const token_text& t, const token_window
 }
 #endif
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::study
+}  // namespace RESECT_NAMESPACE::study

@@ -12,7 +12,7 @@
 int PART() {
   const resect::threads pool{100};
   std::atomic<int> ran[500] = {};
-  pool.bulk(500, [&](resect::index i) { ++ran[i]; });
+  pool.bulk(500, [&](resect::index_t i) { ++ran[i]; });
   for (const auto& n : ran)
     if (n != 1) return 0;
   return pool.concurrency();

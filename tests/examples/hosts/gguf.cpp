@@ -98,7 +98,7 @@ TEST_CASE("a GGUF file reads back", "[hosts][gguf]") {
   const gguf_tensor* floats = file->find("floats");
   REQUIRE(floats != nullptr);
   CHECK(floats->n_dims == 3);
-  CHECK(floats->extents == std::array<resect::index, 4>{2, 1, 2, 1});
+  CHECK(floats->extents == std::array<resect::index_t, 4>{2, 1, 2, 1});
   CHECK(floats->values() == 4);
   std::vector<float> values(4);
   REQUIRE(dequantize(floats->type, floats->bytes, values));

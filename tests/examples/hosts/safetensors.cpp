@@ -58,7 +58,7 @@ TEST_CASE("a safetensors file reads back", "[hosts][safetensors]") {
   CHECK(file->metadata()[0] == std::pair<std::string, std::string>{"format", "pt"});
   const safetensor* a = file->find("a");
   REQUIRE(a != nullptr);
-  CHECK(a->extents == std::vector<resect::index>{2, 2});
+  CHECK(a->extents == std::vector<resect::index_t>{2, 2});
   std::vector<float> values(4);
   REQUIRE(dequantize(*a, values));
   CHECK(values == std::vector{1.0f, 2.0f, 3.0f, 4.0f});

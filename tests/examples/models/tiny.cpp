@@ -75,10 +75,10 @@ struct tiny {
     }
     resect::residual::forward(host, plan, batch);
     const auto logits = host.logits();
-    REQUIRE(logits.rows == static_cast<resect::index>(expected.size()));
+    REQUIRE(logits.rows == static_cast<resect::index_t>(expected.size()));
     std::vector<bool> right(items.size(), true);
     for (std::size_t r = 0; r < expected.size(); ++r) {
-      const auto row = logits.row(static_cast<resect::index>(r));
+      const auto row = logits.row(static_cast<resect::index_t>(r));
       const auto top = resect::metrics::row_argmax({row.data, static_cast<std::size_t>(row.size)});
       if (top.id != expected[r].second) right[expected[r].first] = false;
     }

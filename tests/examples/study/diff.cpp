@@ -27,7 +27,7 @@ struct folders {
   }
 };
 
-double noise(std::uint64_t stream, int layer, resect::index cluster, int t) {
+double noise(std::uint64_t stream, int layer, resect::index_t cluster, int t) {
   return resect::random::gaussian(7, stream, static_cast<std::uint64_t>((layer * 1000 + cluster) * 100 + t));
 }
 
@@ -36,8 +36,8 @@ planted_study noisy() {
   planted_study p;
   p.windows = 20;
   p.alterations = {alteration::skip, alteration::reinit};
-  p.nll = [](resect::index c, int t) { return 2 + noise(0, 99, c, t); };
-  p.token = [](alteration, int l, std::uint64_t seed, resect::index c, int t) {
+  p.nll = [](resect::index_t c, int t) { return 2 + noise(0, 99, c, t); };
+  p.token = [](alteration, int l, std::uint64_t seed, resect::index_t c, int t) {
     const double x = noise(seed, l, c, t);
     return support::token_values{2.0 - 0.5 * l + 0.1 * x * x, x > 0 ? 1.0 : 0.0, 0.5 + x, std::tanh(x)};
   };
@@ -45,9 +45,9 @@ planted_study noisy() {
 }
 
 // The same with something added to each measure of a layer.
-planted_study shifted(const planted_study& from, std::function<support::token_values(int layer, resect::index c)> by) {
+planted_study shifted(const planted_study& from, std::function<support::token_values(int layer, resect::index_t c)> by) {
   planted_study p = from;
-  p.token = [token = from.token, by](alteration a, int l, std::uint64_t seed, resect::index c, int t) {
+  p.token = [token = from.token, by](alteration a, int l, std::uint64_t seed, resect::index_t c, int t) {
     auto v = token(a, l, seed, c, t);
     const auto d = by(l, c);
     return support::token_values{v.kl + d.kl, v.top1, v.dlnppl + d.dlnppl, v.cosine + d.cosine};
@@ -164,10 +164,10 @@ TEST_CASE("numbers that no sum gives and that differ are named in place of 'no d
 
 TEST_CASE("a planted constant difference comes out exactly, however noisy the tokens are") {
   const folders f;
-  auto other = shifted(noisy(), [](int l, resect::index) {
+  auto other = shifted(noisy(), [](int l, resect::index_t) {
     return l == 1 ? support::token_values{0.25, 0, -0.125, 0.03125} : support::token_values{0, 0, 0, 0};
   });
-  other.nll = [](resect::index c, int t) { return 2 + noise(0, 99, c, t) + 0.0625; };
+  other.nll = [](resect::index_t c, int t) { return 2 + noise(0, 99, c, t) + 0.0625; };
   const auto a = f.write(noisy(), "a"), b = f.write(other, "b");
   const auto d = app::compare_reports(a, b);
   for (const char* name : {"skip", "reinit"}) {
@@ -194,12 +194,12 @@ TEST_CASE("intervals are those of the differences by cluster, and Holm counts th
   const folders f;
   planted_study p;
   p.windows = 8;
-  p.token = [](alteration, int l, std::uint64_t, resect::index c, int t) {
+  p.token = [](alteration, int l, std::uint64_t, resect::index_t c, int t) {
     return support::token_values{1 + noise(3, l, c, t), 1, 0, 0};
   };
   const double by[8] = {0.1, 0.3, 0.2, 0.25, 0.15, 0.3, 0.05, 0.25};  // mean 0.2
   const auto b = f.write(shifted(p,
-                                 [&](int l, resect::index c) {
+                                 [&](int l, resect::index_t c) {
                                    return support::token_values{l == 0 ? by[c] : l == 1 ? by[c] - 0.15 : 0, 0, 0, 0};
                                  }),
                          "b");
@@ -230,7 +230,7 @@ TEST_CASE("seeded alterations have the variance of seeds and clusters, and t of 
   auto p = noisy();
   p.alterations = {alteration::reinit};
   auto moved = p;  // every seed by something of its own
-  moved.token = [token = p.token](alteration a, int l, std::uint64_t seed, resect::index c, int t) {
+  moved.token = [token = p.token](alteration a, int l, std::uint64_t seed, resect::index_t c, int t) {
     auto v = token(a, l, seed, c, t);
     v.kl += 0.1 * static_cast<double>(seed);
     return v;
@@ -271,7 +271,7 @@ TEST_CASE("a layer that moves in the order is seen, with ranks among the layers 
   p.alterations = {alteration::skip};
   const auto a = f.write(p, "a");
   const auto b = f.write(shifted(p,
-                                 [](int l, resect::index) {
+                                 [](int l, resect::index_t) {
                                    return support::token_values{l == 2 ? 5.0 : 0.0, 0, 0, 0};
                                  }),
                          "b");
@@ -404,7 +404,7 @@ TEST_CASE("sums of another study are not taken for this one's") {
   const folders f;
   f.write(noisy(), "a");
   f.write(shifted(noisy(),
-                  [](int l, resect::index) {
+                  [](int l, resect::index_t) {
                     return support::token_values{l == 2 ? 1e-6 : 0, 0, 0, 0};
                   }),
           "b");
@@ -448,7 +448,7 @@ TEST_CASE("an archive of arrays is read by name and type") {
   const auto npz = app::npz_file::try_parse(archive.bytes(), "file").value();
   REQUIRE(npz.size() == 1);
   CHECK(npz.try_read<double>("x")->values == values);
-  CHECK(npz.try_read<double>("x")->shape == std::vector<resect::index>{2});
+  CHECK(npz.try_read<double>("x")->shape == std::vector<resect::index_t>{2});
   CHECK(npz.try_read<double>("y").error().message().view() ==
         "malformed: file: got no array 'y', wanted all arrays of a study");
   CHECK(npz.try_read<std::int64_t>("x").error().message().view() ==
@@ -468,7 +468,7 @@ TEST_CASE("the table and the JSON say the same, and too few clusters make no cla
   p.model = "bad \x1b[31m name";
   const auto a = f.write(p, "a");
   const auto b = f.write(shifted(p,
-                                 [](int l, resect::index) {
+                                 [](int l, resect::index_t) {
                                    return support::token_values{l == 0 ? -0.5 : 0, 0, 0, 0};
                                  }),
                          "b");
@@ -488,7 +488,7 @@ TEST_CASE("the table and the JSON say the same, and too few clusters make no cla
 
   p.windows = 4;
   const auto few = f.write(p, "c");
-  const auto other = f.write(shifted(p, [](int, resect::index) { return support::token_values{1, 0, 0, 0}; }), "d");
+  const auto other = f.write(shifted(p, [](int, resect::index_t) { return support::token_values{1, 0, 0, 0}; }), "d");
   const auto none = app::compare_reports(few, other);
   CHECK(!row_of(none, "skip", 0).measures[0].differs);
   CHECK(app::diff_json(few, other, none)["rows"][0]["metrics"]["kl"]["p"].is_null());

@@ -6,7 +6,7 @@
 // A small study that was never run.
 namespace support {
 
-inline app::estimate around(double value, double half, resect::index clusters = 32) {
+inline app::estimate around(double value, double half, resect::index_t clusters = 32) {
   app::estimate e;
   e.value = value;
   e.n = 2048;
@@ -20,7 +20,7 @@ inline app::estimate around(double value, double half, resect::index clusters = 
 }
 
 inline app::row_record row(const char* alteration, int layer, double kl, double dlnppl, const char* mark, int rank,
-                           resect::index clusters = 32) {
+                           resect::index_t clusters = 32) {
   app::row_record out;
   out.alteration = alteration;
   out.layer = layer;
@@ -31,7 +31,7 @@ inline app::row_record row(const char* alteration, int layer, double kl, double 
   return out;
 }
 
-inline app::study_record small_study(resect::index clusters = 32) {
+inline app::study_record small_study(resect::index_t clusters = 32) {
   app::study_record r;
   r.command = "study --model tiny";
   r.model = {"tiny", "0x0123456789abcdef", 3, 256, 192, 2e6};

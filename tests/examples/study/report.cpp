@@ -180,7 +180,7 @@ TEST_CASE("a gap in the layers breaks the line of a plot") {
 TEST_CASE("both plots are drawn, also without intervals") {
   if (!app::check_gnuplot()) return;
   const auto folder = std::filesystem::temp_directory_path() / "resect_plots_test";
-  for (const resect::index clusters : {32, 4}) {
+  for (const resect::index_t clusters : {32, 4}) {
     std::filesystem::remove_all(folder);
     std::filesystem::create_directories(folder);
     const auto drawn = app::try_draw_plots(support::small_study(clusters), folder);

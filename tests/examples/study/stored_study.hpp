@@ -21,23 +21,23 @@ struct token_values {
 
 struct planted_study {
   int layers = 3;
-  resect::index windows = 8, context = 5;
+  resect::index_t windows = 8, context = 5;
   std::vector<resect::study::alteration> alterations{resect::study::alteration::skip};
   std::uint64_t seed = 1;
   int seeds = 5;
   std::string text = "heldout.txt", model = "tiny";
   std::int32_t first_id = 0;  // of the text's ids
   // of token t of a cluster, under an alteration of a layer with a seed
-  std::function<token_values(resect::study::alteration, int layer, std::uint64_t seed, resect::index cluster, int t)>
-      token = [](auto, int, std::uint64_t, resect::index, int) { return token_values{}; };
-  std::function<double(resect::index cluster, int t)> nll = [](resect::index, int) { return 1.0; };
+  std::function<token_values(resect::study::alteration, int layer, std::uint64_t seed, resect::index_t cluster, int t)>
+      token = [](auto, int, std::uint64_t, resect::index_t, int) { return token_values{}; };
+  std::function<double(resect::index_t cluster, int t)> nll = [](resect::index_t, int) { return 1.0; };
 };
 
 // report.json and clusters.npz of it, in `folder`.
 inline void write_study(const planted_study& p, const std::filesystem::path& folder) {
   namespace study = resect::study;
   std::vector<std::int32_t> ids;
-  for (resect::index i = 0; i < p.windows * p.context; ++i)
+  for (resect::index_t i = 0; i < p.windows * p.context; ++i)
     ids.push_back(p.first_id + static_cast<std::int32_t>(i % 7));
   const auto windows = study::windows({ids, {}}, {.sequences = p.windows, .context = p.context});
 
@@ -48,7 +48,7 @@ inline void write_study(const planted_study& p, const std::filesystem::path& fol
   measured.options.bootstrap = 50;
   for (int l = 0; l < p.layers; ++l) measured.options.layers.push_back(l);
   measured.intact.ppl = resect::metrics::perplexity(p.windows);
-  for (resect::index c = 0; c < p.windows; ++c)
+  for (resect::index_t c = 0; c < p.windows; ++c)
     for (int t = 0; t + 1 < p.context; ++t) measured.intact.ppl.add(c, p.nll(c, t));
   for (const auto a : p.alterations) {
     std::vector<study::sensitivity_row> table;
@@ -60,11 +60,11 @@ inline void write_study(const planted_study& p, const std::filesystem::path& fol
       for (int r = 0; r < (seeded ? p.seeds : 1); ++r) {
         const std::uint64_t seed = p.seed + static_cast<std::uint64_t>(r);
         study::effect_sums sums(p.windows);
-        for (resect::index c = 0; c < p.windows; ++c)
+        for (resect::index_t c = 0; c < p.windows; ++c)
           for (int t = 0; t < p.context; ++t) {
             const token_values v = p.token(a, l, seed, c, t);
             sums.kl.add(c, v.kl);
-            sums.top1.add(c, resect::index{1}, v.top1 > 0.5 ? resect::index{1} : resect::index{2});
+            sums.top1.add(c, resect::index_t{1}, v.top1 > 0.5 ? resect::index_t{1} : resect::index_t{2});
             sums.cosine.add(c, v.cosine);
             const double intact = p.nll(c, t);
             if (t + 1 < p.context) sums.dlnppl.add(c, intact, intact + v.dlnppl);

@@ -56,7 +56,7 @@ TEST_CASE("columns are aligned, also where characters have several bytes") {
 }
 
 TEST_CASE("the table fits a terminal and shows no mean without its interval") {
-  for (const resect::index clusters : {32, 8, 4}) {
+  for (const resect::index_t clusters : {32, 8, 4}) {
     const auto text = app::study_table(support::small_study(clusters));
     std::istringstream lines(text);
     for (std::string line; std::getline(lines, line);) {

@@ -10,7 +10,7 @@
 #include <resect/core/executor.hpp>
 
 // Products by Eigen, on one thread for each tile.
-namespace resect::inline RESECT_NAMESPACE_TAG::detail {
+namespace RESECT_NAMESPACE::detail {
 
 // Tiles are large enough that Eigen's packing is a few percent of the work, and there are enough of them to share out. k
 // is cut into equal panels that Eigen does not cut again (its own cut depends on cache sizes, hence on the machine):
@@ -18,17 +18,17 @@ namespace resect::inline RESECT_NAMESPACE_TAG::detail {
 // 16 KiB that it takes for granted elsewhere. That leaves the instruction set alone.
 template <class T>
 struct eigen_tiling {
-  index tile_rows, tile_cols, panel;
+  index_t tile_rows, tile_cols, panel;
 
   using kernel = Eigen::internal::gebp_traits<T, T>;
-  static constexpr index element = sizeof(T);
-  static constexpr index first_cache = EIGEN_ARCH_i386_OR_x86_64 ? 32768 : 16384;
-  static constexpr index max_panel = std::min<index>(
-      256, (first_cache - kernel::mr * kernel::nr * element) / ((kernel::mr + kernel::nr) * element) & ~index{7});
+  static constexpr index_t element = sizeof(T);
+  static constexpr index_t first_cache = EIGEN_ARCH_i386_OR_x86_64 ? 32768 : 16384;
+  static constexpr index_t max_panel = std::min<index_t>(
+      256, (first_cache - kernel::mr * kernel::nr * element) / ((kernel::mr + kernel::nr) * element) & ~index_t{7});
   static_assert(max_panel >= 128, "the error bound of try_gemm counts on panels of 128 or more");
 
-  static constexpr eigen_tiling of(index m, index n, index k) noexcept {
-    const index panel = even_part(k, max_panel, 8);
+  static constexpr eigen_tiling of(index_t m, index_t n, index_t k) noexcept {
+    const index_t panel = even_part(k, max_panel, 8);
     if (m >= n) return {even_part(m, 384, 24), even_part(n, 768, 16), panel};
     return {even_part(m, 768, 16), even_part(n, 384, 24), panel};
   }
@@ -64,8 +64,8 @@ void gemm_panel(T alpha, matrix_view<const T> a, matrix_view<const T> b, matrix_
 template <class T>
 matrix_view<const T> copy_row_major(matrix_view<const T> a, std::vector<T>& storage) {
   storage.resize(static_cast<std::size_t>(a.rows * a.cols));
-  for (index r = 0; r < a.rows; ++r)
-    for (index c = 0; c < a.cols; ++c) storage[static_cast<std::size_t>(r * a.cols + c)] = a(r, c);
+  for (index_t r = 0; r < a.rows; ++r)
+    for (index_t c = 0; c < a.cols; ++c) storage[static_cast<std::size_t>(r * a.cols + c)] = a(r, c);
   return {storage.data(), a.rows, a.cols};
 }
 
@@ -80,14 +80,14 @@ void eigen_product(E& exec, T alpha, matrix_view<const T> a, matrix_view<const T
     else b = copy_row_major(b, b_copy);
   }
   const auto tiling = eigen_tiling<T>::of(c.rows, c.cols, a.cols);
-  for_each_tile(exec, c.rows, c.cols, tiling.tile_rows, tiling.tile_cols, [&](index r, index s, index m, index n) {
+  for_each_tile(exec, c.rows, c.cols, tiling.tile_rows, tiling.tile_cols, [&](index_t r, index_t s, index_t m, index_t n) {
     const auto tile = c.block(r, s, m, n);
     if (beta != T{1}) scale(beta, tile);
-    for (index p = 0; p < a.cols; p += tiling.panel) {
-      const index k = std::min(tiling.panel, a.cols - p);
+    for (index_t p = 0; p < a.cols; p += tiling.panel) {
+      const index_t k = std::min(tiling.panel, a.cols - p);
       gemm_panel(alpha, a.block(r, p, m, k), b.block(p, s, k, n), tile);
     }
   });
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::detail
+}  // namespace RESECT_NAMESPACE::detail

@@ -9,13 +9,13 @@
 #include <resect/backend/detail/tiles.hpp>
 
 // Products by the kernels of an instruction set.
-namespace resect::inline RESECT_NAMESPACE_TAG::detail {
+namespace RESECT_NAMESPACE::detail {
 
 // Memory at the start of a cache line, not set to anything.
 template <class T>
 class packing_memory {
  public:
-  explicit packing_memory(index n)
+  explicit packing_memory(index_t n)
       : data_(static_cast<T*>(::operator new(static_cast<std::size_t>(n) * sizeof(T), line))) {}
   packing_memory(const packing_memory&) = delete;
   packing_memory& operator=(const packing_memory&) = delete;
@@ -32,46 +32,46 @@ class packing_memory {
 // packs for itself and which stay in its second cache while strips of B pass; a task's columns, so many that packing its
 // block is a few percent of the work, and so few that there are tasks to share out.
 struct packed_tiling {
-  index panel, chunk, block_rows, task_cols;
+  index_t panel, chunk, block_rows, task_cols;
 
   template <class T>
-  static packed_tiling of(const product_kernels<T>& kernels, index m, index n, index k) noexcept {
-    constexpr index enough_tasks = 8;
-    const index chunk = even_part(n, 2048, kernels.tile_cols);
-    const index rows = even_part(m, 132, kernels.tile_rows);
-    const index blocks = (m + rows - 1) / rows;
-    const index across = std::max<index>(1, enough_tasks / blocks);
+  static packed_tiling of(const product_kernels<T>& kernels, index_t m, index_t n, index_t k) noexcept {
+    constexpr index_t enough_tasks = 8;
+    const index_t chunk = even_part(n, 2048, kernels.tile_cols);
+    const index_t rows = even_part(m, 132, kernels.tile_rows);
+    const index_t blocks = (m + rows - 1) / rows;
+    const index_t across = std::max<index_t>(1, enough_tasks / blocks);
     return {even_part(k, kernels.deepest, 8), chunk, rows,
-            even_part(std::min(chunk, n), std::clamp<index>(chunk / across, 256, 1024), kernels.tile_cols)};
+            even_part(std::min(chunk, n), std::clamp<index_t>(chunk / across, 256, 1024), kernels.tile_cols)};
   }
 };
 // Products with fewer rows or columns leave most of a register tile empty, and packing would cost as much as the rest.
-inline constexpr index thinnest_for_kernels = 8;
+inline constexpr index_t thinnest_for_kernels = 8;
 
 // C ← α·A·B + β·C; A (m, k), B (k, n), any strides; C (m, n) row-major. Each element of C takes k in order, panel by
 // panel: its bits depend on the extents and the kernels alone.
 template <class T, executor E>
 void packed_product(E& exec, const product_kernels<T>& kernels, T alpha, matrix_view<const T> a, matrix_view<const T> b,
                     T beta, matrix_view<T> c) {
-  const auto up = [](index n, index step) { return (n + step - 1) / step * step; };
+  const auto up = [](index_t n, index_t step) { return (n + step - 1) / step * step; };
   const auto tiling = packed_tiling::of(kernels, c.rows, c.cols, a.cols);
-  const index depth = std::min(tiling.panel, a.cols);
+  const index_t depth = std::min(tiling.panel, a.cols);
   const bool replace = beta == T{0} && depth > 0;
   if (!replace && beta != T{1})
     for_each_tile(exec, c.rows, c.cols, 64, 1024,
-                  [&](index r, index s, index m, index n) { scale(beta, c.block(r, s, m, n)); });
+                  [&](index_t r, index_t s, index_t m, index_t n) { scale(beta, c.block(r, s, m, n)); });
 
   packing_memory<T> packed_b(up(std::min(tiling.chunk, c.cols), kernels.col_step) * depth);
-  for (index s = 0; s < c.cols; s += tiling.chunk)
-    for (index p = 0; p < a.cols; p += tiling.panel) {
-      const index k = std::min(tiling.panel, a.cols - p);
+  for (index_t s = 0; s < c.cols; s += tiling.chunk)
+    for (index_t p = 0; p < a.cols; p += tiling.panel) {
+      const index_t k = std::min(tiling.panel, a.cols - p);
       const auto out = c.block(0, s, c.rows, std::min(tiling.chunk, c.cols - s));
-      for_each_tile(exec, 1, out.cols, 1, 8 * kernels.tile_cols, [&](index, index q, index, index n) {
+      for_each_tile(exec, 1, out.cols, 1, 8 * kernels.tile_cols, [&](index_t, index_t q, index_t, index_t n) {
         kernels.pack(&b(p, s + q), b.col_stride, b.row_stride, n, kernels.tile_cols, kernels.col_step, k,
                      packed_b.data() + q * k);
       });
       for_each_tile(exec, out.rows, out.cols, tiling.block_rows, tiling.task_cols,
-                    [&](index r, index q, index m, index n) {
+                    [&](index_t r, index_t q, index_t m, index_t n) {
                       packing_memory<T> packed_a(up(m, kernels.row_step) * k);
                       kernels.pack(&a(r, p), a.row_stride, a.col_stride, m, kernels.tile_rows, kernels.row_step, k,
                                    packed_a.data());
@@ -81,4 +81,4 @@ void packed_product(E& exec, const product_kernels<T>& kernels, T alpha, matrix_
     }
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::detail
+}  // namespace RESECT_NAMESPACE::detail

@@ -7,7 +7,7 @@
 #include <resect/core/types.hpp>
 
 // Register kernels of products, once for each instruction set that has them from one text, and what chooses between them.
-namespace resect::inline RESECT_NAMESPACE_TAG::detail {
+namespace RESECT_NAMESPACE::detail {
 
 // What becomes of C: C ← α·s, or C ← C + α·s.
 enum class into : unsigned char { replace, add };
@@ -34,9 +34,9 @@ inline constexpr unsigned tile_rows = 12, row_step = 4, tile_vectors = 2, deepes
 // The kernels of one set, the widths of the strips that they take, and how deep a panel should be at most.
 template <class T>
 struct product_kernels {
-  index tile_rows = 0, row_step = 1, tile_cols = 0, col_step = 1, deepest = 0;
-  void (*pack)(const T* in, index across, index along, index count, index full, index step, index k, T* out) = nullptr;
-  void (*multiply)(index m, index n, index k, T alpha, const T* a, const T* b, into how, T* c, index stride) = nullptr;
+  index_t tile_rows = 0, row_step = 1, tile_cols = 0, col_step = 1, deepest = 0;
+  void (*pack)(const T* in, index_t across, index_t along, index_t count, index_t full, index_t step, index_t k, T* out) = nullptr;
+  void (*multiply)(index_t m, index_t n, index_t k, T alpha, const T* a, const T* b, into how, T* c, index_t stride) = nullptr;
 
   explicit operator bool() const noexcept { return multiply != nullptr; }
 };
@@ -56,4 +56,4 @@ product_kernels<T> product_kernels_of(instruction_set set) noexcept {
   return {};
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::detail
+}  // namespace RESECT_NAMESPACE::detail

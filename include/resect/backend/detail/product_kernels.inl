@@ -18,17 +18,17 @@ struct vector_of<double> {
 template <class T>
 using vector = typename vector_of<T>::type;
 template <class T>
-inline constexpr index vector_width = static_cast<index>(sizeof(vector<T>) / sizeof(T));
+inline constexpr index_t vector_width = static_cast<index_t>(sizeof(vector<T>) / sizeof(T));
 template <class T>
-inline constexpr index tile_cols = vector_width<T>* tile_vectors;
+inline constexpr index_t tile_cols = vector_width<T>* tile_vectors;
 
 template <class T>
 using four [[gnu::vector_size(4 * sizeof(T))]] = T;
 
 // out[p·strip + i] ← in[i·across + p] for i < 4, p < 4.
 template <class T>
-[[RESECT_KERNEL gnu::always_inline]] inline void transpose_four(const T* in, index across, T* out,
-                                                                index strip) noexcept {
+[[RESECT_KERNEL gnu::always_inline]] inline void transpose_four(const T* in, index_t across, T* out,
+                                                                index_t strip) noexcept {
   four<T> a, b, c, d;
   __builtin_memcpy(&a, in, sizeof a);
   __builtin_memcpy(&b, in + across, sizeof b);
@@ -50,34 +50,34 @@ template <class T>
 // One strip: out[p·strip + i] ← in[i·across + p·along], zeros for count ≤ i < strip. Rows go through registers four by
 // four, a cache line of each at a time, so that both sides stay in the first cache whatever their strides.
 template <class T>
-[[RESECT_KERNEL]] inline void pack_strip(const T* in, index across, index along, index count, index strip, index k,
+[[RESECT_KERNEL]] inline void pack_strip(const T* in, index_t across, index_t along, index_t count, index_t strip, index_t k,
                                          T* out) noexcept {
-  constexpr index line = static_cast<index>(64 / sizeof(T));
-  const index fours = count / 4 * 4;
-  index done = 0;  // of k, for the rows in `fours`
+  constexpr index_t line = static_cast<index_t>(64 / sizeof(T));
+  const index_t fours = count / 4 * 4;
+  index_t done = 0;  // of k, for the rows in `fours`
   if (along == 1) {
     for (; done + line <= k; done += line)
-      for (index i = 0; i < fours; i += 4)
-        for (index p = done; p < done + line; p += 4)
+      for (index_t i = 0; i < fours; i += 4)
+        for (index_t p = done; p < done + line; p += 4)
           transpose_four(in + i * across + p, across, out + p * strip + i, strip);
   } else if (across == 1) {
     for (; done < k; ++done)
-      for (index i = 0; i < fours; i += 4)
+      for (index_t i = 0; i < fours; i += 4)
         __builtin_memcpy(out + done * strip + i, in + done * along + i, 4 * sizeof(T));
   }
-  for (index p = done; p < k; ++p)
-    for (index i = 0; i < fours; ++i) out[p * strip + i] = in[i * across + p * along];
-  for (index i = fours; i < strip; ++i)
-    for (index p = 0; p < k; ++p) out[p * strip + i] = i < count ? in[i * across + p * along] : T{0};
+  for (index_t p = done; p < k; ++p)
+    for (index_t i = 0; i < fours; ++i) out[p * strip + i] = in[i * across + p * along];
+  for (index_t i = fours; i < strip; ++i)
+    for (index_t p = 0; p < k; ++p) out[p * strip + i] = i < count ? in[i * across + p * along] : T{0};
 }
 
 // All strips of `count` rows, `full` wide each and the last a multiple of `step`.
 template <class T>
-[[RESECT_KERNEL]] inline void pack(const T* in, index across, index along, index count, index full, index step, index k,
+[[RESECT_KERNEL]] inline void pack(const T* in, index_t across, index_t along, index_t count, index_t full, index_t step, index_t k,
                                    T* out) noexcept {
-  for (index first = 0; first < count; first += full) {
-    const index rows = count - first < full ? count - first : full;
-    const index strip = (rows + step - 1) / step * step;
+  for (index_t first = 0; first < count; first += full) {
+    const index_t rows = count - first < full ? count - first : full;
+    const index_t strip = (rows + step - 1) / step * step;
     pack_strip(in + first * across, across, along, rows, strip, k, out + first * k);
   }
 }
@@ -99,9 +99,9 @@ template <class T, unsigned Rows, unsigned Vectors>
 
 // C (Rows, Vectors registers) from s = one strip of A times one of B, k deep: running sums in registers, k in order.
 template <class T, unsigned Rows, unsigned Vectors>
-[[RESECT_KERNEL]] inline void multiply_strips(const T* a, const T* b, index k, T alpha, into how, T* c,
-                                              index stride) noexcept {
-  constexpr index b_step = Vectors * vector_width<T>;
+[[RESECT_KERNEL]] inline void multiply_strips(const T* a, const T* b, index_t k, T alpha, into how, T* c,
+                                              index_t stride) noexcept {
+  constexpr index_t b_step = Vectors * vector_width<T>;
   vector<T> sum[Rows][Vectors];
 #pragma GCC unroll 16
   for (unsigned i = 0; i < Rows; ++i)
@@ -110,7 +110,7 @@ template <class T, unsigned Rows, unsigned Vectors>
       sum[i][j] = vector<T>{};
       __builtin_prefetch(c + i * stride + j * vector_width<T>, 1);
     }
-  index p = 0;
+  index_t p = 0;
   if constexpr (Rows == tile_rows &&
                 Vectors == tile_vectors) {  // the others are for edges: not worth what they cost to compile
     for (; p + 4 <= k; p += 4)
@@ -132,8 +132,8 @@ template <class T, unsigned Rows, unsigned Vectors>
 }
 
 template <class T, unsigned Vectors>
-[[RESECT_KERNEL gnu::always_inline]] inline void multiply_rows(index rows, const T* a, const T* b, index k, T alpha,
-                                                               into how, T* c, index stride) noexcept {
+[[RESECT_KERNEL gnu::always_inline]] inline void multiply_rows(index_t rows, const T* a, const T* b, index_t k, T alpha,
+                                                               into how, T* c, index_t stride) noexcept {
   if (rows > tile_rows - row_step) return multiply_strips<T, tile_rows, Vectors>(a, b, k, alpha, how, c, stride);
   if constexpr (tile_rows > 2 * row_step) {
     if (rows > row_step) return multiply_strips<T, 2 * row_step, Vectors>(a, b, k, alpha, how, c, stride);
@@ -143,30 +143,30 @@ template <class T, unsigned Vectors>
 
 // C (rows, cols) of one register tile; where C ends inside of it, by way of a whole one.
 template <class T>
-[[RESECT_KERNEL gnu::always_inline]] inline void multiply_whole(index rows, index cols, const T* a, const T* b, index k,
-                                                                T alpha, into how, T* c, index stride) noexcept {
+[[RESECT_KERNEL gnu::always_inline]] inline void multiply_whole(index_t rows, index_t cols, const T* a, const T* b, index_t k,
+                                                                T alpha, into how, T* c, index_t stride) noexcept {
   if (cols > 2 * vector_width<T>) multiply_rows<T, tile_vectors>(rows, a, b, k, alpha, how, c, stride);
   else if (cols > vector_width<T>) multiply_rows<T, 2>(rows, a, b, k, alpha, how, c, stride);
   else multiply_rows<T, 1>(rows, a, b, k, alpha, how, c, stride);
 }
 template <class T>
-[[RESECT_KERNEL]] inline void multiply_part(index rows, index cols, const T* a, const T* b, index k, T alpha, into how,
-                                            T* c, index stride) noexcept {
+[[RESECT_KERNEL]] inline void multiply_part(index_t rows, index_t cols, const T* a, const T* b, index_t k, T alpha, into how,
+                                            T* c, index_t stride) noexcept {
   T whole[tile_rows * tile_cols<T>] = {};
   const auto row = static_cast<std::size_t>(cols) * sizeof(T);
-  for (index i = 0; i < rows; ++i) __builtin_memcpy(whole + i * tile_cols<T>, c + i * stride, row);
+  for (index_t i = 0; i < rows; ++i) __builtin_memcpy(whole + i * tile_cols<T>, c + i * stride, row);
   multiply_whole(rows, cols, a, b, k, alpha, how, whole, tile_cols<T>);
-  for (index i = 0; i < rows; ++i) __builtin_memcpy(c + i * stride, whole + i * tile_cols<T>, row);
+  for (index_t i = 0; i < rows; ++i) __builtin_memcpy(c + i * stride, whole + i * tile_cols<T>, row);
 }
 
 // C (m, n) from packed blocks of A (m, k) and B (k, n). All strips of A pass by one of B.
 template <class T>
-[[RESECT_KERNEL]] inline void multiply_packed(index m, index n, index k, T alpha, const T* a, const T* b, into how,
-                                              T* c, index stride) noexcept {
-  for (index j = 0; j < n; j += tile_cols<T>)
-    for (index i = 0; i < m; i += tile_rows) {
-      const index rows = m - i < tile_rows ? m - i : tile_rows;
-      const index cols = n - j < tile_cols<T> ? n - j : tile_cols<T>;
+[[RESECT_KERNEL]] inline void multiply_packed(index_t m, index_t n, index_t k, T alpha, const T* a, const T* b, into how,
+                                              T* c, index_t stride) noexcept {
+  for (index_t j = 0; j < n; j += tile_cols<T>)
+    for (index_t i = 0; i < m; i += tile_rows) {
+      const index_t rows = m - i < tile_rows ? m - i : tile_rows;
+      const index_t cols = n - j < tile_cols<T> ? n - j : tile_cols<T>;
       T* at = c + i * stride + j;
       if (rows % row_step == 0 && cols % vector_width<T> == 0)
         multiply_whole(rows, cols, a + i * k, b + j * k, k, alpha, how, at, stride);

@@ -5,7 +5,7 @@
 
 #include <resect/core/view.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::detail {
+namespace RESECT_NAMESPACE::detail {
 
 // A matrix with a stride of one: the given one if it has that, else a row-major copy.
 template <class T>
@@ -15,8 +15,8 @@ class unit_stride_copy {
     if (a.col_stride == 1 || a.row_stride == 1 || a.cols <= 1 || a.rows <= 1) return;
     storage_.resize(static_cast<std::size_t>(a.rows * a.cols));
     view_ = {storage_.data(), a.rows, a.cols};
-    for (index r = 0; r < a.rows; ++r)
-      for (index c = 0; c < a.cols; ++c) view_(r, c) = a(r, c);
+    for (index_t r = 0; r < a.rows; ++r)
+      for (index_t c = 0; c < a.cols; ++c) view_(r, c) = a(r, c);
   }
   unit_stride_copy(const unit_stride_copy&) = delete;
   unit_stride_copy& operator=(const unit_stride_copy&) = delete;
@@ -24,8 +24,8 @@ class unit_stride_copy {
   matrix_view<T> view() const noexcept { return view_; }
   void write_back() const noexcept {
     if (storage_.empty()) return;
-    for (index r = 0; r < target_.rows; ++r)
-      for (index c = 0; c < target_.cols; ++c) target_(r, c) = view_(r, c);
+    for (index_t r = 0; r < target_.rows; ++r)
+      for (index_t c = 0; c < target_.cols; ++c) target_(r, c) = view_(r, c);
   }
 
  private:
@@ -33,4 +33,4 @@ class unit_stride_copy {
   std::vector<T> storage_;
 };
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::detail
+}  // namespace RESECT_NAMESPACE::detail

@@ -10,7 +10,7 @@
 
 // Owned memory for headers that everyone includes: of a std::vector each element type costs the compiler some 10 ms as soon
 // as a function that is no template uses it, of a buffer less than one.
-namespace resect::inline RESECT_NAMESPACE_TAG::detail {
+namespace RESECT_NAMESPACE::detail {
 
 // The part of std::vector that resect's own code uses, with its meaning. Grows by doubling. Throws std::bad_alloc and what
 // an element's copy throws.
@@ -120,4 +120,4 @@ class buffer {
   std::size_t size_ = 0, room_ = 0;
 };
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::detail
+}  // namespace RESECT_NAMESPACE::detail

@@ -8,7 +8,7 @@
 
 // Lanes of AVX2: 32 bytes. <immintrin.h> costs as much to compile as everything in core, so there are vector types and
 // four instructions by name. Multiply–add by name also means that the bits do not depend on -ffp-contract.
-namespace resect::inline RESECT_NAMESPACE_TAG::detail::avx2 {
+namespace RESECT_NAMESPACE::detail::avx2 {
 
 inline constexpr int width = 4;
 using f64 [[gnu::vector_size(32)]] = double;
@@ -46,5 +46,5 @@ using i32 [[gnu::vector_size(32)]] = std::int32_t;
   return c;
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::detail::avx2
+}  // namespace RESECT_NAMESPACE::detail::avx2
 #endif

@@ -8,7 +8,7 @@
 
 // Lanes of AVX-512: 64 bytes. <immintrin.h> costs as much to compile as everything in core, so there are vector types
 // and four instructions by name. Multiply–add by name also means that the bits do not depend on -ffp-contract.
-namespace resect::inline RESECT_NAMESPACE_TAG::detail::avx512 {
+namespace RESECT_NAMESPACE::detail::avx512 {
 
 inline constexpr int width = 8;
 using f64 [[gnu::vector_size(64)]] = double;
@@ -46,5 +46,5 @@ using i32 [[gnu::vector_size(64)]] = std::int32_t;
   return c;
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::detail::avx512
+}  // namespace RESECT_NAMESPACE::detail::avx512
 #endif

@@ -8,7 +8,7 @@
 // Lanes for every machine: 16 bytes, in the vector types that g++ and clang share. A compiler may fuse a product with
 // the sum it goes into wherever its flags offer such an instruction; here nothing is left to fuse, so the bits do not
 // depend on flags.
-namespace resect::inline RESECT_NAMESPACE_TAG::detail::portable {
+namespace RESECT_NAMESPACE::detail::portable {
 
 inline constexpr int width = 2;
 using f64 [[gnu::vector_size(16)]] = double;
@@ -39,4 +39,4 @@ using f32_half [[gnu::vector_size(8)]] = float;
 [[gnu::always_inline]] inline f64 multiply_add(f64 a, f64 b, f64 c) noexcept { return product(a, b) + c; }
 [[gnu::always_inline]] inline f64 add_product(f64 c, f64 a, f64 b) noexcept { return c + product(a, b); }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::detail::portable
+}  // namespace RESECT_NAMESPACE::detail::portable

@@ -7,7 +7,7 @@
 #include <resect/config.hpp>
 
 // Sorting for headers that everyone includes: <algorithm> and one std::sort cost a tenth of what all of them may take.
-namespace resect::inline RESECT_NAMESPACE_TAG::detail {
+namespace RESECT_NAMESPACE::detail {
 
 // Ascending by <; no NaN. Of contiguous elements that may be copied as bytes.
 template <class Sequence>
@@ -31,4 +31,4 @@ void sort_unique(Sequence& x) noexcept {
   while (x.size() > kept) x.pop_back();
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::detail
+}  // namespace RESECT_NAMESPACE::detail

@@ -6,7 +6,7 @@
 #include <resect/core/jacobi.hpp>
 #include <resect/factor/orthonormalize.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::factor::detail {
+namespace RESECT_NAMESPACE::factor::detail {
 
 struct core_svd {
   matrix<double> u, v;    // (k, k), orthonormal columns
@@ -20,7 +20,7 @@ struct core_svd {
 //   U. The backend's eigenvectors are a start only: without them (not converged) Jacobi does everything.
 template <host_factoring_backend<double> B>
 result<core_svd> svd_of_core(B& exec, const matrix<double>& c) {
-  const index k = c.rows;
+  const index_t k = c.rows;
   core_svd out{matrix<double>(k, k), matrix<double>(k, k), std::vector<double>(static_cast<std::size_t>(k)), true};
   double largest = 0;
   for (const double x : c.data) largest = std::max(largest, std::fabs(x));
@@ -35,12 +35,12 @@ result<core_svd> svd_of_core(B& exec, const matrix<double>& c) {
   const auto eigen = exec.try_symmetric_eigen(g.view(), vector_view<double>{values.data(), k});
   if (!eigen) return eigen.error();
   matrix<double> directions(k, k);  // a right singular vector a row, the largest first
-  for (index i = 0; i < k; ++i)
-    for (index j = 0; j < k; ++j) directions(i, j) = eigen->converged ? g(j, k - 1 - i) : (i == j ? 1.0 : 0.0);
+  for (index_t i = 0; i < k; ++i)
+    for (index_t j = 0; j < k; ++j) directions(i, j) = eigen->converged ? g(j, k - 1 - i) : (i == j ? 1.0 : 0.0);
   if (auto s = exec.try_gemm(1.0, directions.view(), scaled_core.view().transposed(), 0.0, x.view()); !s)
     return s.error();
 
-  const double size = static_cast<double>(std::max<index>(k, 1)), noise = size * 0x1p-53;
+  const double size = static_cast<double>(std::max<index_t>(k, 1)), noise = size * 0x1p-53;
   double norm = 0;
   for (const double e : scaled_core.data) norm += e * e;
   norm = std::sqrt(norm);
@@ -49,24 +49,24 @@ result<core_svd> svd_of_core(B& exec, const matrix<double>& c) {
   out.converged = jacobi.converged;
 
   std::vector<double> norms(static_cast<std::size_t>(k));
-  for (index i = 0; i < k; ++i) {
+  for (index_t i = 0; i < k; ++i) {
     double squares = 0;
-    for (index j = 0; j < k; ++j) squares += x(i, j) * x(i, j);
+    for (index_t j = 0; j < k; ++j) squares += x(i, j) * x(i, j);
     norms[static_cast<std::size_t>(i)] = std::sqrt(squares);
   }
-  std::vector<index> order(static_cast<std::size_t>(k));
-  std::iota(order.begin(), order.end(), index{0});
-  std::stable_sort(order.begin(), order.end(), [&](index i, index j) {
+  std::vector<index_t> order(static_cast<std::size_t>(k));
+  std::iota(order.begin(), order.end(), index_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](index_t i, index_t j) {
     return norms[static_cast<std::size_t>(i)] > norms[static_cast<std::size_t>(j)];
   });
   bool rounding = false;
-  for (index c2 = 0; c2 < k; ++c2) {
-    const index from = order[static_cast<std::size_t>(c2)];
+  for (index_t c2 = 0; c2 < k; ++c2) {
+    const index_t from = order[static_cast<std::size_t>(c2)];
     const double value = norms[static_cast<std::size_t>(from)];
     const bool kept = value > 2 * noise * norm;
     rounding |= !kept;
     out.s[static_cast<std::size_t>(c2)] = std::ldexp(value, exponent);
-    for (index r = 0; r < k; ++r) {
+    for (index_t r = 0; r < k; ++r) {
       out.u(r, c2) = kept ? x(from, r) / value : 0.0;
       out.v(r, c2) = directions(from, r);
     }
@@ -79,4 +79,4 @@ result<core_svd> svd_of_core(B& exec, const matrix<double>& c) {
   return out;
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::factor::detail
+}  // namespace RESECT_NAMESPACE::factor::detail

@@ -11,10 +11,10 @@
 
 // Kernels on rows, once for each instruction set from one text, and the choice between them. The results of avx2 and
 // avx512 have the same bits: they do the same roundings on the same eight lanes.
-namespace resect::inline RESECT_NAMESPACE_TAG::metrics::detail {
+namespace RESECT_NAMESPACE::metrics::detail {
 
 inline constexpr int lanes = 8;
-inline constexpr index group = 16;  // floats taken at once: a cache line
+inline constexpr index_t group = 16;  // floats taken at once: a cache line
 
 struct float_range {
   float low, high;
@@ -44,7 +44,7 @@ struct peak_result {
   bool has_nan;
 };
 struct place_result {
-  index first, count;
+  index_t first, count;
 };
 struct product_result {
   double dot, aa, bb, dd;
@@ -83,7 +83,7 @@ using ::resect::detail::avx512::add_product, ::resect::detail::avx512::all, ::re
 
 // The kernels of `set`, which the machine must have (core/instruction_set.hpp: runnable). A set that was not compiled
 // for this architecture is never runnable.
-inline exp_result exp_sum(instruction_set set, const float* x, index n, const exp_unit& unit) noexcept {
+inline exp_result exp_sum(instruction_set set, const float* x, index_t n, const exp_unit& unit) noexcept {
 #if defined(__x86_64__)
   if (set == instruction_set::avx512) return avx512::exp_sum(x, n, unit);
   if (set == instruction_set::avx2) return avx2::exp_sum(x, n, unit);
@@ -91,7 +91,7 @@ inline exp_result exp_sum(instruction_set set, const float* x, index n, const ex
   static_cast<void>(set);
   return portable::exp_sum(x, n, unit);
 }
-inline exp_pair_result exp_pair(instruction_set set, const float* x, const float* y, index n, const exp_unit& unit_x,
+inline exp_pair_result exp_pair(instruction_set set, const float* x, const float* y, index_t n, const exp_unit& unit_x,
                                 const exp_unit& unit_y) noexcept {
 #if defined(__x86_64__)
   if (set == instruction_set::avx512) return avx512::exp_pair(x, y, n, unit_x, unit_y);
@@ -100,7 +100,7 @@ inline exp_pair_result exp_pair(instruction_set set, const float* x, const float
   static_cast<void>(set);
   return portable::exp_pair(x, y, n, unit_x, unit_y);
 }
-inline peak_result peak(instruction_set set, const float* x, index n) noexcept {
+inline peak_result peak(instruction_set set, const float* x, index_t n) noexcept {
 #if defined(__x86_64__)
   if (set == instruction_set::avx512) return avx512::peak(x, n);
   if (set == instruction_set::avx2) return avx2::peak(x, n);
@@ -108,7 +108,7 @@ inline peak_result peak(instruction_set set, const float* x, index n) noexcept {
   static_cast<void>(set);
   return portable::peak(x, n);
 }
-inline place_result place(instruction_set set, const float* x, index n, float value) noexcept {
+inline place_result place(instruction_set set, const float* x, index_t n, float value) noexcept {
 #if defined(__x86_64__)
   if (set == instruction_set::avx512) return avx512::place(x, n, value);
   if (set == instruction_set::avx2) return avx2::place(x, n, value);
@@ -117,7 +117,7 @@ inline place_result place(instruction_set set, const float* x, index n, float va
   return portable::place(x, n, value);
 }
 template <class T>
-product_result products(instruction_set set, const T* a, const T* b, index n) noexcept {
+product_result products(instruction_set set, const T* a, const T* b, index_t n) noexcept {
 #if defined(__x86_64__)
   if (set == instruction_set::avx512) return avx512::products(a, b, n);
   if (set == instruction_set::avx2) return avx2::products(a, b, n);
@@ -126,4 +126,4 @@ product_result products(instruction_set set, const T* a, const T* b, index n) no
   return portable::products(a, b, n);
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics::detail
+}  // namespace RESECT_NAMESPACE::metrics::detail

@@ -58,8 +58,8 @@ struct extremes {
 }
 
 // The last n < group floats at x, filled up.
-[[RESECT_KERNEL gnu::always_inline]] inline void load_rest(const float* x, index n, float fill, float* out) noexcept {
-  for (index j = 0; j < group; ++j) out[j] = j < n ? x[j] : fill;
+[[RESECT_KERNEL gnu::always_inline]] inline void load_rest(const float* x, index_t n, float fill, float* out) noexcept {
+  for (index_t j = 0; j < group; ++j) out[j] = j < n ? x[j] : fill;
 }
 // Rows are read in order, but the arithmetic fills the machine's window, so it does not see far enough ahead by itself.
 [[RESECT_KERNEL gnu::always_inline]] inline void prefetch(const void* p) noexcept {
@@ -77,10 +77,10 @@ struct exp_lanes {
   for (int p = 0; p < 2 * parts; ++p) s.sum[p % parts] += exp_lane(load(x + p * width), magic);
   take_extremes(s.seen, x);
 }
-[[RESECT_KERNEL]] inline exp_result exp_sum(const float* x, index n, const exp_unit& unit) noexcept {
+[[RESECT_KERNEL]] inline exp_result exp_sum(const float* x, index_t n, const exp_unit& unit) noexcept {
   exp_lanes s{{}, no_extremes()};
   const f64 magic = all(unit.magic);
-  index i = 0;
+  index_t i = 0;
   for (; i + group <= n; i += group) {
     prefetch(x + i);
     take(s, x + i, magic);
@@ -115,11 +115,11 @@ struct exp_pair_lanes {
   take_extremes(s.seen_x, x);
   take_extremes(s.seen_y, y);
 }
-[[RESECT_KERNEL]] inline exp_pair_result exp_pair(const float* x, const float* y, index n, const exp_unit& unit_x,
+[[RESECT_KERNEL]] inline exp_pair_result exp_pair(const float* x, const float* y, index_t n, const exp_unit& unit_x,
                                                   const exp_unit& unit_y) noexcept {
   exp_pair_lanes s{{}, {}, {}, no_extremes(), no_extremes()};
   const f64 magic_x = all(unit_x.magic), magic_y = all(unit_y.magic);
-  index i = 0;
+  index_t i = 0;
   for (; i + group <= n; i += group) {
     prefetch(x + i);
     prefetch(y + i);
@@ -136,10 +136,10 @@ struct exp_pair_lanes {
 
 // --- maximum, and where it is -----------------------------------------------------------------------------------------
 
-[[RESECT_KERNEL]] inline peak_result peak(const float* x, index n) noexcept {
+[[RESECT_KERNEL]] inline peak_result peak(const float* x, index_t n) noexcept {
   extremes seen = no_extremes();
   i32 nan{};
-  index i = 0;
+  index_t i = 0;
   for (; i + group <= n; i += group) {
     take_extremes(seen, x + i);
     for (int p = 0; p < group_parts; ++p) {
@@ -161,14 +161,14 @@ struct exp_pair_lanes {
 }
 
 // Where `value` stands first (−1: nowhere) and whether it stands twice; n < 2³¹.
-[[RESECT_KERNEL]] inline place_result place(const float* x, index n, float value) noexcept {
+[[RESECT_KERNEL]] inline place_result place(const float* x, index_t n, float value) noexcept {
   constexpr int step = 2 * width;
   constexpr std::int32_t nowhere = 0x7fffffff;
   std::int32_t id[step], hits[step];
   for (int j = 0; j < step; ++j) id[j] = j;
   i32 at, first = i32{} + nowhere, count{};
   __builtin_memcpy(&at, id, sizeof at);
-  index i = 0;
+  index_t i = 0;
   for (; i + step <= n; i += step) {
     f32 v;
     __builtin_memcpy(&v, x + i, sizeof v);
@@ -212,9 +212,9 @@ template <class T>
   }
 }
 template <class T>
-[[RESECT_KERNEL]] inline product_result products(const T* a, const T* b, index n) noexcept {
+[[RESECT_KERNEL]] inline product_result products(const T* a, const T* b, index_t n) noexcept {
   product_lanes s{};
-  index i = 0;
+  index_t i = 0;
   for (; i + group <= n; i += group) {
     prefetch(a + i);
     prefetch(b + i);
@@ -222,7 +222,7 @@ template <class T>
   }
   if (i < n) {
     T rest_a[group] = {}, rest_b[group] = {};
-    for (index j = 0; j < n - i; ++j) {
+    for (index_t j = 0; j < n - i; ++j) {
       rest_a[j] = a[i + j];
       rest_b[j] = b[i + j];
     }

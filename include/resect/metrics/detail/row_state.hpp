@@ -10,9 +10,9 @@
 
 // What a pass over logits keeps. Rows are read once, in chunks; a chunk, a shard of the vocabulary and a whole row are
 // the same thing, and two of them merge.
-namespace resect::inline RESECT_NAMESPACE_TAG::metrics::detail {
+namespace RESECT_NAMESPACE::metrics::detail {
 
-inline constexpr index chunk = 2048;
+inline constexpr index_t chunk = 2048;
 inline constexpr float infinity = std::numeric_limits<float>::infinity();
 inline constexpr double ln2 = 0.6931471805599453094;
 inline constexpr double ln2_rest = 2.3190468138462996e-17;  // ln 2 − its double
@@ -23,7 +23,7 @@ inline constexpr float far = 65536;
 // The maximum, and Σe^x in units of 2^power·e^offset. A sum over logits that are not −∞ is at least ½ in its unit.
 struct exp_state {
   float max = -infinity;
-  index id = -1;     // the lowest id of the maximum; −1 where there is no logit
+  index_t id = -1;     // the lowest id of the maximum; −1 where there is no logit
   bool tie = false;  // another id has the same logit
   double sum = 0;    // NaN where a logit is NaN or +∞
   double top = 0;    // the maximum's own term in the sum
@@ -103,4 +103,4 @@ struct pair_state {
   }
 };
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics::detail
+}  // namespace RESECT_NAMESPACE::metrics::detail

@@ -9,7 +9,7 @@
 #include <resect/core/storage_float.hpp>
 #include <resect/core/types.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::metrics::detail {
+namespace RESECT_NAMESPACE::metrics::detail {
 
 // Elements of two operands, const or not, that are not both float: those have functions of their own, which convert.
 template <class A, class B>
@@ -23,10 +23,10 @@ std::span<const resect::detail::element_of<Row>> row_of(const Row& row) noexcept
 
 // Pieces of at most `Most` elements of a row as floats: a row of floats as it lies, others widened into memory of its
 // own, until the next piece is asked for.
-template <widens_to_float T, index Most>
+template <widens_to_float T, index_t Most>
 class widened_piece {
  public:
-  const float* of(const T* x, index n) noexcept {
+  const float* of(const T* x, index_t n) noexcept {
     const auto size = static_cast<std::size_t>(n);
     convert(std::span{x, size}, std::span{values_, size});
     // The next piece comes while this one is computed with; past the end of a row a prefetch does nothing.
@@ -39,10 +39,10 @@ class widened_piece {
  private:
   float values_[static_cast<std::size_t>(Most)];
 };
-template <index Most>
+template <index_t Most>
 class widened_piece<float, Most> {
  public:
-  const float* of(const float* x, index) noexcept { return x; }
+  const float* of(const float* x, index_t) noexcept { return x; }
 };
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::metrics::detail
+}  // namespace RESECT_NAMESPACE::metrics::detail

@@ -6,22 +6,22 @@
 #include <resect/core/reduce.hpp>
 #include <resect/core/view.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::quant::detail {
+namespace RESECT_NAMESPACE::quant::detail {
 
 // Whether every weight is finite and at most `largest` in magnitude; the first that is not is named by row and column.
 template <executor E>
 status check_weights(E& exec, matrix_view<const float> w, float largest = std::numeric_limits<float>::max()) {
   if (status s = check_view(w, "W"); !s) return s;
-  constexpr index none = std::numeric_limits<index>::max();
-  const index at = parallel_reduce(
+  constexpr index_t none = std::numeric_limits<index_t>::max();
+  const index_t at = parallel_reduce(
       exec, w.rows, 16, none,
-      [&](index first, index last) {
-        for (index r = first; r < last; ++r)
-          for (index c = 0; c < w.cols; ++c)
+      [&](index_t first, index_t last) {
+        for (index_t r = first; r < last; ++r)
+          for (index_t c = 0; c < w.cols; ++c)
             if (!(w(r, c) <= largest && w(r, c) >= -largest)) return r * w.cols + c;
         return none;
       },
-      [](index a, index b) { return a < b ? a : b; });
+      [](index_t a, index_t b) { return a < b ? a : b; });
   if (at == none) return {};
   const float value = w(at / w.cols, at % w.cols);
   const bool finite = value - value == 0;
@@ -30,4 +30,4 @@ status check_weights(E& exec, matrix_view<const float> w, float largest = std::n
                finite ? text("at most ", largest, " in magnitude") : short_text<120>("a finite number")};
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::quant::detail
+}  // namespace RESECT_NAMESPACE::quant::detail

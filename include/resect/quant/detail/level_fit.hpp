@@ -5,7 +5,7 @@
 #include <resect/core/types.hpp>
 #include <resect/quant/grid.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::quant::detail {
+namespace RESECT_NAMESPACE::quant::detail {
 
 inline constexpr int most_steps = 255;  // 8 bits
 // Difference of a stored weight from its level, over the largest magnitude of the group: two roundings of a
@@ -81,4 +81,4 @@ inline bool zero_is_a_level(const distinct_values& v, int steps, int bits, zero_
   return false;
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::quant::detail
+}  // namespace RESECT_NAMESPACE::quant::detail

@@ -7,7 +7,7 @@
 
 #include <resect/residual/conformance/probe.hpp>
 
-namespace resect::inline RESECT_NAMESPACE_TAG::residual {
+namespace RESECT_NAMESPACE::residual {
 
 // How a host is examined: tolerances, layers, seed.
 struct conformance_options {
@@ -18,9 +18,9 @@ struct conformance_options {
   std::uint64_t seed = 1;  // of the generated batch
 };
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::residual
+}  // namespace RESECT_NAMESPACE::residual
 
-namespace resect::inline RESECT_NAMESPACE_TAG::residual::conformance {
+namespace RESECT_NAMESPACE::residual::conformance {
 
 // The epoch of caches that grow under the checks' own edits.
 inline constexpr std::uint64_t edited_epoch = 0x636f6e666f726du;
@@ -47,7 +47,7 @@ requires(std::same_as<typename H::value, float>&& std::same_as<typename H::space
     for (const row_meta& row : batch) unused_seq = std::max(unused_seq, row.seq + 1);
     const int n = h.describe().n_layers, m = o.layers <= 0 ? n : std::min(n, o.layers);
     for (int i = 0; i < m; ++i)
-      layers.push_back(m == 1 ? 0 : static_cast<int>(static_cast<index>(i) * (n - 1) / (m - 1)));
+      layers.push_back(m == 1 ? 0 : static_cast<int>(static_cast<index_t>(i) * (n - 1) / (m - 1)));
   }
 
   int n_layers() const { return host.describe().n_layers; }
@@ -129,15 +129,15 @@ requires(std::same_as<typename H::value, float>&& std::same_as<typename H::space
   requires surgical_host<H> result<record> head(const State& state, Rows rows_at) {
     record out;
     const batch_view rows = host.rows(state);
-    const auto n = static_cast<index>(rows.size());
+    const auto n = static_cast<index_t>(rows.size());
     const model_desc& m = host.describe();
     out.vocab = static_cast<std::size_t>(m.n_vocab);
     out.logits.resize(rows.size() * out.vocab);
     std::vector<float> norm(static_cast<std::size_t>(n * m.d_model));
     for (const row_meta& row : rows) out.asked.push_back({row.seq, row.pos});
     const matrix_view<float> normed{norm.data(), n, m.d_model}, logits{out.logits.data(), n, m.n_vocab};
-    for (index first = 0; first < n;) {
-      const index some = std::clamp<index>(rows_at(first), 1, n - first);
+    for (index_t first = 0; first < n;) {
+      const index_t some = std::clamp<index_t>(rows_at(first), 1, n - first);
       const auto s = host.try_head(state, first, normed.middle_rows(first, some), logits.middle_rows(first, some));
       if (!s) return s.error();
       first += some;
@@ -148,7 +148,7 @@ requires(std::same_as<typename H::value, float>&& std::same_as<typename H::space
   }
   template <class State>
   requires surgical_host<H> result<record> head(const State& state) {
-    return head(state, [&](index) { return static_cast<index>(host.rows(state).size()); });
+    return head(state, [&](index_t) { return static_cast<index_t>(host.rows(state).size()); });
   }
   // Layers [0, L) of a batch in one go, without callbacks.
   result<record> by_state(batch_view b) requires surgical_host<H> {
@@ -237,11 +237,11 @@ requires(std::same_as<typename H::value, float>&& std::same_as<typename H::space
     out.vocab = static_cast<std::size_t>(logits.cols);
     for (const row_meta& row : b)
       if ((row.flags & row_meta::wants_logits) != 0) out.asked.push_back({row.seq, row.pos});
-    for (index r = 0; r < logits.rows; ++r)
-      for (index c = 0; c < logits.cols; ++c) out.logits.push_back(logits(r, c));
+    for (index_t r = 0; r < logits.rows; ++r)
+      for (index_t c = 0; c < logits.cols; ++c) out.logits.push_back(logits(r, c));
     out.sort();
     return out;
   }
 };
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::residual::conformance
+}  // namespace RESECT_NAMESPACE::residual::conformance

@@ -13,7 +13,7 @@
 #include <resect/residual/site.hpp>
 
 // What the conformance suite says of a host.
-namespace resect::inline RESECT_NAMESPACE_TAG::residual {
+namespace RESECT_NAMESPACE::residual {
 
 // How one check ended.
 enum class verdict : std::uint8_t { pass, fail, not_applicable };
@@ -51,7 +51,7 @@ struct certificate {
   std::uint64_t model_fingerprint = 0;
   host_level level = host_level::observe;
   std::uint64_t batch_fingerprint = 0;  // of the rows that were run
-  index rows = 0, longest = 0;          // of that batch: nothing is said of larger ones
+  index_t rows = 0, longest = 0;          // of that batch: nothing is said of larger ones
   std::vector<check> checks;
 
   int count(verdict v) const noexcept {
@@ -151,4 +151,4 @@ inline long_text to_text(const certificate& c) {
   return out;
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::residual
+}  // namespace RESECT_NAMESPACE::residual

@@ -12,17 +12,17 @@
 #include <resect/residual/select.hpp>
 
 // T5: a text in one go, in chunks and row by row is the same text.
-namespace resect::inline RESECT_NAMESPACE_TAG::residual::conformance {
+namespace RESECT_NAMESPACE::residual::conformance {
 
 // How a text is cut up: the first rows of every sequence, then so many at a time.
 struct cut {
-  index prefill, size;
+  index_t prefill, size;
 };
 // The two ways, each begun twice.
 inline constexpr cut in_chunks[] = {{2, 3}, {5, 3}}, by_row[] = {{1, 1}, {3, 1}};
 
 // Rows [first, last) of every sequence; single rows that continue one are flagged as such.
-inline std::vector<row_meta> rows_between(batch_view batch, index first, index last) {
+inline std::vector<row_meta> rows_between(batch_view batch, index_t first, index_t last) {
   std::vector<row_meta> out;
   for (const std::int32_t seq : sequences_of(batch))
     for (row_meta row : part_of(batch, seq, first, last)) {
@@ -36,7 +36,7 @@ inline std::vector<row_meta> rows_between(batch_view batch, index first, index l
 template <class H, class F>
 status each_part(bench<H>& b, cut how, F f) {
   b.forget(b.batch);
-  for (index first = 0, last = how.prefill; first < longest(b.batch); first = last, last += how.size)
+  for (index_t first = 0, last = how.prefill; first < longest(b.batch); first = last, last += how.size)
     if (auto s = f(rows_between(b.batch, first, last)); !s) return s;
   return {};
 }
@@ -58,7 +58,7 @@ template <class H>
 result<record> logits_now(bench<H>& b, batch_view rows) {
   record out;
   const auto logits = b.host.logits();
-  if (logits.rows != static_cast<index>(rows.size()) || logits.cols != b.host.describe().n_vocab)
+  if (logits.rows != static_cast<index_t>(rows.size()) || logits.cols != b.host.describe().n_vocab)
     return error{errc::shape_mismatch, "logits of the host", text(logits.rows, " x ", logits.cols),
                  text(rows.size(), " x ", b.host.describe().n_vocab)};
   out.vocab = static_cast<std::size_t>(logits.cols);
@@ -96,8 +96,8 @@ inline plan varied_plan(int n_layers) {
   s.hash = 1;
   s.overwrites = false;
   s.on_rows = [](const tap& at, matrix_view<float> h) {
-    for (index r = 0; r < h.rows; ++r)
-      for (index c = 0; c < h.cols; ++c)
+    for (index_t r = 0; r < h.rows; ++r)
+      for (index_t c = 0; c < h.cols; ++c)
         h(r, c) *= 1.0f + 0.05f * static_cast<float>(at.rows[static_cast<std::size_t>(r)].pos % 5);
   };
   plan p;
@@ -117,11 +117,11 @@ result<record> varied_by_hand(bench<H>& b) {
       input.sort();
     }
     if (at.where != site::resid_post) return edit::unchanged;
-    for (index r = 0; r < h.rows; ++r) {
+    for (index_t r = 0; r < h.rows; ++r) {
       const row_meta& m = at.rows[static_cast<std::size_t>(r)];
       const auto before = input.find(site::resid_pre, at.layer, {m.seq, m.pos});
-      for (index c = 0; c < h.cols; ++c) {
-        if (at.layer == dosed && m.pos >= 2 && m.pos < 6 && c < static_cast<index>(before.size()))
+      for (index_t c = 0; c < h.cols; ++c) {
+        if (at.layer == dosed && m.pos >= 2 && m.pos < 6 && c < static_cast<index_t>(before.size()))
           h(r, c) = 0.5f * before[static_cast<std::size_t>(c)] + 0.5f * h(r, c);
         if (at.layer == 0 && m.pos >= 1) h(r, c) *= 1.0f + 0.05f * static_cast<float>(m.pos % 5);
       }
@@ -193,15 +193,15 @@ void prefill_is_decode(bench<H>& b) {
     plans_in_parts(b);
     b.run("T5.e", "a cache knows its length and its plan", "wrong lengths and epochs", 0.0, [&](check& c) -> status {
       const worst w{c};
-      const index length = longest(b.batch);
+      const index_t length = longest(b.batch);
       auto look = [](const tap&, matrix_view<float>) { return edit::unchanged; };
       const auto with_epoch = [&](const std::vector<row_meta>& rows, std::uint64_t epoch) {
         return b.host.try_forward(rows, hooks<float>{{}, {}, look, epoch});
       };
       b.forget(b.batch);
-      const auto expect = [&](index most, std::uint64_t epoch) {
+      const auto expect = [&](index_t most, std::uint64_t epoch) {
         for (const std::int32_t seq : sequences_of(b.batch)) {
-          const auto n = static_cast<index>(part_of(b.batch, seq, 0, most).size());
+          const auto n = static_cast<index_t>(part_of(b.batch, seq, 0, most).size());
           w.count(b.host.cached(seq) != n, {}, -1, {seq, -1});
           w.count(b.host.cache_epoch(seq) != (n == 0 ? 0 : epoch), {}, -1, {seq, -1});
         }
@@ -229,4 +229,4 @@ void prefill_is_decode(bench<H>& b) {
   }
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::residual::conformance
+}  // namespace RESECT_NAMESPACE::residual::conformance

@@ -9,7 +9,7 @@
 #include <resect/residual/conformance/observing.hpp>
 
 // The checks that need a host of the edit level.
-namespace resect::inline RESECT_NAMESPACE_TAG::residual::conformance {
+namespace RESECT_NAMESPACE::residual::conformance {
 
 // What one edit did to the logits of a pass.
 template <class H>
@@ -33,11 +33,11 @@ template <class Make>
 auto writing(site where, int layer, Make make) {
   return [=](const tap& at, matrix_view<float> h) {
     if (at.where != where || (is_layer_site(where) && at.layer != layer)) return edit::unchanged;
-    for (index r = 0; r < h.rows; ++r) {
+    for (index_t r = 0; r < h.rows; ++r) {
       const row_meta& m = at.rows[static_cast<std::size_t>(r)];
       if ((m.flags & row_meta::pad) != 0) continue;
       const std::vector<float> row = make(row_place{m.seq, m.pos});
-      for (index c = 0; c < h.cols && c < static_cast<index>(row.size()); ++c)
+      for (index_t c = 0; c < h.cols && c < static_cast<index_t>(row.size()); ++c)
         h(r, c) = row[static_cast<std::size_t>(c)];
     }
     return edit::modified;
@@ -76,15 +76,15 @@ class switching {
     const record &from = text_after(before), &to = text_after(before + 1);
     ++edited_;
     std::vector<float> row(static_cast<std::size_t>(h.cols));
-    for (index r = 0; r < h.rows && r < static_cast<index>(at.rows.size()); ++r) {
+    for (index_t r = 0; r < h.rows && r < static_cast<index_t>(at.rows.size()); ++r) {
       const row_meta& m = at.rows[static_cast<std::size_t>(r)];
       if ((m.flags & row_meta::pad) != 0) continue;
       const row_place place{m.seq, m.pos};
-      for (index c = 0; c < h.cols; ++c) row[static_cast<std::size_t>(c)] = h(r, c);
+      for (index_t c = 0; c < h.cols; ++c) row[static_cast<std::size_t>(c)] = h(r, c);
       worst_.see(b_.apart(row, from.find(where_, *here, place), where_, *here, place), where_, *here, place);
       const auto x = from.find(after_edit(where_), *here, place), y = to.find(after_edit(where_), *here, place);
       for (std::size_t i = 0; i < row.size() && i < x.size() && i < y.size(); ++i)
-        h(r, static_cast<index>(i)) = is_delta(where_) ? row[i] + (y[i] - x[i]) : y[i] + (row[i] - x[i]);
+        h(r, static_cast<index_t>(i)) = is_delta(where_) ? row[i] + (y[i] - x[i]) : y[i] + (row[i] - x[i]);
     }
     return edit::modified;
   }
@@ -209,9 +209,9 @@ void pads_are_ignored(bench<H>& b) {
           return b.each_writable([&](site s, int l) -> status {
             auto got = b.edited(b.batch, b.reached(access::read), {s}, [&](const tap& at, matrix_view<float> h) {
               if (is_layer_site(s) && at.layer != l) return edit::unchanged;
-              for (index r = 0; r < h.rows; ++r)
+              for (index_t r = 0; r < h.rows; ++r)
                 if ((at.rows[static_cast<std::size_t>(r)].flags & row_meta::pad) != 0)
-                  for (index i = 0; i < h.cols; ++i) h(r, i) = i % 2 == 0 ? 3.0f : -5.0f * h(r, i) + 1.0f;
+                  for (index_t i = 0; i < h.cols; ++i) h(r, i) = i % 2 == 0 ? 3.0f : -5.0f * h(r, i) + 1.0f;
               return edit::modified;
             });
             if (!got) return got.error();
@@ -225,9 +225,9 @@ void pads_are_ignored(bench<H>& b) {
 template <class H>
 void not_finite_is_seen(bench<H>& b) {
   std::int32_t seq = b.batch.front().seq;
-  index length = 0;
+  index_t length = 0;
   for (const std::int32_t candidate : sequences_of(b.batch)) {
-    const auto n = static_cast<index>(part_of(b.batch, candidate, 0, longest(b.batch)).size());
+    const auto n = static_cast<index_t>(part_of(b.batch, candidate, 0, longest(b.batch)).size());
     if (n > length) {
       seq = candidate;
       length = n;
@@ -236,14 +236,14 @@ void not_finite_is_seen(bench<H>& b) {
   const row_place victim{seq, static_cast<std::int32_t>(length / 2)};
   check others;
   bool any = false, reported = false;
-  index earlier = 0;  // rows before the victim that were not finite either
+  index_t earlier = 0;  // rows before the victim that were not finite either
   const auto poison = [&](check& c, float value) {
     return b.each_writable([&](site s, int l) -> status {
       any = true;
       // read as well as written, which T2 never is
       auto got = b.edited(b.batch, b.reached(access::read), {s}, [&](const tap& at, matrix_view<float> h) {
         if (is_layer_site(s) && at.layer != l) return edit::unchanged;
-        for (index r = 0; r < h.rows; ++r) {
+        for (index_t r = 0; r < h.rows; ++r) {
           const row_meta& m = at.rows[static_cast<std::size_t>(r)];
           if (m.seq == victim.seq && m.pos == victim.pos && (m.flags & row_meta::pad) == 0) h(r, 0) = value;
         }
@@ -281,4 +281,4 @@ void not_finite_is_seen(bench<H>& b) {
         });
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::residual::conformance
+}  // namespace RESECT_NAMESPACE::residual::conformance

@@ -8,7 +8,7 @@
 #include <resect/residual/conformance/bench.hpp>
 
 // The checks that need a host of the observe level only.
-namespace resect::inline RESECT_NAMESPACE_TAG::residual::conformance {
+namespace RESECT_NAMESPACE::residual::conformance {
 
 // How many rows have another most likely token.
 inline short_text<200> flips_of(int flips, std::size_t rows) noexcept {
@@ -120,7 +120,7 @@ void row_map(bench<H>& b) {
     for (std::size_t i = 0; i < b.batch.size(); ++i) {
       const row_meta row = b.batch[i];
       const bool is_last = i + 1 == b.batch.size() || b.batch[i + 1].seq != row.seq;
-      const index length = static_cast<index>(part_of(b.batch, row.seq, 0, longest(b.batch)).size());
+      const index_t length = static_cast<index_t>(part_of(b.batch, row.seq, 0, longest(b.batch)).size());
       if (!(row.pos == 0 || is_last || row.pos == length / 2) || left-- <= 0) continue;
       auto changed = b.batch;
       changed[i].token = b.other[i].token;
@@ -255,11 +255,11 @@ void determinism(bench<H>& b) {
   b.run("T7.c", "forgetting one sequence leaves the others", "logits: relative difference", b.o.rounding,
         [&](check& c) -> status {
           const auto sequences = sequences_of(b.batch);
-          const index length = longest(b.batch);
+          const index_t length = longest(b.batch);
           std::vector<row_meta> first, second;
           bool any = false;
           for (const std::int32_t seq : sequences) {
-            const auto half = (static_cast<index>(part_of(b.batch, seq, 0, length).size()) + 1) / 2;
+            const auto half = (static_cast<index_t>(part_of(b.batch, seq, 0, length).size()) + 1) / 2;
             for (const row_meta& row : part_of(b.batch, seq, 0, half)) first.push_back(row);
             const auto rest = part_of(b.batch, seq, seq == sequences[0] ? 0 : half, length);
             any = any || (seq != sequences[0] && !rest.empty());
@@ -276,4 +276,4 @@ void determinism(bench<H>& b) {
         });
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::residual::conformance
+}  // namespace RESECT_NAMESPACE::residual::conformance

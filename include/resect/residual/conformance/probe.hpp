@@ -16,7 +16,7 @@
 #include <resect/residual/selection.hpp>
 
 // What the checks share: passes that are recorded row by row, and comparisons of records.
-namespace resect::inline RESECT_NAMESPACE_TAG::residual::conformance {
+namespace RESECT_NAMESPACE::residual::conformance {
 
 // Every site, in the order of the forward pass.
 inline constexpr site all_sites[n_sites] = {site::embed_out, site::resid_pre, site::attn_delta,
@@ -53,7 +53,7 @@ class record {
   std::vector<row_place> asked;  // rows of `logits`
   std::vector<float> logits;
   std::size_t vocab = 0;
-  index pads = 0;  // pad rows that were shown
+  index_t pads = 0;  // pad rows that were shown
   int calls = 0;
   short_text<120> bad_call;  // the first callback whose rows and matrix did not fit each other
 
@@ -65,7 +65,7 @@ class record {
                         " rows of meta data");
       return;
     }
-    for (index r = 0; r < h.rows; ++r) {
+    for (index_t r = 0; r < h.rows; ++r) {
       const row_meta& m = at.rows[static_cast<std::size_t>(r)];
       if ((m.flags & row_meta::pad) != 0) {
         ++pads;
@@ -73,7 +73,7 @@ class record {
       }
       const auto cols = static_cast<std::size_t>(h.cols);
       rows.push_back({stage_of(at.where, at.layer), {m.seq, m.pos}, calls, at.where, at.layer, m, values.size(), cols});
-      for (index c = 0; c < h.cols; ++c) values.push_back(h(r, c));
+      for (index_t c = 0; c < h.cols; ++c) values.push_back(h(r, c));
     }
   }
   void sort() {
@@ -194,7 +194,7 @@ inline std::vector<std::int32_t> sequences_of(batch_view batch) {
 }
 
 // Rows [first, last) of a batch.
-inline std::vector<row_meta> part_of(batch_view batch, std::int32_t seq, index first, index last) {
+inline std::vector<row_meta> part_of(batch_view batch, std::int32_t seq, index_t first, index_t last) {
   std::vector<row_meta> out;
   for (const row_meta& row : batch)
     if (row.seq == seq && row.pos >= first && row.pos < last) out.push_back(row);
@@ -202,9 +202,9 @@ inline std::vector<row_meta> part_of(batch_view batch, std::int32_t seq, index f
 }
 
 // Length of the longest sequence.
-inline index longest(batch_view batch) noexcept {
-  index out = 0;
-  for (const row_meta& row : batch) out = std::max<index>(out, row.pos + 1);
+inline index_t longest(batch_view batch) noexcept {
+  index_t out = 0;
+  for (const row_meta& row : batch) out = std::max<index_t>(out, row.pos + 1);
   return out;
 }
 
@@ -249,4 +249,4 @@ inline std::vector<row_meta> other_text(batch_view batch, int n_vocab) {
   return out;
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::residual::conformance
+}  // namespace RESECT_NAMESPACE::residual::conformance

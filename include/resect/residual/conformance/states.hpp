@@ -8,7 +8,7 @@
 #include <resect/residual/conformance/surgery.hpp>
 
 // T1 and T2 on states: what partial passes show, what is written there, and the head of some rows.
-namespace resect::inline RESECT_NAMESPACE_TAG::residual::conformance {
+namespace RESECT_NAMESPACE::residual::conformance {
 
 // Layers [0, n) in pieces that begin at 0 and at each of `cuts`: f(state, first, last) → status runs one.
 template <class H, class F>
@@ -52,8 +52,8 @@ void states_show(bench<H>& b) {
             }
           };
           compare(*whole);
-          for (const index most : {1, 3}) {
-            auto got = b.head(*state, [&](index first) { return first % most + 1; });
+          for (const index_t most : {1, 3}) {
+            auto got = b.head(*state, [&](index_t first) { return first % most + 1; });
             if (!got) return got.error();
             compare(*got);
           }
@@ -158,4 +158,4 @@ void states_stick(bench<H>& b) {
         });
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::residual::conformance
+}  // namespace RESECT_NAMESPACE::residual::conformance

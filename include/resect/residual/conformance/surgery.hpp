@@ -11,7 +11,7 @@
 #include <resect/residual/run.hpp>
 
 // The checks that need a host of the surgery level; those of callbacks in partial passes stand in states.hpp.
-namespace resect::inline RESECT_NAMESPACE_TAG::residual::conformance {
+namespace RESECT_NAMESPACE::residual::conformance {
 
 // A copy of a state's stream.
 template <class H>
@@ -47,7 +47,7 @@ void partial_passes(bench<H>& b) {
               if (auto s = b.host.try_run(*state, l - 1, l, no_hooks<float>()); !s) return s;
             const batch_view rows = b.host.rows(*state);
             const auto h = b.host.stream(*state);
-            if (h.rows != static_cast<index>(rows.size()) || rows.size() != b.batch.size())
+            if (h.rows != static_cast<index_t>(rows.size()) || rows.size() != b.batch.size())
               return error{errc::shape_mismatch, "rows of the state", text(h.rows), text(b.batch.size())};
             const auto values = detail::copy_rows(h);
             const site where = l < b.n_layers() ? site::resid_pre : site::resid_post;
@@ -255,4 +255,4 @@ void partial_determinism(bench<H>& b) {
         });
 }
 
-}  // namespace resect::inline RESECT_NAMESPACE_TAG::residual::conformance
+}  // namespace RESECT_NAMESPACE::residual::conformance
