@@ -35,7 +35,7 @@ int main(int argc, char** argv) try {
   study::head_workspace work;
   const auto of_a = value_or_throw(study::try_baseline(exec, a, windows, work, outputs));
   auto state = value_or_throw(b.try_embed(windows.rows));
-  value_or_throw(b.try_run(state, 0, b.describe().n_layers, resect::residual::no_hooks<float>()));
+  value_or_throw(b.try_run(state, 0, b.describe().n_layers, resect::model::no_hooks<float>()));
   const auto effect = value_or_throw(study::try_effect(exec, b, state, windows, outputs, work)).estimate();
 
   const auto ppl = of_a.ppl.estimate();

@@ -18,12 +18,12 @@ namespace residual = resect::residual;
 // hash of everything that changes what it does (plans are told apart by it), and a function of rows.
 residual::step keep_largest(residual::layer_range layers, int count) {
   residual::step s;
-  s.where = residual::site::mlp_delta;
+  s.where = resect::model::site::mlp_delta;
   s.range = layers;
   s.overwrites = false;
   s.name = "keep_largest";
   s.hash = resect::fingerprint{}.add(static_cast<std::uint64_t>(count)).value();
-  s.on_rows = [count](const residual::tap&, resect::matrix_view<float> delta) {
+  s.on_rows = [count](const resect::model::tap&, resect::matrix_view<float> delta) {
     std::vector<float> sizes(static_cast<std::size_t>(delta.cols));
     for (resect::index_t r = 0; r < delta.rows; ++r) {
       for (resect::index_t c = 0; c < delta.cols; ++c) sizes[static_cast<std::size_t>(c)] = std::abs(delta(r, c));

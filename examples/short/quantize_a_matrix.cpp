@@ -25,7 +25,7 @@ int main() try {
   value_or_throw(study::try_baseline(exec, host, windows, work, outputs));
 
   // The widest matrix of the first layer, as the host gives it: (out, in), one row an output.
-  resect::residual::weight_desc weight = host.weights(0).front();
+  resect::model::weight_desc weight = host.weights(0).front();
   for (const auto& w : host.weights(0))
     if (w.rows * w.cols > weight.rows * weight.cols) weight = w;
   std::vector<float> values(static_cast<std::size_t>(weight.rows * weight.cols));
@@ -45,7 +45,7 @@ int main() try {
     // The model with this matrix, until `guard` goes.
     const auto guard = value_or_throw(host.try_override_weight(weight, V));
     auto state = value_or_throw(host.try_embed(windows.rows));
-    value_or_throw(host.try_run(state, 0, host.describe().n_layers, resect::residual::no_hooks<float>()));
+    value_or_throw(host.try_run(state, 0, host.describe().n_layers, resect::model::no_hooks<float>()));
     const auto kl = value_or_throw(study::try_effect(exec, host, state, windows, outputs, work)).kl.estimate();
     std::printf("%d bits (%.2f with scales): error %5.2f %% of the matrix, KL %.5f [%.5f, %.5f] nats\n", bits,
                 q.bits_per_weight(), 100 * quant::loss(exec, W, q).relative_frobenius, kl.value, kl.lo, kl.hi);

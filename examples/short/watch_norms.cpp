@@ -27,7 +27,7 @@ int main() try {
   std::vector<resect::metrics::log_histogram> spread(layers);
 
   // An observer is called with the rows at a site, and a tap that says what they are. It reads; it cannot write.
-  const auto look = [&](const residual::tap& at, resect::matrix_view<const float> h) {
+  const auto look = [&](const resect::model::tap& at, resect::matrix_view<const float> h) {
     for (resect::index_t r = 0; r < h.rows; ++r) {
       const std::span<const float> row{h.row(r).data, static_cast<std::size_t>(h.cols)};
       const double norm = std::sqrt(resect::dot(row, row));
@@ -36,7 +36,7 @@ int main() try {
       spread[layer].add(norm);
     }
   };
-  value_or_throw(host.try_forward(windows.rows, residual::site_set{residual::site::resid_pre}, look));
+  value_or_throw(host.try_forward(windows.rows, resect::model::site_set{resect::model::site::resid_pre}, look));
 
   const double longest = norms.back().estimate().value;
   std::printf("layer    mean norm          p1 to p99\n");

@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include <resect/metrics/marks.hpp>
-#include <resect/metrics/two_way.hpp>
-#include <resect/metrics/wilson.hpp>
+#include <resect/metrics/verdicts/marks.hpp>
+#include <resect/metrics/intervals/two_way.hpp>
+#include <resect/metrics/intervals/wilson.hpp>
 #include <study/stored_report.hpp>
 
 // What report.json says against what the sums in clusters.npz give.

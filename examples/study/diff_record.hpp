@@ -8,9 +8,9 @@
 #include <string_view>
 #include <vector>
 
-#include <resect/metrics/multiple.hpp>
-#include <resect/metrics/rank.hpp>
-#include <resect/metrics/two_way.hpp>
+#include <resect/metrics/verdicts/multiple.hpp>
+#include <resect/metrics/verdicts/rank.hpp>
+#include <resect/metrics/intervals/two_way.hpp>
 #include <study/read_report.hpp>
 #include <study/record.hpp>
 

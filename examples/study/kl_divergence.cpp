@@ -15,10 +15,12 @@
 #include <hosts/llama/host.hpp>
 #include <hosts/mapped_file.hpp>
 #include <resect/backend/cpu.hpp>
-#include <resect/metrics/kl_profile.hpp>
-#include <resect/metrics/logits.hpp>
-#include <resect/metrics/nll.hpp>
-#include <resect/metrics/paired_tokens.hpp>
+#include <resect/metrics/accumulators/agreement.hpp>
+#include <resect/metrics/accumulators/kl.hpp>
+#include <resect/metrics/accumulators/kl_profile.hpp>
+#include <resect/metrics/rows/logits.hpp>
+#include <resect/metrics/accumulators/perplexity.hpp>
+#include <resect/metrics/accumulators/paired_tokens.hpp>
 #include <study/chunk.hpp>
 #include <study/numbers.hpp>
 #include <study/progress_bar.hpp>
@@ -125,7 +127,7 @@ measures compare(const arguments& a, const hosts::llama_model& model, const stor
     const auto batch =
         app::chunk_batch(base.context(), model.config.bos, [&](int i) { return base.token(chunk, i); });
     host.forget(0);
-    app::need(host.try_forward(batch, resect::residual::no_hooks<float>()));
+    app::need(host.try_forward(batch, resect::model::no_hooks<float>()));
     const auto logits = host.logits();
     exec.bulk(logits.rows, [&](resect::index_t r) {
       std::vector<float> stored(static_cast<std::size_t>(base.vocabulary()));

@@ -31,10 +31,10 @@ int main(int argc, char** argv) {
                  resect::text("a stretch of the ", tokens.size(), " ids")});
     resect::cpu exec{resect::threads{threads}};
     hosts::llama_host host(exec, loaded);
-    std::vector<resect::residual::row_meta> batch;
+    std::vector<resect::model::row_meta> batch;
     for (int i = 0; i < count; ++i)
-      batch.push_back({0, i, tokens[static_cast<std::size_t>(first + i)], resect::residual::row_meta::wants_logits});
-    app::need(host.try_forward(batch, resect::residual::no_hooks<float>()));
+      batch.push_back({0, i, tokens[static_cast<std::size_t>(first + i)], resect::model::row_meta::wants_logits});
+    app::need(host.try_forward(batch, resect::model::no_hooks<float>()));
 
     const auto logits = host.logits();
     app::write_file(

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include <resect/metrics/estimate.hpp>
+#include <resect/metrics/intervals/estimate.hpp>
 
 // Numbers as people read them: as many digits as the interval gives a meaning to.
 namespace app {

@@ -12,8 +12,8 @@
 
 #include <hosts/llama/host.hpp>
 #include <resect/backend/cpu.hpp>
-#include <resect/metrics/logits.hpp>
-#include <resect/metrics/nll.hpp>
+#include <resect/metrics/rows/logits.hpp>
+#include <resect/metrics/accumulators/perplexity.hpp>
 #include <study/arguments.hpp>
 #include <study/chunk.hpp>
 #include <study/numbers.hpp>
@@ -66,7 +66,7 @@ resect::metrics::perplexity score(const arguments& a, const hosts::llama_model& 
     const auto batch =
         app::chunk_batch(a.context, model.config.bos, [&](int i) { return tokens[static_cast<std::size_t>(i)]; });
     host.forget(0);
-    app::need(host.try_forward(batch, resect::residual::no_hooks<float>()));
+    app::need(host.try_forward(batch, resect::model::no_hooks<float>()));
     const auto logits = host.logits();
     exec.bulk(logits.rows, [&](resect::index_t r) {
       const auto row = logits.row(r);

@@ -27,16 +27,16 @@ int main(int argc, char** argv) {
     const auto loaded = app::need(hosts::try_load_llama(model_path));
     resect::cpu exec{resect::threads{threads}};
     hosts::llama_host host(exec, loaded);
-    std::vector<resect::residual::row_meta> batch;
+    std::vector<resect::model::row_meta> batch;
     for (int i = 0; i < tokens; ++i)
       batch.push_back({0, i, static_cast<std::int32_t>(i * 7919ll % loaded.config.n_vocab), 0});
-    batch.back().flags = resect::residual::row_meta::wants_logits;
+    batch.back().flags = resect::model::row_meta::wants_logits;
 
     nlohmann::json rates = nlohmann::json::array();
     for (int i = 0; i <= repeat; ++i) {
       host.forget(0);
       const auto start = std::chrono::steady_clock::now();
-      app::need(host.try_forward(batch, resect::residual::no_hooks<float>()));
+      app::need(host.try_forward(batch, resect::model::no_hooks<float>()));
       const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
       if (i == 0) continue;
       rates.push_back(tokens / seconds);

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include <resect/metrics/estimate.hpp>
+#include <resect/metrics/intervals/estimate.hpp>
 
 // Everything that a layer study found, as plain values: what the table, the page, the plots and report.json
 // are written from.

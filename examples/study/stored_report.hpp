@@ -9,7 +9,7 @@
 
 #include <hosts/bytes.hpp>
 #include <hosts/json.hpp>
-#include <resect/metrics/clustered.hpp>
+#include <resect/metrics/accumulators/clustered.hpp>
 #include <study/input.hpp>
 #include <study/record.hpp>
 

@@ -11,7 +11,7 @@
 #include <resect/backend/cpu.hpp>
 #include <resect/quant/grid_detector.hpp>
 #include <resect/study/sensitivity.hpp>
-#include <resect/study/weight_methods.hpp>
+#include <resect/compress/weight_methods.hpp>
 #include <study/arguments.hpp>
 #include <study/clusters.hpp>
 #include <study/make_record.hpp>
@@ -138,7 +138,7 @@ speed measure_speed(backend& exec, host& h, const study::token_windows& evaluati
   int passes = 0;
   do {
     auto state = app::need(h.try_embed(few.rows));
-    app::need(h.try_run(state, 0, h.describe().n_layers, resect::residual::no_hooks<float>()));
+    app::need(h.try_run(state, 0, h.describe().n_layers, resect::model::no_hooks<float>()));
     app::need(study::try_effect(exec, h, state, few, outputs, work));
     ++passes;
     seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -149,7 +149,7 @@ speed measure_speed(backend& exec, host& h, const study::token_windows& evaluati
 // A way to store matrices that was asked for, under the name of its rows.
 struct named_method {
   std::string name;
-  study::weight_method method;
+  resect::compress::weight_method method;
   std::vector<app::method_option> options;
 };
 
@@ -160,8 +160,8 @@ std::vector<named_method> methods(backend& exec, const arguments& a) {
     const quant::affine_format format{
         a.quantize_bits, a.zero == "symmetric" ? quant::zero_point::symmetric : quant::zero_point::integer, a.group};
     out.push_back({"quantize",
-                   a.scale == "mse" ? study::quantize_weights(format, quant::mse_scale{})
-                                    : study::quantize_weights(format),
+                   a.scale == "mse" ? resect::compress::quantize_weights(format, quant::mse_scale{})
+                                    : resect::compress::quantize_weights(format),
                    {{"bits", static_cast<double>(a.quantize_bits)},
                     {"group", static_cast<double>(a.group)},
                     {"zero", 0, a.zero},
@@ -170,7 +170,7 @@ std::vector<named_method> methods(backend& exec, const arguments& a) {
   if (a.low_rank > 0) {
     const resect::factor::truncated_svd_options svd{.rank = a.low_rank, .error_probes = 0};
     out.push_back({"low_rank",
-                   study::factorize_weights(exec, svd),
+                   resect::compress::factorize_weights(exec, svd),
                    {{"rank", static_cast<double>(svd.rank)},
                     {"oversampling", static_cast<double>(svd.oversampling)},
                     {"power_iterations", static_cast<double>(svd.power_iterations)},
@@ -186,7 +186,7 @@ void check_rank(const host& h, const arguments& a) {
   for (int l = 0; l < h.describe().n_layers; ++l)
     if (const auto& only = a.study.layers; only.empty() || std::find(only.begin(), only.end(), l) != only.end())
       for (const auto& w : h.weights(l))
-        if (w.role == resect::residual::weight_role::matrix) largest = std::max(largest, std::min(w.rows, w.cols));
+        if (w.role == resect::model::weight_role::matrix) largest = std::max(largest, std::min(w.rows, w.cols));
   if (a.low_rank >= largest)
     app::fail({resect::errc::invalid_argument, "--low-rank", resect::text(a.low_rank),
                resect::text("1 to ", largest - 1, ", as no matrix of these layers has a rank above ", largest)});
@@ -197,7 +197,7 @@ app::grid_record look_for_grids(backend& exec, const host& h, const std::vector<
   app::grid_record out;
   for (const int l : layers)
     for (const auto& w : h.weights(l)) {
-      if (w.role != resect::residual::weight_role::matrix) continue;
+      if (w.role != resect::model::weight_role::matrix) continue;
       std::vector<float> values(static_cast<std::size_t>(w.rows * w.cols));
       app::need(h.try_read_weight(w, {values.data(), w.rows, w.cols}));
       const auto found = app::need(
@@ -244,7 +244,7 @@ study::sensitivity_report run_study(backend& exec, host& h, const study::token_w
 
 study::compression_report run_compression(backend& exec, host& h, const study::token_windows& evaluation,
                                           const study::token_windows& calibration, const arguments& a,
-                                          const study::weight_method& method) {
+                                          const resect::compress::weight_method& method) {
   app::progress_bar bar(a.quiet ? app::progress_bar::style::silent : app::progress_bar::style_of_stderr());
   const study::compression_options options{
       .layers = a.study.layers, .seed = a.study.seed, .bootstrap = a.study.bootstrap, .head_rows = a.study.head_rows};

@@ -158,7 +158,7 @@ static_assert(factoring_backend<on_a_device, float> && !host_factoring_backend<o
 
 template <class B, class T>
 constexpr bool orthonormalizes = requires(B& b, matrix_view<T> y) {
-  factor::try_orthonormalize(b, y);
+  linalg::try_orthonormalize(b, y);
 };
 static_assert(orthonormalizes<least, float> && orthonormalizes<least, const double> && !orthonormalizes<least, int>);
 static_assert(!orthonormalizes<no_eigen, float> && !orthonormalizes<on_a_device, float>);
@@ -178,7 +178,7 @@ TEMPLATE_TEST_CASE("the least backend runs every algorithm, with the results of 
   auto w = factoring::gaussian<T>(40, 26, 3);
   for (index_t r = 0; r < 40; ++r)
     for (index_t c = 0; c < 26; ++c) w(r, c) *= std::pow(T(0.7), T(c));
-  const auto own = factor::try_orthonormalize(exec, w.view()), other = factor::try_orthonormalize(eigen_exec, w.view());
+  const auto own = linalg::try_orthonormalize(exec, w.view()), other = linalg::try_orthonormalize(eigen_exec, w.view());
   REQUIRE(own);
   REQUIRE(other);
   CHECK(own->rank == 26);

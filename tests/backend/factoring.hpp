@@ -9,7 +9,7 @@
 
 #include <support/catch.hpp>
 
-#include <resect/backend/concept.hpp>
+#include <resect/core/backend.hpp>
 #include <resect/core/matrix.hpp>
 #include <resect/random/distributions.hpp>
 

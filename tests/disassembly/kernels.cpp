@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// A program that uses every kernel, compiled without -march by tests/disassembly.py, which reads its machine code.
+// A program that uses every kernel, compiled without -march by tools/disassembly.py, which reads its machine code.
 // Arguments: nothing, or the name of an instruction set to force. Prints what the kernels found.
 #include <cstdio>
 #include <cstring>
 #include <vector>
 
 #include <resect/core/executor.hpp>
-#include <resect/metrics/cosine.hpp>
-#include <resect/metrics/sharded.hpp>
+#include <resect/metrics/similarity/cosine.hpp>
+#include <resect/metrics/rows/sharded.hpp>
 
 int main(int argc, char** argv) {
   auto set = resect::best_instruction_set();

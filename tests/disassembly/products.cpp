@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// The kernels of products, for tests/disassembly.py as kernels.cpp: one product with every kind of edge, its sum and
+// The kernels of products, for tools/disassembly.py as kernels.cpp: one product with every kind of edge, its sum and
 // three of its elements.
 #include <cstdio>
 #include <string_view>

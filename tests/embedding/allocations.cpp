@@ -4,17 +4,22 @@
 #include <vector>
 
 #include <resect/core/float16.hpp>
-#include <resect/metrics/accuracy.hpp>
-#include <resect/metrics/column_mean.hpp>
-#include <resect/metrics/cosine.hpp>
-#include <resect/metrics/explained_variance.hpp>
-#include <resect/metrics/kl_profile.hpp>
-#include <resect/metrics/logits.hpp>
-#include <resect/metrics/nll.hpp>
-#include <resect/metrics/norm_profile.hpp>
-#include <resect/metrics/quantiles.hpp>
-#include <resect/metrics/relative_error.hpp>
-#include <resect/metrics/top_k.hpp>
+#include <resect/metrics/similarity/centred_cosine.hpp>
+#include <resect/metrics/similarity/pooled_cosine.hpp>
+#include <resect/metrics/accumulators/delta_nll.hpp>
+#include <resect/metrics/accumulators/agreement.hpp>
+#include <resect/metrics/accumulators/kl.hpp>
+#include <resect/metrics/accumulators/accuracy.hpp>
+#include <resect/metrics/accumulators/column_mean.hpp>
+#include <resect/metrics/similarity/cosine.hpp>
+#include <resect/metrics/accumulators/explained_variance.hpp>
+#include <resect/metrics/accumulators/kl_profile.hpp>
+#include <resect/metrics/rows/logits.hpp>
+#include <resect/metrics/accumulators/perplexity.hpp>
+#include <resect/metrics/accumulators/norm_profile.hpp>
+#include <resect/metrics/accumulators/quantiles.hpp>
+#include <resect/metrics/accumulators/relative_error.hpp>
+#include <resect/metrics/accumulators/top_k.hpp>
 #include <resect/random/distributions.hpp>
 #include <resect/residual/noise.hpp>
 #include <resect/residual/norm_matching.hpp>
@@ -22,7 +27,7 @@
 #include <resect/residual/run.hpp>
 #include <resect/residual/select.hpp>
 #include <resect/residual/steer.hpp>
-#include <resect/residual/widened_host.hpp>
+#include <resect/model/widened_host.hpp>
 #include <support/catch.hpp>
 
 #include "allocation_count.hpp"

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include <resect/core/storage_float.hpp>
-#include <resect/residual/host.hpp>
+#include <resect/model/host.hpp>
 
 namespace embedding {
 
@@ -16,10 +16,10 @@ class basic_still_host {
  public:
   using value = T;
   using space = resect::host_space;
-  using hooks = resect::residual::hooks<T>;
-  using batch_view = resect::residual::batch_view;
-  using site = resect::residual::site;
-  using tap = resect::residual::tap;
+  using hooks = resect::model::hooks<T>;
+  using batch_view = resect::model::batch_view;
+  using site = resect::model::site;
+  using tap = resect::model::tap;
   using view = resect::matrix_view<T>;
 
   basic_still_host(int n_layers, int d_model, resect::index_t most_rows)
@@ -30,11 +30,11 @@ class basic_still_host {
     desc_.n_vocab = d_model;
   }
 
-  const resect::residual::model_desc& describe() const noexcept { return desc_; }
-  resect::residual::access supports(site, int) const noexcept { return resect::residual::access::write; }
-  resect::status try_forward(batch_view batch, resect::residual::site_set want,
-                             resect::residual::observer<T> call) {
-    return resect::residual::try_observe(*this, batch, want, call);
+  const resect::model::model_desc& describe() const noexcept { return desc_; }
+  resect::model::access supports(site, int) const noexcept { return resect::model::access::write; }
+  resect::status try_forward(batch_view batch, resect::model::site_set want,
+                             resect::model::observer<T> call) {
+    return resect::model::try_observe(*this, batch, want, call);
   }
   resect::status try_forward(batch_view batch, const hooks& k) {
     rows_ = static_cast<resect::index_t>(batch.size());
@@ -63,12 +63,12 @@ class basic_still_host {
   resect::index_t cached(std::int32_t) const noexcept { return 0; }
 
  private:
-  resect::residual::model_desc desc_;
+  resect::model::model_desc desc_;
   std::vector<T> stream_, delta_;
   resect::index_t rows_ = 0;
 };
 using still_host = basic_still_host<float>;
 
-static_assert(resect::residual::editable_host<still_host>);
+static_assert(resect::model::editable_host<still_host>);
 
 }  // namespace embedding

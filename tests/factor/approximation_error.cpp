@@ -21,19 +21,19 @@ TEMPLATE_TEST_CASE("the range of a matrix: largest element, norm, and the first 
   for (const auto& [m, n] : {std::pair<index_t, index_t>{1, 1}, {3, 70001}, {500, 3}, {37, 41}, {1000, 130}}) {
     auto w = planted::gaussian<T>(m, n, 4);
     w(m / 2, n / 3) = T(-50);
-    const auto range = factor::range_of<T>(exec, w.view());
+    const auto range = linalg::range_of<T>(exec, w.view());
     CHECK(range.largest == 50);
     CHECK(range.finite());
     const double norm = planted::frobenius(widen(w.view()));
     CHECK(std::fabs(range.frobenius - norm) <= 1e-11 * norm);
     for (const int workers : {2, 7}) {
       const threads pool{workers};
-      CHECK(factor::range_of<T>(pool, w.view()).frobenius == range.frobenius);
+      CHECK(linalg::range_of<T>(pool, w.view()).frobenius == range.frobenius);
     }
     auto spoiled = w;
     spoiled(m - 1, n - 1) = std::numeric_limits<T>::quiet_NaN();
     spoiled(m / 2, n / 3) = std::numeric_limits<T>::infinity();
-    const auto bad = factor::range_of<T>(exec, spoiled.view());
+    const auto bad = linalg::range_of<T>(exec, spoiled.view());
     CHECK_FALSE(bad.finite());
     const bool only_one = m == 1 && n == 1;
     CHECK((bad.bad_row == (only_one ? 0 : m / 2) && bad.bad_col == (only_one ? 0 : n / 3)));
@@ -42,12 +42,12 @@ TEMPLATE_TEST_CASE("the range of a matrix: largest element, norm, and the first 
           bottom = std::numeric_limits<T>::denorm_min();
   for (const T size : {top, bottom * 16}) {
     const T pair[] = {3 * (size / 4), 4 * (size / 4)};
-    const auto range = factor::range_of<T>(exec, matrix_view<const T>{pair, 1, 2});
+    const auto range = linalg::range_of<T>(exec, matrix_view<const T>{pair, 1, 2});
     CHECK(std::fabs(range.frobenius / (5 * (static_cast<double>(size) / 4)) - 1) < 1e-15);
   }
   const matrix<T> zero(3, 3);
-  CHECK(factor::range_of<T>(exec, zero.view()).frobenius == 0);
-  CHECK(factor::range_of<T>(exec, matrix<T>(0, 3).view()).finite());
+  CHECK(linalg::range_of<T>(exec, zero.view()).frobenius == 0);
+  CHECK(linalg::range_of<T>(exec, matrix<T>(0, 3).view()).finite());
 }
 
 TEMPLATE_TEST_CASE("the measured Frobenius error is that of the numbers, slice by slice", "", float, double) {

@@ -34,7 +34,7 @@ double checked_error(const matrix<double>& w, const factor::truncated_decomposit
   REQUIRE(svd.v.cols == rank);
   REQUIRE(static_cast<index_t>(svd.s.size()) == rank);
   CHECK(svd.quality.converged);
-  const double bound = 2 * factor::orthonormality_bound<T>(std::max(w.rows, w.cols), searched);
+  const double bound = 2 * linalg::orthonormality_bound<T>(std::max(w.rows, w.cols), searched);
   CHECK(planted::orthonormality_error(widen(svd.u.view())) <= bound);
   CHECK(planted::orthonormality_error(widen(svd.v.view())) <= bound);
   for (index_t i = 0; i < rank; ++i) {

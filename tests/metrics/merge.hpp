@@ -4,7 +4,7 @@
 #include <cmath>
 #include <vector>
 
-#include <resect/metrics/estimate.hpp>
+#include <resect/metrics/intervals/estimate.hpp>
 #include <resect/random/distributions.hpp>
 
 // What the tests of the accumulators share.

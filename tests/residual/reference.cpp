@@ -4,7 +4,7 @@
 
 using namespace support;
 using resect::residual::plan;
-using resect::residual::row_meta;
+using resect::model::row_meta;
 
 TEST_CASE("the example runtime computes what the model says, to 1e-5 of the largest logit, both ways") {
   for (const auto& model : small_models()) {

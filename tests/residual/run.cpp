@@ -296,7 +296,7 @@ TEST_CASE("observing changes no bit") {
     CHECK(same_bits(copied(host.logits()), want));
     for (const site s : all_sites) {
       forget_all(host, batch);
-      REQUIRE(host.try_forward(batch, hooks<float>{{s}, {s}, detail::ignore_rows<float, resect::host_space>, 0}));
+      REQUIRE(host.try_forward(batch, hooks<float>{{s}, {s}, resect::model::detail::ignore_rows<float, resect::host_space>, 0}));
       CHECK(same_bits(copied(host.logits()), want));
     }
     auto state = value_or_throw(host.try_embed(batch));

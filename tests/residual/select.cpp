@@ -175,7 +175,7 @@ TEST_CASE("what is proven of predicates that nobody can see into, and of very ma
   CHECK_FALSE(provably_disjoint(selection{}, all()));
   CHECK_FALSE(provably_disjoint(selection{}, selection{}));
   CHECK(provably_disjoint(selection{}, !all()));
-  std::vector<row_place> some, more, scattered;
+  std::vector<token_place> some, more, scattered;
   for (int i = 0; i < 3000; ++i) {
     (i < 20 ? some : more).push_back({i, i % 7});
     scattered.push_back({i, i});

@@ -12,6 +12,7 @@
 #include <resect/study/compression.hpp>
 
 using namespace resect;
+using namespace resect::compress;
 using namespace resect::study;
 
 namespace {
@@ -27,7 +28,7 @@ weight_method rounding(float step) {
   weight_method m;
   m.name = "rounding";
   m.hash = fingerprint{}.add(static_cast<double>(step)).value();
-  m.apply = [step](const residual::weight_desc&, matrix_view<float> w, executor_ref exec) -> status {
+  m.apply = [step](const model::weight_desc&, matrix_view<float> w, executor_ref exec) -> status {
     exec.bulk(w.rows, [&](resect::index_t r) {
       for (resect::index_t c = 0; c < w.cols; ++c) w(r, c) = step * std::nearbyint(w(r, c) / step);
     });
@@ -47,23 +48,23 @@ hosts::llama_model rounded(hosts::llama_model model, const std::vector<int>& lay
 }
 
 // Hands out what a layer is made of by value.
-template <residual::surgical_host H>
+template <model::surgical_host H>
 struct listing_host : support::forwarding_surgical_host<H> {
   using base = support::forwarding_surgical_host<H>;
   using weight_override = typename H::weight_override;
   using base::base;
-  status try_forward(residual::batch_view b, residual::site_set want, residual::observer<float> look) {
+  status try_forward(model::batch_view b, model::site_set want, model::observer<float> look) {
     return base::host_.try_forward(b, want, look);
   }
-  status try_forward(residual::batch_view b, const residual::hooks<float>& k) { return base::host_.try_forward(b, k); }
-  status try_run(typename H::state& s, int first, int last, const residual::hooks<float>& k) {
+  status try_forward(model::batch_view b, const model::hooks<float>& k) { return base::host_.try_forward(b, k); }
+  status try_run(typename H::state& s, int first, int last, const model::hooks<float>& k) {
     return base::host_.try_run(s, first, last, k);
   }
-  std::vector<residual::weight_desc> weights(int l) const {
+  std::vector<model::weight_desc> weights(int l) const {
     const auto all = base::host_.weights(l);
     return {all.begin(), all.end()};
   }
-  result<weight_override> try_override_weight(const residual::weight_desc& w, matrix_view<const float> values) {
+  result<weight_override> try_override_weight(const model::weight_desc& w, matrix_view<const float> values) {
     return base::host_.try_override_weight(w, values);
   }
 };
@@ -73,7 +74,7 @@ TEST_CASE("a host that lists its weights by value gives the same report") {
   cpu<> exec;
   hosts::llama_host<cpu<>> host(exec, s.model);
   listing_host<hosts::llama_host<cpu<>>> listing(host);
-  static_assert(residual::surgical_host<decltype(listing)>);
+  static_assert(model::surgical_host<decltype(listing)>);
   const auto want = compression(exec, host, s.evaluation, s.calibration, rounding(0.05f));
   const auto got = compression(exec, listing, s.evaluation, s.calibration, rounding(0.05f));
   REQUIRE(got.rows.size() == want.rows.size());
@@ -96,7 +97,7 @@ TEST_CASE("S, R and I are those of models whose weights were altered by hand, bi
     const auto model = rounded(s.model, layers, step);
     hosts::llama_host other(exec, model);
     auto state = value_or_throw(other.try_embed(s.evaluation.rows));
-    value_or_throw(other.try_run(state, 0, 4, residual::no_hooks<float>()));
+    value_or_throw(other.try_run(state, 0, 4, model::no_hooks<float>()));
     return value_or_throw(try_effect(exec, other, state, s.evaluation, outputs, work));
   };
   const auto all = sums_of({0, 1, 2, 3});
@@ -126,7 +127,7 @@ TEST_CASE("a method that changes nothing costs nothing: every measure of it is e
   threaded exec{threads{1}};
   hosts::llama_host host(exec, s.model);
   weight_method same{
-      "same", 1, [](const residual::weight_desc&, matrix_view<float>, executor_ref) { return status{}; }, {}};
+      "same", 1, [](const model::weight_desc&, matrix_view<float>, executor_ref) { return status{}; }, {}};
   const auto r = compression(exec, host, s.evaluation, s.calibration, same);
   for (const auto& row : r.rows) {
     CHECK(row.mean.kl.value == 0);
@@ -146,7 +147,7 @@ TEST_CASE("where the altered model knows no more than word frequencies do, R is 
   hosts::llama_host host(exec, model);
   weight_method noise{"noise",
                       1,
-                      [](const residual::weight_desc& w, matrix_view<float> v, executor_ref) {
+                      [](const model::weight_desc& w, matrix_view<float> v, executor_ref) {
                         random::fill_gaussian({v.data, static_cast<std::size_t>(v.rows * v.cols)}, 3,
                                               static_cast<std::uint64_t>(w.id), 0, 3.0);
                         return status{};
@@ -167,7 +168,7 @@ TEST_CASE("the unigrams of a compression study are those of the whole calibratio
   const setting s;
   threaded exec{threads{1}};
   hosts::llama_host host(exec, s.model);
-  const weight_method same{"same", 1, [](const residual::weight_desc&, matrix_view<float>, executor_ref) { return status{}; }, {}};
+  const weight_method same{"same", 1, [](const model::weight_desc&, matrix_view<float>, executor_ref) { return status{}; }, {}};
   const auto distance = [&](const token_windows& calibration) {
     return compression(exec, host, s.evaluation, calibration, same, {.layers = {1}}).unigram_kl.value;
   };
@@ -238,7 +239,7 @@ TEST_CASE("a compression study refuses what it cannot do, by name") {
         "invalid argument: layers: got layer 4, wanted layers 0 to 3");
   CHECK(refusal(rounding(0.1f), {.head_rows = 0}, s.calibration).find("head_rows") != std::string::npos);
   CHECK(refusal(rounding(0.1f), {}, s.evaluation).find("calibration windows") != std::string::npos);
-  weight_method fails{"fails", 1, [](const residual::weight_desc& w, matrix_view<float>, executor_ref) -> status {
+  weight_method fails{"fails", 1, [](const model::weight_desc& w, matrix_view<float>, executor_ref) -> status {
                         if (w.layer == 2) return error{errc::invalid_argument, "rank", "0", "1 or more"};
                         return {};
                       }, {}};

@@ -9,7 +9,7 @@
 namespace support {
 
 // Any host of the surgery level, with a count of what is asked of it, and ways to make it fail.
-template <resect::residual::surgical_host H>
+template <resect::model::surgical_host H>
 class counting_host : public forwarding_surgical_host<H> {
  public:
   using state = typename H::state;
@@ -35,8 +35,8 @@ class counting_host : public forwarding_surgical_host<H> {
   int refuse_override = -1;  // this one, counted from 0, fails
   int refuse_layer = -1;     // running this layer fails
 
-  resect::status try_forward(batch_view b, resect::residual::site_set want,
-                             resect::residual::observer<float> call) {
+  resect::status try_forward(batch_view b, resect::model::site_set want,
+                             resect::model::observer<float> call) {
     ++n.forwards;
     return host_.try_forward(b, want, call);
   }

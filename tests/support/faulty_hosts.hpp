@@ -67,7 +67,7 @@ enum class fault {
   copies_back,      // no fault: a callback gets a copy, which counts where it says that it modified it
 };
 
-template <resect::residual::surgical_host H>
+template <resect::model::surgical_host H>
 class faulty_host : public forwarding_host<H> {
  public:
   using hooks = float_hooks;
@@ -83,14 +83,14 @@ class faulty_host : public forwarding_host<H> {
 
   faulty_host(H& host, fault f) : forwarding_host<H>(host), fault_(f) {}
 
-  resect::residual::access supports(site s, int layer) const {
-    if (fault_ == fault::shows_no_layer && is_layer_site(s)) return resect::residual::access::none;
+  resect::model::access supports(site s, int layer) const {
+    if (fault_ == fault::shows_no_layer && is_layer_site(s)) return resect::model::access::none;
     const auto can = host_.supports(s, layer);
-    return fault_ == fault::writes_nowhere ? std::min(can, resect::residual::access::read) : can;
+    return fault_ == fault::writes_nowhere ? std::min(can, resect::model::access::read) : can;
   }
 
-  resect::status try_forward(batch_view b, resect::residual::site_set want, resect::residual::observer<float> look) {
-    return resect::residual::try_observe(*this, b, want, look);
+  resect::status try_forward(batch_view b, resect::model::site_set want, resect::model::observer<float> look) {
+    return resect::model::try_observe(*this, b, want, look);
   }
   resect::status try_forward(batch_view b, const hooks& k) {
     if (fault_ == fault::refuses) return resect::error{resect::errc::out_of_memory, "batch", "no memory", "some"};
@@ -193,7 +193,7 @@ class faulty_host : public forwarding_host<H> {
       for (resect::index_t c = 0; c < h.cols; ++c) h(r, c) = f(h(r, c));
   }
   static hooks quiet(std::uint64_t epoch) {
-    auto k = resect::residual::no_hooks<float>();
+    auto k = resect::model::no_hooks<float>();
     k.epoch = epoch;
     return k;
   }
@@ -206,8 +206,8 @@ class faulty_host : public forwarding_host<H> {
   // Runs a pass whose callbacks see every site first, do what is wrong, and hand on to the caller's.
   template <class F>
   resect::status intercepted(const hooks& k, std::uint64_t epoch, F pass) {
-    resect::residual::site_set all;
-    for (int i = 0; i < resect::residual::n_sites; ++i) all.insert(static_cast<site>(i));
+    resect::model::site_set all;
+    for (int i = 0; i < resect::model::n_sites; ++i) all.insert(static_cast<site>(i));
     pass_ = {};
     ++passes_;
     pass_.carries_over = std::exchange(was_edited_, false);
@@ -349,7 +349,7 @@ enum class padding {
   read,   // pads come first in their sequence and are attended to
 };
 
-template <resect::residual::editable_host H>
+template <resect::model::editable_host H>
 class padded_host : public forwarding_host<H> {
  public:
   using hooks = float_hooks;
@@ -357,8 +357,8 @@ class padded_host : public forwarding_host<H> {
 
   padded_host(H& host, padding how) : forwarding_host<H>(host), how_(how) {}
 
-  resect::status try_forward(batch_view b, resect::residual::site_set want, resect::residual::observer<float> look) {
-    return resect::residual::try_observe(*this, b, want, look);
+  resect::status try_forward(batch_view b, resect::model::site_set want, resect::model::observer<float> look) {
+    return resect::model::try_observe(*this, b, want, look);
   }
   resect::status try_forward(batch_view b, const hooks& k) {
     std::map<std::int32_t, std::size_t> length;
@@ -411,15 +411,15 @@ class padded_host : public forwarding_host<H> {
 };
 
 // What is left of a host when only its first levels are wanted.
-template <resect::residual::editable_host H>
+template <resect::model::editable_host H>
 class observed_only : public forwarding_host<H> {
  public:
   explicit observed_only(H& host) : forwarding_host<H>(host) {}
-  resect::residual::access supports(site s, int layer) const {
-    return host_.supports(s, layer) == resect::residual::access::none ? resect::residual::access::none
-                                                                      : resect::residual::access::read;
+  resect::model::access supports(site s, int layer) const {
+    return host_.supports(s, layer) == resect::model::access::none ? resect::model::access::none
+                                                                      : resect::model::access::read;
   }
-  resect::status try_forward(batch_view b, resect::residual::site_set want, resect::residual::observer<float> look) {
+  resect::status try_forward(batch_view b, resect::model::site_set want, resect::model::observer<float> look) {
     return host_.try_forward(b, want, look);
   }
 

@@ -38,7 +38,7 @@ enum class surgery_fault {
   inner_override_restores_all,  // an override within an override restores the model's own weight
 };
 
-template <resect::residual::surgical_host H>
+template <resect::model::surgical_host H>
 class faulty_surgery_host : public forwarding_surgical_host<H> {
  public:
   using hooks = float_hooks;
@@ -73,8 +73,8 @@ class faulty_surgery_host : public forwarding_surgical_host<H> {
   faulty_surgery_host(H& host, surgery_fault f) : forwarding_surgical_host<H>(host), fault_(f) {}
 
 
-  resect::status try_forward(batch_view b, resect::residual::site_set want, resect::residual::observer<float> look) {
-    return resect::residual::try_observe(*this, b, want, look);
+  resect::status try_forward(batch_view b, resect::model::site_set want, resect::model::observer<float> look) {
+    return resect::model::try_observe(*this, b, want, look);
   }
   resect::status try_forward(batch_view b, const hooks& k) {
     std::vector<typename H::weight_override> originals;
@@ -101,7 +101,7 @@ class faulty_surgery_host : public forwarding_surgical_host<H> {
 
   resect::status try_run(state& s, int first, int last, const hooks& k) {
     if (is(surgery_fault::runs_call_nothing)) {
-      auto quiet = resect::residual::no_hooks<float>();
+      auto quiet = resect::model::no_hooks<float>();
       quiet.epoch = k.epoch;
       return host_.try_run(s, first, last, quiet);
     }
@@ -140,7 +140,7 @@ class faulty_surgery_host : public forwarding_surgical_host<H> {
     return {};
   }
   resect::result<weight_override> try_override_weight(const weight_desc& w, resect::matrix_view<const float> values) {
-    if (is(surgery_fault::gains_without_effect) && w.role == resect::residual::weight_role::norm_gain) {
+    if (is(surgery_fault::gains_without_effect) && w.role == resect::model::weight_role::norm_gain) {
       pretended_[{w.layer, w.id}].push_back(values_of(values));
       return weight_override{this, w, {}};
     }
@@ -228,15 +228,15 @@ class faulty_surgery_host : public forwarding_surgical_host<H> {
 
 // A right host of the edit level that runs a batch a few rows at a time, as runtimes do above some size: every callback
 // comes several times, with other rows.
-template <resect::residual::editable_host H>
+template <resect::model::editable_host H>
 class splitting_host : public forwarding_host<H> {
  public:
   using hooks = float_hooks;
   using view = float_view;
 
   splitting_host(H& host, std::size_t rows) : forwarding_host<H>(host), rows_(rows) {}
-  resect::status try_forward(batch_view b, resect::residual::site_set want, resect::residual::observer<float> look) {
-    return resect::residual::try_observe(*this, b, want, look);
+  resect::status try_forward(batch_view b, resect::model::site_set want, resect::model::observer<float> look) {
+    return resect::model::try_observe(*this, b, want, look);
   }
   resect::status try_forward(batch_view b, const hooks& k) {
     logits_.clear();

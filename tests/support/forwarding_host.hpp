@@ -3,21 +3,21 @@
 
 #include <cstdint>
 
-#include <resect/residual/host.hpp>
+#include <resect/model/host.hpp>
 
 namespace support {
 
-using resect::residual::batch_view;
-using resect::residual::edit;
-using resect::residual::row_meta;
-using resect::residual::site;
-using resect::residual::tap;
-using resect::residual::weight_desc;
-using float_hooks = resect::residual::hooks<float>;
+using resect::model::batch_view;
+using resect::model::edit;
+using resect::model::row_meta;
+using resect::model::site;
+using resect::model::tap;
+using resect::model::weight_desc;
+using float_hooks = resect::model::hooks<float>;
 using float_view = resect::matrix_view<float>;
 
 // What a wrapper around a host hands on of the levels observe and edit; a wrapper hides the members that it changes.
-template <resect::residual::editable_host H>
+template <resect::model::editable_host H>
 class forwarding_host {
  public:
   using value = float;
@@ -28,7 +28,7 @@ class forwarding_host {
   forwarding_host& operator=(const forwarding_host&) = delete;
 
   decltype(auto) describe() const { return host_.describe(); }
-  resect::residual::access supports(site s, int layer) const { return host_.supports(s, layer); }
+  resect::model::access supports(site s, int layer) const { return host_.supports(s, layer); }
   resect::matrix_view<const float> logits() const { return host_.logits(); }
   void forget(std::int32_t seq) { host_.forget(seq); }
   std::uint64_t cache_epoch(std::int32_t seq) const { return host_.cache_epoch(seq); }
@@ -39,7 +39,7 @@ class forwarding_host {
 };
 
 // The same of the surgery level, where the wrapper's states and overrides are the host's.
-template <resect::residual::surgical_host H>
+template <resect::model::surgical_host H>
 class forwarding_surgical_host : public forwarding_host<H> {
  public:
   using state = typename H::state;

@@ -9,7 +9,7 @@
 
 #include <hosts/llama/model.hpp>
 #include <resect/random/distributions.hpp>
-#include <resect/residual/site.hpp>
+#include <resect/model/row.hpp>
 
 // Small random Llama models, and their forward pass once more in double: plain loops that share nothing with
 // the runtime under test.
@@ -64,15 +64,15 @@ inline hosts::llama_model without_layers(const hosts::llama_model& m, int first,
 }
 
 // Tokens of sequences of the given lengths, every row asking for its logits.
-inline std::vector<resect::residual::row_meta> random_batch(std::span<const int> lengths, int n_vocab,
+inline std::vector<resect::model::row_meta> random_batch(std::span<const int> lengths, int n_vocab,
                                                             std::uint64_t seed) {
-  std::vector<resect::residual::row_meta> out;
+  std::vector<resect::model::row_meta> out;
   const resect::random::philox_stream draws{seed, 77};
   for (std::size_t s = 0; s < lengths.size(); ++s)
     for (int pos = 0; pos < lengths[s]; ++pos) {
       const auto token = resect::random::integer_below(draws, out.size(), static_cast<std::uint64_t>(n_vocab));
       out.push_back({static_cast<std::int32_t>(s), pos, static_cast<std::int32_t>(token),
-                     resect::residual::row_meta::wants_logits});
+                     resect::model::row_meta::wants_logits});
     }
   return out;
 }
@@ -82,19 +82,19 @@ using stream_values = std::vector<row_values>;
 
 // What the model computes, in double. `edit` may change the rows at any site of a layer.
 struct reference_llama {
-  using editor = std::function<void(resect::residual::site, int layer, stream_values&)>;
+  using editor = std::function<void(resect::model::site, int layer, stream_values&)>;
 
   const hosts::llama_model& model;
-  editor edit = [](resect::residual::site, int, stream_values&) {};
+  editor edit = [](resect::model::site, int, stream_values&) {};
 
-  stream_values embed(resect::residual::batch_view batch) const {
+  stream_values embed(resect::model::batch_view batch) const {
     stream_values h;
     for (const auto& row : batch) h.push_back(values(model.embed, row.token));
     return h;
   }
 
-  void layer(int l, resect::residual::batch_view batch, stream_values& h) const {
-    using resect::residual::site;
+  void layer(int l, resect::model::batch_view batch, stream_values& h) const {
+    using resect::model::site;
     const auto& c = model.config;
     const auto& w = model.layers[static_cast<std::size_t>(l)];
     const std::size_t n = h.size();
@@ -153,7 +153,7 @@ struct reference_llama {
     return out;
   }
 
-  stream_values logits(resect::residual::batch_view batch) const {
+  stream_values logits(resect::model::batch_view batch) const {
     auto h = embed(batch);
     for (int l = 0; l < model.config.n_layers; ++l) layer(l, batch, h);
     return head(h);

@@ -12,7 +12,7 @@
 
 #include <resect/core/storage_float.hpp>
 #include <resect/random/distributions.hpp>
-#include <resect/residual/host.hpp>
+#include <resect/model/host.hpp>
 
 // A host of the surgery level whose every answer is known. No transformer: each layer adds a linear function
 // of the row alone, so that the effect of leaving layers out can be added up exactly over the distribution
@@ -49,7 +49,7 @@ struct planted_options {
   double strength = 0.08;  // of the weakest other layer; the l-th is (1 + l mod 4) times as strong
   int n_streams = 1;       // what describe() says
   last_layer at_the_end = last_layer::all_rows;
-  std::optional<resect::residual::site> fused{};  // a site that cannot be reached
+  std::optional<resect::model::site> fused{};  // a site that cannot be reached
 };
 
 template <resect::widens_to_float T>
@@ -57,12 +57,12 @@ class basic_planted_host {
  public:
   using value = T;
   using space = resect::host_space;
-  using hooks = resect::residual::hooks<T>;
-  using batch_view = resect::residual::batch_view;
-  using row_meta = resect::residual::row_meta;
-  using site = resect::residual::site;
-  using tap = resect::residual::tap;
-  using weight_desc = resect::residual::weight_desc;
+  using hooks = resect::model::hooks<T>;
+  using batch_view = resect::model::batch_view;
+  using row_meta = resect::model::row_meta;
+  using site = resect::model::site;
+  using tap = resect::model::tap;
+  using weight_desc = resect::model::weight_desc;
   using view = resect::matrix_view<T>;
 
   class state {
@@ -221,15 +221,15 @@ class basic_planted_host {
 
   // --- observe and edit -------------------------------------------------------------------------------
 
-  const resect::residual::model_desc& describe() const noexcept { return desc_; }
-  resect::residual::access supports(site s, int layer) const noexcept {
+  const resect::model::model_desc& describe() const noexcept { return desc_; }
+  resect::model::access supports(site s, int layer) const noexcept {
     const bool exists = !is_layer_site(s) || (layer >= 0 && layer < o_.n_layers);
-    return exists && s != o_.fused ? resect::residual::access::write : resect::residual::access::none;
+    return exists && s != o_.fused ? resect::model::access::write : resect::model::access::none;
   }
 
-  resect::status try_forward(batch_view batch, resect::residual::site_set want,
-                             resect::residual::observer<T> call) {
-    return resect::residual::try_observe(*this, batch, want, call);
+  resect::status try_forward(batch_view batch, resect::model::site_set want,
+                             resect::model::observer<T> call) {
+    return resect::model::try_observe(*this, batch, want, call);
   }
 
   resect::status try_forward(batch_view batch, const hooks& k) {
@@ -389,9 +389,9 @@ class basic_planted_host {
       planted_.push_back(std::move(a));
       planted_.push_back(std::move(m));
       planted_.emplace_back(static_cast<std::size_t>(o_.d_model), 1.0f);
-      weights_.push_back({"attention", l, attention, resect::residual::weight_role::matrix, o_.d_model, o_.d_model});
-      weights_.push_back({"mlp", l, mlp, resect::residual::weight_role::matrix, o_.d_model, o_.d_model});
-      weights_.push_back({"gain", l, gain, resect::residual::weight_role::norm_gain, 1, o_.d_model});
+      weights_.push_back({"attention", l, attention, resect::model::weight_role::matrix, o_.d_model, o_.d_model});
+      weights_.push_back({"mlp", l, mlp, resect::model::weight_role::matrix, o_.d_model, o_.d_model});
+      weights_.push_back({"gain", l, gain, resect::model::weight_role::norm_gain, 1, o_.d_model});
     }
     active_ = planted_;
     for (std::size_t i = 0; i < active_.size(); ++i) put(i, active_[i]);
@@ -492,7 +492,7 @@ class basic_planted_host {
   }
 
   planted_options o_;
-  resect::residual::model_desc desc_;
+  resect::model::model_desc desc_;
   std::vector<float> embed_, head_;                   // (n_vocab, d_model) each
   std::vector<std::vector<float>> planted_, active_;  // weights as planted and as overridden
   std::vector<std::vector<entry>> entries_;           // what is not zero in them
@@ -502,6 +502,6 @@ class basic_planted_host {
 };
 using planted_host = basic_planted_host<float>;
 
-static_assert(resect::residual::surgical_host<planted_host>);
+static_assert(resect::model::surgical_host<planted_host>);
 
 }  // namespace support

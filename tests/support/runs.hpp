@@ -68,20 +68,20 @@ floats head_of(H& host, const typename H::state& state) {
 
 // Logits of every row, by partial passes on a state.
 template <class H>
-floats by_surgery(H& host, const resect::residual::plan& p, resect::residual::batch_view batch) {
+floats by_surgery(H& host, const resect::residual::plan& p, resect::model::batch_view batch) {
   auto state = value_or_throw(host.try_embed(batch));
   resect::residual::run(host, p, state, 0, host.describe().n_layers);
   return head_of(host, state);
 }
 
 template <class H>
-void forget_all(H& host, resect::residual::batch_view batch) {
+void forget_all(H& host, resect::model::batch_view batch) {
   for (const auto& row : batch) host.forget(row.seq);
 }
 
 // Logits of the rows that want them, by a whole pass with callbacks.
 template <class H>
-floats by_forward(H& host, const resect::residual::plan& p, resect::residual::batch_view batch) {
+floats by_forward(H& host, const resect::residual::plan& p, resect::model::batch_view batch) {
   forget_all(host, batch);
   resect::residual::forward(host, p, batch);
   return copied(host.logits());
@@ -135,7 +135,7 @@ struct llama_setting {
   hosts::llama_model model;
   Backend backend;
   hosts::llama_host<Backend> host{backend, model};
-  std::vector<resect::residual::row_meta> batch = random_batch(small_lengths, model.config.n_vocab, 3);
+  std::vector<resect::model::row_meta> batch = random_batch(small_lengths, model.config.n_vocab, 3);
 
   explicit llama_setting(hosts::llama_model m = random_llama(small_configs().front(), output_matrix::untied, 9),
                          Backend b = Backend{})

@@ -11,9 +11,9 @@
 namespace support {
 
 using resect::residual::layer_range;
-using resect::residual::site;
+using resect::model::site;
 using resect::residual::step;
-using resect::residual::tap;
+using resect::model::tap;
 
 enum class effect_on_place { overwrites, edits };
 
@@ -67,7 +67,7 @@ step weights_step(layer_range range, F f, std::string_view name = "weights",
   s.range = range;
   s.name = name;
   s.overwrites = how == effect_on_place::overwrites;
-  s.on_weight = [f = std::move(f)](const resect::residual::weight_desc& w, resect::matrix_view<float> v,
+  s.on_weight = [f = std::move(f)](const resect::model::weight_desc& w, resect::matrix_view<float> v,
                                    resect::executor_ref) { return f(w, v); };
   return s;
 }

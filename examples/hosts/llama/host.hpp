@@ -7,8 +7,8 @@
 
 #include <hosts/llama/layer.hpp>
 #include <hosts/llama/model.hpp>
-#include <resect/backend/concept.hpp>
-#include <resect/residual/host.hpp>
+#include <resect/core/backend.hpp>
+#include <resect/model/host.hpp>
 
 namespace hosts {
 
@@ -22,12 +22,12 @@ class llama_host {
  public:
   using value = float;
   using space = resect::host_space;
-  using hooks = resect::residual::hooks<float>;
-  using batch_view = resect::residual::batch_view;
-  using row_meta = resect::residual::row_meta;
-  using site = resect::residual::site;
-  using tap = resect::residual::tap;
-  using weight_desc = resect::residual::weight_desc;
+  using hooks = resect::model::hooks<float>;
+  using batch_view = resect::model::batch_view;
+  using row_meta = resect::model::row_meta;
+  using site = resect::model::site;
+  using tap = resect::model::tap;
+  using weight_desc = resect::model::weight_desc;
   using view = resect::matrix_view<float>;
   using const_view = resect::matrix_view<const float>;
 
@@ -84,7 +84,7 @@ class llama_host {
         const matrix& w = weight_of(model.layers[static_cast<std::size_t>(l)], id);
         weights_.push_back(
             {layer_weight_names[id], l, id,
-             is_norm_gain(id) ? resect::residual::weight_role::norm_gain : resect::residual::weight_role::matrix,
+             is_norm_gain(id) ? resect::model::weight_role::norm_gain : resect::model::weight_role::matrix,
              w.rows, w.cols});
       }
   }
@@ -93,17 +93,17 @@ class llama_host {
 
   // --- observe and edit -----------------------------------------------------------------------------
 
-  const resect::residual::model_desc& describe() const noexcept { return desc_; }
+  const resect::model::model_desc& describe() const noexcept { return desc_; }
   const llama_model& model() const noexcept { return model_; }
 
-  resect::residual::access supports(site s, int layer) const noexcept {
+  resect::model::access supports(site s, int layer) const noexcept {
     const bool exists = !is_layer_site(s) || (layer >= 0 && layer < desc_.n_layers);
-    return exists ? resect::residual::access::write : resect::residual::access::none;
+    return exists ? resect::model::access::write : resect::model::access::none;
   }
 
-  resect::status try_forward(batch_view batch, resect::residual::site_set want,
-                             resect::residual::observer<float> call) {
-    return resect::residual::try_observe(*this, batch, want, call);
+  resect::status try_forward(batch_view batch, resect::model::site_set want,
+                             resect::model::observer<float> call) {
+    return resect::model::try_observe(*this, batch, want, call);
   }
 
   resect::status try_forward(batch_view batch, const hooks& k) {
@@ -331,7 +331,7 @@ class llama_host {
   Backend& backend_;
   const llama_model& model_;
   layer_scratch scratch_;
-  resect::residual::model_desc desc_;
+  resect::model::model_desc desc_;
   rotary_embedding rope_;
   std::vector<weight_desc> weights_;
   std::vector<std::unique_ptr<matrix>> overrides_;

@@ -11,7 +11,7 @@
 #include <hosts/llama/model.hpp>
 #include <resect/backend/cpu.hpp>
 #include <resect/core/reduce.hpp>
-#include <resect/residual/site.hpp>
+#include <resect/model/row.hpp>
 
 // Compiled once, in products.cpp: Eigen's products are most of what a file that runs a model costs to compile.
 extern template void resect::detail::gemm_panel<float>(float, resect::matrix_view<const float>,
@@ -150,7 +150,7 @@ class rotary_embedding {
   }
 
   template <class Backend>
-  void apply(Backend& backend, resect::residual::batch_view batch, resect::matrix_view<float> x, int heads) const {
+  void apply(Backend& backend, resect::model::batch_view batch, resect::matrix_view<float> x, int heads) const {
     const resect::index_t near = layout_ == rope_layout::interleaved ? 2 : 1;
     const resect::index_t far = layout_ == rope_layout::interleaved ? 1 : half_;
     for_row_blocks(backend, x.rows, [&](resect::index_t first, resect::index_t last) {

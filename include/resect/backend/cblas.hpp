@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include <resect/backend/concept.hpp>
+#include <resect/core/backend.hpp>
 #include <resect/backend/detail/views.hpp>
 
 // The symbols of a Fortran BLAS and LAPACK with 32-bit integers (LP64), as ELF systems name them, under names of our

@@ -6,11 +6,11 @@
 #include <utility>
 #include <vector>
 
-#include <resect/backend/concept.hpp>
+#include <resect/core/backend.hpp>
 #include <resect/backend/detail/eigen_product.hpp>
 #include <resect/backend/detail/packed_product.hpp>
-#include <resect/backend/detail/symmetric_eigen.hpp>
-#include <resect/backend/detail/triangular.hpp>
+#include <resect/linalg/symmetric_eigen.hpp>
+#include <resect/linalg/triangular.hpp>
 #include <resect/backend/detail/views.hpp>
 #include <resect/core/executor.hpp>
 #include <resect/core/instruction_set.hpp>
@@ -80,7 +80,7 @@ class cpu {
   result<cholesky_outcome> try_cholesky(matrix_view<T> a) {
     if (auto s = check_view(a, a.rows, a.rows, "A"); !s) return s.error();
     detail::unit_stride_copy<T> work(a);
-    auto outcome = detail::blocked_cholesky<T>(*this, work.view());
+    auto outcome = linalg::blocked_cholesky<T>(*this, work.view());
     if (outcome) work.write_back();
     return outcome;
   }
@@ -95,7 +95,7 @@ class cpu {
     if (auto s = check_view(x, x.rows, l.rows, "X"); !s) return s;
     if (x.empty()) return {};
     detail::unit_stride_copy<T> work(x);
-    auto outcome = detail::blocked_solve_right<T>(*this, l, work.view());
+    auto outcome = linalg::blocked_solve_right<T>(*this, l, work.view());
     if (outcome) work.write_back();
     return outcome;
   }
@@ -112,13 +112,13 @@ class cpu {
     if (auto s = check_view(a, a.rows, a.rows, "A"); !s) return s.error();
     if (auto s = check_view(matrix_view<T>{w.data, w.size, 1, w.stride, 1}, a.rows, 1, "w"); !s) return s.error();
     if constexpr (std::same_as<T, double>) {
-      return detail::jacobi_symmetric_eigen(*this, a, w);
+      return linalg::jacobi_symmetric_eigen(*this, a, w);
     } else {
       matrix<double> wide(a.rows, a.rows);
       std::vector<double> values(static_cast<std::size_t>(a.rows));
       for (index_t i = 0; i < a.rows; ++i)
         for (index_t j = 0; j <= i; ++j) wide(i, j) = static_cast<double>(a(i, j));
-      const auto outcome = detail::jacobi_symmetric_eigen(*this, wide.view(), {values.data(), a.rows});
+      const auto outcome = linalg::jacobi_symmetric_eigen(*this, wide.view(), {values.data(), a.rows});
       if (!outcome || !outcome->converged) return outcome;
       for (index_t i = 0; i < a.rows; ++i) {
         w[i] = static_cast<T>(values[static_cast<std::size_t>(i)]);

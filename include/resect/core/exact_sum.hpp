@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include <resect/core/leaf.hpp>
+#include <resect/core/ieee.hpp>
 
 // Sums of floats without any rounding: the same for every order, every split and every tree of merges, on every
 // machine, because integers are added. A long fixed-point number in overlapping words: word j counts 2^(8j − Offset);

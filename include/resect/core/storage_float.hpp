@@ -8,7 +8,7 @@
 #include <type_traits>
 #include <utility>
 
-#include <resect/core/leaf.hpp>
+#include <resect/core/ieee.hpp>
 
 namespace RESECT_NAMESPACE {
 

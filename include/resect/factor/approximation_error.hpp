@@ -3,9 +3,9 @@
 
 #include <cstdint>
 
-#include <resect/backend/concept.hpp>
+#include <resect/core/backend.hpp>
 #include <resect/core/matrix.hpp>
-#include <resect/factor/norms.hpp>
+#include <resect/linalg/norms.hpp>
 #include <resect/factor/range_finder.hpp>
 
 // How far L·R is from W, measured from the numbers themselves: whatever made L and R, these hold.
@@ -48,7 +48,7 @@ status check_factors(matrix_view<const T> w, matrix_view<const T> l, matrix_view
 template <class T>
 void normalise_columns(matrix_view<T> x, std::vector<double>& log_norm, std::vector<double>& norm) {
   for (index_t c = 0; c < x.cols; ++c) {
-    const double size = column_norm<T>(x.block(0, c, x.rows, 1));
+    const double size = linalg::detail::column_norm<T>(x.block(0, c, x.rows, 1));
     norm[static_cast<std::size_t>(c)] = size;
     log_norm[static_cast<std::size_t>(c)] += std::log(size);
     if (size > 0)
@@ -120,7 +120,7 @@ result<double> try_frobenius_error(B& exec, matrix_view<const T> w, matrix_view<
       for (index_t c = 0; c < w.cols; ++c) here(i, c) = w(first + i, c);
     });
     if (auto s = exec.try_gemm(T{-1}, l.middle_rows(first, count), r, T{1}, here); !s) return s.error();
-    norm = std::hypot(norm, range_of<T>(exec, here).frobenius);
+    norm = std::hypot(norm, linalg::range_of<T>(exec, here).frobenius);
   }
   return norm;
 }

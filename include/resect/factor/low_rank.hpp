@@ -3,7 +3,7 @@
 
 #include <span>
 
-#include <resect/backend/concept.hpp>
+#include <resect/core/backend.hpp>
 #include <resect/core/matrix.hpp>
 
 namespace RESECT_NAMESPACE::factor {

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include <resect/factor/orthonormalize.hpp>
+#include <resect/linalg/orthonormalize.hpp>
 #include <resect/random/test_matrix.hpp>
 
 namespace RESECT_NAMESPACE::factor {
@@ -31,15 +31,15 @@ result<matrix<T>> try_find_range(B& exec, matrix_view<const T> w, index_t k, int
     if (auto s = random::try_fill(exec, random::gaussian_matrix{seed}, omega.view()); !s) return s.error();
     if (auto s = exec.try_gemm(T{1}, w, omega.view(), T{0}, tall.view()); !s) return s.error();
   }
-  auto q = try_orthonormalize(exec, tall.view());
+  auto q = linalg::try_orthonormalize(exec, tall.view());
   if (!q) return q.error();
   matrix<T> wide(power_iterations > 0 ? w.cols : 0, k);
   for (int i = 0; i < power_iterations; ++i) {
     if (auto s = exec.try_gemm(T{1}, w.transposed(), q->q.view(), T{0}, wide.view()); !s) return s.error();
-    const auto p = try_orthonormalize(exec, wide.view());
+    const auto p = linalg::try_orthonormalize(exec, wide.view());
     if (!p) return p.error();
     if (auto s = exec.try_gemm(T{1}, w, p->q.view(), T{0}, tall.view()); !s) return s.error();
-    q = try_orthonormalize(exec, tall.view());
+    q = linalg::try_orthonormalize(exec, tall.view());
     if (!q) return q.error();
   }
   return std::move(q->q);

@@ -50,7 +50,7 @@ struct bilateral_bases {
 // Every direction of a tall A: A = Q·R, right is the identity and stays empty.
 template <class T, host_factoring_backend<T> B>
 result<bilateral_bases<T>> all_directions(B& exec, matrix_view<const T> a) {
-  auto q = try_orthonormalize(exec, a);
+  auto q = linalg::try_orthonormalize(exec, a);
   if (!q) return q.error();
   auto core = svd_of_core(exec, q->r);
   if (!core) return core.error();
@@ -65,7 +65,7 @@ result<bilateral_bases<T>> leading_directions(B& exec, matrix_view<const T> w, i
   if (!q) return q.error();
   matrix<T> image(w.cols, k);
   if (auto s = exec.try_gemm(T{1}, w.transposed(), q->view(), T{0}, image.view()); !s) return s.error();
-  auto p = try_orthonormalize(exec, image.view());
+  auto p = linalg::try_orthonormalize(exec, image.view());
   if (!p) return p.error();
   auto core = svd_of_core(exec, p->r);
   if (!core) return core.error();
@@ -166,7 +166,7 @@ result<truncated_decomposition<std::remove_const_t<T>>> try_truncated_svd(B& exe
                  text("oversampling ", options.oversampling, ", power_iterations ", options.power_iterations,
                       ", error_probes ", options.error_probes),
                  "none below 0"};
-  const auto range = range_of<element>(exec, w);
+  const auto range = linalg::range_of<element>(exec, w);
   if (!range.finite())
     return error{errc::not_finite, "W", text("NaN or infinity at (", range.bad_row, ", ", range.bad_col, ")"),
                  "finite elements"};

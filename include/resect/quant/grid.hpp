@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include <resect/core/leaf.hpp>
+#include <resect/core/ieee.hpp>
 
 // A grid is the set of values that the codes of one group can stand for, up to the group's parameters. It knows
 // nothing of matrices, group sizes or how codes are chosen.

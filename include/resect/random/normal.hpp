@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include <resect/core/leaf.hpp>
+#include <resect/core/ieee.hpp>
 
 namespace RESECT_NAMESPACE::random {
 

@@ -18,8 +18,7 @@ inline void add_noise(vector_view<float> h, double s, const random::philox_strea
   for (index_t c = 0; c < h.size; ++c) squares += static_cast<double>(h[c]) * static_cast<double>(h[c]);
   const double amplitude = mul_rn(s, math::sqrt(div_rn(squares, static_cast<double>(h.size))));
   if (amplitude == 0) return;
-  const auto where = static_cast<std::uint64_t>(static_cast<std::uint32_t>(at.seq)) << 32 |
-                     static_cast<std::uint64_t>(static_cast<std::uint32_t>(at.pos));
+  const std::uint64_t where = at.place().key();
   random::philox_words block;
   for (index_t c = 0; c < h.size; ++c) {
     if (c % 2 == 0) block = stream.block(where, static_cast<std::uint64_t>(c / 2));

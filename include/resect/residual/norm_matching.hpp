@@ -43,7 +43,7 @@ class row_norms {
     for (std::size_t i = 0; i < kept; ++i) entries_[i].order = 0;
   }
   // The norm of a place, or null; until the next add.
-  const double* find(row_place where) const noexcept {
+  const double* find(token_place where) const noexcept {
     std::size_t from = 0, to = entries_.size();
     while (from < to) {
       const std::size_t middle = from + (to - from) / 2;
@@ -55,10 +55,7 @@ class row_norms {
   index_t size() const noexcept { return static_cast<index_t>(entries_.size()); }
   std::uint64_t hash() const noexcept {
     fingerprint f;
-    for (const entry& e : entries_)
-      f.add(static_cast<std::uint64_t>(static_cast<std::uint32_t>(e.where.seq)) << 32 |
-            static_cast<std::uint32_t>(e.where.pos))
-          .add(e.norm);
+    for (const entry& e : entries_) f.add(e.where.key()).add(e.norm);
     return f.value();
   }
 
@@ -75,7 +72,7 @@ class row_norms {
 
  private:
   struct entry {
-    row_place where;
+    token_place where;
     std::size_t order;  // in which it came, as long as add runs
     double norm;
     bool operator<(const entry& other) const noexcept {

@@ -9,7 +9,7 @@
 #include <resect/core/executor.hpp>
 #include <resect/core/hash.hpp>
 #include <resect/core/shared_function.hpp>
-#include <resect/residual/host.hpp>
+#include <resect/residual/words.hpp>
 #include <resect/residual/selection.hpp>
 
 namespace RESECT_NAMESPACE::residual {

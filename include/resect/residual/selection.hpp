@@ -11,16 +11,9 @@
 #include <resect/core/detail/sorted.hpp>
 #include <resect/core/hash.hpp>
 #include <resect/core/shared_function.hpp>
-#include <resect/residual/site.hpp>
+#include <resect/residual/words.hpp>
 
 namespace RESECT_NAMESPACE::residual {
-
-// A place in a text: position `pos` of sequence `seq`.
-struct row_place {
-  std::int32_t seq = 0;
-  std::int32_t pos = 0;
-  friend constexpr auto operator<=>(const row_place&, const row_place&) noexcept = default;
-};
 
 // Which rows a step acts on: a pure predicate over row_meta, built by the functions below and & | !.
 // It sees what a row is (sequence, position, token, flags) and never where the row lies in a matrix, so it means the
@@ -60,8 +53,7 @@ class selection {
         case kind::list:
         case kind::tokens:
           for (std::size_t i = n.first; i < n.last; ++i)
-            f.add(static_cast<std::uint64_t>(static_cast<std::uint32_t>(values_[i].seq)) << 32 |
-                  static_cast<std::uint32_t>(values_[i].pos));
+            f.add(values_[i].key());
           f.add(static_cast<std::uint64_t>(n.last - n.first));
           break;
         case kind::flag:
@@ -101,9 +93,9 @@ class selection {
     for (const std::int32_t id : ids) out.values_.push_back({0, id});
     return out.listed(kind::tokens);
   }
-  static selection of_places(std::span<const row_place> places) {
+  static selection of_places(std::span<const token_place> places) {
     selection out;
-    for (const row_place& place : places) out.values_.push_back(place);
+    for (const token_place& place : places) out.values_.push_back(place);
     return out.listed(kind::list);
   }
   static selection of_function(shared_function<bool(const row_meta&)> f, std::uint64_t identity) {
@@ -147,10 +139,10 @@ class selection {
       }
       nodes_.push_back(n);
     }
-    for (const row_place& value : b.values_) values_.push_back(value);
+    for (const token_place& value : b.values_) values_.push_back(value);
   }
 
-  bool listed_here(const node& n, row_place wanted) const noexcept {
+  bool listed_here(const node& n, token_place wanted) const noexcept {
     std::size_t from = n.first, to = n.last;  // values_[from] may be it, values_[to] is beyond
     while (from < to) {
       const std::size_t middle = from + (to - from) / 2;
@@ -207,7 +199,7 @@ class selection {
       if (n.what == kind::positions)
         for (const std::size_t p : {n.first, n.last}) positions.push_back(static_cast<std::int32_t>(p));
       for (std::size_t i = n.first; i < n.last && (n.what == kind::tokens || n.what == kind::list); ++i) {
-        const row_place v = s.values_[i];
+        const token_place v = s.values_[i];
         if (n.what == kind::tokens) {
           tokens.push_back(v.pos);
           continue;
@@ -244,7 +236,7 @@ class selection {
   }
 
   resect::detail::buffer<node> nodes_;
-  resect::detail::buffer<row_place> values_;  // places; of a token {0, id}
+  resect::detail::buffer<token_place> values_;  // places; of a token {0, id}
 };
 
 // Every row of text.
@@ -269,8 +261,8 @@ inline selection decoding() { return selection::of_flag(row_meta::decode); }
 inline selection prompt() { return !decoding(); }
 
 // The rows at these places, in any order.
-inline selection mask(std::span<const row_place> places) { return selection::of_places(places); }
-inline selection mask(std::initializer_list<row_place> places) { return mask({places.begin(), places.size()}); }
+inline selection mask(std::span<const token_place> places) { return selection::of_places(places); }
+inline selection mask(std::initializer_list<token_place> places) { return mask({places.begin(), places.size()}); }
 
 // Rows for which f(row) is true. `identity` has to differ between predicates that differ: it is what a plan's
 // fingerprint gets. f is pure (of a row alone, not of other rows or earlier calls) and does not throw.

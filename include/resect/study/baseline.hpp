@@ -6,7 +6,7 @@
 #include <vector>
 
 #include <resect/core/reduce.hpp>
-#include <resect/metrics/norm_profile.hpp>
+#include <resect/metrics/accumulators/norm_profile.hpp>
 #include <resect/residual/operators.hpp>
 #include <resect/residual/run.hpp>
 #include <resect/study/effect.hpp>
@@ -39,7 +39,7 @@ inline status check_finite(matrix_view<const float> h, const token_windows& wind
 
 // Runs the intact model over the windows, keeps its outputs, measures the stream at every layer.
 // Errors: not_finite names the layer or the row; what the host says.
-template <class Backend, residual::surgical_host H>
+template <class Backend, model::surgical_host H>
 result<baseline> try_baseline(Backend& backend, H& host, const token_windows& windows, head_workspace& work,
                               intact_outputs& outputs) {
   if (auto s = windows.check("windows"); !s) return s.error();
@@ -53,7 +53,7 @@ result<baseline> try_baseline(Backend& backend, H& host, const token_windows& wi
   out.output = metrics::norm_profile(windows.n_clusters);
   for (int l = 0; l < m.n_layers; ++l) {
     const auto before = residual::detail::copy_rows(host.stream(*state));
-    if (auto s = host.try_run(*state, l, l + 1, residual::no_hooks<float>()); !s) return s.error();
+    if (auto s = host.try_run(*state, l, l + 1, model::no_hooks<float>()); !s) return s.error();
     const auto after = host.stream(*state);
     if (auto s = detail::check_finite(after, windows, l); !s) return s.error();
     metrics::norm_profile profile(windows.n_clusters);
@@ -98,7 +98,7 @@ result<baseline> try_baseline(Backend& backend, H& host, const token_windows& wi
 
 // The mean delta of every layer over rows of the intact model; rows that are not counted (a BOS) are left
 // out. Sums in double, in the order of rows.
-template <residual::surgical_host H>
+template <model::surgical_host H>
 result<residual::delta_means> try_delta_means(H& host, const token_windows& windows) {
   if (auto s = windows.check("calibration windows"); !s) return s.error();
   const auto& m = host.describe();
@@ -114,7 +114,7 @@ result<residual::delta_means> try_delta_means(H& host, const token_windows& wind
   if (out.rows == 0) return error{errc::invalid_argument, "calibration rows", "0", "1 or more"};
   for (int l = 0; l < m.n_layers; ++l) {
     const auto before = residual::detail::copy_rows(host.stream(*state));
-    if (auto s = host.try_run(*state, l, l + 1, residual::no_hooks<float>()); !s) return s.error();
+    if (auto s = host.try_run(*state, l, l + 1, model::no_hooks<float>()); !s) return s.error();
     const auto after = host.stream(*state);
     std::vector<double> sum(static_cast<std::size_t>(m.d_model), 0.0);
     for (index_t r = 0; r < after.rows; ++r) {

@@ -6,9 +6,9 @@
 #include <span>
 #include <vector>
 
-#include <resect/core/shared_function.hpp>
-#include <resect/metrics/causal.hpp>
-#include <resect/metrics/logits.hpp>
+#include <resect/compress/weight_method.hpp>
+#include <resect/metrics/verdicts/causal.hpp>
+#include <resect/metrics/rows/logits.hpp>
 #include <resect/residual/run.hpp>
 #include <resect/study/baseline.hpp>
 #include <resect/study/effect.hpp>
@@ -18,18 +18,6 @@
 // What does it cost to store a layer's matrices with fewer bytes? Every layer is altered alone, and every layer is
 // spared alone while all others are altered.
 namespace RESECT_NAMESPACE::study {
-
-// A way to alter a matrix: quantize it, factorize it, anything else that makes other values of it.
-struct weight_method {
-  // values (w.rows, w.cols), row-major: the intact weight, to be overwritten; `exec` shares out work
-  using function =
-      shared_function<status(const residual::weight_desc& w, matrix_view<float> values, executor_ref exec)>;
-
-  short_text<48> name;
-  std::uint64_t hash = 0;  // of everything that changes what it does
-  function apply;
-  shared_function<double(const residual::weight_desc& w)> stored_bits{};  // of the altered matrix; none: not known
-};
 
 // Which layers, and how their ranks are drawn.
 struct compression_options {
@@ -77,15 +65,15 @@ struct layer_artifact {
   double bits = metrics::nan;
 };
 
-template <residual::surgical_host H>
-result<layer_artifact> try_layer_artifact(executor_ref exec, const H& host, const weight_method& method, int l) {
+template <model::surgical_host H>
+result<layer_artifact> try_layer_artifact(executor_ref exec, const H& host, const compress::weight_method& method, int l) {
   const auto& held = host.weights(l);
-  const std::span<const residual::weight_desc> all = held;
+  const std::span<const model::weight_desc> all = held;
   std::vector<std::vector<float>> values(all.size());
   double lost = 0, whole = 0, bits = 0, weights = 0;
   for (std::size_t i = 0; i < values.size(); ++i) {
-    const residual::weight_desc& w = all[i];
-    if (w.role != residual::weight_role::matrix) continue;
+    const model::weight_desc& w = all[i];
+    if (w.role != model::weight_role::matrix) continue;
     values[i].resize(static_cast<std::size_t>(w.rows * w.cols));
     const matrix_view<float> view{values[i].data(), w.rows, w.cols};
     if (auto s = host.try_read_weight(w, view); !s) return s.error();
@@ -111,8 +99,8 @@ result<layer_artifact> try_layer_artifact(executor_ref exec, const H& host, cons
   out.step.name = method.name;
   out.step.hash = method.hash;
   std::vector<int> ids;
-  for (const residual::weight_desc& w : host.weights(l)) ids.push_back(w.id);
-  out.step.on_weight = [values = std::move(values), ids = std::move(ids)](const residual::weight_desc& w,
+  for (const model::weight_desc& w : host.weights(l)) ids.push_back(w.id);
+  out.step.on_weight = [values = std::move(values), ids = std::move(ids)](const model::weight_desc& w,
                                                                           matrix_view<float> to, executor_ref) {
     for (std::size_t i = 0; i < ids.size(); ++i) {
       if (ids[i] != w.id || values[i].empty()) continue;
@@ -136,7 +124,7 @@ inline status try_unigram_logits(const token_windows& calibration, std::span<flo
 }  // namespace detail
 
 // What try_compression would cost; nothing is run. The making of the altered weights is not counted.
-template <residual::surgical_host H>
+template <model::surgical_host H>
 sensitivity_cost estimate_compression_cost(const H& host, const token_windows& evaluation,
                                            const compression_options& o = {}) {
   const auto& m = host.describe();
@@ -165,11 +153,11 @@ sensitivity_cost estimate_compression_cost(const H& host, const token_windows& e
 // Marks after Holm over the layers; ranks by S_l with bootstrap intervals over clusters.
 // Determinism: the same bits for any number of workers. Cost: estimate_compression_cost.
 // Errors: as try_sensitivity; what the method reports, with the matrix named.
-template <class Backend, residual::surgical_host H>
+template <class Backend, model::surgical_host H>
 requires executor<Backend> && std::same_as<typename H::value, float> result<compression_report> try_compression(
     Backend& backend, H& host, const token_windows& evaluation, const token_windows& calibration,
-    const weight_method& method, const compression_options& options, function_ref<void(const progress&)> report) {
-  const residual::model_desc& m = host.describe();
+    const compress::weight_method& method, const compression_options& options, function_ref<void(const progress&)> report) {
+  const model::model_desc& m = host.describe();
   const sensitivity_options check{.layers = options.layers, .head_rows = options.head_rows};
   if (auto s = detail::check_options(check, m); !s) return s.error();
   if (auto s = check_disjoint(evaluation, calibration); !s) return s.error();
@@ -234,7 +222,7 @@ requires executor<Backend> && std::same_as<typename H::value, float> result<comp
   };
   for (std::size_t i = 0; i < out.options.layers.size(); ++i) {
     const int l = out.options.layers[i];
-    if (auto s = host.try_run(*plain, reached, l, residual::no_hooks<float>()); !s) return s.error();
+    if (auto s = host.try_run(*plain, reached, l, model::no_hooks<float>()); !s) return s.error();
     if (auto s = residual::try_run(backend, host, all, altered, reached, l); !s) return s.error();
     reached = l;
     at.layer = l;
@@ -249,7 +237,7 @@ requires executor<Backend> && std::same_as<typename H::value, float> result<comp
     report(at);
 
     state = host.snapshot(altered);
-    if (auto s = host.try_run(state, l, l + 1, residual::no_hooks<float>()); !s) return s.error();
+    if (auto s = host.try_run(state, l, l + 1, model::no_hooks<float>()); !s) return s.error();
     if (auto s = residual::try_run(backend, host, all, state, l + 1, m.n_layers); !s) return s.error();
     auto without = effect_of(state, "of all but", l);
     if (!without) return without.error();
@@ -285,9 +273,9 @@ requires executor<Backend> && std::same_as<typename H::value, float> result<comp
 }
 
 #if RESECT_EXCEPTIONS
-template <class Backend, residual::surgical_host H>
+template <class Backend, model::surgical_host H>
 compression_report compression(Backend& backend, H& host, const token_windows& evaluation,
-                               const token_windows& calibration, const weight_method& method,
+                               const token_windows& calibration, const compress::weight_method& method,
                                const compression_options& options = {}) {
   return value_or_throw(
       try_compression(backend, host, evaluation, calibration, method, options, [](const progress&) {}));

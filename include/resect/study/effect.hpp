@@ -6,11 +6,13 @@
 #include <span>
 #include <vector>
 
-#include <resect/metrics/cosine.hpp>
-#include <resect/metrics/logits.hpp>
-#include <resect/metrics/nll.hpp>
-#include <resect/metrics/two_way.hpp>
-#include <resect/residual/host.hpp>
+#include <resect/metrics/similarity/cosine.hpp>
+#include <resect/metrics/rows/logits.hpp>
+#include <resect/metrics/accumulators/agreement.hpp>
+#include <resect/metrics/accumulators/delta_nll.hpp>
+#include <resect/metrics/accumulators/kl.hpp>
+#include <resect/metrics/intervals/two_way.hpp>
+#include <resect/model/host.hpp>
 #include <resect/study/windows.hpp>
 
 // What an altered model's outputs are, compared with the intact model's on the same tokens.
@@ -64,7 +66,7 @@ struct effect_sums {
 namespace detail {
 
 // head_norm and logits of all rows of a state, a chunk at a time: call(first_row, norm, logits)
-template <residual::surgical_host H, class F>
+template <model::surgical_host H, class F>
 status for_head_chunks(H& host, const typename H::state& state, index_t rows, head_workspace& work, F call) {
   const auto& m = host.describe();
   auto& [chunk, norm, logits] = work;
@@ -95,7 +97,7 @@ inline error not_finite_row(const token_windows& w, index_t row) {
 
 // Compares the outputs of `state` (a stream that has passed all layers) with the intact ones, row by row on
 // the backend's workers, and adds them up in the order of rows. Errors: not_finite names the row.
-template <class Backend, residual::surgical_host H>
+template <class Backend, model::surgical_host H>
 result<effect_sums> try_effect(Backend& backend, H& host, const typename H::state& state, const token_windows& windows,
                                const intact_outputs& intact, head_workspace& work) {
   if (auto s = windows.check("windows"); !s) return s.error();

@@ -6,7 +6,7 @@
 #include <optional>
 #include <vector>
 
-#include <resect/residual/host.hpp>
+#include <resect/model/host.hpp>
 #include <resect/study/effect.hpp>
 
 namespace RESECT_NAMESPACE::study::detail {
@@ -25,7 +25,7 @@ class lost_streams {
  public:
   // Layers [first, n) and then effect(state) → result<effect_sums>; or, where an earlier run passed the same state,
   // what that run gave.
-  template <residual::surgical_host H, class Effect>
+  template <model::surgical_host H, class Effect>
   result<effect_sums> finish(H& host, typename H::state& state, int first, Effect effect) {
     const int n = host.describe().n_layers;
     std::vector<bool> zero(static_cast<std::size_t>(n) + 1, false);
@@ -34,7 +34,7 @@ class lost_streams {
       zero[at] = is_zero(host.stream(state));
       if (zero[at] && sums_ && zero_[at]) return *sums_;
       if (l == n) break;
-      if (auto s = host.try_run(state, l, l + 1, residual::no_hooks<float>()); !s) return s.error();
+      if (auto s = host.try_run(state, l, l + 1, model::no_hooks<float>()); !s) return s.error();
     }
     auto sums = effect(state);
     if (sums && !sums_) {

@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <vector>
 
-#include <resect/metrics/marks.hpp>
-#include <resect/metrics/rank.hpp>
+#include <resect/metrics/verdicts/marks.hpp>
+#include <resect/metrics/verdicts/rank.hpp>
 #include <resect/residual/operators.hpp>
 #include <resect/residual/run.hpp>
 #include <resect/study/baseline.hpp>
@@ -90,14 +90,14 @@ inline std::vector<int> chosen_layers(const sensitivity_options& o, int n_layers
   return all;
 }
 
-template <residual::surgical_host H>
+template <model::surgical_host H>
 double layer_flop(const H& host, int l, index_t rows) {
   double weights = 0;
   for (const auto& w : host.weights(l)) weights += static_cast<double>(w.rows * w.cols);
   return 2.0 * weights * static_cast<double>(rows);
 }
 
-inline double head_flop(const residual::model_desc& m, index_t rows) {
+inline double head_flop(const model::model_desc& m, index_t rows) {
   return 2.0 * static_cast<double>(m.n_vocab) * static_cast<double>(m.d_model) * static_cast<double>(rows);
 }
 
@@ -111,7 +111,7 @@ inline index_t runs_of(alteration a, const sensitivity_options& o) noexcept {
   return a == alteration::reinit ? o.reinit_seeds : 1;
 }
 
-inline status check_options(const sensitivity_options& o, const residual::model_desc& m) {
+inline status check_options(const sensitivity_options& o, const model::model_desc& m) {
   if (o.alterations.empty()) return error{errc::invalid_argument, "alterations", "none", "one at least"};
   if (o.reinit_seeds < 1) return error{errc::invalid_argument, "reinit_seeds", text(o.reinit_seeds), "1 or more"};
   if (o.head_rows < 1) return error{errc::invalid_argument, "head_rows", text(o.head_rows), "1 or more"};
@@ -167,7 +167,7 @@ inline metrics::clustered_sums kl_over_runs(const sensitivity_row& row) {
 }  // namespace detail
 
 // What try_sensitivity would cost; nothing is run.
-template <residual::surgical_host H>
+template <model::surgical_host H>
 sensitivity_cost estimate_cost(const H& host, const token_windows& evaluation, index_t calibration_rows,
                                const sensitivity_options& o = {}) {
   const auto& m = host.describe();
@@ -204,12 +204,12 @@ sensitivity_cost estimate_cost(const H& host, const token_windows& evaluation, i
 // Determinism: the same bits for any number of workers of `backend` and of the host.
 // Memory: rows · n_vocab floats for the intact logits. Cost: estimate_cost.
 // Errors: a layer that does not exist, overlapping sets, rows that are not finite (named), what the host says.
-template <class Backend, residual::surgical_host H>
+template <class Backend, model::surgical_host H>
   requires executor<Backend> && std::same_as<typename H::value, float>
 result<sensitivity_report> try_sensitivity(Backend& backend, H& host, const token_windows& evaluation,
                                            const token_windows& calibration, const sensitivity_options& options,
                                            function_ref<void(const progress&)> report) {
-  const residual::model_desc& m = host.describe();
+  const model::model_desc& m = host.describe();
   if (auto s = detail::check_options(options, m); !s) return s.error();
   if (auto s = check_disjoint(evaluation, calibration); !s) return s.error();
 
@@ -244,7 +244,7 @@ result<sensitivity_report> try_sensitivity(Backend& backend, H& host, const toke
   int reached = 0;
   detail::lost_streams lost;
   for (const int l : out.options.layers) {
-    if (auto s = host.try_run(*prefix, reached, l, residual::no_hooks<float>()); !s) return s.error();
+    if (auto s = host.try_run(*prefix, reached, l, model::no_hooks<float>()); !s) return s.error();
     for (; reached < l; ++reached) at.done += detail::layer_flop(host, reached, rows);
     double rest = detail::head_flop(m, rows);
     for (int later = l + 1; later < m.n_layers; ++later) rest += detail::layer_flop(host, later, rows);
@@ -297,7 +297,7 @@ result<sensitivity_report> try_sensitivity(Backend& backend, H& host, const toke
 }
 
 #if RESECT_EXCEPTIONS
-template <class Backend, residual::surgical_host H>
+template <class Backend, model::surgical_host H>
 sensitivity_report sensitivity(Backend& backend, H& host, const token_windows& evaluation,
                                const token_windows& calibration, const sensitivity_options& options = {}) {
   return value_or_throw(try_sensitivity(backend, host, evaluation, calibration, options, [](const progress&) {}));

@@ -10,9 +10,9 @@
 #include <resect/core/detail/sorted.hpp>
 #include <resect/core/hash.hpp>
 #include <resect/core/result.hpp>
-#include <resect/metrics/causal.hpp>
-#include <resect/metrics/nll.hpp>
-#include <resect/residual/site.hpp>
+#include <resect/metrics/accumulators/perplexity.hpp>
+#include <resect/metrics/rows/unigrams.hpp>
+#include <resect/model/row.hpp>
 
 namespace RESECT_NAMESPACE::study {
 
@@ -26,7 +26,7 @@ struct token_text {
 // Rows to run, and what their measurements are clustered by: a document where the text marks them, else
 // the window. `cluster[r]` is dense from 0; −1 marks a row that is run but not counted (a BOS).
 struct token_windows {
-  std::vector<residual::row_meta> rows;
+  std::vector<model::row_meta> rows;
   std::vector<index_t> cluster;
   index_t n_clusters = 0;
   index_t n_windows = 0;
@@ -66,7 +66,7 @@ struct token_windows {
   std::uint64_t fingerprint() const noexcept {
     resect::fingerprint f;
     for (const auto& row : rows)
-      f.add(static_cast<std::uint64_t>(static_cast<std::uint32_t>(row.seq)) << 32 | static_cast<std::uint32_t>(row.pos))
+      f.add(row.place().key())
           .add(static_cast<std::uint64_t>(static_cast<std::uint32_t>(row.token)));
     return f.value();
   }
@@ -109,13 +109,13 @@ inline void append_window(token_windows& out, const token_text& t, index_t start
   const auto seq = static_cast<std::int32_t>(out.n_windows++);
   std::int32_t pos = 0;
   if (o.bos >= 0) {
-    out.rows.push_back({seq, pos++, o.bos, residual::row_meta::wants_logits});
+    out.rows.push_back({seq, pos++, o.bos, model::row_meta::wants_logits});
     out.cluster.push_back(-1);
   }
   out.starts.push_back(start);
   for (index_t i = start; i < start + o.context; ++i) {
     const auto at = static_cast<std::size_t>(i);
-    out.rows.push_back({seq, pos++, t.ids[at], residual::row_meta::wants_logits});
+    out.rows.push_back({seq, pos++, t.ids[at], model::row_meta::wants_logits});
     if (t.documents.empty()) {
       out.cluster.push_back(seq);
       continue;
@@ -124,7 +124,7 @@ inline void append_window(token_windows& out, const token_text& t, index_t start
     out.cluster.push_back(found - known.begin());
     if (found == known.end()) known.push_back(t.documents[at]);
   }
-  out.rows.back().flags |= residual::row_meta::sequence_end | residual::row_meta::prompt_end;
+  out.rows.back().flags |= model::row_meta::sequence_end | model::row_meta::prompt_end;
 }
 
 }  // namespace detail

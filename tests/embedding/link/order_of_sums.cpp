@@ -4,8 +4,8 @@
 #include <cstdio>
 #include <vector>
 
-#include <resect/metrics/compensated.hpp>
-#include <resect/metrics/logits.hpp>
+#include <resect/metrics/accumulators/compensated.hpp>
+#include <resect/metrics/rows/logits.hpp>
 #include <resect/quant/quantize.hpp>
 #include <resect/random/distributions.hpp>
 

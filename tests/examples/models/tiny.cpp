@@ -14,7 +14,7 @@
 #include <hosts/llama/load.hpp>
 #include <hosts/vocabulary.hpp>
 #include <resect/backend/cpu.hpp>
-#include <resect/metrics/logits.hpp>
+#include <resect/metrics/rows/logits.hpp>
 #include <resect/residual/operators.hpp>
 #include <resect/residual/run.hpp>
 
@@ -22,7 +22,7 @@
 namespace {
 
 using nlohmann::json;
-using resect::residual::row_meta;
+using resect::model::row_meta;
 
 const std::string folder = RESECT_SOURCE_DIR "/examples/models/tiny";
 

@@ -3,8 +3,8 @@
 
 #include <numeric>
 
-#include <resect/core/jacobi.hpp>
-#include <resect/factor/orthonormalize.hpp>
+#include <resect/linalg/jacobi.hpp>
+#include <resect/linalg/orthonormalize.hpp>
 
 namespace RESECT_NAMESPACE::factor::detail {
 
@@ -45,7 +45,7 @@ result<core_svd> svd_of_core(B& exec, const matrix<double>& c) {
   for (const double e : scaled_core.data) norm += e * e;
   norm = std::sqrt(norm);
   const auto jacobi =
-      one_sided_jacobi(exec, x.view(), directions.view(), 2 * std::max(4.0, std::sqrt(size)) * 0x1p-52, noise * norm);
+      linalg::one_sided_jacobi(exec, x.view(), directions.view(), 2 * std::max(4.0, std::sqrt(size)) * 0x1p-52, noise * norm);
   out.converged = jacobi.converged;
 
   std::vector<double> norms(static_cast<std::size_t>(k));
@@ -72,7 +72,7 @@ result<core_svd> svd_of_core(B& exec, const matrix<double>& c) {
     }
   }
   if (rounding) {
-    auto basis = try_orthonormalize(exec, out.u.view());
+    auto basis = linalg::try_orthonormalize(exec, out.u.view());
     if (!basis) return basis.error();
     out.u = std::move(basis->q);
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <resect/core/leaf.hpp>
+#include <resect/core/ieee.hpp>
 #include <resect/core/types.hpp>
 #include <resect/quant/grid.hpp>
 

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+
+#include <resect/compress/weight_method.hpp>
+#include <resect/core/hash.hpp>
+#include <resect/factor/truncated_svd.hpp>
+#include <resect/quant/quantize.hpp>
+
+// Ways to store a layer's matrices with fewer bytes, for the compression study.
+namespace RESECT_NAMESPACE::compress {
+
+namespace detail {
+
+// What a name says of a scale search or a rounding rule: nothing of the plain ones; a user's own may bring name().
+template <class T>
+short_text<48> suffix_of(const T& x) {
+  if constexpr (std::same_as<T, quant::min_max> || std::same_as<T, quant::nearest>) return {};
+  else if constexpr (std::same_as<T, quant::mse_scale>) return x.importance.empty() ? ", mse" : ", weighted mse";
+  else if constexpr (requires { short_text<48>(", ").append(x.name()); }) return short_text<48>(", ").append(x.name());
+  else return {};
+}
+
+// Of everything that changes what a scale search or a rounding rule does; one of a user's own brings hash().
+template <class T>
+std::uint64_t hash_of(const T& x) {
+  if constexpr (std::same_as<T, quant::min_max>) {
+    return 1;
+  } else if constexpr (std::same_as<T, quant::nearest>) {
+    return 2;
+  } else if constexpr (std::same_as<T, quant::mse_scale>) {
+    return fingerprint{}.add(static_cast<std::uint64_t>(x.steps)).add(x.smallest).add(x.importance).value();
+  } else {
+    return x.hash();
+  }
+}
+
+}  // namespace detail
+
+// Every matrix on the grid of a format, and back: quantize_weights(quant::affine<4>{.group = 64}, quant::mse_scale{}).
+// The name says bits, group, and a scale search that is not min_max. Bits count codes, scales and zero points. Errors
+// while it runs: as quant::try_quantize.
+template <class F, quant::scale_search S = quant::min_max, quant::rounding_rule R = quant::nearest>
+weight_method quantize_weights(const F& format, const S& search = {}, const R& rule = {}) {
+  const quant::affine_format f = format;
+  weight_method m;
+  m.name = text<48>("quantize ", f.bits, " bit", f.zero == quant::zero_point::symmetric ? " symmetric" : "");
+  if (f.group > 0) m.name.append(", group ").append(f.group);
+  m.name.append(detail::suffix_of(search).view()).append(detail::suffix_of(rule).view());
+  m.hash = fingerprint{}
+               .add(m.name.view())
+               .add(detail::hash_of(search))
+               .add(detail::hash_of(rule))
+               .value();
+  m.stored_bits = [f](const model::weight_desc& w) {
+    quant::quantized q;
+    q.format = f;
+    q.rows = w.rows;
+    q.cols = w.cols;
+    return q.stored_bits();
+  };
+  m.apply = [format, search, rule](const model::weight_desc&, matrix_view<float> values,
+                                   executor_ref exec) -> status {
+    const auto q = quant::try_quantize(exec, values, format, search, rule);
+    if (!q) return q.error();
+    return quant::try_dequantize(exec, *q, values);
+  };
+  return m;
+}
+
+// The best L·R of a rank in place of every matrix (randomized truncated SVD); a matrix whose smaller extent is no more
+// than the rank stays as it is. `backend` is kept by reference. Bits count fp32 factors, or the matrix where it stays.
+// Errors while it runs: as factor::try_truncated_svd.
+template <host_factoring_backend<float> Backend>
+weight_method factorize_weights(Backend& backend, const factor::truncated_svd_options& options) {
+  weight_method m;
+  m.name = text<48>("rank ", options.rank);
+  m.hash = fingerprint{}
+               .add(m.name.view())
+               .add(static_cast<std::uint64_t>(options.oversampling))
+               .add(static_cast<std::uint64_t>(options.power_iterations))
+               .add(options.seed)
+               .value();
+  m.stored_bits = [rank = options.rank](const model::weight_desc& w) {
+    const index_t stored = rank < std::min(w.rows, w.cols) ? rank * (w.rows + w.cols) : w.rows * w.cols;
+    return 32.0 * static_cast<double>(stored);
+  };
+  m.apply = [&backend, options](const model::weight_desc& w, matrix_view<float> values, executor_ref) -> status {
+    if (options.rank >= std::min(w.rows, w.cols)) return {};
+    const auto svd = factor::try_truncated_svd(backend, values, options);
+    if (!svd) return svd.error();
+    return factor::balanced_factors(*svd).try_to_dense(backend, values);
+  };
+  return m;
+}
+
+}  // namespace RESECT_NAMESPACE::compress

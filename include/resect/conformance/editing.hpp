@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include <resect/conformance/observing.hpp>
+
+// The checks that need a host of the edit level.
+namespace RESECT_NAMESPACE::conformance {
+
+// What one edit did to the logits of a pass.
+template <class H>
+void editor_effect(bench<H>& b) {
+  b.run("T0.b", "callbacks that could write change no logit", "logits: largest |difference|", 0.0,
+        [&](check& c) -> status {
+          int flips = 0;
+          for (const site_set read : {b.reached(access::read), site_set{}}) {
+            auto got = b.edited(b.batch, read, b.reached(access::write),
+                                [](const tap&, matrix_view<float>) { return edit::unchanged; });
+            if (!got) return got.error();
+            flips += compare_logits(worst{c}, *got, b.base, 1.0);
+          }
+          c.note = flips_of(flips, 2 * b.batch.size());
+          return {};
+        });
+}
+
+// A callback that writes, at one site of one layer, the rows that make(place) returns.
+template <class Make>
+auto writing(site where, int layer, Make make) {
+  return [=](const tap& at, matrix_view<float> h) {
+    if (at.where != where || (is_layer_site(where) && at.layer != layer)) return edit::unchanged;
+    for (index_t r = 0; r < h.rows; ++r) {
+      const row_meta& m = at.rows[static_cast<std::size_t>(r)];
+      if ((m.flags & row_meta::pad) != 0) continue;
+      const std::vector<float> row = make(m.place());
+      for (index_t c = 0; c < h.cols && c < static_cast<index_t>(row.size()); ++c)
+        h(r, c) = row[static_cast<std::size_t>(c)];
+    }
+    return edit::modified;
+  };
+}
+
+// The site at which a delta is in the stream; any other site itself.
+constexpr site after_edit(site s) noexcept {
+  return s == site::attn_delta ? site::resid_mid : s == site::mlp_delta ? site::resid_post : s;
+}
+
+// Edits at one site that lead from the text to the other one, in the next layer back, and so on. Each moves what stands
+// there by the difference of the two, h := to + (h − from), so that it leads elsewhere when it is lost or made twice;
+// and each looks at what it is handed. Deviations go to a check, relative to the row or to the largest logit.
+template <class H>
+class switching {
+ public:
+  switching(const switching&) = delete;
+  switching& operator=(const switching&) = delete;
+  switching(const bench<H>& b, site s, check& c) : b_(b), where_(s), worst_{c} {
+    for (int l = 0; l < (is_layer_site(s) ? b.n_layers() : 1); ++l)
+      if (b.writes(s, l) && b.reads(after_edit(s), l)) layers_.push_back(l);
+  }
+  bool any() const noexcept { return !layers_.empty(); }
+  // Logits at the end of a pass over rows of the text: those of the text that the last edit led to.
+  void ends(const record& got) {
+    compare_logits(worst_, got, logits_of(text_after(layers_.size()), got.asked), b_.scale, where_);
+    if (edited_ < layers_.size()) worst_.see(wrong, where_, -1, nowhere);  // an even number leads back to the text
+    edited_ = 0;
+  }
+
+  edit operator()(const tap& at, matrix_view<float> h) {
+    const auto here = std::find(layers_.begin(), layers_.end(), is_layer_site(where_) ? at.layer : 0);
+    if (at.where != where_ || here == layers_.end()) return edit::unchanged;
+    const auto before = static_cast<std::size_t>(here - layers_.begin());
+    const record &from = text_after(before), &to = text_after(before + 1);
+    ++edited_;
+    std::vector<float> row(static_cast<std::size_t>(h.cols));
+    for (index_t r = 0; r < h.rows && r < static_cast<index_t>(at.rows.size()); ++r) {
+      const row_meta& m = at.rows[static_cast<std::size_t>(r)];
+      if ((m.flags & row_meta::pad) != 0) continue;
+      const token_place place{m.seq, m.pos};
+      for (index_t c = 0; c < h.cols; ++c) row[static_cast<std::size_t>(c)] = h(r, c);
+      worst_.see(b_.apart(row, from.find(where_, *here, place), where_, *here, place), where_, *here, place);
+      const auto x = from.find(after_edit(where_), *here, place), y = to.find(after_edit(where_), *here, place);
+      for (std::size_t i = 0; i < row.size() && i < x.size() && i < y.size(); ++i)
+        h(r, static_cast<index_t>(i)) = is_delta(where_) ? row[i] + (y[i] - x[i]) : y[i] + (row[i] - x[i]);
+    }
+    return edit::modified;
+  }
+
+ private:
+  const record& text_after(std::size_t edits) const noexcept { return edits % 2 == 0 ? b_.base : b_.base_other; }
+  const bench<H>& b_;
+  site where_;
+  worst worst_;
+  std::vector<int> layers_;
+  std::size_t edited_ = 0;  // callbacks of this pass
+};
+
+// f(site) → status for every site with an edit that can be switched.
+template <class H, class F>
+status each_switching(bench<H>& b, check& c, F f) {
+  bool any = false;
+  for (const site s : all_sites) {
+    switching<H> edits(b, s, c);
+    if (!edits.any()) continue;
+    any = true;
+    if (auto st = f(s, edits); !st) return st;
+  }
+  return any ? status{} : b.not_applicable(c, "the host has no site to write");
+}
+
+// T2: what is written is what everything after it reads. The stream of another text, written whole at any place, must
+// lead to the other text's logits: no matter how small a part of the host still reads what was there, it shows. Which
+// text is written over which changes with every pass: logits of the pass before would show too.
+template <class H>
+void write_sticks(bench<H>& b) {
+  const auto copy = [](std::span<const float> x) { return std::vector<float>(x.begin(), x.end()); };
+  check once;
+  int passes = 0;
+  // one place is written, and nothing is read: make(place, from, to) → row
+  const auto rewritten = [&](check& c, site s, int l, double scale, auto make) -> status {
+    const bool back = passes++ % 2 == 1;
+    const record &from = back ? b.base_other : b.base, &to = back ? b.base : b.base_other;
+    auto got = b.edited(back ? b.other : b.batch, site_set{}, {s},
+                        writing(s, l, [&](token_place p) { return make(p, from, to); }));
+    if (!got) return got.error();
+    compare_logits(worst{c}, *got, to, scale, s, l);
+    const shown_row* last = nullptr;
+    for (const shown_row& r : got->rows) {
+      const bool twice = last != nullptr && last->stage == r.stage && last->place == r.place;
+      worst{once}.count(twice || r.where != s, r.where, r.layer, r.place);
+      last = &r;
+    }
+    for (int at = 0; at < (is_layer_site(s) ? b.n_layers() : 1); ++at)
+      for (const row_meta& row : b.batch)
+        worst{once}.count(b.writes(s, at) && got->find(s, at, {row.seq, row.pos}).empty(), s, at, {row.seq, row.pos});
+    return {};
+  };
+  b.run("T2.a", "another text's stream, written, gives its logits", "logits: largest |difference|", 0.0,
+        [&](check& c) -> status {
+          bool any = false;
+          auto st = b.each_writable([&](site s, int l) -> status {
+            if (is_delta(s)) return {};
+            any = true;
+            return rewritten(c, s, l, 1.0,
+                             [&](token_place p, const record&, const record& to) { return copy(to.find(s, l, p)); });
+          });
+          return any || !st ? st : b.not_applicable(c, "the host has no such site to write");
+        });
+  b.run("T2.b", "another text's stream, reached by a delta, gives them", "logits: relative difference", b.o.rounding,
+        [&](check& c) -> status {
+          bool any = false;
+          auto st = b.each_writable([&](site s, int l) -> status {
+            const site before = s == site::attn_delta ? site::resid_pre : site::resid_mid;
+            if (!is_delta(s) || !b.reads(before, l) || !b.reads(after_edit(s), l)) return {};
+            any = true;
+            return rewritten(c, s, l, b.scale, [&](token_place p, const record& from, const record& to) {
+              auto delta = copy(to.find(after_edit(s), l, p));
+              const auto h = from.find(before, l, p);
+              for (std::size_t i = 0; i < delta.size() && i < h.size(); ++i) delta[i] -= h[i];
+              return delta;
+            });
+          });
+          return any || !st ? st : b.not_applicable(c, "the host has no delta to write, or not the stream around it");
+        });
+  b.run("T2.c", "without the edit the model is as before", "logits: largest |difference|", 0.0,
+        [&](check& c) -> status {
+          const site_set written = b.reached(access::write);
+          if (written.empty()) return b.not_applicable(c, "the host has no site to write");
+          auto got = b.edited(b.batch, b.reached(access::read), written, [&](const tap& at, matrix_view<float> h) {
+            return writing(at.where, at.layer,
+                           [&](token_place p) { return copy(b.base_other.find(at.where, at.layer, p)); })(at, h);
+          });
+          if (!got) return got.error();
+          auto after = b.fresh(b.batch, site_set{});
+          if (!after) return after.error();
+          compare_logits(worst{c}, *after, b.base, 1.0);
+          return {};
+        });
+  for (const bool all : {true, false}) {
+    b.run(all ? "T2.e" : "T2.f",
+          all ? "an edit acts once, in every layer" : "the same where few rows want their logits",
+          "difference, relative to the row", b.o.rounding, [&](check& c) -> status {
+            const auto rows = all ? b.batch : few_want_logits(b.batch);
+            return each_switching(b, c, [&](site s, switching<H>& edits) -> status {
+              auto got = b.edited(rows, site_set{}, {s}, edits);
+              if (!got) return got.error();
+              edits.ends(*got);
+              return {};
+            });
+          });
+  }
+  b.run("T2.g", "a pass that only writes shows every row of its site once", "rows missing, twice or of other sites",
+        0.0, [&](check& c) -> status {
+          if (passes == 0) return b.not_applicable(c, "the host has no site to write");
+          worst{c}.see(once.measured, once.where, once.layer, {once.seq, once.pos});
+          return {};
+        });
+}
+
+// T6.e: what stands in pad rows reaches no text.
+template <class H>
+void pads_are_ignored(bench<H>& b) {
+  b.run("T6.e", "what is written into pads reaches no text", "logits: largest |difference|", 0.0,
+        [&](check& c) -> status {
+          if (b.base.pads == 0) return b.not_applicable(c, "no tap showed a pad row: ragged batches are packed");
+          return b.each_writable([&](site s, int l) -> status {
+            auto got = b.edited(b.batch, b.reached(access::read), {s}, [&](const tap& at, matrix_view<float> h) {
+              if (is_layer_site(s) && at.layer != l) return edit::unchanged;
+              for (index_t r = 0; r < h.rows; ++r)
+                if ((at.rows[static_cast<std::size_t>(r)].flags & row_meta::pad) != 0)
+                  for (index_t i = 0; i < h.cols; ++i) h(r, i) = i % 2 == 0 ? 3.0f : -5.0f * h(r, i) + 1.0f;
+              return edit::modified;
+            });
+            if (!got) return got.error();
+            compare_logits(worst{c}, *got, b.base, 1.0, s, l);
+            return {};
+          });
+        });
+}
+
+// T8: a value that is not finite, put into one row, is an error of the host or is seen in that row's logits.
+template <class H>
+void not_finite_is_seen(bench<H>& b) {
+  std::int32_t seq = b.batch.front().seq;
+  index_t length = 0;
+  for (const std::int32_t candidate : sequences_of(b.batch)) {
+    const auto n = static_cast<index_t>(part_of(b.batch, candidate, 0, longest(b.batch)).size());
+    if (n > length) {
+      seq = candidate;
+      length = n;
+    }
+  }
+  const token_place victim{seq, static_cast<std::int32_t>(length / 2)};
+  check others;
+  bool any = false, reported = false;
+  index_t earlier = 0;  // rows before the victim that were not finite either
+  const auto poison = [&](check& c, float value) {
+    return b.each_writable([&](site s, int l) -> status {
+      any = true;
+      // read as well as written, which T2 never is
+      auto got = b.edited(b.batch, b.reached(access::read), {s}, [&](const tap& at, matrix_view<float> h) {
+        if (is_layer_site(s) && at.layer != l) return edit::unchanged;
+        for (index_t r = 0; r < h.rows; ++r) {
+          const row_meta& m = at.rows[static_cast<std::size_t>(r)];
+          if (m.seq == victim.seq && m.pos == victim.pos && (m.flags & row_meta::pad) == 0) h(r, 0) = value;
+        }
+        return edit::modified;
+      });
+      if (!got && got.error().code != errc::not_finite) return got.error();
+      reported = reported || !got;
+      if (!got) return {};
+      worst{c}.count(all_finite(got->logits_of(victim)), s, l, victim);
+      for (const token_place place : b.base.asked)
+        if (place.seq == victim.seq) earlier += place.pos < victim.pos && !all_finite(got->logits_of(place));
+        else worst{others}.see(difference(got->logits_of(place), b.base.logits_of(place)), s, l, place);
+      return {};
+    });
+  };
+  const auto make = [&](std::string_view id, std::string_view what, float value) {
+    b.run(id, what, "places from which it became a finite logit", 0.0, [&](check& c) -> status {
+      reported = false;
+      earlier = 0;
+      auto st = poison(c, value);
+      if (!any && st) return b.not_applicable(c, "the host has no site to write");
+      if (reported) c.note = "the host reports it as an error";
+      else if (earlier > 0) c.note = "earlier rows of the sequence are not finite either: a mask that multiplies by 0";
+      return st;
+    });
+  };
+  make("T8.a", "NaN in a row is an error or shows in its logits", std::numeric_limits<float>::quiet_NaN());
+  make("T8.b", "infinity in a row is an error or shows in its logits", std::numeric_limits<float>::infinity());
+  b.run("T8.c", "NaN and infinity stay in their sequence", "logits: largest |difference|", 0.0,
+        [&](check& c) -> status {
+          if (!any) return b.not_applicable(c, "the host has no site to write");
+          if (sequences_of(b.batch).size() < 2) return b.not_applicable(c, "one sequence only");
+          worst{c}.see(others.measured, others.where, others.layer, {others.seq, others.pos});
+          return {};
+        });
+}
+
+}  // namespace RESECT_NAMESPACE::conformance

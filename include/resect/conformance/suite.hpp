@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include <resect/conformance/decoding.hpp>
+#include <resect/conformance/states.hpp>
+#include <resect/conformance/surgery.hpp>
+
+namespace RESECT_NAMESPACE::conformance {
+
+namespace detail {
+
+inline status check_conformance_batch(const model_desc& m, batch_view batch, const conformance_options& o) noexcept {
+  if (m.n_layers < 1 || m.d_model < 1 || m.n_vocab < 2)
+    return error{errc::invalid_argument, "model of the host",
+                 text(m.n_layers, " layers, width ", m.d_model, ", ", m.n_vocab, " tokens"),
+                 "1 layer or more, width 1 or more, 2 tokens or more"};
+  if (!(o.rounding >= 0.0) || !(o.identity >= 0.0))
+    return error{errc::invalid_argument, "tolerances", text(o.rounding, ", ", o.identity), "0 or more"};
+  index_t most = 0;
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    const bool begins = i == 0 || batch[i - 1].seq != batch[i].seq;
+    const std::int32_t pos = begins ? 0 : batch[i - 1].pos + 1;
+    if (batch[i].pos != pos || batch[i].seq < 0 || batch[i].seq > (1 << 29))
+      return error{errc::invalid_argument, text("row ", i, " of the batch"),
+                   text("sequence ", batch[i].seq, ", position ", batch[i].pos),
+                   text("position ", pos, ", sequences in [0, 2^29]")};
+    if (begins)
+      for (std::size_t j = 0; j < i; ++j)
+        if (batch[j].seq == batch[i].seq)
+          return error{errc::invalid_argument, text("rows of sequence ", batch[i].seq), "apart from each other",
+                       "rows next to each other"};
+    if (batch[i].token < 0 || batch[i].token >= m.n_vocab || (batch[i].flags & row_meta::pad) != 0)
+      return error{errc::invalid_argument, text("token of row ", i), text(batch[i].token),
+                   text("an id below ", m.n_vocab, ", no pad")};
+    most = std::max<index_t>(most, pos + 1);
+  }
+  if (!batch.empty() && most < 3)
+    return error{errc::shape_mismatch, "longest sequence of the batch", text(most), "3 rows or more"};
+  return {};
+}
+
+}  // namespace detail
+
+// What this host really does: the checks T0 to T8, on a batch of whole texts (from position 0; every row is made to
+// want its logits) or, where it is empty, on generated ragged sequences of 7, 1, 11 and 4 random tokens.
+//   T0 looking changes nothing            T3 a layer spliced in for itself is the layer    T6 batch invariance
+//   T1 sites are what they are called     T4 row map, causality, isolation                 T7 determinism
+//   T2 what is written is what is read    T5 prefill = decode, also under a plan           T8 NaN is seen
+// Showing and writing are looked at in whole passes, in partial ones, where few rows want logits and where a cache is
+// continued. Nothing is said of batches with more rows or longer sequences than the one that ran (attention with a
+// window, batches that a host splits): a host that is to carry a study should be given a batch of that study's size.
+// Checks above the host's level are not in the certificate; those that the host has no sites for are
+// "not applicable", with the reason. Where the concept promises the same bits the tolerance is 0; where two ways of
+// computing may round differently it is options.rounding, relative to the largest logit of the text. A host whose cache
+// or activations are narrower than fp32 needs a larger one, and says so by needing it.
+// A host that fails, returns errors or throws gets a certificate that says so. All sequences of the batch, and those
+// above its largest number, are forgotten.
+// Cost: as much as 18·layers + 170 passes of the batch, about, many of them in parts; a few are held in memory (rows ·
+// layers · sites · d_model floats each). options.layers = n has the checks that go layer by layer visit n of them:
+// 18·n + 170.
+// Deterministic. Errors, of the caller: invalid_argument, shape_mismatch for a batch that no host has to run.
+template <observable_host H, bool Catches = RESECT_EXCEPTIONS>
+requires(std::same_as<typename H::value, float>&& std::same_as<typename H::space, host_space>)
+    result<certificate> try_conformance(H& host, batch_view batch, const conformance_options& options = {}) {
+  const model_desc& m = host.describe();
+  if (auto s = detail::check_conformance_batch(m, batch, options); !s) return s.error();
+  auto rows =
+      batch.empty() ? conformance::default_batch(m, options.seed) : std::vector<row_meta>(batch.begin(), batch.end());
+  certificate out;
+  out.host = options.host.empty() ? short_text<64>{m.name.view()} : options.host;
+  out.model = m.name.view();
+  out.model_fingerprint = m.fingerprint;
+  out.level = surgical_host<H> ? host_level::surgery : editable_host<H> ? host_level::edit : host_level::observe;
+  fingerprint f;
+  for (const row_meta& row : rows)
+    f.add(row.place().key())
+        .add(static_cast<std::uint64_t>(static_cast<std::uint32_t>(row.token)));
+  out.batch_fingerprint = f.value();
+  out.rows = static_cast<index_t>(rows.size());
+  out.longest = conformance::longest(rows);
+
+  conformance::bench<H, Catches> b(host, options, std::move(rows));
+  b.run("T0", "the host runs the batch", "errors", 0.0, [&](check&) -> status {
+    for (auto [text_, to] : {std::pair{&b.batch, &b.base}, std::pair{&b.other, &b.base_other}}) {
+      auto pass = b.fresh(*text_);
+      if (!pass) return pass.error();
+      *to = std::move(*pass);
+    }
+    b.scale = std::max(conformance::largest(b.base.logits), 1e-30);
+    return conformance::all_finite(b.base.logits)
+               ? status{}
+               : error{errc::not_finite, "logits of the batch", "NaN or infinity", "finite values"};
+  });
+  if (b.checks.back().result == verdict::pass) {
+    constexpr bool edits = editable_host<H>, cuts = surgical_host<H>;
+    conformance::observer_effect(b);
+    if constexpr (edits) conformance::editor_effect(b);
+    if constexpr (cuts) conformance::partial_passes(b);
+    conformance::site_identities(b);
+    if constexpr (edits) conformance::write_sticks(b);
+    if constexpr (cuts) conformance::weights_stick(b);
+    if constexpr (cuts) conformance::states_show(b);
+    if constexpr (cuts) conformance::states_stick(b);
+    if constexpr (cuts) conformance::identity_splice(b);
+    conformance::row_map(b);
+    conformance::prefill_is_decode(b);
+    conformance::batch_invariance(b);
+    if constexpr (edits) conformance::pads_are_ignored(b);
+    conformance::determinism(b);
+    if constexpr (cuts) conformance::partial_determinism(b);
+    if constexpr (edits) conformance::not_finite_is_seen(b);
+    std::stable_sort(b.checks.begin(), b.checks.end(),
+                     [](const check& x, const check& y) { return x.id.view() < y.id.view(); });
+  }
+  b.forget_all();
+  out.checks = std::move(b.checks);
+  return out;
+}
+
+// The same on the generated batch.
+template <observable_host H, bool Catches = RESECT_EXCEPTIONS>
+result<certificate> try_conformance(H& host, const conformance_options& options = {}) {
+  return try_conformance<H, Catches>(host, batch_view{}, options);
+}
+
+#if RESECT_EXCEPTIONS
+// The certificate of a host on a batch; throws what try_conformance reports.
+template <observable_host H>
+certificate conformance_of(H& host, batch_view batch, const conformance_options& options = {}) {
+  return value_or_throw(try_conformance(host, batch, options));
+}
+// The same on a batch that is drawn for it.
+template <observable_host H>
+certificate conformance_of(H& host, const conformance_options& options = {}) {
+  return value_or_throw(try_conformance(host, batch_view{}, options));
+}
+#endif
+
+}  // namespace RESECT_NAMESPACE::conformance

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <concepts>
+#include <utility>
+
+#include <resect/core/backend.hpp>
+#include <resect/linalg/detail/columns.hpp>
+
+namespace RESECT_NAMESPACE::linalg::detail {
+
+// Columns nearer than this to the span of those before them, relative to their norm, are taken to lie in it: what is
+// left of them after two projections is rounding.
+template <class T>
+double dependence_tolerance(index_t n) noexcept {
+  return 8 * std::sqrt(static_cast<double>(std::max<index_t>(n, 1))) * std::numeric_limits<T>::epsilon();
+}
+
+// G ← QᵀQ in double; a float matrix is widened in slices of a fixed height.
+template <class T, host_factoring_backend<T> B>
+status gram(B& exec, matrix_view<const T> q, matrix_view<double> g) {
+  if constexpr (std::same_as<T, double>) {
+    return exec.try_gemm(1.0, q.transposed(), q, 0.0, g);
+  } else {
+    constexpr index_t height = 1024;
+    matrix<double> wide(std::min(height, q.rows), q.cols);
+    for (index_t first = 0; first == 0 || first < q.rows; first += height) {
+      const auto part = q.middle_rows(first, std::min(height, q.rows - first));
+      exec.bulk((part.rows + rows_a_task - 1) / rows_a_task, [&](index_t task) {
+        const index_t end = std::min(part.rows, (task + 1) * rows_a_task);
+        for (index_t r = task * rows_a_task; r < end; ++r)
+          for (index_t c = 0; c < part.cols; ++c) wide(r, c) = static_cast<double>(part(r, c));
+      });
+      const matrix_view<const double> slice = wide.view().middle_rows(0, part.rows);
+      if (auto s = exec.try_gemm(1.0, slice.transposed(), slice, first == 0 ? 0.0 : 1.0, g); !s) return s;
+    }
+    return {};
+  }
+}
+
+struct cholesky_qr_outcome {
+  bool done = false;  // else the columns depend on each other, and Q and R hold nothing
+  int passes = 0;
+  int shifts = 0;
+};
+
+// Q·R ← Q, columns of norms in [½, 1). A pass is G = QᵀQ = L·Lᵀ, Q ← Q·L⁻ᵀ, R ← Lᵀ·R; G of one pass shows what the pass
+// before it achieved: with ‖G − I‖_F ≤ ⅛ this pass is the last. Where G has no factor it gets a shift on its diagonal.
+template <class T, host_factoring_backend<T> B>
+result<cholesky_qr_outcome> cholesky_qr(B& exec, matrix_view<T> q, matrix<double>& r, double tolerance) {
+  const index_t n = q.cols;
+  cholesky_qr_outcome outcome;
+  matrix<double> g(n, n), l(n, n), product(n, n);
+  matrix<T> narrow(n, n);
+  r = matrix<double>(n, n);
+  for (index_t i = 0; i < n; ++i) r(i, i) = 1;
+  std::vector<double> norm(static_cast<std::size_t>(n));
+  while (!outcome.done && outcome.passes < 8) {
+    if (auto s = gram<T>(exec, q, g.view()); !s) return s.error();
+    double distance = 0, trace = 0;
+    for (index_t i = 0; i < n; ++i) {
+      trace += g(i, i);
+      for (index_t j = 0; j < n; ++j) distance += (g(i, j) - (i == j)) * (g(i, j) - (i == j));
+    }
+    if (!(distance <= std::numeric_limits<double>::max())) return cholesky_qr_outcome{};
+    if (outcome.passes == 0)
+      for (index_t i = 0; i < n; ++i) norm[static_cast<std::size_t>(i)] = std::sqrt(g(i, i));
+    const bool last = outcome.passes > 0 && distance <= 1.0 / 64;
+    double shift = 0;
+    for (int attempt = 0;; ++attempt) {
+      for (index_t i = 0; i < n; ++i)
+        for (index_t j = 0; j < n; ++j) l(i, j) = j > i ? 0.0 : g(i, j) + (i == j ? shift : 0.0);
+      const auto cholesky = exec.try_cholesky(l.view());
+      if (!cholesky) return cholesky.error();
+      if (cholesky->positive_definite()) break;
+      if (attempt == 4) return cholesky_qr_outcome{};
+      outcome.shifts += attempt == 0;
+      shift = shift > 0 ? 100 * shift
+                        : 8 * (static_cast<double>(n) + std::sqrt(static_cast<double>(q.rows))) * 0x1p-53 * trace;
+    }
+    for (index_t i = 0; i < n; ++i)  // R is made of the same numbers as Q
+      for (index_t j = 0; j <= i; ++j) l(i, j) = static_cast<double>(narrow(i, j) = static_cast<T>(l(i, j)));
+    for (index_t i = 0; i < n; ++i)
+      if (!(l(i, i) * r(i, i) > tolerance * norm[static_cast<std::size_t>(i)])) return cholesky_qr_outcome{};
+    if (auto s = exec.try_solve_right(narrow.view(), q); !s) return s.error();
+    if (auto s = exec.try_gemm(1.0, l.view().transposed(), r.view(), 0.0, product.view()); !s) return s.error();
+    std::swap(r, product);
+    ++outcome.passes;
+    outcome.done = last;
+  }
+  for (index_t i = 0; i < n; ++i)
+    for (index_t j = 0; j < i; ++j) r(i, j) = 0;  // which the products leave as they are, or as -0
+  return outcome;
+}
+
+}  // namespace RESECT_NAMESPACE::linalg::detail

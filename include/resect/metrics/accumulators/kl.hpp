@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <resect/metrics/accumulators/clustered_mean.hpp>
+
+namespace RESECT_NAMESPACE::metrics {
+
+namespace detail {
+struct kl_value {
+  static double value(double kl) noexcept { return kl; }
+};
+}  // namespace detail
+
+// Mean KL(intact ‖ edited) over positions, nats; add(cluster, kl).
+using kl_divergence = clustered_mean<detail::kl_value>;
+
+}  // namespace RESECT_NAMESPACE::metrics

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <resect/metrics/accumulators/kl.hpp>
+#include <resect/metrics/accumulators/quantiles.hpp>
+
+namespace RESECT_NAMESPACE::metrics {
+
+// KL(intact ‖ edited) over positions, nats: the mean with its clustered interval, and how it is spread. The mean of KL
+// is often carried by one position in a hundred; the quantiles show that. Quantiles are those of log_histogram: the
+// ⌈p·n⌉-th smallest value to within 1/64 of itself, the maximum exactly; they merge exactly in any order. A KL that is
+// NaN makes everything NaN; +∞ makes the mean infinite and counts as the largest value. Values below 2⁻¹²⁶ count as 0.
+class kl_profile {
+ public:
+  kl_profile() = default;
+  explicit kl_profile(index_t clusters) : mean_(clusters) {}
+
+  // One position. No allocation.
+  void add(index_t cluster, double kl) noexcept {
+    mean_.add(cluster, kl);
+    spread_.add(kl);
+  }
+  status merge(const kl_profile& other) noexcept {
+    if (status s = mean_.merge(other.mean_); !s) return s;
+    spread_.merge(other.spread_);
+    return {};
+  }
+
+  metrics::estimate estimate(double level = 0.95) const noexcept { return mean_.estimate(level); }
+  double quantile(double p) const noexcept { return spread_.quantile(p); }
+  double median() const noexcept { return quantile(0.5); }
+  double p90() const noexcept { return quantile(0.90); }
+  double p95() const noexcept { return quantile(0.95); }
+  double p99() const noexcept { return quantile(0.99); }
+  double p999() const noexcept { return quantile(0.999); }
+  double max() const noexcept { return spread_.max(); }
+
+  const kl_divergence& mean() const noexcept { return mean_; }
+  const log_histogram& spread() const noexcept { return spread_; }
+  const clustered_sums& sums() const noexcept { return mean_.sums(); }
+
+ private:
+  kl_divergence mean_;
+  log_histogram spread_;
+};
+
+}  // namespace RESECT_NAMESPACE::metrics

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <bit>
+#include <cstdint>
+#include <limits>
+
+#include <resect/core/detail/buffer.hpp>
+#include <resect/core/math.hpp>
+#include <resect/core/types.hpp>
+#include <resect/metrics/intervals/estimate.hpp>
+
+namespace RESECT_NAMESPACE::metrics {
+
+// Which of n sorted values is their p-quantile: ⌈p·n⌉, the first for p = 0.
+inline index_t quantile_rank(double p, index_t n) noexcept {
+  const double wanted = math::ceil(p * static_cast<double>(n));
+  return wanted < 1 ? 1 : static_cast<index_t>(wanted);
+}
+
+// Quantiles of non-negative values (norms, KL) from counts in fixed bins: 32 equal bins to every power of two from
+// 2⁻¹²⁶ to 2¹²⁸, so a bin is at most 1/32 of its value wide, whatever the data. Merging adds counts: exact, in any
+// order. Zero and values below 2⁻¹²⁶ are one bin; +∞ and what exceeds the range is another; negative values and NaN
+// are counted and make every quantile NaN. 65 KB; `add` is a shift and an increment.
+class log_histogram {
+ public:
+  log_histogram() : bins_(static_cast<std::size_t>(bin_count)) {}
+
+  void add(double x) noexcept {
+    if (!(x >= 0)) {
+      ++invalid_;
+      return;
+    }
+    ++bins_[static_cast<std::size_t>(bin_of(x))];
+    ++n_;
+    if (x < min_) min_ = x;
+    if (x > max_) max_ = x;
+  }
+  void merge(const log_histogram& other) noexcept {
+    for (std::size_t i = 0; i < bins_.size(); ++i) bins_[i] += other.bins_[i];
+    n_ += other.n_;
+    invalid_ += other.invalid_;
+    if (other.min_ < min_) min_ = other.min_;
+    if (other.max_ > max_) max_ = other.max_;
+  }
+
+  index_t count() const noexcept { return n_; }
+  index_t invalid() const noexcept { return invalid_; }
+  // Exact. NaN when empty or when there were invalid values.
+  double min() const noexcept { return usable() ? min_ : nan; }
+  double max() const noexcept { return usable() ? max_ : nan; }
+
+  // The ⌈p·n⌉-th smallest value (the first for p = 0) to within 1/64 of itself: the middle of its bin, kept inside
+  // [min, max]. NaN when empty, with invalid values, or for p outside [0, 1]. Cost: one pass over the bins.
+  double quantile(double p) const noexcept {
+    return p >= 0 && p <= 1 ? ranked(quantile_rank(p, n_)) : nan;
+  }
+  // The rank-th smallest value, 1 … n, as well.
+  double ranked(index_t rank) const noexcept {
+    if (!usable()) return nan;
+    if (rank <= 1) return min_;
+    if (rank >= n_) return max_;
+    index_t seen = 0, bin = 0;
+    for (; bin < bin_count; ++bin) {
+      seen += bins_[static_cast<std::size_t>(bin)];
+      if (seen >= rank) break;
+    }
+    const double middle = bin == 0 ? 0.0 : bin == bin_count - 1 ? max_ : 0.5 * (edge(bin) + edge(bin + 1));
+    return middle < min_ ? min_ : middle > max_ ? max_ : middle;
+  }
+
+ private:
+  static constexpr int sub_bits = 5;
+  static constexpr int lowest = -126, highest = 127;
+  static constexpr index_t bin_count = ((highest - lowest + 1) << sub_bits) + 2;
+  static constexpr index_t first_bits = static_cast<index_t>(lowest + 1023) << sub_bits;
+
+  bool usable() const noexcept { return n_ > 0 && invalid_ == 0; }
+  // The exponent and the first five bits of the fraction, as one number.
+  static index_t bin_of(double x) noexcept {
+    const index_t top = static_cast<index_t>(std::bit_cast<std::uint64_t>(x) >> (52 - sub_bits)) - first_bits + 1;
+    return top < 0 ? 0 : top >= bin_count ? bin_count - 1 : top;
+  }
+  static double edge(index_t bin) noexcept {
+    return std::bit_cast<double>(static_cast<std::uint64_t>(bin - 1 + first_bits) << (52 - sub_bits));
+  }
+
+  resect::detail::buffer<index_t> bins_;
+  index_t n_ = 0;
+  index_t invalid_ = 0;
+  double min_ = std::numeric_limits<double>::infinity();
+  double max_ = -std::numeric_limits<double>::infinity();
+};
+
+}  // namespace RESECT_NAMESPACE::metrics

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <span>
+
+#include <resect/core/detail/buffer.hpp>
+#include <resect/metrics/accumulators/clustered.hpp>
+#include <resect/metrics/intervals/wilson.hpp>
+
+namespace RESECT_NAMESPACE::metrics {
+
+namespace detail {
+
+// Sifts heap[root] down so that no child comes before its parent; `before(a, b)`: a belongs nearer to the root.
+template <class Before>
+void sift_down(std::span<index_t> heap, std::size_t root, Before before) noexcept {
+  for (;;) {
+    std::size_t child = 2 * root + 1;
+    if (child >= heap.size()) return;
+    if (child + 1 < heap.size() && before(heap[child + 1], heap[child])) ++child;
+    if (!before(heap[child], heap[root])) return;
+    const index_t swap = heap[root];
+    heap[root] = heap[child];
+    heap[child] = swap;
+    root = child;
+  }
+}
+template <class Before>
+void make_heap(std::span<index_t> heap, Before before) noexcept {
+  for (std::size_t root = heap.size() / 2; root-- > 0;) sift_down(heap, root, before);
+}
+// A heap into the reverse of the order of its removals: the root comes last.
+template <class Before>
+void unheap(std::span<index_t> heap, Before before) noexcept {
+  for (std::size_t n = heap.size(); n > 1; --n) {
+    const index_t swap = heap[0];
+    heap[0] = heap[n - 1];
+    heap[n - 1] = swap;
+    sift_down(heap.first(n - 1), 0, before);
+  }
+}
+
+// What decided the k best of a row: nothing in doubt, equal values on both sides of the cut, or no order (NaN, k > n).
+enum class top_k_cut { clear, tied, none };
+
+// The ids of the k = ids.size() largest values, as a heap whose root is the worst of them. Of equal values the lowest
+// ids are in.
+inline top_k_cut top_k_heap(std::span<const float> row, std::span<index_t> ids) noexcept {
+  if (ids.size() > row.size()) return top_k_cut::none;
+  if (ids.empty()) return top_k_cut::clear;
+  const auto worse = [&](index_t a, index_t b) {
+    const float x = row[static_cast<std::size_t>(a)], y = row[static_cast<std::size_t>(b)];
+    return x < y || (x == y && a > b);
+  };
+  bool nan_seen = false, tied = false;
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    ids[i] = static_cast<index_t>(i);
+    nan_seen |= row[i] != row[i];
+  }
+  make_heap(ids, worse);
+  float worst = row[static_cast<std::size_t>(ids[0])];
+  for (std::size_t i = ids.size(); i < row.size(); ++i) {
+    const float x = row[i];
+    if (x <= worst) {
+      tied |= x == worst;
+      continue;
+    }
+    nan_seen |= x != x;
+    const float before = worst;
+    ids[0] = static_cast<index_t>(i);
+    sift_down(ids, 0, worse);
+    worst = row[static_cast<std::size_t>(ids[0])];
+    tied = worst == before;  // one of that value was put out, one is still in
+  }
+  return nan_seen ? top_k_cut::none : tied ? top_k_cut::tied : top_k_cut::clear;
+}
+
+}  // namespace detail
+
+// What of the k largest values of two rows is common. shared = −1: no answer (NaN in a row, rows of different
+// lengths, k > n).
+struct top_k_comparison {
+  index_t shared = -1;
+  bool tie = false;  // in a row, a value inside the k equals one outside: the lowest ids were taken
+};
+
+// The ids of the k = ids.size() largest values of `row` (any scores, ±∞ allowed), largest first, equal values by
+// ascending id. Errors: k > n (shape mismatch), NaN (not finite); what `ids` holds then is undefined. Cost one pass and
+// k·ln(n/k) heap steps of log₂ k for values in random order; n·log₂ k at worst. No allocation.
+inline status try_top_k(std::span<const float> row, std::span<index_t> ids) noexcept {
+  if (ids.size() > row.size())
+    return error{errc::shape_mismatch, "k", text(static_cast<index_t>(ids.size())),
+                 text("at most ", static_cast<index_t>(row.size()))};
+  if (detail::top_k_heap(row, ids) == detail::top_k_cut::none)
+    return error{errc::not_finite, "row", "NaN", "values that have an order"};
+  detail::unheap(ids, [&](index_t a, index_t b) {
+    const float x = row[static_cast<std::size_t>(a)], y = row[static_cast<std::size_t>(b)];
+    return x < y || (x == y && a > b);
+  });
+  return {};
+}
+
+#if RESECT_EXCEPTIONS
+inline void top_k(std::span<const float> row, std::span<index_t> ids) { value_or_throw(try_top_k(row, ids)); }
+#endif
+
+// |T_k(p) ∩ T_k(q)| with T_k the ids of the k largest values, ties to the lowest id. `workspace` has 2k elements. No
+// answer for a workspace of odd length. No allocation.
+inline top_k_comparison top_k_shared(std::span<const float> p, std::span<const float> q,
+                                     std::span<index_t> workspace) noexcept {
+  top_k_comparison out;
+  if (p.size() != q.size() || workspace.size() % 2 != 0) return out;
+  const std::size_t k = workspace.size() / 2;
+  const std::span<index_t> in_p = workspace.first(k), in_q = workspace.last(k);
+  const detail::top_k_cut cut_p = detail::top_k_heap(p, in_p), cut_q = detail::top_k_heap(q, in_q);
+  if (cut_p == detail::top_k_cut::none || cut_q == detail::top_k_cut::none) return out;
+  out.tie = cut_p == detail::top_k_cut::tied || cut_q == detail::top_k_cut::tied;
+  const auto smaller = [](index_t a, index_t b) { return a < b; };
+  for (const std::span<index_t> ids : {in_p, in_q}) {
+    detail::make_heap(ids, smaller);
+    detail::unheap(ids, smaller);
+  }
+  // Both now descend.
+  out.shared = 0;
+  for (std::size_t i = 0, j = 0; i < k && j < k;) {
+    out.shared += in_p[i] == in_q[j];
+    const bool step_p = in_p[i] >= in_q[j], step_q = in_q[j] >= in_p[i];
+    i += step_p;
+    j += step_q;
+  }
+  return out;
+}
+
+// Mean over positions of |T_k(p) ∩ T_k(q)|/k, p the intact and q the altered model's logits, with the clustered
+// interval. Chance (two random sets of a vocabulary of n) is k/n. k = 1 is top-1 agreement. A position without an
+// answer makes the estimate NaN.
+class top_k_overlap {
+ public:
+  top_k_overlap() noexcept = default;
+  top_k_overlap(index_t clusters, index_t k) : overlap_(clusters), ids_(static_cast<std::size_t>(k > 0 ? 2 * k : 0)) {}
+
+  // One position. No allocation.
+  void add(index_t cluster, std::span<const float> intact, std::span<const float> altered) noexcept {
+    add(cluster, top_k_shared(intact, altered, ids_.span()));
+  }
+  void add(index_t cluster, const top_k_comparison& row) noexcept {
+    overlap_.add(cluster,
+                 row.shared < 0 || k() == 0 ? nan : static_cast<double>(row.shared) / static_cast<double>(k()));
+    ties_ += row.tie ? 1 : 0;
+  }
+  // Shape mismatch when clusters or k differ; then nothing changes.
+  status merge(const top_k_overlap& other) noexcept {
+    if (other.k() != k()) return error{errc::shape_mismatch, "k", text(other.k()), text(k())};
+    if (status s = overlap_.merge(other.overlap_); !s) return s;
+    ties_ += other.ties_;
+    return {};
+  }
+
+  // Clustered; Wilson's with one observation a cluster for an overlap of 0 or 1 (rate_interval).
+  metrics::estimate estimate(double level = 0.95) const noexcept {
+    return rate_interval(overlap_.estimate(level), level);
+  }
+  index_t k() const noexcept { return static_cast<index_t>(ids_.size() / 2); }
+  // Positions where equal values straddled the cut of either row.
+  index_t ties() const noexcept { return ties_; }
+  const clustered_sums& sums() const noexcept { return overlap_; }
+
+ private:
+  clustered_sums overlap_;
+  resect::detail::buffer<index_t> ids_;  // workspace of 2k
+  index_t ties_ = 0;
+};
+
+}  // namespace RESECT_NAMESPACE::metrics

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <span>
+
+#include <resect/core/detail/buffer.hpp>
+#include <resect/core/math.hpp>
+#include <resect/core/reduce.hpp>
+#include <resect/metrics/accumulators/clustered_mean.hpp>
+
+namespace RESECT_NAMESPACE::metrics {
+
+// Angle between two rows over π: 0 equal direction, ½ orthogonal, 1 opposite. 2·atan2(|u − v|, |u + v|)/π with
+// u = a/|a|, v = b/|b| in double, which keeps small angles (arccos of a cosine gives 0 or noise below 1e-8 rad): error
+// ≤ 2e-16·√n + 1e-15·angle. Two zero rows: 0; one: ½. NaN for NaN, infinite elements and different lengths.
+inline double angular_distance(std::span<const float> a, std::span<const float> b) noexcept {
+  if (a.size() != b.size()) return nan;
+  const double aa = dot(a, a), bb = dot(b, b);
+  if (aa == 0 || bb == 0) return aa == bb ? 0.0 : aa != aa || bb != bb ? nan : 0.5;
+  const double size_a = math::sqrt(aa), size_b = math::sqrt(bb);
+  double apart[8] = {}, together[8] = {};
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const double u = static_cast<double>(a[i]) / size_a, v = static_cast<double>(b[i]) / size_b;
+    apart[i % 8] += (u - v) * (u - v);
+    together[i % 8] += (u + v) * (u + v);
+  }
+  const std::span<const double> d{apart, 8}, s{together, 8};
+  return 2 * math::atan2(math::sqrt(sum(d)), math::sqrt(sum(s))) / 3.14159265358979323846;
+}
+
+namespace detail {
+struct angle_of_rows {
+  static double value(double distance) noexcept { return distance; }
+  static double value(std::span<const float> a, std::span<const float> b) noexcept { return angular_distance(a, b); }
+};
+}  // namespace detail
+
+// Mean angular distance d(h_l, h_{l+n}) over the LAST counted rows of sequences (Gromov et al. 2024): one row a
+// sequence; add(cluster, row, row) or add(cluster, distance), rows chosen by for_last_rows.
+using mean_angular_distance = clustered_mean<detail::angle_of_rows>;
+
+// Calls take(r) for the last row of every sequence, `sequence` one id a row (−1: a row that does not count, passed over
+// wherever it stands). A sequence whose rows are not together is refused (invalid argument), and then nothing is
+// called: its last row would be two. Cost O(rows + sequences²).
+template <class F>
+status for_last_rows(std::span<const index_t> sequence, F take) {
+  const auto scan = [&](auto last_row) -> status {
+    index_t previous = -1;  // row
+    for (std::size_t r = 0; r < sequence.size(); ++r) {
+      if (sequence[r] == -1) continue;
+      if (previous >= 0 && sequence[static_cast<std::size_t>(previous)] != sequence[r])
+        if (status s = last_row(previous); !s) return s;
+      previous = static_cast<index_t>(r);
+    }
+    return previous >= 0 ? last_row(previous) : status{};
+  };
+  resect::detail::buffer<index_t> ended;
+  status whole = scan([&](index_t r) -> status {
+    const index_t id = sequence[static_cast<std::size_t>(r)];
+    for (const index_t e : ended)
+      if (e == id)
+        return error{errc::invalid_argument, text("sequence ", id), text("split before row ", r),
+                     "rows that stand together"};
+    ended.push_back(id);
+    return {};
+  });
+  if (!whole) return whole;
+  return scan([&](index_t r) -> status {
+    take(r);
+    return {};
+  });
+}
+
+}  // namespace RESECT_NAMESPACE::metrics

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include <resect/core/detail/buffer.hpp>
+#include <resect/metrics/verdicts/multiple.hpp>
+
+namespace RESECT_NAMESPACE::metrics {
+
+// What may be claimed of a layer from its Δln PPL.
+enum class mark : std::uint8_t {
+  none,                // nothing survives the correction, or there is no interval
+  critical,            // Δln PPL > 0.1
+  negligible,          // |Δln PPL| < 0.01
+  better_than_intact,  // Δln PPL < 0
+};
+
+// As tables show it; nothing for none.
+constexpr std::string_view name(mark m) noexcept {
+  switch (m) {
+    case mark::none:
+      return "";
+    case mark::critical:
+      return "critical";
+    case mark::negligible:
+      return "negligible";
+    case mark::better_than_intact:
+      return "better than intact";
+  }
+  return "";
+}
+
+// The mark of one layer and the Holm-adjusted one-sided p-values behind it (NaN without an interval).
+struct marked_layer {
+  mark verdict = mark::none;
+  double p_critical = nan;
+  double p_negligible = nan;
+  double p_better = nan;
+};
+
+// Where marks begin, and how sure they have to be.
+struct mark_options {
+  double critical_above = 0.1;  // Δln PPL, nats a token
+  double negligible_within = 0.01;
+  double alpha = 0.025;  // one-sided, family-wise over the layers of the table, for each kind of mark
+  double degrees = 0;    // of freedom, where they are not n_clusters − 1 (operators with seeds); 0: they are
+};
+
+// Marks for all layers of one table. Each kind of mark is a family of one hypothesis a layer, corrected by Holm:
+// critical rejects μ ≤ 0.1, negligible rejects |μ| ≥ 0.01 (TOST), better rejects μ ≥ 0. With one layer this is what the
+// bounds of its 95 % interval say. A layer that is both negligible and better is negligible.
+inline std::vector<marked_layer> assign_marks(std::span<const estimate> table, const mark_options& options = {}) {
+  const std::size_t n = table.size();
+  resect::detail::buffer<double> critical(n), negligible(n), better(n);
+  for (std::size_t i = 0; i < n; ++i) {
+    critical[i] = p_above(table[i], options.critical_above, options.degrees);
+    negligible[i] = p_within(table[i], options.negligible_within, options.degrees);
+    better[i] = p_below(table[i], 0, options.degrees);
+  }
+  detail::adjust_by_holm({critical.data(), n});
+  detail::adjust_by_holm({negligible.data(), n});
+  detail::adjust_by_holm({better.data(), n});
+  std::vector<marked_layer> out(n);
+  for (std::size_t i = 0; i < n; ++i)
+    out[i] = {critical[i] <= options.alpha     ? mark::critical
+              : negligible[i] <= options.alpha ? mark::negligible
+              : better[i] <= options.alpha     ? mark::better_than_intact
+                                               : mark::none,
+              critical[i], negligible[i], better[i]};
+  return out;
+}
+
+}  // namespace RESECT_NAMESPACE::metrics

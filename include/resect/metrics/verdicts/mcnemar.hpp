@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <resect/core/types.hpp>
+#include <resect/metrics/intervals/special_functions.hpp>
+
+namespace RESECT_NAMESPACE::metrics {
+
+// Exact McNemar test of b items that only the first arm passes against c that only the second does: two-sided
+// p = min(1, 2·P(X ≤ min(b, c))), X binomial(b + c, ½), through the incomplete beta function (relative error 1e-12). 1
+// for b + c = 0, NaN for a negative count. Source: McNemar, Psychometrika 12 (1947).
+inline double mcnemar_p(index_t only_first, index_t only_second) noexcept {
+  if (only_first < 0 || only_second < 0) return nan;
+  const index_t n = only_first + only_second, k = only_first < only_second ? only_first : only_second;
+  if (2 * k >= n - 1) return 1;
+  const double p = 2 * regularized_beta(static_cast<double>(n - k), static_cast<double>(k + 1), 0.5, 0.5);
+  return p < 1 ? p : 1.0;
+}
+
+}  // namespace RESECT_NAMESPACE::metrics

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+#include <span>
+
+#include <resect/core/executor.hpp>
+#include <resect/core/view.hpp>
+#include <resect/model/row.hpp>
+#include <resect/model/weight.hpp>
+
+namespace RESECT_NAMESPACE::model {
+
+// What may be done at a site; each includes those before it.
+enum class access : std::uint8_t { none, read, write };
+// What a callback did to the rows that it was handed.
+enum class edit : std::uint8_t { unchanged, modified };
+
+// What a host says of its model. `fingerprint` tells models apart (of the weights' bytes as stored).
+struct model_desc {
+  short_text<120> name;
+  std::uint64_t fingerprint = 0;
+  int n_layers = 0;
+  int d_model = 0;
+  int n_vocab = 0;
+  int n_streams = 1;  // more than one (hyper-connections): refused by the operators here
+  bool tied_head = false;
+};
+
+// Called at every wanted site: reads rows.
+template <class T, class Space = host_space>
+using observer = function_ref<void(const tap&, matrix_view<const T, Space>)>;
+// Called at every wanted site: may write rows; what it wrote is what every later consumer sees. Every row is handed out
+// once, for an edit need not be one that can be made twice.
+template <class T, class Space = host_space>
+using editor = function_ref<edit(const tap&, matrix_view<T, Space>)>;
+
+// What to call during a pass, and under which plan a KV cache grows meanwhile. A site is wanted that is in `read`, in
+// `write` or in both, and called once either way; plans leave `read` empty.
+template <class T, class Space = host_space>
+struct hooks {
+  site_set read;
+  site_set write;
+  editor<T, Space> call;
+  std::uint64_t epoch = 0;
+};
+
+namespace detail {
+template <class T, class Space>
+inline constexpr auto ignore_rows = [](const tap&, matrix_view<T, Space>) { return edit::unchanged; };
+}
+
+// Reads nothing, writes nothing: the intact model.
+template <class T, class Space = host_space>
+hooks<T, Space> no_hooks() noexcept {
+  return {{}, {}, detail::ignore_rows<T, Space>, 0};
+}
+
+// What a host of level 2 does for level 1: `look` sees the rows of every site in `want`, nothing is written, and the
+// caches grow as those of the intact model. The answer is that of host.try_forward(batch, hooks).
+template <class H>
+status try_observe(H& host, batch_view batch, site_set want, observer<typename H::value, typename H::space> look) {
+  using hooks_of = hooks<typename H::value, typename H::space>;
+  auto call = [&](const tap& at, matrix_view<typename H::value, typename H::space> rows) {
+    look(at, rows);
+    return edit::unchanged;
+  };
+  return host.try_forward(batch, hooks_of{want, {}, call, 0});
+}
+#if RESECT_EXCEPTIONS
+// The throwing form.
+template <class H>
+void observe(H& host, batch_view batch, site_set want, observer<typename H::value, typename H::space> look) {
+  value_or_throw(try_observe(host, batch, want, look));
+}
+#endif
+
+// Level 1, observe. `value` is the element type of activations, `space` where they live. Matrices that a host hands out
+// have rows whose elements lie side by side (col_stride 1); rows may be apart.
+//   describe()                 the model
+//   supports(site, layer)      what may be done there (a fused kernel may delete a site)
+//   try_forward(batch, want, observer)   runs all layers; rows of a sequence continue its cache, if any (a host of level 2
+//                              may return try_observe(*this, batch, want, observer))
+//   logits()                   (rows that want logits, n_vocab) of the last forward, in batch order
+//   forget(seq)                drops what is cached of one sequence
+template <class H>
+concept observable_host = requires(H& h, const H& c, batch_view b, site_set want,
+                                   observer<typename H::value, typename H::space> o) {
+  typename H::value;
+  typename H::space;
+  { c.describe() } -> std::convertible_to<const model_desc&>;
+  { c.supports(site{}, int{}) } -> std::same_as<access>;
+  { h.try_forward(b, want, o) } -> std::same_as<status>;
+  { c.logits() } -> std::convertible_to<matrix_view<const typename H::value, typename H::space>>;
+  { h.forget(std::int32_t{}) };
+};
+
+// Level 2, edit: callbacks may write, and every sequence remembers the plan that its cache grew under.
+//   cache_epoch(seq)           epoch of its cache, 0 for none or for the intact model
+//   cached(seq)                number of positions in its cache
+template <class H>
+concept editable_host = observable_host<H> && requires(H& h, const H& c, batch_view b,
+                                                       const hooks<typename H::value, typename H::space>& k) {
+  { h.try_forward(b, k) } -> std::same_as<status>;
+  { c.cache_epoch(std::int32_t{}) } -> std::same_as<std::uint64_t>;
+  { c.cached(std::int32_t{}) } -> std::convertible_to<index_t>;
+};
+
+// Level 3, surgery: a pass can be cut anywhere. A `state` is the residual stream of a batch of whole
+// sequences (from position 0) between two layers; it is moved, and copied by `snapshot` alone.
+//   try_embed(batch)               the stream before layer 0
+//   try_run(state, a, b, hooks)    layers [a, b), with callbacks at the sites of these layers as in a whole pass: all
+//                                  rows, and the tap's layer is the model's, wherever the run begins
+//   snapshot(state)                a copy
+//   stream(state)                  its rows (rows, d_model), to read or to write
+//   rows(state)                    what they are
+//   try_head(state, row, norm, logits)   final norm and output matrix for norm.rows rows from `row` on; norm is what
+//                                  site::head_norm shows
+//   weights(layer)                 what the layer is made of
+//   try_read_weight(w, out)        its values, dequantized
+//   try_override_weight(w, values) replaces them, in partial and in whole passes, until the returned guard is
+//                                  destroyed; then what was there before is back, be it an override
+template <class H>
+concept surgical_host = editable_host<H> && std::movable<typename H::state> &&
+    std::movable<typename H::weight_override> &&
+    requires(H& h, const H& c, batch_view b, typename H::state& s, const typename H::state& cs, int l,
+             const hooks<typename H::value, typename H::space>& k,
+             matrix_view<typename H::value, typename H::space> out, const weight_desc& w, matrix_view<float> values) {
+  { h.try_embed(b) } -> std::same_as<result<typename H::state>>;
+  { h.try_run(s, l, l, k) } -> std::same_as<status>;
+  { h.snapshot(cs) } -> std::same_as<typename H::state>;
+  { h.stream(s) } -> std::same_as<matrix_view<typename H::value, typename H::space>>;
+  { h.rows(cs) } -> std::convertible_to<batch_view>;
+  { h.try_head(cs, index_t{}, out, out) } -> std::same_as<status>;
+  { c.weights(l) } -> std::convertible_to<std::span<const weight_desc>>;
+  { c.try_read_weight(w, values) } -> std::same_as<status>;
+  { h.try_override_weight(w, matrix_view<const float>{}) } -> std::same_as<result<typename H::weight_override>>;
+};
+
+}  // namespace RESECT_NAMESPACE::model

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <bit>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+
+#include <resect/core/detail/buffer.hpp>
+#include <resect/core/scratch.hpp>
+#include <resect/core/storage_float.hpp>
+#include <resect/model/host.hpp>
+
+// Plans, metrics, studies and the conformance suite act on fp32 rows. A host whose activations are f16 or bf16 goes in
+// through this.
+namespace RESECT_NAMESPACE::model {
+
+namespace detail {
+
+template <small_float T>
+void widen(matrix_view<const T> from, matrix_view<float> to) noexcept {
+  const auto n = static_cast<std::size_t>(from.cols);
+  for (index_t r = 0; r < from.rows; ++r) {
+    if (from.rows_contiguous() && to.rows_contiguous()) {
+      convert(std::span{from.row(r).data, n}, std::span{to.row(r).data, n});
+      continue;
+    }
+    for (index_t c = 0; c < from.cols; ++c) to(r, c) = static_cast<float>(from(r, c));
+  }
+}
+
+// What of `now` is no longer what `before` stands for is rounded into `to`; the other elements keep their bits, those of
+// NaN too. Too large becomes infinity also in the types that saturate otherwise: nothing is made finite here.
+template <small_float T>
+void store_changes(matrix_view<const float> now, matrix_view<const T> before, matrix_view<T> to) noexcept {
+  for (index_t r = 0; r < now.rows; ++r)
+    for (index_t c = 0; c < now.cols; ++c) {
+      const auto was = std::bit_cast<std::uint32_t>(static_cast<float>(before(r, c)));
+      if (was != std::bit_cast<std::uint32_t>(now(r, c))) to(r, c) = T{now(r, c), overflow::non_finite};
+    }
+}
+
+// What a widened host is of the levels observe and edit.
+template <observable_host H>
+class widened_rows {
+  using narrow = typename H::value;
+  using narrow_hooks = model::hooks<narrow>;
+
+ public:
+  using value = float;
+  using space = host_space;
+
+  explicit widened_rows(H& host) noexcept : host_(host) {}
+  widened_rows(const widened_rows&) = delete;
+  widened_rows& operator=(const widened_rows&) = delete;
+
+  decltype(auto) describe() const { return host_.describe(); }
+  access supports(site s, int layer) const { return host_.supports(s, layer); }
+
+  status try_forward(batch_view batch, site_set want, observer<float> look) {
+    auto call = [&](const tap& at, matrix_view<const narrow> h) {
+      scratch_frame frame(&memory_);
+      look(at, widened(frame, h));
+    };
+    return kept(host_.try_forward(batch, want, observer<narrow>(call)));
+  }
+  status try_forward(batch_view batch, const hooks<float>& k)
+    requires editable_host<H>
+  {
+    return kept(with_floats(k, [&](const narrow_hooks& mine) { return host_.try_forward(batch, mine); }));
+  }
+
+  matrix_view<const float> logits() const noexcept { return {logits_.data(), logit_rows_, logit_cols_}; }
+  void forget(std::int32_t seq) { host_.forget(seq); }
+  std::uint64_t cache_epoch(std::int32_t seq) const
+    requires editable_host<H>
+  {
+    return host_.cache_epoch(seq);
+  }
+  index_t cached(std::int32_t seq) const
+    requires editable_host<H>
+  {
+    return host_.cached(seq);
+  }
+
+ protected:
+  static matrix_view<float> widened(scratch_frame& frame, matrix_view<const narrow> h) {
+    const matrix_view<float> out{frame.take<float>(h.rows * h.cols).data(), h.rows, h.cols};
+    widen(h, out);
+    return out;
+  }
+  // Runs a pass whose callbacks get floats; what they changed goes back when they return.
+  template <class F>
+  status with_floats(const hooks<float>& k, F pass) {
+    auto call = [&](const tap& at, matrix_view<narrow> h) {
+      scratch_frame frame(&memory_);
+      const matrix_view<float> rows = widened(frame, h);
+      const edit done = k.call(at, rows);
+      if (done == edit::modified) store_changes<narrow>(rows, h, h);
+      return done;
+    };
+    return pass(narrow_hooks{k.read, k.write, call, k.epoch});
+  }
+
+  H& host_;
+  scratch memory_;
+
+ private:
+  status kept(status done) {
+    if (!done) return done;
+    const matrix_view<const narrow> out = host_.logits();
+    logits_.resize(static_cast<std::size_t>(out.rows * out.cols));
+    logit_rows_ = out.rows;
+    logit_cols_ = out.cols;
+    widen(out, {logits_.data(), out.rows, out.cols});
+    return done;
+  }
+
+  resect::detail::buffer<float> logits_;
+  index_t logit_rows_ = 0, logit_cols_ = 0;
+};
+
+}  // namespace detail
+
+// A host of f16 or bf16 activations (any small type, in host memory) as one of float, of the same level. Refers to the
+// host, which outlives it; one for each thread that runs passes.
+//   Rows and logits are widened, which is exact. What a callback changed is rounded once, to the nearest, ties to even,
+//   when it returns edit::modified: several steps at one site act on the same floats and are rounded together. Too large
+//   becomes infinity (f16: from 65520 on; fp8_e4m3, which has none: NaN) and an operator may well write that: look at the
+//   host's range before a large steering strength. Elements that a callback left keep their bits.
+//   A state's stream() is a copy in floats that stays where it is as long as the state (moved or not). What was written
+//   there is rounded, in the copy too, when the state is asked for anything: to run (also where the host refuses), for a
+//   snapshot, its head or the stream again. What a run changed is seen there when it is over, however it ended; during
+//   one, ask for the stream again.
+//   Weights are floats in every host and go through as they are.
+//   Memory: floats of what was handed out in a pass and of the last logits, and of a state's stream once it was asked
+//   for (6 bytes an element); after two passes of as many rows, none is taken any more. Cost: a conversion of each row that is handed out, at about the speed of a copy. Errors: the host's;
+//   try_head: invalid_argument for rows outside the state, shape_mismatch, null_pointer or bad_stride for its operands.
+template <observable_host H>
+  requires(small_float<typename H::value> && std::same_as<typename H::space, host_space>)
+class widened_host : public detail::widened_rows<H> {
+ public:
+  explicit widened_host(H& host) noexcept : detail::widened_rows<H>(host) {}
+};
+
+template <surgical_host H>
+  requires(small_float<typename H::value> && std::same_as<typename H::space, host_space>)
+class widened_host<H> : public detail::widened_rows<H> {
+  using narrow = typename H::value;
+
+ public:
+  class state {
+   public:
+    state(state&&) noexcept = default;
+    state& operator=(state&&) noexcept = default;
+
+   private:
+    friend widened_host;
+    explicit state(typename H::state&& s) : narrow_(std::move(s)) {}
+    mutable typename H::state narrow_;
+    mutable resect::detail::buffer<float> floats_ = {};  // the stream, once it was asked for
+    mutable resect::detail::buffer<narrow> shown_ = {};  // what those floats were then: another float was written
+    bool is_shown_ = false;
+  };
+  using weight_override = typename H::weight_override;
+
+  explicit widened_host(H& host) noexcept : detail::widened_rows<H>(host) {}
+
+  result<state> try_embed(batch_view batch) {
+    auto s = host_.try_embed(batch);
+    if (!s) return s.error();
+    return state(std::move(*s));
+  }
+  status try_run(state& s, int first, int last, const hooks<float>& k) {
+    struct shown_at_the_end {
+      widened_host& host;
+      state& s;
+      ~shown_at_the_end() { host.agree(s); }
+    };
+    agree(s);
+    const shown_at_the_end also_where_a_callback_throws{*this, s};
+    return this->with_floats(
+        k, [&](const model::hooks<narrow>& mine) { return host_.try_run(s.narrow_, first, last, mine); });
+  }
+  state snapshot(const state& s) {
+    agree(s);
+    return state(host_.snapshot(s.narrow_));
+  }
+  matrix_view<float> stream(state& s) {
+    const auto h = host_.stream(s.narrow_);
+    if (!s.is_shown_) {
+      const auto n = static_cast<std::size_t>(h.rows * h.cols);
+      s.floats_.resize(n);
+      s.shown_.resize(n);
+      s.is_shown_ = true;
+      show(s, h);
+    }
+    agree(s);
+    return {s.floats_.data(), h.rows, h.cols};
+  }
+  batch_view rows(const state& s) const { return host_.rows(s.narrow_); }
+  status try_head(const state& s, index_t row, matrix_view<float> norm, matrix_view<float> logits) {
+    const auto most = static_cast<index_t>(rows(s).size());
+    if (row < 0 || norm.rows < 0 || norm.rows > most || row > most - norm.rows)
+      return error{errc::invalid_argument, "rows of the head", text(norm.rows, " rows from ", row),
+                   text("rows within the ", most, " of the state")};
+    if (status st = check_view(norm, norm.rows, this->describe().d_model, "norm"); !st) return st;
+    if (status st = check_view(logits, norm.rows, this->describe().n_vocab, "logits"); !st) return st;
+    agree(s);
+    scratch_frame frame(&this->memory_);
+    const matrix_view<narrow> narrow_norm{frame.take<narrow>(norm.rows * norm.cols).data(), norm.rows, norm.cols};
+    const matrix_view<narrow> narrow_logits{frame.take<narrow>(logits.rows * logits.cols).data(), logits.rows,
+                                            logits.cols};
+    if (status st = host_.try_head(s.narrow_, row, narrow_norm, narrow_logits); !st) return st;
+    detail::widen<narrow>(narrow_norm, norm);
+    detail::widen<narrow>(narrow_logits, logits);
+    return {};
+  }
+
+  decltype(auto) weights(int layer) const { return host_.weights(layer); }
+  status try_read_weight(const weight_desc& w, matrix_view<float> values) const {
+    return host_.try_read_weight(w, values);
+  }
+  result<weight_override> try_override_weight(const weight_desc& w, matrix_view<const float> values) {
+    return host_.try_override_weight(w, values);
+  }
+
+ private:
+  using detail::widened_rows<H>::host_;
+
+  static void show(const state& s, matrix_view<const narrow> h) {
+    for (index_t r = 0; r < h.rows; ++r)
+      for (index_t c = 0; c < h.cols; ++c) s.shown_[static_cast<std::size_t>(r * h.cols + c)] = h(r, c);
+    detail::widen<narrow>(h, {s.floats_.data(), h.rows, h.cols});
+  }
+  // The state takes what was written to its floats, and they show what it then is. Only what differs from what was shown
+  // is a writing: the state may have run since.
+  void agree(const state& s) {
+    if (!s.is_shown_) return;
+    const auto h = host_.stream(s.narrow_);
+    detail::store_changes<narrow>({s.floats_.data(), h.rows, h.cols}, {s.shown_.data(), h.rows, h.cols}, h);
+    show(s, h);
+  }
+};
+
+}  // namespace RESECT_NAMESPACE::model
