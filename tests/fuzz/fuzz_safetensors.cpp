@@ -27,6 +27,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     values.resize(static_cast<std::size_t>(tensor.values));
     fuzz::require(resect::quant::try_dequantize(block->type, tensor.bytes, values).has_value(), "an accepted tensor is decoded");
   }
-  fuzz::require(total <= size, "tensors do not overlap");
+  fuzz::require(8 + io::load_little<std::uint64_t>(bytes.data()) + total == size, "tensors fill the file behind its header");
   return 0;
 }
