@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include <resect/core/detail/buffer.hpp>
+#include <resect/core/array.hpp>
 #include <resect/core/math.hpp>
 #include <resect/core/reduce.hpp>
 #include <resect/random/distributions.hpp>
@@ -119,7 +119,7 @@ inline result<step> try_mean_delta(layer_range where, const delta_means& means) 
   s.range = where;
   s.width = means.width;
   s.name = "mean_delta";
-  resect::detail::buffer<float> mu;
+  array<float> mu;
   fingerprint f;
   f.add(means.model).add(means.reference);
   for (int l = where.first; l < where.last; ++l) {

@@ -121,7 +121,7 @@ result<residual::delta_means> try_delta_means(H& host, const token_windows& wind
       if (windows.cluster[static_cast<std::size_t>(r)] < 0) continue;
       for (index_t c = 0; c < after.cols; ++c)
         sum[static_cast<std::size_t>(c)] += static_cast<double>(after(r, c)) -
-                                            static_cast<double>(before[static_cast<std::size_t>(r * after.cols + c)]);
+                                            static_cast<double>(before[r * after.cols + c]);
     }
     for (const double s : sum) out.mean.push_back(static_cast<float>(s / static_cast<double>(out.rows)));
   }
