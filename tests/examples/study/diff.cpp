@@ -4,8 +4,8 @@
 #include <fstream>
 
 #include <resect/random/distributions.hpp>
-#include <study/diff_json.hpp>
-#include <study/diff_text.hpp>
+#include <study/report/diff_json.hpp>
+#include <study/report/diff_text.hpp>
 #include <support/catch.hpp>
 
 #include "stored_study.hpp"
@@ -21,9 +21,9 @@ struct folders {
   folders() { fs::remove_all(root); }
   ~folders() { fs::remove_all(root); }
 
-  app::stored_report write(const planted_study& p, const std::string& name) const {
+  studies::stored_report write(const planted_study& p, const std::string& name) const {
     support::write_study(p, root / name);
-    return app::read_report((root / name).string());
+    return studies::read_report((root / name).string());
   }
 };
 
@@ -64,7 +64,7 @@ std::string refusal(const std::function<void()>& f) {
   return "";
 }
 
-const app::row_difference& row_of(const app::report_difference& d, const std::string& name, int layer) {
+const studies::row_difference& row_of(const studies::report_difference& d, const std::string& name, int layer) {
   for (const auto& t : d.tables)
     for (const auto& row : t.rows)
       if (t.alteration == name && row.layer == layer) return row;
@@ -93,13 +93,13 @@ TEST_CASE("a stored study reads back with the sums that it was written from") {
   CHECK(r.tables[1].rows[2].runs[3][0].count(13) == 5);
   CHECK(r.nll.sum(13) == Approx(nll).epsilon(1e-14));
   CHECK(r.nll.count(13) == 4);
-  CHECK(app::read_report((f.root / "a" / "report.json").string()).model.name == "tiny");
+  CHECK(studies::read_report((f.root / "a" / "report.json").string()).model.name == "tiny");
 }
 
 TEST_CASE("a report compared with itself has differences of exactly 0 and says so") {
   const folders f;
   const auto r = f.write(noisy(), "a");
-  const auto d = app::compare_reports(r, r);
+  const auto d = studies::compare_reports(r, r);
   for (const auto& t : d.tables)
     for (const auto& row : t.rows) {
       for (const auto& m : row.measures) {
@@ -114,7 +114,7 @@ TEST_CASE("a report compared with itself has differences of exactly 0 and says s
       CHECK(row.rank_a.value == row.rank_b.value);
     }
   CHECK(d.perplexity_ratio.value == 1);
-  CHECK(app::diff_findings(r, d) == std::vector<std::string>{"No difference: every number is the same in both."});
+  CHECK(studies::diff_findings(r, d) == std::vector<std::string>{"No difference: every number is the same in both."});
 }
 
 TEST_CASE("a rate of 1 has an interval as the study gives it; one of no width, as it was before, is read too") {
@@ -123,19 +123,19 @@ TEST_CASE("a rate of 1 has an interval as the study gives it; one of no width, a
   p.alterations = {alteration::skip, alteration::reinit};
   f.write(p, "a");
   const auto path = f.root / "a" / "report.json";
-  auto report = app::json::parse(read(path));
+  auto report = studies::json::parse(read(path));
   for (auto& row : report["rows"]) {
     auto& rate = row["metrics"]["top1_agreement"];
     CHECK(rate["value"] == 1);
     CHECK(rate["lo"] < 0.8);
     rate["lo"] = rate["hi"] = 1;
   }
-  app::write_file(path.string(), report.dump());
-  const auto r = app::read_report(path.string());
-  CHECK(app::compare_reports(r, r).tables[0].rows[0].measures[1].a.lo < 0.8);
+  studies::write_file(path.string(), report.dump());
+  const auto r = studies::read_report(path.string());
+  CHECK(studies::compare_reports(r, r).tables[0].rows[0].measures[1].a.lo < 0.8);
   report["rows"][0]["metrics"]["top1_agreement"]["lo"] = 0.9;
-  app::write_file(path.string(), report.dump());
-  CHECK(refusal([&] { app::read_report(path.string()); }).find("report.rows[0].metrics.top1_agreement.lo") !=
+  studies::write_file(path.string(), report.dump());
+  CHECK(refusal([&] { studies::read_report(path.string()); }).find("report.rows[0].metrics.top1_agreement.lo") !=
         std::string::npos);
 }
 
@@ -144,13 +144,13 @@ TEST_CASE("numbers that no sum gives and that differ are named in place of 'no d
   const auto a = f.write(noisy(), "a");
   f.write(noisy(), "b");
   const auto path = f.root / "b" / "report.json";
-  const auto good = app::json::parse(read(path));
-  const auto said = [&](const char* place, const app::json& value) {
-    app::json changed = good;
-    changed[app::json::json_pointer(place)] = value;
-    app::write_file(path.string(), changed.dump());
-    const auto b = app::read_report(path.string());
-    return app::diff_findings(a, app::compare_reports(a, b)).front();
+  const auto good = studies::json::parse(read(path));
+  const auto said = [&](const char* place, const studies::json& value) {
+    studies::json changed = good;
+    changed[studies::json::json_pointer(place)] = value;
+    studies::write_file(path.string(), changed.dump());
+    const auto b = studies::read_report(path.string());
+    return studies::diff_findings(a, studies::compare_reports(a, b)).front();
   };
   CHECK(said("/command", "other") == "No difference: every number is the same in both.");
   CHECK(said("/findings/0", {{"layers", {7}}}) == "No difference: every number is the same in both.");
@@ -169,7 +169,7 @@ TEST_CASE("a planted constant difference comes out exactly, however noisy the to
   });
   other.nll = [](resect::index_t c, int t) { return 2 + noise(0, 99, c, t) + 0.0625; };
   const auto a = f.write(noisy(), "a"), b = f.write(other, "b");
-  const auto d = app::compare_reports(a, b);
+  const auto d = studies::compare_reports(a, b);
   for (const char* name : {"skip", "reinit"}) {
     const auto& m = row_of(d, name, 1).measures;
     CHECK(m[0].difference.value == Approx(0.25).epsilon(1e-12));
@@ -186,7 +186,7 @@ TEST_CASE("a planted constant difference comes out exactly, however noisy the to
   }
   CHECK(std::log(d.perplexity_ratio.value) == Approx(0.0625).epsilon(1e-12));
   CHECK(d.nll_p < 1e-9);
-  const auto back = app::compare_reports(b, a);
+  const auto back = studies::compare_reports(b, a);
   CHECK(row_of(back, "skip", 1).measures[0].difference.value == Approx(-0.25).epsilon(1e-12));
 }
 
@@ -204,7 +204,7 @@ TEST_CASE("intervals are those of the differences by cluster, and Holm counts th
                                  }),
                          "b");
   const auto a = f.write(p, "a");
-  const auto d = app::compare_reports(a, b);
+  const auto d = studies::compare_reports(a, b);
   double squares = 0;
   for (const double x : by) squares += (x - 0.2) * (x - 0.2);
   const double se = std::sqrt(8.0 / 7.0 * squares) / 8;
@@ -235,7 +235,7 @@ TEST_CASE("seeded alterations have the variance of seeds and clusters, and t of 
     v.kl += 0.1 * static_cast<double>(seed);
     return v;
   };
-  const auto d = app::compare_reports(f.write(p, "a"), f.write(moved, "b"));
+  const auto d = studies::compare_reports(f.write(p, "a"), f.write(moved, "b"));
   const auto& m = row_of(d, "reinit", 0).measures[0];
   CHECK(m.difference.value == Approx(0.3).epsilon(1e-12));  // seeds 1 … 5
   // clusters do not differ, so all variance is that of five seeds: Σ(0.1·(s − 3))² = 0.1
@@ -250,18 +250,18 @@ TEST_CASE("seeds are paired with themselves, strangers in their order, and never
   p.alterations = {alteration::reinit};
   const auto a = f.write(p, "a");
   p.seed = 11;
-  const auto apart = app::compare_reports(a, f.write(p, "b"));
+  const auto apart = studies::compare_reports(a, f.write(p, "b"));
   CHECK(apart.notes == std::vector<std::string>{"reinit: other seeds, paired in their order"});
   CHECK(row_of(apart, "reinit", 0).measures[0].difference.se > 0);
   p.seed = 3;
   const auto some = f.write(p, "c");
-  CHECK(refusal([&] { app::compare_reports(a, some); }) ==
+  CHECK(refusal([&] { studies::compare_reports(a, some); }) ==
         "conflict: reinit: seeds of the second report: got 3, which the first has at another place or beside others, "
         "wanted the same seeds, or none of the same");
   p.seed = 1;
   p.seeds = 6;
   const auto more = f.write(p, "d");
-  CHECK(refusal([&] { app::compare_reports(a, more); }) ==
+  CHECK(refusal([&] { studies::compare_reports(a, more); }) ==
         "conflict: reinit: seeds of the second report: got 6, wanted 5, as in the first");
 }
 
@@ -275,13 +275,13 @@ TEST_CASE("a layer that moves in the order is seen, with ranks among the layers 
                                    return support::token_values{l == 2 ? 5.0 : 0.0, 0, 0, 0};
                                  }),
                          "b");
-  const auto d = app::compare_reports(a, b);
+  const auto d = studies::compare_reports(a, b);
   CHECK(row_of(d, "skip", 2).rank_a.value == 3);
   CHECK(row_of(d, "skip", 2).rank_b.value == 1);
   CHECK(row_of(d, "skip", 2).rank_differs);
   CHECK(row_of(d, "skip", 0).rank_b.value == 2);
   p.layers = 2;
-  const auto fewer = app::compare_reports(a, f.write(p, "c"));
+  const auto fewer = studies::compare_reports(a, f.write(p, "c"));
   REQUIRE(fewer.tables[0].rows.size() == 2);
   CHECK(fewer.tables[0].only_a == std::vector<int>{2});
   CHECK(row_of(fewer, "skip", 0).rank_b.value == 1);
@@ -295,7 +295,7 @@ TEST_CASE("reports of other texts, windows or clusters are refused by what diffe
     auto p = noisy();
     change(p);
     const auto b = f.write(p, "b");
-    return refusal([&] { app::compare_reports(a, b); });
+    return refusal([&] { studies::compare_reports(a, b); });
   };
   const auto starts = [](const std::string& text, const std::string& with) {
     return text.substr(0, with.size()) == with;
@@ -307,23 +307,23 @@ TEST_CASE("reports of other texts, windows or clusters are refused by what diffe
   // ids of a text that is longer differ; of the same text and fewer windows only their number does
   auto fewer = a;
   fewer.evaluation.windows = 10;
-  CHECK(starts(refusal([&] { app::compare_reports(a, fewer); }),
+  CHECK(starts(refusal([&] { studies::compare_reports(a, fewer); }),
                "conflict: windows of the second report: got 10, wanted 20"));
   fewer = a;
   fewer.evaluation.sha256 = "00";
-  CHECK(starts(refusal([&] { app::compare_reports(a, fewer); }),
+  CHECK(starts(refusal([&] { studies::compare_reports(a, fewer); }),
                "conflict: windows' ids of the second report: got sha256 '00'"));
   fewer = a;
   fewer.window_starts[3] += 1;
-  CHECK(starts(refusal([&] { app::compare_reports(a, fewer); }),
+  CHECK(starts(refusal([&] { studies::compare_reports(a, fewer); }),
                "conflict: windows of the second report: got other places"));
   fewer = a;
   fewer.cluster = "document";
-  CHECK(starts(refusal([&] { app::compare_reports(a, fewer); }),
+  CHECK(starts(refusal([&] { studies::compare_reports(a, fewer); }),
                "conflict: clusters of the second report: got 'document'"));
   fewer = a;
   fewer.cluster_ids[0] = 77;
-  CHECK(starts(refusal([&] { app::compare_reports(a, fewer); }),
+  CHECK(starts(refusal([&] { studies::compare_reports(a, fewer); }),
                "conflict: clusters of the second report: got other numbers"));
   CHECK(refused([](auto& p) { p.alterations = {alteration::zero_stream}; }) ==
         "conflict: altered layers: got none that both reports have, wanted one at least");
@@ -333,16 +333,16 @@ TEST_CASE("a report.json that is not what it should be is refused by the field")
   const folders f;
   f.write(noisy(), "a");
   const auto path = f.root / "a" / "report.json";
-  const auto good = app::json::parse(read(path));
-  const auto refused = [&](const char* at, app::json value) {
-    app::json bad = good;
-    const app::json::json_pointer where{at};
+  const auto good = studies::json::parse(read(path));
+  const auto refused = [&](const char* at, studies::json value) {
+    studies::json bad = good;
+    const studies::json::json_pointer where{at};
     auto& parent = bad.at(where.parent_pointer());
     if (value != "remove") bad[where] = std::move(value);
     else if (parent.is_array()) parent.erase(parent.begin());
     else parent.erase(where.back());
-    app::write_file(path.string(), bad.dump());
-    return refusal([&] { app::read_report(path.string()); });
+    studies::write_file(path.string(), bad.dump());
+    return refusal([&] { studies::read_report(path.string()); });
   };
   CHECK(refused("/schema", 2) == "malformed: report.schema: got '2', wanted 1");
   CHECK(refused("/schema", "remove") == "malformed: report.schema: got 'nothing', wanted a value");
@@ -355,7 +355,7 @@ TEST_CASE("a report.json that is not what it should be is refused by the field")
   CHECK(refused("/clusters", "../a/clusters.npz") ==
         "malformed: report.clusters: got '../a/clusters.npz', wanted the name of a file beside it");
   CHECK(refused("/clusters", "gone.npz").find("gone.npz, which is not a file") != std::string::npos);
-  CHECK(refused("/options/alterations", app::json{"skip", "../x"}) ==
+  CHECK(refused("/options/alterations", studies::json{"skip", "../x"}) ==
         "malformed: report.options.alterations: got '../x', wanted a name as skip");
   CHECK(refused("/options/alterations/1", "skip") ==
         "malformed: report.options.alterations: got 'skip', wanted each once");
@@ -373,7 +373,7 @@ TEST_CASE("a report.json that is not what it should be is refused by the field")
     std::string name = place;
     for (char& c : name) c = c == '/' ? '.' : c;
     INFO(place);
-    const auto why = refused(place, good.at(app::json::json_pointer(place)).get<int>() + 3);
+    const auto why = refused(place, good.at(studies::json::json_pointer(place)).get<int>() + 3);
     CHECK(why.find(name.substr(name.rfind('.'))) != std::string::npos);
     CHECK(why.find(", which clusters.npz gives") != std::string::npos);
   }
@@ -394,10 +394,10 @@ TEST_CASE("a report.json that is not what it should be is refused by the field")
   CHECK(refused("/rows/4/seed", 9) == "malformed: report.rows[4].seed: got '9', wanted a seed that clusters.npz has");
   CHECK(refused("/rows/0/first", 5).find("report.rows[0].last") != std::string::npos);
 
-  app::write_file(path.string(), "{\"schema\": 1, \"seed\": 1e999}");
-  CHECK(refusal([&] { app::read_report(path.string()); }).find("a JSON error at byte") != std::string::npos);
-  app::write_file(path.string(), good.dump());
-  CHECK(refusal([&] { app::read_report(path.string()); }) == "");
+  studies::write_file(path.string(), "{\"schema\": 1, \"seed\": 1e999}");
+  CHECK(refusal([&] { studies::read_report(path.string()); }).find("a JSON error at byte") != std::string::npos);
+  studies::write_file(path.string(), good.dump());
+  CHECK(refusal([&] { studies::read_report(path.string()); }) == "");
 }
 
 TEST_CASE("sums of another study are not taken for this one's") {
@@ -409,7 +409,7 @@ TEST_CASE("sums of another study are not taken for this one's") {
                   }),
           "b");
   fs::copy_file(f.root / "b" / "clusters.npz", f.root / "a" / "clusters.npz", fs::copy_options::overwrite_existing);
-  const auto said = refusal([&] { app::read_report((f.root / "a").string()); });
+  const auto said = refusal([&] { studies::read_report((f.root / "a").string()); });
   CHECK(said.find("malformed: report.rows[2].metrics.kl.value: got ") == 0);
 }
 
@@ -420,8 +420,8 @@ TEST_CASE("bytes of clusters.npz are never trusted") {
   const std::string good = read(path);
   int refused = 0, accepted = 0;
   const auto attempt = [&](const std::string& bytes) {
-    app::write_file(path.string(), bytes);
-    refusal([&] { app::read_report((f.root / "a").string()); }).empty() ? ++accepted : ++refused;
+    studies::write_file(path.string(), bytes);
+    refusal([&] { studies::read_report((f.root / "a").string()); }).empty() ? ++accepted : ++refused;
   };
   for (std::size_t cut = 0; cut < good.size(); cut += good.size() / 23) attempt(good.substr(0, cut));
   CHECK(accepted == 0);
@@ -445,7 +445,7 @@ TEST_CASE("an archive of arrays is read by name and type") {
   const std::vector<double> values{1.5, -2};
   resect::io::npz_archive archive;
   archive.add<double>("x", values, {2});
-  const auto npz = app::npz_file::try_parse(archive.bytes(), "file").value();
+  const auto npz = studies::npz_file::try_parse(archive.bytes(), "file").value();
   REQUIRE(npz.size() == 1);
   CHECK(npz.try_read<double>("x")->values == values);
   CHECK(npz.try_read<double>("x")->shape == std::vector<resect::index_t>{2});
@@ -455,11 +455,11 @@ TEST_CASE("an archive of arrays is read by name and type") {
         "unsupported: file: 'x': npy elements: got f64, wanted i64");
   std::string bytes = archive.bytes();
   bytes[bytes.find("PK\x01\x02") + 10] = 8;  // deflated
-  CHECK(app::npz_file::try_parse(bytes, "file").error().got == "'x.npy' compressed");
+  CHECK(studies::npz_file::try_parse(bytes, "file").error().got == "'x.npy' compressed");
   bytes = archive.bytes();
   bytes[150] = static_cast<char>(~bytes[150]);
-  CHECK(app::npz_file::try_parse(bytes, "file").error().got == "'x.npy' with a wrong checksum");
-  CHECK(app::npz_file::try_parse("PK", "file").error().got == "no ZIP directory");
+  CHECK(studies::npz_file::try_parse(bytes, "file").error().got == "'x.npy' with a wrong checksum");
+  CHECK(studies::npz_file::try_parse("PK", "file").error().got == "no ZIP directory");
 }
 
 TEST_CASE("the table and the JSON say the same, and too few clusters make no claims") {
@@ -472,25 +472,25 @@ TEST_CASE("the table and the JSON say the same, and too few clusters make no cla
                                    return support::token_values{l == 0 ? -0.5 : 0, 0, 0, 0};
                                  }),
                          "b");
-  const auto d = app::compare_reports(a, b);
-  const auto text = app::diff_table(a, b, d);
+  const auto d = studies::compare_reports(a, b);
+  const auto text = studies::diff_table(a, b, d);
   CHECK(text.find("\x1b") == text.npos);
   CHECK(text.find("  - skip differs: KL in layer 0.\n") != text.npos);
   CHECK(text.find("  - intact models: no difference.\n") != text.npos);
-  const auto j = app::json::parse(app::report_text(app::diff_json(a, b, d)));
+  const auto j = studies::json::parse(studies::report_text(studies::diff_json(a, b, d)));
   CHECK(j["schema"] == 1);
   REQUIRE(j["rows"].size() == 6);
   CHECK(j["rows"][0]["metrics"]["kl"]["difference"]["value"].get<double>() == Approx(-0.5));
   CHECK(j["rows"][0]["metrics"]["kl"]["differs"] == true);
   CHECK(j["rows"][1]["metrics"]["kl"]["differs"] == false);
-  CHECK(j["rows"][3]["seeds_b"] == app::json{1, 2, 3, 4, 5});
+  CHECK(j["rows"][3]["seeds_b"] == studies::json{1, 2, 3, 4, 5});
   CHECK(j["baseline"]["differs"] == false);
 
   p.windows = 4;
   const auto few = f.write(p, "c");
   const auto other = f.write(shifted(p, [](int, resect::index_t) { return support::token_values{1, 0, 0, 0}; }), "d");
-  const auto none = app::compare_reports(few, other);
+  const auto none = studies::compare_reports(few, other);
   CHECK(!row_of(none, "skip", 0).measures[0].differs);
-  CHECK(app::diff_json(few, other, none)["rows"][0]["metrics"]["kl"]["p"].is_null());
-  CHECK(app::diff_findings(few, none).front().find("Too few clusters (4, 6 are needed)") == 0);
+  CHECK(studies::diff_json(few, other, none)["rows"][0]["metrics"]["kl"]["p"].is_null());
+  CHECK(studies::diff_findings(few, none).front().find("Too few clusters (4, 6 are needed)") == 0);
 }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <study/record.hpp>
+#include <study/report/record.hpp>
 
 // A small study that was never run.
 namespace support {
 
-inline app::estimate around(double value, double half, resect::index_t clusters = 32) {
-  app::estimate e;
+inline studies::estimate around(double value, double half, resect::index_t clusters = 32) {
+  studies::estimate e;
   e.value = value;
   e.n = 2048;
   e.n_clusters = clusters;
@@ -19,9 +19,9 @@ inline app::estimate around(double value, double half, resect::index_t clusters 
   return e;
 }
 
-inline app::row_record row(const char* alteration, int layer, double kl, double dlnppl, const char* mark, int rank,
+inline studies::row_record row(const char* alteration, int layer, double kl, double dlnppl, const char* mark, int rank,
                            resect::index_t clusters = 32) {
-  app::row_record out;
+  studies::row_record out;
   out.alteration = alteration;
   out.layer = layer;
   out.mean = {around(kl, kl / 10, clusters), around(0.75, 0.02, clusters), around(dlnppl, 0.004, clusters),
@@ -31,8 +31,8 @@ inline app::row_record row(const char* alteration, int layer, double kl, double 
   return out;
 }
 
-inline app::study_record small_study(resect::index_t clusters = 32) {
-  app::study_record r;
+inline studies::study_record small_study(resect::index_t clusters = 32) {
+  studies::study_record r;
   r.command = "study --model tiny";
   r.model = {"tiny", "0x0123456789abcdef", 3, 256, 192, 2e6};
   r.text = {"heldout.txt", "aa", "bb", 39090, false};
@@ -43,7 +43,7 @@ inline app::study_record small_study(resect::index_t clusters = 32) {
   r.baseline = {around(1.5, 0.1, clusters), around(4.5, 0.4, clusters), around(4.5, 0.2, 2048),
                 around(4.5, 0.1, clusters)};
   for (int l = 0; l < 4; ++l) {
-    app::layer_record profile;
+    studies::layer_record profile;
     profile.layer = l;
     profile.norm = {1.0 + l, 2.0 + l, 3.0 + l, 4.0 + l, 2016};
     profile.first_norm = {10, 20, 30, 40, 32};

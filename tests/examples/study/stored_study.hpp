@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
-#include <study/clusters.hpp>
-#include <study/make_record.hpp>
-#include <study/output.hpp>
-#include <study/report_json.hpp>
+#include <study/report/clusters.hpp>
+#include <study/report/make_record.hpp>
+#include <study/io/output.hpp>
+#include <study/report/report_json.hpp>
 
 // Studies whose every token is planted, written as the study program writes them.
 namespace support {
@@ -81,17 +81,17 @@ inline void write_study(const planted_study& p, const std::filesystem::path& fol
     for (auto& row : table) measured.rows.push_back(std::move(row));
   }
 
-  app::study_record record;
+  studies::study_record record;
   record.command = "study of " + p.model;
   record.model = {p.model, "0x0123456789abcdef", p.layers, 4, 16, 100};
-  record.text = {p.text, app::sha256(p.text), app::sha256_of_ids(ids), static_cast<std::int64_t>(ids.size()), false};
-  record.evaluation = app::to_record(windows);
+  record.text = {p.text, studies::sha256(p.text), studies::sha256_of_ids(ids), static_cast<std::int64_t>(ids.size()), false};
+  record.evaluation = studies::to_record(windows);
   record.calibration = record.evaluation;
-  record.options = app::to_record(measured.options, {.sequences = p.windows, .context = p.context});
-  app::add_results(record, measured);
+  record.options = studies::to_record(measured.options, {.sequences = p.windows, .context = p.context});
+  studies::add_results(record, measured);
   std::filesystem::create_directories(folder);
-  app::write_file((folder / "clusters.npz").string(), app::clusters_npz(measured, windows));
-  app::write_file((folder / "report.json").string(), app::report_text(app::report_json(record, {})));
+  studies::write_file((folder / "clusters.npz").string(), studies::clusters_npz(measured, windows));
+  studies::write_file((folder / "report.json").string(), studies::report_text(studies::report_json(record, {})));
 }
 
 }  // namespace support
