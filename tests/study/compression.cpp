@@ -78,7 +78,7 @@ TEST_CASE("a host that lists its weights by value gives the same report") {
   const auto want = compression(exec, host, s.evaluation, s.calibration, rounding(0.05f));
   const auto got = compression(exec, listing, s.evaluation, s.calibration, rounding(0.05f));
   REQUIRE(got.rows.size() == want.rows.size());
-  for (std::size_t i = 0; i < got.rows.size(); ++i) CHECK(got.rows[i].mean.kl.value == want.rows[i].mean.kl.value);
+  for (std::size_t i = 0; i < got.rows.size(); ++i) CHECK(got.rows[i].alone.mean.kl.value == want.rows[i].alone.mean.kl.value);
 }
 
 TEST_CASE("S, R and I are those of models whose weights were altered by hand, bit for bit") {
@@ -92,30 +92,30 @@ TEST_CASE("S, R and I are those of models whose weights were altered by hand, bi
 
   intact_outputs outputs;
   head_workspace work;
-  REQUIRE(try_baseline(exec, host, s.evaluation, work, outputs));
+  REQUIRE(study::detail::try_baseline(exec, host, s.evaluation, work, outputs));
   const auto sums_of = [&](const std::vector<int>& layers) {
     const auto model = rounded(s.model, layers, step);
     hosts::llama_host other(exec, model);
     auto state = value_or_throw(other.try_embed(s.evaluation.rows));
     value_or_throw(other.try_run(state, 0, 4, model::no_hooks<float>()));
-    return value_or_throw(try_effect(exec, other, state, s.evaluation, outputs, work));
+    return value_or_throw(study::detail::try_effect(exec, other, state, s.evaluation, outputs, work));
   };
   const auto all = sums_of({0, 1, 2, 3});
   CHECK(r.all.kl.value == all.estimate().kl.value);
   for (int l = 0; l < 4; ++l) {
     const auto& row = r.rows[static_cast<std::size_t>(l)];
-    CHECK(row.layer == l);
+    CHECK(row.layer() == l);
     const auto alone = sums_of({l});
-    CHECK(row.mean.kl.value == alone.estimate().kl.value);
-    CHECK(row.mean.dlnppl.value == alone.estimate().dlnppl.value);
-    CHECK(row.mean.kl.value > 0);
+    CHECK(row.alone.mean.kl.value == alone.estimate().kl.value);
+    CHECK(row.alone.mean.dlnppl.value == alone.estimate().dlnppl.value);
+    CHECK(row.alone.mean.kl.value > 0);
     std::vector<int> others;
     for (int other = 0; other < 4; ++other)
       if (other != l) others.push_back(other);
     const auto without = sums_of(others);
-    CHECK(row.without.estimate().value == without.estimate().kl.value);
+    CHECK(row.without.kl.estimate().value == without.estimate().kl.value);
     CHECK(row.causal.restored.value == Approx(all.estimate().kl.value - without.estimate().kl.value).epsilon(1e-12));
-    CHECK(row.causal.interaction.value == Approx(row.causal.restored.value - row.mean.kl.value).margin(1e-15));
+    CHECK(row.causal.interaction.value == Approx(row.causal.restored.value - row.alone.mean.kl.value).margin(1e-15));
     CHECK(row.causal.restored.n_clusters == 8);
     CHECK(row.causal.restored.lo < row.causal.restored.value);
     CHECK((row.error > 0.001 && row.error < 0.5));
@@ -130,8 +130,8 @@ TEST_CASE("a method that changes nothing costs nothing: every measure of it is e
       "same", 1, [](const model::weight_desc&, matrix_view<float>, executor_ref) { return status{}; }, {}};
   const auto r = compression(exec, host, s.evaluation, s.calibration, same);
   for (const auto& row : r.rows) {
-    CHECK(row.mean.kl.value == 0);
-    CHECK(row.mean.top1.value == 1);
+    CHECK(row.alone.mean.kl.value == 0);
+    CHECK(row.alone.mean.top1.value == 1);
     CHECK(row.causal.restored.value == 0);
     CHECK(row.causal.interaction.value == 0);
     CHECK(row.error == 0);
@@ -160,7 +160,7 @@ TEST_CASE("where the altered model knows no more than word frequencies do, R is 
   for (const auto& row : r.rows) {
     CHECK(std::isnan(row.causal.restored.value));
     CHECK(std::isnan(row.causal.interaction.value));
-    CHECK(std::isfinite(row.mean.kl.value));
+    CHECK(std::isfinite(row.alone.mean.kl.value));
   }
 }
 
@@ -196,13 +196,13 @@ TEST_CASE("the compression study gives the same bits for 1, 2, 3, 7 and 64 worke
     const auto r = compression(exec, host, s.evaluation, s.calibration, rounding(0.03f), {.layers = {1, 3}});
     std::vector<double> now{r.all.kl.value, r.all.kl.se};
     for (const auto& row : r.rows)
-      now.insert(now.end(), {row.mean.kl.value, row.causal.restored.value, row.causal.restored.se,
-                             row.causal.interaction.se, row.mean.cosine.value, row.error});
+      now.insert(now.end(), {row.alone.mean.kl.value, row.causal.restored.value, row.causal.restored.se,
+                             row.causal.interaction.se, row.alone.mean.cosine.value, row.error});
     if (first.empty()) first = now;
     REQUIRE(now.size() == first.size());
     CHECK(std::memcmp(now.data(), first.data(), now.size() * sizeof(double)) == 0);
     const auto again = compression(exec, host, s.evaluation, s.calibration, rounding(0.03f), {.layers = {1, 3}});
-    CHECK(again.rows[0].mean.kl.value == r.rows[0].mean.kl.value);
+    CHECK(again.rows[0].alone.mean.kl.value == r.rows[0].alone.mean.kl.value);
   }
 }
 
@@ -221,8 +221,9 @@ TEST_CASE("the announced cost of a compression study is the work that is done") 
       });
   REQUIRE(r);
   CHECK(last == total);
-  // intact 4; both prefixes to layer 2: 2 + 2; alone and spared from 1 on: 3 + 3; from 2 on: 2 + 2; the rest of all: 2
-  CHECK(host.n.layer_runs() == 4 + 4 + 6 + 4 + 2);
+  // intact 4; the prefix to layer 1: 1; layer 2 alone, which is also all but 1: 3; layer 1, altered: 1; then layer 1 alone,
+  // which is also all but 2: 2; and both: 2
+  CHECK(host.n.layer_runs() == 4 + 1 + 3 + 1 + 2 + 2);
 }
 
 TEST_CASE("a compression study refuses what it cannot do, by name") {

@@ -36,10 +36,7 @@ sensitivity_report run_study(std::uint64_t seed, int sequences, sensitivity_opti
   return sensitivity(exec, host, evaluation, calibration, options);
 }
 
-const sensitivity_row& row_of(const sensitivity_report& r, alteration what, int layer) {
-  return *std::find_if(r.rows.begin(), r.rows.end(),
-                       [&](const auto& row) { return row.what == what && row.layer == layer; });
-}
+const table_row& row_of(const sensitivity_report& r, alteration what, int layer) { return *r.find(what, layer); }
 
 }  // namespace
 
@@ -60,7 +57,7 @@ TEST_CASE("the study finds the planted critical layer and the planted useless la
   CHECK(nothing.rank.rank == truth.options().n_layers);
   CHECK(nothing.mark == metrics::mark::negligible);
   for (const auto& row : report.rows)
-    if (row.what == alteration::skip && row.layer != critical) CHECK(row.mark != metrics::mark::critical);
+    if (row.id.operation == "skip" && row.layer() != critical) CHECK(row.mark != metrics::mark::critical);
   for (int l = 0; l < truth.options().n_layers; ++l) {
     const auto& kl = row_of(report, alteration::skip, l).mean.kl;
     CHECK(std::abs(kl.value - truth.true_kl(l)) <= 5 * kl.se + 1e-7);

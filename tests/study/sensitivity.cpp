@@ -7,6 +7,7 @@
 #include <support/study_setting.hpp>
 
 #include <resect/backend/cpu.hpp>
+#include <resect/residual/operators.hpp>
 #include <resect/study/sensitivity.hpp>
 
 using namespace resect;
@@ -81,14 +82,14 @@ TEST_CASE("a run restarted from the shared prefix is the run from the first laye
   REQUIRE(report.rows.size() == 8);
   intact_outputs outputs;
   head_workspace work{.rows = 256};
-  REQUIRE(try_baseline(exec, host, s.evaluation, work, outputs));
+  REQUIRE(study::detail::try_baseline(exec, host, s.evaluation, work, outputs));
   for (const auto& row : report.rows) {
     auto state = value_or_throw(host.try_embed(s.evaluation.rows));
-    const auto at = residual::layer(row.layer);
+    const auto at = residual::layer(row.layer());
     const auto plan =
-        residual::plan{} | (row.what == alteration::skip ? residual::skip(at) : residual::mean_delta(at, report.means));
+        residual::plan{} | (row.id.operation == "skip" ? residual::skip(at) : residual::mean_delta(at, report.means));
     residual::run(host, plan, state, 0, 4);
-    const auto whole = value_or_throw(try_effect(exec, host, state, s.evaluation, outputs, work)).estimate();
+    const auto whole = value_or_throw(study::detail::try_effect(exec, host, state, s.evaluation, outputs, work)).estimate();
     CHECK(whole.kl.value == row.mean.kl.value);
     CHECK(whole.dlnppl.value == row.mean.dlnppl.value);
     CHECK(whole.cosine.value == row.mean.cosine.value);
@@ -102,10 +103,10 @@ TEST_CASE("the intact model compared with itself: KL exactly 0, top-1 and cosine
   hosts::llama_host host(exec, s.model);
   intact_outputs outputs;
   head_workspace work{.rows = 256};
-  REQUIRE(try_baseline(exec, host, s.evaluation, work, outputs));
+  REQUIRE(study::detail::try_baseline(exec, host, s.evaluation, work, outputs));
   auto state = value_or_throw(host.try_embed(s.evaluation.rows));
   residual::run(host, residual::plan{}, state, 0, 4);
-  const auto e = value_or_throw(try_effect(exec, host, state, s.evaluation, outputs, work)).estimate();
+  const auto e = value_or_throw(study::detail::try_effect(exec, host, state, s.evaluation, outputs, work)).estimate();
   CHECK(e.kl.value == 0.0);
   CHECK(e.top1.value == 1.0);
   CHECK(e.dlnppl.value == 0.0);
@@ -121,7 +122,7 @@ TEST_CASE("nll and perplexity are those of a forward pass in double") {
   hosts::llama_host host(exec, s.model);
   intact_outputs outputs;
   head_workspace work{.rows = 5};
-  const auto base = value_or_throw(try_baseline(exec, host, s.evaluation, work, outputs));
+  const auto base = value_or_throw(study::detail::try_baseline(exec, host, s.evaluation, work, outputs));
   const support::reference_llama reference{s.model};
   auto h = reference.embed(s.evaluation.rows);
   for (int l = 0; l < 4; ++l) reference.layer(l, s.evaluation.rows, h);
@@ -162,7 +163,7 @@ TEST_CASE("re-initialization runs once a seed and its estimate is over seeds") {
   // the weights are the model's again
   intact_outputs outputs;
   head_workspace work{.rows = 256};
-  const auto base = value_or_throw(try_baseline(exec, host, s.evaluation, work, outputs));
+  const auto base = value_or_throw(study::detail::try_baseline(exec, host, s.evaluation, work, outputs));
   CHECK(base.ppl.estimate().value == report.intact.ppl.estimate().value);
 }
 
@@ -174,7 +175,7 @@ TEST_CASE("zeroing the stream leaves a model without biases nothing to say: unif
       sensitivity(exec, host, s.evaluation, s.calibration, {.alterations = {alteration::zero_stream}, .layers = {2}});
   intact_outputs outputs;
   head_workspace work{.rows = 256};
-  const auto base = value_or_throw(try_baseline(exec, host, s.evaluation, work, outputs));
+  const auto base = value_or_throw(study::detail::try_baseline(exec, host, s.evaluation, work, outputs));
   CHECK(report.rows[0].mean.dlnppl.value == Approx(std::log(61.0) - base.ppl.mean_nll().value).epsilon(1e-9));
   CHECK(report.rows[0].mean.cosine.value == 0.0);
 }

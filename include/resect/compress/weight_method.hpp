@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 #include <resect/core/executor.hpp>
+#include <resect/core/fields.hpp>
 #include <resect/core/shared_function.hpp>
 #include <resect/core/view.hpp>
 #include <resect/model/weight.hpp>
@@ -16,10 +18,12 @@ struct weight_method {
   using function =
       shared_function<status(const model::weight_desc& w, matrix_view<float> values, executor_ref exec)>;
 
-  short_text<48> name;
+  short_text<48> name;     // as tables and errors show it; nothing depends on it
   std::uint64_t hash = 0;  // of everything that changes what it does
   function apply;
   shared_function<double(const model::weight_desc& w)> stored_bits{};  // of the altered matrix; none: not known
+  std::string_view id = {};  // "resect.quantize/1": the method and its revision; a literal, kept by reference
+  field_list fields = {};    // its parameters, as reports list them
 };
 
 }  // namespace RESECT_NAMESPACE::compress

@@ -36,6 +36,17 @@ std::uint64_t hash_of(const T& x) {
   }
 }
 
+template <class S>
+constexpr std::string_view search_name() noexcept {
+  return std::same_as<S, quant::min_max> ? "min-max" : std::same_as<S, quant::mse_scale> ? "mse" : "custom";
+}
+// Whether the name of a search says everything that it does.
+template <class S>
+bool is_plain(const S& search) noexcept {
+  if constexpr (std::same_as<S, quant::mse_scale>) return search.importance.empty() && search.steps == S{}.steps && search.smallest == S{}.smallest;
+  else return std::same_as<S, quant::min_max>;
+}
+
 }  // namespace detail
 
 // Every matrix on the grid of a format, and back: quantize_weights(quant::affine<4>{.group = 64}, quant::mse_scale{}).
@@ -48,11 +59,19 @@ weight_method quantize_weights(const F& format, const S& search = {}, const R& r
   m.name = text<48>("quantize ", f.bits, " bit", f.zero == quant::zero_point::symmetric ? " symmetric" : "");
   if (f.group > 0) m.name.append(", group ").append(f.group);
   m.name.append(detail::suffix_of(search).view()).append(detail::suffix_of(rule).view());
+  const bool symmetric = f.zero == quant::zero_point::symmetric;
+  m.id = "resect.quantize/1";
   m.hash = fingerprint{}
-               .add(m.name.view())
+               .add(m.id)
+               .add(static_cast<std::uint64_t>(f.bits))
+               .add(static_cast<std::uint64_t>(f.group))
+               .add(static_cast<std::uint64_t>(symmetric))
                .add(detail::hash_of(search))
                .add(detail::hash_of(rule))
                .value();
+  m.fields.add("bits", static_cast<double>(f.bits)).add("group", static_cast<double>(f.group));
+  m.fields.add("zero", symmetric ? "symmetric" : "integer").add("scale", detail::search_name<S>());
+  if (std::same_as<R, quant::nearest> && detail::is_plain(search)) m.fields.complete();
   m.stored_bits = [f](const model::weight_desc& w) {
     quant::quantized q;
     q.format = f;
@@ -76,12 +95,17 @@ template <host_factoring_backend<float> Backend>
 weight_method factorize_weights(Backend& backend, const factor::truncated_svd_options& options) {
   weight_method m;
   m.name = text<48>("rank ", options.rank);
+  m.id = "resect.low_rank/1";
   m.hash = fingerprint{}
-               .add(m.name.view())
+               .add(m.id)
+               .add(static_cast<std::uint64_t>(options.rank))
                .add(static_cast<std::uint64_t>(options.oversampling))
                .add(static_cast<std::uint64_t>(options.power_iterations))
                .add(options.seed)
                .value();
+  m.fields.add("rank", static_cast<double>(options.rank)).add("oversampling", static_cast<double>(options.oversampling));
+  m.fields.add("power_iterations", static_cast<double>(options.power_iterations));
+  m.fields.add("seed", static_cast<double>(options.seed)).complete();
   m.stored_bits = [rank = options.rank](const model::weight_desc& w) {
     const index_t stored = rank < std::min(w.rows, w.cols) ? rank * (w.rows + w.cols) : w.rows * w.cols;
     return 32.0 * static_cast<double>(stored);

@@ -49,6 +49,9 @@ inline result<step> try_noise(layer_range where, site at_site, float s, std::uin
   out.where = at_site;
   out.overwrites = false;
   out.name = "noise";
+  out.id = "resect.noise/1";
+  out.seed = seed;
+  out.fields.add("relative_size", static_cast<double>(s)).add("site", name(at_site)).complete();
   out.hash = fingerprint{}.add(static_cast<double>(s)).add(seed).value();
   out.on_rows = [s, seed](const tap& at, matrix_view<float> h) {
     if (s == 0.0f) return;

@@ -222,6 +222,7 @@ result<step> try_match_norm(step s, Policy policy = {}, norm_counts* counts = nu
       s.width = n;
     }
     s.hash = fingerprint{}.add(s.hash).add(detail::hash_of(policy)).value();
+    s.fields.incomplete();
     switch (s.what) {
       case step::kind::rows:
         s.on_rows = [policy = std::move(policy), counts, chosen = s.rows, inner = std::move(s.on_rows)](

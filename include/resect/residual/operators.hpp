@@ -44,7 +44,11 @@ inline step scale_delta(layer_range where, float g, delta which = delta::block) 
   step s;
   s.range = where;
   s.name = text<48>("scale_delta", detail::suffix(which));
+  s.id = which == delta::block       ? "resect.scale_delta/1"
+         : which == delta::attention ? "resect.scale_delta.attention/1"
+                                     : "resect.scale_delta.mlp/1";
   s.hash = fingerprint{}.add(static_cast<double>(g)).value();
+  s.fields.add("factor", static_cast<double>(g)).complete();
   s.outcome = detail::check_finite("factor", s, g);
   if (which == delta::block) {
     s.what = step::kind::block;
@@ -71,6 +75,8 @@ inline step scale_delta(layer_range where, float g, delta which = delta::block) 
 inline step skip(layer_range where) {
   step s = scale_delta(where, 0.0f);
   s.name = "skip";
+  s.id = "resect.skip/1";
+  s.fields = field_list{}.complete();
   return s;
 }
 
@@ -82,6 +88,8 @@ inline step zero_stream(layer_range where) {
   s.where = site::resid_post;
   s.range = where;
   s.name = "zero_stream";
+  s.id = "resect.zero_stream/1";
+  s.fields.complete();
   s.on_rows = [](const tap&, matrix_view<float> h) {
     for (index_t r = 0; r < h.rows; ++r)
       for (index_t c = 0; c < h.cols; ++c) h(r, c) = 0.0f;
@@ -119,6 +127,8 @@ inline result<step> try_mean_delta(layer_range where, const delta_means& means) 
   s.range = where;
   s.width = means.width;
   s.name = "mean_delta";
+  s.id = "resect.mean_delta/1";
+  s.fields.complete();  // reports name the reference rows beside their table
   resect::detail::buffer<float> mu;
   fingerprint f;
   f.add(means.model).add(means.reference);
@@ -163,6 +173,11 @@ inline step reinit(layer_range where, std::uint64_t seed, norm_gains gains, rein
   s.what = step::kind::weights;
   s.range = where;
   s.name = gains == norm_gains::keep ? "reinit.keep" : "reinit.reset";
+  s.id = gains == norm_gains::keep ? "resect.reinit.keep/1" : "resect.reinit.reset/1";
+  s.seed = seed;
+  if (options.std > 0.0f) s.fields.add("std", static_cast<double>(options.std));
+  if (options.reset_gain != 1.0f) s.fields.add("reset_gain", static_cast<double>(options.reset_gain));
+  s.fields.complete();
   s.hash = fingerprint{}
                .add(seed)
                .add(static_cast<double>(options.std))
@@ -198,6 +213,7 @@ step replace_span(layer_range where, F student, std::uint64_t identity, index_t 
   s.what = step::kind::replace;
   s.range = where;
   s.name = "replace_span";
+  s.id = "resect.replace_span/1";
   s.hash = identity;
   s.width = width;
   s.on_replace = [student = std::move(student)](const tap& at, matrix_view<const float> in,

@@ -74,6 +74,7 @@ result<S> try_at(const selection& chosen, S s) {
                  "a step on rows or on a block"};
   if (chosen.every_row()) return s;
   s.hash = fingerprint{}.add(s.hash).add(chosen.hash()).value();
+  s.fields.incomplete();
   if (s.what == step::kind::rows) {
     s.on_rows = [chosen, inner = std::move(s.on_rows)](const tap& where, matrix_view<float> h) {
       detail::on_chosen(chosen, where, {}, h,

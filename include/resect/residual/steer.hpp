@@ -61,6 +61,15 @@ constexpr std::string_view steering_name() noexcept {
   else return "steer.project_out";
 }
 
+template <class Mode>
+constexpr std::string_view steering_id() noexcept {
+  if constexpr (std::same_as<Mode, steering::add>) return "resect.steer.add/1";
+  else if constexpr (std::same_as<Mode, steering::relative>) return "resect.steer.relative/1";
+  else if constexpr (std::same_as<Mode, steering::keep_norm>) return "resect.steer.keep_norm/1";
+  else if constexpr (std::same_as<Mode, steering::clamp>) return "resect.steer.clamp/1";
+  else return "resect.steer.project_out/1";
+}
+
 }  // namespace detail
 
 // Steers the rows at a site of the layers along v (d_model), with strength c, in the way that Mode says:
@@ -97,6 +106,8 @@ result<step> try_steer(Mode, layer_range where, site at, std::span<const float> 
   s.overwrites = false;
   s.width = static_cast<index_t>(v.size());
   s.name = name;
+  s.id = detail::steering_id<Mode>();
+  s.fields.add("strength", static_cast<double>(c)).add("site", model::name(at));
   s.hash = fingerprint{}.add(v).add(static_cast<double>(c)).value();
   s.on_rows = [w = std::move(w), c](const tap&, matrix_view<float> h) {
     if (idle_at_zero && c == 0.0f) return;

@@ -36,6 +36,7 @@ inline result<step> try_swap_matrix(layer_range where, std::string_view weight, 
   s.what = step::kind::weights;
   s.range = where;
   s.name = "swap_matrix";
+  s.id = "resect.swap_matrix/1";
   s.weight = {weight, values.rows, values.cols};
   if (weight.empty() || s.weight.name.view() != weight)
     return error{errc::invalid_argument, "weight of swap_matrix", text("\"", weight, "\""),
@@ -79,6 +80,7 @@ step map_weights(layer_range where, F f, std::uint64_t identity) {
   s.what = step::kind::weights;
   s.range = where;
   s.name = "map_weights";
+  s.id = "resect.map_weights/1";
   s.overwrites = false;
   s.hash = identity;
   s.on_weight = [f = std::move(f)](const weight_desc& w, matrix_view<float> values,

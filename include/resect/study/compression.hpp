@@ -4,18 +4,20 @@
 #include <cmath>
 #include <cstdint>
 #include <span>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include <resect/compress/weight_method.hpp>
-#include <resect/metrics/verdicts/causal.hpp>
+#include <resect/core/reduce.hpp>
 #include <resect/metrics/rows/logits.hpp>
-#include <resect/residual/run.hpp>
-#include <resect/study/baseline.hpp>
-#include <resect/study/effect.hpp>
+#include <resect/metrics/rows/unigrams.hpp>
+#include <resect/metrics/verdicts/causal.hpp>
+#include <resect/study/runner.hpp>
 #include <resect/study/sensitivity.hpp>
-#include <resect/study/windows.hpp>
+#include <resect/study/table.hpp>
 
-// What does it cost to store a layer's matrices with fewer bytes? Every layer is altered alone, and every layer is
+// What does it cost to store the matrices of a layer with fewer bytes? Every layer is altered alone, and every layer is
 // spared alone while all others are altered.
 namespace RESECT_NAMESPACE::study {
 
@@ -30,26 +32,23 @@ struct compression_options {
 // One layer: S_l = mean KL(p₀ ‖ p_l), its matrices altered and no other; R_l = mean [KL(p₀ ‖ p_all) − KL(p₀ ‖ p_all∖l)]
 // on the same positions; I_l = R_l − S_l. Standard errors of R and I from differences cluster by cluster.
 struct compression_row {
-  int layer = 0;
-  effect_sums alone;         // of S_l, and of top-1, Δln PPL and cosine of the same run
-  effect mean;               // mean.kl is S_l
-  metrics::clustered_sums without;  // KL(p₀ ‖ p_all∖l)
-  metrics::causal_effect causal;  // S_l, R_l, I_l; R and I are NaN where saturated
-  metrics::mark mark = metrics::mark::none;
-  metrics::rank_interval rank;    // by S_l, 1 = largest
-  double error = metrics::nan;    // ‖W − Ŵ‖_F / ‖W‖_F over the layer's matrices
-  double bits = metrics::nan;     // stored bits a weight of them, where the method says
+  table_row alone;                  // alone.mean.kl is S_l; its mark and rank
+  effect_sums without;              // of every chosen layer but this one
+  metrics::causal_effect causal;    // S_l, R_l, I_l; R and I are NaN where saturated
+  double error = metrics::nan;      // ‖W − Ŵ‖_F / ‖W‖_F over the matrices of the layer
+  double bits = metrics::nan;       // stored bits a weight of them, where the method says
 
-  explicit compression_row(index_t clusters) : alone(clusters), without(clusters) {}
+  int layer() const noexcept { return alone.layer(); }
 };
 
-// What the study of one method found: the intact model, all layers altered together, every layer alone and spared.
+// What the study of one method found: all layers altered together, every layer alone and spared.
 struct compression_report {
   compression_options options;
   short_text<48> method;
   std::uint64_t method_hash = 0;
-  baseline intact;
-  effect all;                     // every chosen layer altered
+  field_list parameters;          // of the method
+  arm_identity all_id;            // of the arm that alters every chosen layer
+  effect all;
   effect_sums all_sums{0};
   metrics::estimate unigram_kl;   // KL(p₀ ‖ unigram), unigrams of the calibration text, one added to every count
   bool saturated = false;         // KL(p₀ ‖ p_all) > ½·KL(p₀ ‖ unigram): R_l says nothing then
@@ -58,50 +57,56 @@ struct compression_report {
 
 namespace detail {
 
-// A step that gives one layer's matrices other values, made once: every run has the same bytes.
+// A step that gives the matrices of one layer other values, made once: every run has the same bytes.
 struct layer_artifact {
   residual::step step;
   double error = 0;  // relative, Frobenius
   double bits = metrics::nan;
 };
 
-template <model::surgical_host H>
-result<layer_artifact> try_layer_artifact(executor_ref exec, const H& host, const compress::weight_method& method, int l) {
-  const auto& held = host.weights(l);
-  const std::span<const model::weight_desc> all = held;
-  std::vector<std::vector<float>> values(all.size());
-  double lost = 0, whole = 0, bits = 0, weights = 0;
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    const model::weight_desc& w = all[i];
-    if (w.role != model::weight_role::matrix) continue;
-    values[i].resize(static_cast<std::size_t>(w.rows * w.cols));
-    const matrix_view<float> view{values[i].data(), w.rows, w.cols};
-    if (auto s = host.try_read_weight(w, view); !s) return s.error();
-    const std::vector<float> before = values[i];
-    if (auto s = method.apply(w, view, exec); !s) {
-      error e = s.error();
-      e.operand = text(method.name.view(), " of layer ", l, ", ", w.name.view(), ": ", e.operand.view());
-      return e;
-    }
-    weights += static_cast<double>(w.rows * w.cols);
-    if (method.stored_bits) bits += method.stored_bits(w);
-    whole += dot(before, before);
-    for (std::size_t k = 0; k < before.size(); ++k) {
-      const double d = static_cast<double>(before[k]) - static_cast<double>(values[i][k]);
-      lost += d * d;
-    }
-  }
-  layer_artifact out;
-  out.error = whole > 0 ? std::sqrt(lost / whole) : 0.0;
-  if (method.stored_bits && weights > 0) out.bits = bits / weights;
-  out.step.what = residual::step::kind::weights;
-  out.step.range = residual::layer(l);
-  out.step.name = method.name;
-  out.step.hash = method.hash;
+// The matrices of a layer under a method, by their ids, with what the method cost.
+struct altered_matrices {
   std::vector<int> ids;
-  for (const model::weight_desc& w : host.weights(l)) ids.push_back(w.id);
-  out.step.on_weight = [values = std::move(values), ids = std::move(ids)](const model::weight_desc& w,
-                                                                          matrix_view<float> to, executor_ref) {
+  std::vector<std::vector<float>> values;  // empty where the method left the weight
+  double lost = 0, whole = 0, bits = 0, weights = 0;
+};
+
+template <model::surgical_host H>
+status try_alter(executor_ref exec, const H& host, const compress::weight_method& method, const model::weight_desc& w,
+                 altered_matrices& to) {
+  to.ids.push_back(w.id);
+  auto& values = to.values.emplace_back();
+  if (w.role != model::weight_role::matrix) return {};
+  values.resize(static_cast<std::size_t>(w.rows * w.cols));
+  const matrix_view<float> view{values.data(), w.rows, w.cols};
+  if (auto s = host.try_read_weight(w, view); !s) return s;
+  const std::vector<float> before = values;
+  if (auto s = method.apply(w, view, exec); !s) {
+    error e = s.error();
+    e.operand = text(method.name.view(), " of layer ", w.layer, ", ", w.name.view(), ": ", e.operand.view());
+    return e;
+  }
+  to.weights += static_cast<double>(w.rows * w.cols);
+  if (method.stored_bits) to.bits += method.stored_bits(w);
+  to.whole += dot(before, before);
+  for (std::size_t k = 0; k < before.size(); ++k) {
+    const double d = static_cast<double>(before[k]) - static_cast<double>(values[k]);
+    to.lost += d * d;
+  }
+  return {};
+}
+
+// A step that hands out stored values.
+inline residual::step stored_values(const compress::weight_method& method, int l, altered_matrices made) {
+  residual::step step;
+  step.what = residual::step::kind::weights;
+  step.range = residual::layer(l);
+  step.name = method.name;
+  step.id = method.id;
+  step.hash = method.hash;
+  step.fields = method.fields;
+  step.on_weight = [values = std::move(made.values), ids = std::move(made.ids)](const model::weight_desc& w,
+                                                                                matrix_view<float> to, executor_ref) {
     for (std::size_t i = 0; i < ids.size(); ++i) {
       if (ids[i] != w.id || values[i].empty()) continue;
       for (index_t r = 0; r < to.rows; ++r)
@@ -110,6 +115,20 @@ result<layer_artifact> try_layer_artifact(executor_ref exec, const H& host, cons
     }
     return false;
   };
+  return step;
+}
+
+template <model::surgical_host H>
+result<layer_artifact> try_layer_artifact(executor_ref exec, const H& host, const compress::weight_method& method, int l) {
+  altered_matrices made;
+  const auto& held = host.weights(l);
+  const std::span<const model::weight_desc> all = held;
+  for (const model::weight_desc& w : all)
+    if (auto s = try_alter(exec, host, method, w, made); !s) return s.error();
+  layer_artifact out;
+  out.error = made.whole > 0 ? std::sqrt(made.lost / made.whole) : 0.0;
+  if (method.stored_bits && made.weights > 0) out.bits = made.bits / made.weights;
+  out.step = stored_values(method, l, std::move(made));
   return out;
 }
 
@@ -121,155 +140,159 @@ inline status try_unigram_logits(const token_windows& calibration, std::span<flo
   return metrics::try_unigram_logits(seen, out);
 }
 
+// KL(p₀ ‖ unigram) over the counted rows.
+template <executor Backend>
+result<metrics::clustered_sums> try_unigram_kl(Backend& backend, const intact_outputs& intact, const token_windows& windows,
+                                               const token_windows& calibration) {
+  const auto rows = static_cast<index_t>(windows.rows.size());
+  std::vector<float> unigram(static_cast<std::size_t>(intact.vocabulary));
+  if (auto s = try_unigram_logits(calibration, unigram); !s) return s.error();
+  std::vector<double> kl(static_cast<std::size_t>(rows));
+  const instruction_set set = instructions_of(backend);
+  backend.bulk(rows, [&](index_t r) {
+    kl[static_cast<std::size_t>(r)] = metrics::compare_logits(set, intact.logits_of(r), unigram).kl;
+  });
+  metrics::clustered_sums sums(windows.n_clusters);
+  for (index_t r = 0; r < rows; ++r)
+    if (const index_t cluster = windows.cluster[static_cast<std::size_t>(r)]; cluster >= 0)
+      sums.add(cluster, kl[static_cast<std::size_t>(r)]);
+  return sums;
+}
+
+// All chosen layers but one (or none).
+inline result<arm> arm_without(std::span<const layer_artifact> artifacts, std::size_t spared, std::string label) {
+  arm out{{}, std::move(label)};
+  for (std::size_t i = 0; i < artifacts.size(); ++i)
+    if (i != spared)
+      if (auto s = out.plan.try_add(artifacts[i].step); !s) return s.error();
+  return out;
+}
+
+// Every layer alone, every layer spared, and all layers: 2n + 1 arms in this order.
+inline result<std::vector<arm>> try_compression_arms(const compress::weight_method& method, const std::vector<int>& layers,
+                                                     std::span<const layer_artifact> artifacts) {
+  std::vector<arm> out;
+  const auto label = [&](const auto&... parts) { return std::string(text(method.name.view(), parts...).view()); };
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    arm alone{{}, label(" of layer ", layers[i])};
+    if (auto s = alone.plan.try_add(artifacts[i].step); !s) return s.error();
+    out.push_back(std::move(alone));
+  }
+  for (std::size_t i = 0; i <= layers.size(); ++i) {
+    auto others = arm_without(artifacts, i, i < layers.size() ? label(" of all but layer ", layers[i]) : label(" of all layers"));
+    if (!others) return others.error();
+    out.push_back(std::move(*others));
+  }
+  return result<std::vector<arm>>(std::move(out));
+}
+
+// Steps on weights that do nothing, in the place of a method's: what an estimate walks over.
+inline std::vector<layer_artifact> no_artifacts(const std::vector<int>& layers, const compress::weight_method& method) {
+  std::vector<layer_artifact> out;
+  for (const int l : layers) {
+    out.emplace_back();
+    out.back().step = stored_values(method, l, {});
+  }
+  return out;
+}
+
 }  // namespace detail
 
-// What try_compression would cost; nothing is run. The making of the altered weights is not counted.
+// What try_compression would cost; nothing is run. The making of the altered weights is not counted. Options that
+// try_compression refuses cost nothing.
 template <model::surgical_host H>
-sensitivity_cost estimate_compression_cost(const H& host, const token_windows& evaluation,
-                                           const compression_options& o = {}) {
+study_cost estimate_compression_cost(const H& host, const token_windows& evaluation, const compression_options& o = {}) {
   const auto& m = host.describe();
-  const auto rows = static_cast<index_t>(evaluation.rows.size());
-  const auto layers = detail::chosen_layers({.layers = o.layers}, m.n_layers);
-  sensitivity_cost cost;
-  double layer = 0;
-  for (int l = 0; l < m.n_layers; ++l) layer += detail::layer_flop(host, l, rows);
-  cost.baseline_flop = layer + detail::head_flop(m, rows);
-  cost.flop = cost.baseline_flop * 2 + layer;  // intact, all altered, and the intact prefix once more
-  cost.bytes = 4.0 * static_cast<double>(m.n_vocab) * static_cast<double>(rows + std::min(rows, o.head_rows));
-  for (const int l : layers) {
-    cost.runs += 2;
-    for (int later = l; later < m.n_layers; ++later) cost.flop += 2 * detail::layer_flop(host, later, rows);
-    cost.flop += 2 * detail::head_flop(m, rows);
+  if (!detail::check_layers(o.layers, m.n_layers)) return {};
+  const auto layers = detail::chosen_layers(o.layers, m.n_layers);
+  const compress::weight_method none{"none", 1, {}};
+  const auto arms = detail::try_compression_arms(none, layers, detail::no_artifacts(layers, none));
+  if (!arms) return {};
+  study_cost cost = estimate_cost(host, evaluation, *arms, {.head_rows = o.head_rows});
+  for (const int l : layers)
     for (const auto& w : host.weights(l)) cost.bytes += 4.0 * static_cast<double>(w.rows * w.cols);
-  }
   return cost;
 }
 
-// Runs the study of one method. Altered weights are made once, of the intact ones, and kept (4 bytes a weight of the
-// chosen layers). Runs restart from two shared prefixes: the intact one, and the one with every layer altered.
-//   evaluation    rows that are measured
+// The study of one method on a runner that has started: several methods share its intact pass and its prefixes. Altered
+// weights are made once, of the intact ones, and kept while it runs (4 bytes a weight of the chosen layers).
 //   calibration   its `unigrams` (those of all of its text where try_calibration_windows made it), or else those of its
-//                 rows; shares no id with the evaluation (refused, see check_disjoint)
+//                 rows
 // Marks after Holm over the layers; ranks by S_l with bootstrap intervals over clusters.
-// Determinism: the same bits for any number of workers. Cost: estimate_compression_cost.
-// Errors: as try_sensitivity; what the method reports, with the matrix named.
+// Determinism: the same bits for any number of workers. Errors: as try_compression.
 template <class Backend, model::surgical_host H>
-requires executor<Backend> && std::same_as<typename H::value, float> result<compression_report> try_compression(
-    Backend& backend, H& host, const token_windows& evaluation, const token_windows& calibration,
-    const compress::weight_method& method, const compression_options& options, function_ref<void(const progress&)> report) {
+result<compression_report> try_compression(Backend& backend, H& host, runner<Backend, H>& run, const token_windows& calibration,
+                                           const compress::weight_method& method, const compression_options& options,
+                                           progress_report report = detail::no_report, progress at = {}) {
   const model::model_desc& m = host.describe();
-  const sensitivity_options check{.layers = options.layers, .head_rows = options.head_rows};
-  if (auto s = detail::check_options(check, m); !s) return s.error();
-  if (auto s = check_disjoint(evaluation, calibration); !s) return s.error();
+  if (auto s = detail::check_layers(options.layers, m.n_layers); !s) return s.error();
+  if (auto s = check_disjoint(run.windows(), calibration); !s) return s.error();
   if (!method.apply) return error{errc::null_pointer, "method", "no function", "one"};
-
   compression_report out;
   out.options = options;
-  out.options.layers = detail::chosen_layers(check, m.n_layers);
+  out.options.layers = detail::chosen_layers(options.layers, m.n_layers);
   out.method = method.name;
   out.method_hash = method.hash;
-  const auto rows = static_cast<index_t>(evaluation.rows.size());
-  const auto cost = estimate_compression_cost(host, evaluation, options);
-  progress at{0, cost.flop, "baseline", 0};
-  report(at);
+  out.parameters = method.fields;
+  const auto unigram_kl = detail::try_unigram_kl(backend, run.outputs(), run.windows(), calibration);
+  if (!unigram_kl) return unigram_kl.error();
+  out.unigram_kl = unigram_kl->estimate();
 
-  intact_outputs reference;
-  head_workspace work{.rows = options.head_rows};
-  auto intact = try_baseline(backend, host, evaluation, work, reference);
-  if (!intact) return intact.error();
-  out.intact = std::move(*intact);
-  std::vector<float> unigram(static_cast<std::size_t>(m.n_vocab));
-  if (auto s = detail::try_unigram_logits(calibration, unigram); !s) return s.error();
-  std::vector<double> to_unigram(static_cast<std::size_t>(rows));
-  const instruction_set set = instructions_of(backend);
-  backend.bulk(rows, [&](index_t r) {
-    to_unigram[static_cast<std::size_t>(r)] = metrics::compare_logits(set, reference.logits_of(r), unigram).kl;
-  });
-  metrics::clustered_sums unigram_kl(evaluation.n_clusters);
-  for (index_t r = 0; r < rows; ++r)
-    if (const index_t cluster = evaluation.cluster[static_cast<std::size_t>(r)]; cluster >= 0)
-      unigram_kl.add(cluster, to_unigram[static_cast<std::size_t>(r)]);
-  out.unigram_kl = unigram_kl.estimate();
-  at.done += cost.baseline_flop;
-
+  const std::vector<int>& layers = out.options.layers;
   std::vector<detail::layer_artifact> artifacts;
-  residual::plan all;
-  for (const int l : out.options.layers) {
-    at.step = method.name.view();
-    at.layer = l;
+  for (const int l : layers) {
+    const auto making = text(method.name.view(), " of layer ", l);
+    at.step = making.view();
     report(at);
     auto made = detail::try_layer_artifact(backend, host, method, l);
     if (!made) return made.error();
-    if (auto s = all.try_add(made->step); !s) return s.error();
     artifacts.push_back(std::move(*made));
   }
+  const auto arms = detail::try_compression_arms(method, layers, artifacts);
+  if (!arms) return arms.error();
+  const auto measured = run.try_effects(*arms, report, at);
+  if (!measured) return measured.error();
 
-  const auto effect_of = [&](const typename H::state& state, std::string_view what, int l) -> result<effect_sums> {
-    auto sums = try_effect(backend, host, state, evaluation, reference, work);
-    if (sums) return sums;
-    error e = sums.error();
-    e.operand = text(method.name.view(), " ", what, " layer ", l, ": ", e.operand.view());
-    return e;
-  };
-  auto plain = host.try_embed(evaluation.rows);
-  if (!plain) return plain.error();
-  auto altered = host.snapshot(*plain);
-  int reached = 0;
-  const auto rest = [&](int l) {
-    double flop = detail::head_flop(m, rows);
-    for (int later = l; later < m.n_layers; ++later) flop += detail::layer_flop(host, later, rows);
-    return flop;
-  };
-  for (std::size_t i = 0; i < out.options.layers.size(); ++i) {
-    const int l = out.options.layers[i];
-    if (auto s = host.try_run(*plain, reached, l, model::no_hooks<float>()); !s) return s.error();
-    if (auto s = residual::try_run(backend, host, all, altered, reached, l); !s) return s.error();
-    reached = l;
-    at.layer = l;
-
-    auto state = host.snapshot(*plain);
-    residual::plan one;
-    if (auto s = one.try_add(artifacts[i].step); !s) return s.error();
-    if (auto s = residual::try_run(backend, host, one, state, l, m.n_layers); !s) return s.error();
-    auto alone = effect_of(state, "of", l);
-    if (!alone) return alone.error();
-    at.done += rest(l);
-    report(at);
-
-    state = host.snapshot(altered);
-    if (auto s = host.try_run(state, l, l + 1, model::no_hooks<float>()); !s) return s.error();
-    if (auto s = residual::try_run(backend, host, all, state, l + 1, m.n_layers); !s) return s.error();
-    auto without = effect_of(state, "of all but", l);
-    if (!without) return without.error();
-    at.done += rest(l);
-    report(at);
-
-    compression_row row(evaluation.n_clusters);
-    row.layer = l;
-    row.alone = std::move(*alone);
-    row.mean = row.alone.estimate();
-    row.without = without->kl.sums();
-    row.error = artifacts[i].error;
-    row.bits = artifacts[i].bits;
-    out.rows.push_back(std::move(row));
-  }
-  if (auto s = residual::try_run(backend, host, all, altered, reached, m.n_layers); !s) return s.error();
-  auto together = effect_of(altered, "up to", m.n_layers - 1);
-  if (!together) return together.error();
-  out.all = together->estimate();
-  out.all_sums = *together;
-  at.done = cost.flop;
-  report(at);
-
-  for (compression_row& row : out.rows) {
-    auto causal = metrics::try_causal_effect(row.alone.kl.sums(), together->kl.sums(), row.without, unigram_kl);
+  const std::size_t n = layers.size();
+  out.all_sums = measured->back();
+  out.all = out.all_sums.estimate();
+  out.all_id = identity_of(arms->back().plan);
+  auto alone = try_tabulate(std::span(*arms).first(n), std::span(*measured).first(n),
+                            {table_of::all_arms, options.seed, options.bootstrap});
+  if (!alone) return alone.error();
+  for (std::size_t i = 0; i < n; ++i) {
+    compression_row row{std::move((*alone)[i]), (*measured)[n + i], {}, artifacts[i].error, artifacts[i].bits};
+    auto causal = metrics::try_causal_effect(row.alone.runs.front().kl.sums(), out.all_sums.kl.sums(), row.without.kl.sums(),
+                                             *unigram_kl);
     if (!causal) return causal.error();
     row.causal = *causal;
     out.saturated = causal->saturated;
+    out.rows.push_back(std::move(row));
   }
-  const auto kl_of = [](const compression_row& row) { return row.alone.kl.sums(); };
-  if (auto s = detail::mark_and_rank(out.rows, kl_of, options.seed, options.bootstrap); !s) return s.error();
   return out;
+}
+
+// The study of one method from the start.
+//   evaluation    rows that are measured
+//   calibration   as above; shares no id with the evaluation (refused, see check_disjoint)
+// Cost: estimate_compression_cost.
+// Errors: as try_sensitivity; what the method reports, with the matrix named.
+template <class Backend, model::surgical_host H>
+  requires executor<Backend> && std::same_as<typename H::value, float>
+result<compression_report> try_compression(Backend& backend, H& host, const token_windows& evaluation,
+                                           const token_windows& calibration, const compress::weight_method& method,
+                                           const compression_options& options, progress_report report) {
+  if (auto s = detail::check_layers(options.layers, host.describe().n_layers); !s) return s.error();
+  if (auto s = check_disjoint(evaluation, calibration); !s) return s.error();
+  if (!method.apply) return error{errc::null_pointer, "method", "no function", "one"};
+  const auto cost = estimate_compression_cost(host, evaluation, options);
+  progress at{0, cost.flop, "baseline"};
+  report(at);
+  auto run = runner<Backend, H>::try_start(backend, host, evaluation, {.head_rows = options.head_rows});
+  if (!run) return run.error();
+  at.done = cost.baseline_flop;
+  report(at);
+  return try_compression(backend, host, *run, calibration, method, options, report, at);
 }
 
 #if RESECT_EXCEPTIONS
@@ -277,8 +300,7 @@ template <class Backend, model::surgical_host H>
 compression_report compression(Backend& backend, H& host, const token_windows& evaluation,
                                const token_windows& calibration, const compress::weight_method& method,
                                const compression_options& options = {}) {
-  return value_or_throw(
-      try_compression(backend, host, evaluation, calibration, method, options, [](const progress&) {}));
+  return value_or_throw(try_compression(backend, host, evaluation, calibration, method, options, detail::no_report));
 }
 #endif
 

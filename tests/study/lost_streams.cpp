@@ -43,7 +43,7 @@ void check_same_as_alone(Host& host, const setting& s) {
   const auto together = sensitivity(exec, host, s.evaluation, s.calibration, zeroing({}));
   REQUIRE(together.rows.size() == 5);
   for (const auto& row : together.rows) {
-    const auto alone = sensitivity(exec, host, s.evaluation, s.calibration, zeroing({row.layer}));
+    const auto alone = sensitivity(exec, host, s.evaluation, s.calibration, zeroing({row.layer()}));
     for (auto member : {&effect::kl, &effect::top1, &effect::dlnppl, &effect::cosine}) {
       const auto &a = row.mean.*member, &b = alone.rows[0].mean.*member;
       CHECK(std::memcmp(&a.value, &b.value, sizeof(double)) == 0);

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <resect/residual/plan.hpp>
+
+// One altered model of a study, and what a report calls it.
+namespace RESECT_NAMESPACE::study {
+
+// One altered model: what is done to it, and a label that tables show and nothing depends on.
+struct arm {
+  residual::plan plan;
+  std::string label = {};  // empty: the key of its identity
+};
+
+// A parameter of an operator, a number or a word.
+struct parameter {
+  std::string name;
+  double number = 0;
+  std::string word = {};  // in place of the number, where it is not empty
+  friend bool operator==(const parameter&, const parameter&) = default;
+};
+
+// How reports and comparisons know an arm: made from the ids, layers, matrices, seeds and parameters of the plan's steps,
+// never from a name that is only shown.
+//   key     "reinit.reset 2, seed 3": differs between arms that do different things
+//   group   the key without the seed: arms of one group are runs of one arm
+//   family  the key without layers and seed: the arms of one table
+struct arm_identity {
+  std::string key, group, family;
+  std::string operation;             // "skip"; of several operators "skip + mean_delta"
+  std::vector<int> layers;           // that a step touches, ascending
+  std::string matrix;                // the one that a step names, else empty
+  std::optional<std::uint64_t> seed;  // of the steps that draw, where they share one
+  std::vector<parameter> parameters;
+
+  // Whether the layers are [first, first + n) without a gap.
+  bool contiguous() const noexcept {
+    return !layers.empty() && layers.back() - layers.front() + 1 == static_cast<int>(layers.size());
+  }
+};
+
+namespace detail {
+
+// "resect.skip/1" → "skip": the library's own operators under their plain names, in their first revision.
+inline std::string operator_name(std::string_view id) {
+  constexpr std::string_view own = "resect.", first = "/1";
+  if (id.substr(0, own.size()) != own) return id.empty() ? "custom" : std::string(id);
+  id.remove_prefix(own.size());
+  if (id.size() > first.size() && id.substr(id.size() - first.size()) == first) id.remove_suffix(first.size());
+  return std::string(id);
+}
+
+// {0, 1, 2, 5} → "0-2,5".
+inline std::string layer_list(const std::vector<int>& layers) {
+  std::string out;
+  for (std::size_t i = 0; i < layers.size();) {
+    std::size_t end = i + 1;
+    while (end < layers.size() && layers[end] == layers[end - 1] + 1) ++end;
+    out += (out.empty() ? "" : ",") + std::to_string(layers[i]);
+    if (end - i > 1) out += "-" + std::to_string(layers[end - 1]);
+    i = end;
+  }
+  return out;
+}
+
+inline std::string number_text(double x) { return std::string(text<48>(x).view()); }
+
+inline std::string hash_text(std::uint64_t x) {
+  constexpr char digits[] = "0123456789abcdef";
+  std::string out = "#";
+  for (int shift = 60; shift >= 0; shift -= 4) out += digits[x >> shift & 15];
+  return out;
+}
+
+// Steps that differ in their layers alone, as one part of a key.
+struct key_part {
+  std::string operation, matrix, parameters;
+  std::uint64_t identity = 0;
+  std::optional<std::uint64_t> seed;
+  std::vector<int> layers;
+  const residual::step* first = nullptr;
+
+  std::string name() const { return matrix.empty() ? operation : operation + " of " + matrix; }
+};
+
+inline std::string parameter_text(const residual::step& s) {
+  std::string out;
+  for (const auto& f : s.fields) {
+    out += out.empty() ? "" : ", ";
+    out += std::string(f.name) + " " + (f.word.empty() ? number_text(f.number) : std::string(f.word));
+  }
+  return out;
+}
+
+// What tells the step apart beyond its id, layers, matrix and seed, where its fields do not say all of it.
+inline std::string rest_of_identity(const residual::step& s) {
+  return s.fields.is_complete() && s.priority == 0 ? std::string() : hash_text(s.identity());
+}
+
+inline std::vector<key_part> key_parts(const residual::plan& plan) {
+  std::vector<key_part> parts;
+  for (const residual::step& s : plan.steps()) {
+    key_part part{operator_name(s.id), std::string(s.weight.name.view()), parameter_text(s), s.identity(), s.seed, {}, &s};
+    if (const std::string rest = rest_of_identity(s); !rest.empty())
+      part.parameters += (part.parameters.empty() ? "" : ", ") + rest;
+    auto same = std::find_if(parts.begin(), parts.end(), [&](const key_part& p) {
+      return p.operation == part.operation && p.matrix == part.matrix && p.parameters == part.parameters && p.seed == s.seed;
+    });
+    if (same == parts.end()) same = parts.insert(parts.end(), std::move(part));
+    for (int l = s.range.first; l < s.range.last; ++l) same->layers.push_back(l);
+  }
+  for (key_part& p : parts) {
+    std::sort(p.layers.begin(), p.layers.end());
+    p.layers.erase(std::unique(p.layers.begin(), p.layers.end()), p.layers.end());
+  }
+  std::stable_sort(parts.begin(), parts.end(), [](const key_part& a, const key_part& b) { return a.layers < b.layers; });
+  return parts;
+}
+
+// The seed that all steps which draw have in common; none where they differ.
+inline std::optional<std::uint64_t> shared_seed(const std::vector<key_part>& parts) {
+  std::optional<std::uint64_t> seed;
+  for (const key_part& p : parts) {
+    if (!p.seed) continue;
+    if (seed && *seed != *p.seed) return std::nullopt;
+    seed = p.seed;
+  }
+  return seed;
+}
+
+template <class Names>
+void append_once(Names& names, const std::string& name, std::string& out) {
+  if (name.empty() || std::find(names.begin(), names.end(), name) != names.end()) return;
+  names.push_back(name);
+  out += (out.empty() ? "" : " + ") + name;
+}
+
+}  // namespace detail
+
+// The identity of a plan; the empty plan is "intact". O(steps²).
+inline arm_identity identity_of(const residual::plan& plan) {
+  arm_identity out;
+  const auto parts = detail::key_parts(plan);
+  out.seed = detail::shared_seed(parts);
+  std::vector<std::string> operations, matrices;
+  for (const detail::key_part& p : parts) {
+    detail::append_once(operations, p.operation, out.operation);
+    detail::append_once(matrices, p.matrix, out.matrix);
+    std::string own = p.parameters;
+    if (p.seed && !out.seed) own += (own.empty() ? "" : ", ") + ("seed " + std::to_string(*p.seed));
+    out.group += (out.group.empty() ? "" : " + ") + p.name() + " " + detail::layer_list(p.layers);
+    out.family += (out.family.empty() ? "" : " + ") + p.name();
+    if (!own.empty()) {
+      out.group += ": " + own;
+      out.family += ": " + own;
+    }
+    for (const auto& f : p.first->fields) {
+      parameter one{std::string(f.name), f.number, std::string(f.word)};
+      if (std::find(out.parameters.begin(), out.parameters.end(), one) == out.parameters.end())
+        out.parameters.push_back(std::move(one));
+    }
+    out.layers.insert(out.layers.end(), p.layers.begin(), p.layers.end());
+  }
+  std::sort(out.layers.begin(), out.layers.end());
+  out.layers.erase(std::unique(out.layers.begin(), out.layers.end()), out.layers.end());
+  if (parts.empty()) out.operation = out.group = out.family = "intact";
+  out.key = out.seed ? out.group + ", seed " + std::to_string(*out.seed) : out.group;
+  return out;
+}
+
+// What tables call an arm.
+inline std::string shown_name(const arm& a) { return a.label.empty() ? identity_of(a.plan).key : a.label; }
+
+}  // namespace RESECT_NAMESPACE::study

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <resect/metrics/verdicts/marks.hpp>
+#include <resect/metrics/verdicts/rank.hpp>
+#include <resect/study/arm.hpp>
+#include <resect/study/effect.hpp>
+
+// What was measured of a list of arms, as rows: seeds together, marks after Holm, ranks with intervals.
+namespace RESECT_NAMESPACE::study {
+
+// One arm, over its seeds.
+struct table_row {
+  arm_identity id;                   // of the first seed; its key is the group's where there are seeds
+  std::string label;                 // as tables show it
+  std::vector<std::uint64_t> seeds;  // empty where nothing is drawn
+  std::vector<effect_sums> runs;     // one a seed, or one
+  effect mean;                       // over seeds
+  std::vector<effect> per_run;
+  metrics::mark mark = metrics::mark::none;
+  metrics::rank_interval rank;       // by KL among the rows of its table, 1 = largest
+
+  // The first layer that the arm touches: its layer, where it touches one.
+  int layer() const noexcept { return id.layers.empty() ? -1 : id.layers.front(); }
+};
+
+// Which rows are one table: marks hold after Holm over a table, ranks are among its rows.
+enum class table_of : std::uint8_t {
+  each_family,  // arms that differ in their layers alone (a sensitivity study has a table an operator)
+  all_arms,     // one table of everything
+};
+
+// How a table is made.
+struct table_options {
+  table_of tables = table_of::each_family;
+  std::uint64_t seed = 1;   // of the bootstrap
+  index_t bootstrap = 1000; // resamples for the intervals of ranks
+};
+
+namespace detail {
+
+// KL of all runs of a row together. Runs of one study have the same clusters, so that merging cannot fail.
+inline metrics::clustered_sums kl_over_runs(const table_row& row) {
+  metrics::clustered_sums kl = row.runs.front().kl.sums();
+  for (std::size_t run = 1; run < row.runs.size(); ++run) (void)kl.merge(row.runs[run].kl.sums());
+  return kl;
+}
+
+// Marks and ranks of one table.
+inline status mark_and_rank(std::span<table_row* const> table, const table_options& o) {
+  std::vector<metrics::estimate> deltas;
+  std::vector<metrics::clustered_sums> kl;
+  for (const table_row* row : table) {
+    deltas.push_back(row->mean.dlnppl);
+    kl.push_back(kl_over_runs(*row));
+  }
+  const auto marks = metrics::assign_marks(deltas, {.degrees = table.front()->mean.degrees});
+  const auto ranks = metrics::try_rank_intervals(kl, {.seed = o.seed, .resamples = o.bootstrap});
+  if (!ranks) return ranks.error();
+  for (std::size_t i = 0; i < table.size(); ++i) {
+    table[i]->mark = marks[i].verdict;
+    table[i]->rank = (*ranks)[i];
+  }
+  return {};
+}
+
+inline std::vector<table_row> rows_by_group(std::span<const arm> arms, std::span<const effect_sums> measured) {
+  std::vector<table_row> rows;
+  for (std::size_t i = 0; i < arms.size(); ++i) {
+    arm_identity id = identity_of(arms[i].plan);
+    auto row = std::find_if(rows.begin(), rows.end(), [&](const table_row& r) {
+      return id.seed && !r.seeds.empty() && r.id.group == id.group;
+    });
+    if (row == rows.end()) row = rows.insert(rows.end(), table_row{});
+    if (id.seed) row->seeds.push_back(*id.seed);
+    row->runs.push_back(measured[i]);
+    row->per_run.push_back(measured[i].estimate());
+    if (row->runs.size() > 1) continue;
+    id.key = id.group;
+    row->label = arms[i].label.empty() ? id.group : arms[i].label;
+    row->id = std::move(id);
+  }
+  return rows;
+}
+
+// Row numbers of every table, in the order in which tables begin.
+inline std::vector<std::vector<std::size_t>> tables_of(std::span<const table_row> rows, table_of rule) {
+  std::vector<std::vector<std::size_t>> out;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    auto to = std::find_if(out.begin(), out.end(), [&](const std::vector<std::size_t>& t) {
+      return rule == table_of::all_arms || rows[t.front()].id.family == rows[i].id.family;
+    });
+    if (to == out.end()) to = out.insert(out.end(), std::vector<std::size_t>{});
+    to->push_back(i);
+  }
+  return out;
+}
+
+}  // namespace detail
+
+// The rows of all arms, table after table, in the order of `arms` within one; measured[i] belongs to arms[i]. Arms that
+// differ in their seed alone become one row: its mean is over seeds with a variance clustered both ways.
+// Errors: shape_mismatch where the lists differ in length; what metrics::try_two_way and try_rank_intervals report.
+inline result<std::vector<table_row>> try_tabulate(std::span<const arm> arms, std::span<const effect_sums> measured,
+                                                   const table_options& options = {}) {
+  if (arms.size() != measured.size())
+    return error{errc::shape_mismatch, "measured arms", text(measured.size()), text(arms.size())};
+  std::vector<table_row> rows = detail::rows_by_group(arms, measured);
+  for (table_row& row : rows) {
+    auto mean = try_mean_effect(row.runs);
+    if (!mean) return mean.error();
+    row.mean = *mean;
+  }
+  std::vector<table_row> out;
+  for (const auto& numbers : detail::tables_of(rows, options.tables)) {
+    std::vector<table_row*> table;
+    for (const std::size_t i : numbers) table.push_back(&rows[i]);
+    if (auto s = detail::mark_and_rank(table, options); !s) return s.error();
+    for (table_row* row : table) out.push_back(std::move(*row));
+  }
+  return out;
+}
+
+}  // namespace RESECT_NAMESPACE::study
