@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +15,7 @@
 #include <hosts/llama/load.hpp>
 #include <hosts/vocabulary.hpp>
 #include <resect/core/result.hpp>
+#include <resect/io/report.hpp>
 #include <resect/study/windows.hpp>
 
 // What the programs read: a model and a text as token ids.
@@ -54,12 +55,13 @@ inline std::string read_file(const std::string& path, std::string_view operand) 
   return bytes;
 }
 
-// A text as the studies need it.
+// A text as the studies need it, or several as one: documents keep apart what they keep apart in each.
 struct tokens {
-  std::string name;
-  std::string sha256;  // of the text file's bytes
+  std::string name;    // of the file; of several "a.txt + b.txt"
+  std::string sha256;  // of the bytes of the files, one after the other
   std::vector<std::int32_t> ids;
   std::vector<std::int32_t> documents;  // empty where the text marks none
+  std::vector<resect::io::report_text_part> parts = {};  // of several
 
   resect::study::token_text view() const noexcept { return {ids, documents}; }
 };
@@ -69,38 +71,76 @@ struct text_source {
   std::string ids;   // path of its token ids (int32), where the model has no plain vocabulary
 };
 
-// What was asked for: the text; the ids alone, which then are the text that reports name; or the model's own text.
-inline text_source choose_text(const std::optional<std::string>& text, const std::string& ids,
-                               const std::string& model_path) {
-  if (text) return {*text, ids};
-  if (!ids.empty()) return {ids, ids};
+// What was asked for: the texts, each with the ids that were given for it; or ids alone, which then are the texts that
+// reports name. `option` names the option of the texts in errors, and `ids_option` that of the ids.
+inline std::vector<text_source> pair_texts(const std::vector<std::string>& texts, const std::vector<std::string>& ids,
+                                           std::string_view ids_option) {
+  std::vector<text_source> out;
+  if (!texts.empty() && !ids.empty() && texts.size() != ids.size())
+    fail({resect::errc::invalid_argument, ids_option, resect::text(ids.size(), ids.size() == 1 ? " file" : " files"),
+          resect::text(texts.size(), ", one a text")});
+  for (std::size_t i = 0; i < std::max(texts.size(), ids.size()); ++i)
+    out.push_back({texts.empty() ? ids[i] : texts[i], ids.empty() ? "" : ids[i]});
+  return out;
+}
+
+// The text that a model folder brings with it.
+inline std::vector<text_source> own_text(const std::string& model_path) {
   const auto own = std::filesystem::path(model_path) / "heldout.txt";
-  if (std::filesystem::exists(own)) return {own.string(), ""};
+  if (std::filesystem::exists(own)) return {{own.string(), ""}};
   fail({resect::errc::invalid_argument, "--text", "none",
         "--text FILE or --ids FILE, as this model brings no heldout.txt"});
 }
 
-// Ids come from the file given, or from the model folder's vocab.txt (words; one line of text a document).
-inline tokens read_tokens(const text_source& from, const std::string& model_path, int n_vocab) {
-  tokens out;
-  const std::string text = read_file(from.text, "text");
-  out.name = std::filesystem::path(from.text).filename().string();
-  out.sha256 = sha256(text);
-  if (!from.ids.empty()) {
-    out.ids = need(hosts::try_read_ids(from.ids));
-  } else {
-    const auto table = std::filesystem::path(model_path) / "vocab.txt";
-    if (!std::filesystem::exists(table))
-      fail({resect::errc::invalid_argument, "token ids", "none", "--ids FILE, or a model folder with vocab.txt"});
-    const auto words = need(hosts::vocabulary::try_open(table.string()));
-    auto encoded = need(words.try_encode(text));
-    out.ids = std::move(encoded.ids);
-    out.documents = std::move(encoded.document);
-  }
-  for (std::size_t i = 0; i < out.ids.size(); ++i)
-    if (out.ids[i] < 0 || out.ids[i] >= n_vocab)
-      fail({resect::errc::invalid_argument, resect::text("token id ", i, " of the text"), resect::text(out.ids[i]),
+inline std::vector<text_source> choose_texts(const std::vector<std::string>& texts, const std::vector<std::string>& ids,
+                                             const std::string& model_path) {
+  auto given = pair_texts(texts, ids, "--ids");
+  return given.empty() ? own_text(model_path) : given;
+}
+
+namespace detail {
+
+inline void check_ids(const std::vector<std::int32_t>& ids, int n_vocab) {
+  for (std::size_t i = 0; i < ids.size(); ++i)
+    if (ids[i] < 0 || ids[i] >= n_vocab)
+      fail({resect::errc::invalid_argument, resect::text("token id ", i, " of the text"), resect::text(ids[i]),
             resect::text("an id below ", n_vocab, ", the model's vocabulary")});
+}
+
+// Ids come from the file given, or from the model folder's vocab.txt (words; one line of text a document).
+inline void append_text(tokens& to, const text_source& from, const std::string& bytes, const std::string& model_path) {
+  if (!from.ids.empty()) {
+    const auto ids = need(hosts::try_read_ids(from.ids));
+    to.ids.insert(to.ids.end(), ids.begin(), ids.end());
+    return;
+  }
+  const auto table = std::filesystem::path(model_path) / "vocab.txt";
+  if (!std::filesystem::exists(table))
+    fail({resect::errc::invalid_argument, "token ids", "none", "--ids FILE, or a model folder with vocab.txt"});
+  const auto words = need(hosts::vocabulary::try_open(table.string()));
+  const auto encoded = need(words.try_encode(bytes));
+  const std::int32_t first = to.documents.empty() ? 0 : to.documents.back() + 1;
+  to.ids.insert(to.ids.end(), encoded.ids.begin(), encoded.ids.end());
+  for (const std::int32_t d : encoded.document) to.documents.push_back(first + d);
+}
+
+}  // namespace detail
+
+inline tokens read_tokens(const std::vector<text_source>& from, const std::string& model_path, int n_vocab) {
+  tokens out;
+  std::string all;
+  for (const text_source& one : from) {
+    const std::string bytes = read_file(one.text, "text");
+    const std::size_t before = out.ids.size();
+    detail::append_text(out, one, bytes, model_path);
+    const std::string name = std::filesystem::path(one.text).filename().string();
+    out.name += (out.name.empty() ? "" : " + ") + name;
+    out.parts.push_back({name, sha256(bytes), static_cast<std::int64_t>(out.ids.size() - before)});
+    all += bytes;
+  }
+  detail::check_ids(out.ids, n_vocab);
+  out.sha256 = sha256(all);
+  if (out.parts.size() == 1) out.parts.clear();
   return out;
 }
 

@@ -20,7 +20,7 @@ int run(const arguments& given) {
   const auto b = studies::read_report(given.b);
   studies::check_output_file(given.json, "--json", {a.path, a.clusters, b.path, b.clusters});
   const auto difference = studies::compare_reports(a, b);
-  if (!given.json.empty()) studies::write_file(given.json, studies::report_text(studies::diff_json(a, b, difference)));
+  if (!given.json.empty()) studies::write_file(given.json, resect::io::json_text(studies::diff_json(a, b, difference)));
   std::fputs(studies::diff_table(a, b, difference).c_str(), stdout);
   return 0;
 }

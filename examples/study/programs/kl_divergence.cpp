@@ -24,7 +24,7 @@
 #include <study/programs/chunk.hpp>
 #include <study/report/numbers.hpp>
 #include <study/io/progress_bar.hpp>
-#include <study/report/report_json.hpp>
+#include <resect/io/report.hpp>
 
 namespace {
 
@@ -184,26 +184,26 @@ int run(const arguments& a) {
   std::printf("same top token %.3f ± %.3f %%; %s tokens in %d chunks of %d\n", 100 * top.value, 100 * top_tokens.se,
               studies::grouped(kl.n).c_str(), base.chunks(), base.context());
   if (!a.json.empty())
-    studies::write_file(a.json, studies::report_text(studies::json{{"kl", kl.value},
-                                                       {"kl_se_tokens", studies::number_or_null(tokens.se)},
-                                                       {"kl_se_clustered", studies::number_or_null(kl.se)},
+    studies::write_file(a.json, resect::io::json_text(nlohmann::ordered_json{{"kl", kl.value},
+                                                       {"kl_se_tokens", resect::io::to_json(tokens.se)},
+                                                       {"kl_se_clustered", resect::io::to_json(kl.se)},
                                                        {"kl_median", m.kl.median()},
                                                        {"kl_max", m.kl.max()},
                                                        {"top1", top.value},
-                                                       {"top1_se_tokens", studies::number_or_null(top_tokens.se)},
+                                                       {"top1_se_tokens", resect::io::to_json(top_tokens.se)},
                                                        {"ppl", ppl},
                                                        {"ppl_base", ppl_base},
                                                        {"ppl_ratio", ratio.value},
-                                                       {"ppl_ratio_se_tokens", studies::number_or_null(ratio.se)},
+                                                       {"ppl_ratio_se_tokens", resect::io::to_json(ratio.se)},
                                                        {"ppl_difference", difference.value},
-                                                       {"ppl_difference_se_tokens", studies::number_or_null(difference.se)},
-                                                       {"nll_correlation", studies::number_or_null(m.nll.correlation())},
+                                                       {"ppl_difference_se_tokens", resect::io::to_json(difference.se)},
+                                                       {"nll_correlation", resect::io::to_json(m.nll.correlation())},
                                                        {"dlnppl", log_ratio.value},
-                                                       {"dlnppl_se_tokens", studies::number_or_null(log_ratio.se)},
+                                                       {"dlnppl_se_tokens", resect::io::to_json(log_ratio.se)},
                                                        {"delta_p", delta_p.value},
-                                                       {"delta_p_se_tokens", studies::number_or_null(delta_p.se)},
+                                                       {"delta_p_se_tokens", resect::io::to_json(delta_p.se)},
                                                        {"delta_p_rms", rms_delta_p.value},
-                                                       {"delta_p_rms_se_tokens", studies::number_or_null(rms_delta_p.se)},
+                                                       {"delta_p_rms_se_tokens", resect::io::to_json(rms_delta_p.se)},
                                                        {"tokens", kl.n}}));
   return 0;
 }

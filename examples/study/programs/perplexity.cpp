@@ -18,7 +18,7 @@
 #include <study/programs/chunk.hpp>
 #include <study/report/numbers.hpp>
 #include <study/io/progress_bar.hpp>
-#include <study/report/report_json.hpp>
+#include <resect/io/report.hpp>
 
 namespace {
 
@@ -87,9 +87,10 @@ resect::metrics::perplexity score(const arguments& a, const hosts::llama_model& 
 
 int run(const arguments& a) {
   const std::string model_path = studies::model_path(a.model);
-  const auto text = studies::choose_text(a.text, a.ids, model_path);
+  const auto text = studies::choose_texts(a.text ? std::vector{*a.text} : std::vector<std::string>{},
+                                          a.ids.empty() ? std::vector<std::string>{} : std::vector{a.ids}, model_path);
   auto inputs = studies::model_files(model_path);
-  inputs.insert(inputs.end(), {text.text, text.ids});
+  inputs.insert(inputs.end(), {text.front().text, text.front().ids});
   studies::check_output_file(a.json, "--json", inputs);
   const auto model = studies::need(hosts::try_load_llama(model_path));
   const auto ids = studies::read_tokens(text, model_path, model.config.n_vocab).ids;
@@ -113,11 +114,11 @@ int run(const arguments& a) {
   std::printf("%s tokens scored in %d chunks of %d, %s (%.1f tokens/s run)\n", studies::grouped(by_token.n).c_str(), chunks,
               a.context, studies::duration(seconds).c_str(), rate);
   if (!a.json.empty())
-    studies::write_file(a.json, studies::report_text(studies::json{{"ppl", by_token.value},
-                                                       {"se_tokens", studies::number_or_null(by_token.se)},
-                                                       {"se_clustered", studies::number_or_null(by_chunk.se)},
-                                                       {"lo", studies::number_or_null(by_chunk.lo)},
-                                                       {"hi", studies::number_or_null(by_chunk.hi)},
+    studies::write_file(a.json, resect::io::json_text(nlohmann::ordered_json{{"ppl", by_token.value},
+                                                       {"se_tokens", resect::io::to_json(by_token.se)},
+                                                       {"se_clustered", resect::io::to_json(by_chunk.se)},
+                                                       {"lo", resect::io::to_json(by_chunk.lo)},
+                                                       {"hi", resect::io::to_json(by_chunk.hi)},
                                                        {"tokens", by_token.n},
                                                        {"chunks", chunks},
                                                        {"context", a.context},

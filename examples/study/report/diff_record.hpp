@@ -18,27 +18,29 @@
 // anything is averaged, so what both models find hard in a document drops out of the interval.
 namespace studies {
 
-// One measure of one altered layer. `difference` is of the measure itself: of Δln PPL, a difference of two Δln PPL.
+// One measure of one arm. `difference` is of the measure itself: of Δln PPL, a difference of two Δln PPL.
 struct measure_difference {
   estimate a, b, difference;
   double p = resect::metrics::nan;       // two-sided, of no difference
-  double p_holm = resect::metrics::nan;  // over the layers of the table
+  double p_holm = resect::metrics::nan;  // over the rows of the table
   bool differs = false;                  // p_holm ≤ 0.05
 };
 
+// One arm that both reports have.
 struct row_difference {
-  int layer = 0;
+  report_row a, b;                                      // without their metrics
   std::array<measure_difference, n_measures> measures;  // in the order of measure_names
-  rank_record rank_a, rank_b;                           // by KL, among the layers that both reports have
+  resect::io::report_rank rank_a, rank_b;               // by KL, among the rows that both reports have
   bool rank_differs = false;                            // both have intervals, and these do not meet
 };
 
+// The rows of one table of A; a table without a name holds what stands in none.
 struct table_difference {
-  std::string alteration;
-  std::vector<std::int64_t> seeds_a, seeds_b;  // empty where nothing is drawn
+  std::string name;
+  std::string says_a, says_b;                // what its arms do, as the reports say it
+  std::vector<std::uint64_t> seeds_a, seeds_b;  // empty where nothing is drawn
   std::vector<row_difference> rows;
-  std::vector<int> only_a, only_b;  // layers that one report has and the other has not
-  std::string method_a, method_b;   // of a compression, as the reports describe it; empty where they do not
+  std::vector<report_row> only_a, only_b;    // that the other report has not
 };
 
 struct report_difference {
@@ -47,12 +49,12 @@ struct report_difference {
   estimate perplexity_ratio;  // its exp: B / A
   double nll_p = resect::metrics::nan;
   std::vector<table_difference> tables;
-  std::vector<std::string> only_a, only_b;  // alterations
+  std::vector<std::string> only_a, only_b;  // tables
   std::vector<std::string> notes;           // what else is not the same in both
   std::vector<std::string> other_numbers;   // places of numbers that differ, where the sums are the same in both
 };
 
-constexpr double diff_alpha = 0.05;  // two-sided, family-wise over the layers of a table, for each measure
+constexpr double diff_alpha = 0.05;  // two-sided, family-wise over the rows of a table, for each measure
 
 namespace detail {
 
@@ -80,15 +82,16 @@ inline void check_same_tokens(const stored_report& a, const stored_report& b) {
   const auto number = [](const char* what, std::int64_t x, std::int64_t y) {
     if (x != y) refuse_pair(what, resect::text(y), resect::text(x));
   };
-  hash("text", a.text.sha256, b.text.sha256);
-  hash("token ids", a.text.ids_sha256, b.text.ids_sha256);
-  number("context", a.evaluation.context, b.evaluation.context);
-  number("windows", a.evaluation.windows, b.evaluation.windows);
-  hash("windows' ids", a.evaluation.sha256, b.evaluation.sha256);
-  if (a.window_starts != b.window_starts) refuse_pair("windows", "other places in the text", "the places");
+  const auto &of_a = a.evaluation(), &of_b = b.evaluation();
+  hash("text", a.report.text.sha256, b.report.text.sha256);
+  hash("token ids", a.report.text.ids_sha256, b.report.text.ids_sha256);
+  number("context", of_a.context, of_b.context);
+  number("windows", of_a.windows, of_b.windows);
+  hash("windows' ids", of_a.sha256, of_b.sha256);
+  if (a.sums.window_starts != b.sums.window_starts) refuse_pair("windows", "other places in the text", "the places");
   if (a.cluster != b.cluster) refuse_pair("clusters", hosts::shown(b.cluster).view(), hosts::shown(a.cluster).view());
-  number("clusters", a.evaluation.clusters, b.evaluation.clusters);
-  if (a.cluster_ids != b.cluster_ids) refuse_pair("clusters", "other numbers", "the numbers");
+  number("clusters", of_a.clusters, of_b.clusters);
+  if (a.sums.ids != b.sums.ids) refuse_pair("clusters", "other numbers", "the numbers");
 }
 
 inline resect::metrics::clustered_sums minus(const resect::metrics::clustered_sums& b,
@@ -110,27 +113,39 @@ inline mean_and_degrees mean_of(const std::vector<resect::metrics::clustered_sum
 
 // Seed by seed where both have the same ones. Seeds that share nothing are paired in their order, which any order of
 // independent draws allows; where only some are shared the pairs would depend on each other.
-inline void check_seeds(const std::string& alteration, const stored_row& a, const stored_row& b) {
-  const auto name = alteration + ": seeds";
+inline void check_seeds(const report_row& a, const report_row& b) {
+  const auto what = resect::text(a.arm, ": seeds of the second report");
   if (a.seeds == b.seeds) return;
   if (a.seeds.size() != b.seeds.size())
-    fail({resect::errc::conflict, resect::text(name, " of the second report"), resect::text(b.seeds.size()),
-          resect::text(a.seeds.size(), ", as in the first")});
-  for (const std::int64_t seed : b.seeds)
+    fail({resect::errc::conflict, what, resect::text(b.seeds.size()), resect::text(a.seeds.size(), ", as in the first")});
+  for (const std::uint64_t seed : b.seeds)
     if (std::find(a.seeds.begin(), a.seeds.end(), seed) != a.seeds.end())
-      fail({resect::errc::conflict, resect::text(name, " of the second report"),
-            resect::text(seed, ", which the first has at another place or beside others"),
+      fail({resect::errc::conflict, what, resect::text(seed, ", which the first has at another place or beside others"),
             "the same seeds, or none of the same"});
 }
 
-inline row_difference compare_rows(const stored_row& a, const stored_row& b) {
+// Where one row of A found its like in B.
+struct row_pair {
+  const stored_row *a = nullptr, *b = nullptr;
+};
+
+inline report_row without_numbers(report_row row) {
+  row.metrics.clear();
+  row.estimates.clear();
+  row.numbers.clear();
+  return row;
+}
+
+inline row_difference compare_rows(const stored_report& in_a, const stored_report& in_b, const row_pair& pair) {
   row_difference out;
-  out.layer = a.layer;
+  out.a = without_numbers(in_a.row(*pair.a));
+  out.b = without_numbers(in_b.row(*pair.b));
+  check_seeds(out.a, out.b);
   for (std::size_t m = 0; m < n_measures; ++m) {
     std::vector<resect::metrics::clustered_sums> of_a, of_b, difference;
-    for (std::size_t run = 0; run < a.runs.size(); ++run) {
-      of_a.push_back(a.runs[run][m]);
-      of_b.push_back(b.runs[run][m]);
+    for (std::size_t run = 0; run < pair.a->runs.size(); ++run) {
+      of_a.push_back(in_a.run(*pair.a, run)[m]);
+      of_b.push_back(in_b.run(*pair.b, run)[m]);
       difference.push_back(minus(of_b.back(), of_a.back()));
     }
     const auto d = mean_of(difference);
@@ -144,16 +159,15 @@ inline row_difference compare_rows(const stored_row& a, const stored_row& b) {
 }
 
 // Ranks by KL among the given rows, as the study itself ranks: sums over all seeds, bootstrap over clusters.
-inline std::vector<rank_record> ranks_of(const std::vector<const stored_row*>& rows,
-                                         const resect::metrics::rank_options& options) {
+inline std::vector<resect::io::report_rank> ranks_of(const stored_report& r, const std::vector<const stored_row*>& rows,
+                                                     const resect::metrics::rank_options& options) {
   std::vector<resect::metrics::clustered_sums> kl;
   for (const stored_row* row : rows) {
-    kl.push_back(row->runs.front().front());
-    for (std::size_t run = 1; run < row->runs.size(); ++run) need(kl.back().merge(row->runs[run].front()));
+    kl.push_back(r.run(*row, 0).front());
+    for (std::size_t run = 1; run < row->runs.size(); ++run) need(kl.back().merge(r.run(*row, run).front()));
   }
-  std::vector<rank_record> out;
-  for (const auto& x : need(resect::metrics::try_rank_intervals(kl, options)))
-    out.push_back({static_cast<int>(x.rank), static_cast<int>(x.lo), static_cast<int>(x.hi)});
+  std::vector<resect::io::report_rank> out;
+  for (const auto& x : need(resect::metrics::try_rank_intervals(kl, options))) out.push_back({x.rank, x.lo, x.hi});
   return out;
 }
 
@@ -170,67 +184,106 @@ inline void add_claims(table_difference& table) {
   }
 }
 
-inline table_difference compare_tables(const stored_report& a, const stored_table& in_a, const stored_table& in_b) {
-  table_difference out;
-  out.alteration = in_a.alteration;
-  out.seeds_a = in_a.rows.front().seeds;
-  out.seeds_b = in_b.rows.front().seeds;
-  check_seeds(in_a.alteration, in_a.rows.front(), in_b.rows.front());
-  const auto row_of = [](const stored_table& t, int layer) -> const stored_row* {
-    for (const auto& row : t.rows)
-      if (row.layer == layer) return &row;
-    return nullptr;
-  };
-  std::vector<const stored_row*> rows_a, rows_b;
-  for (const auto& row : in_a.rows) {
-    const stored_row* other = row_of(in_b, row.layer);
-    if (!other) {
-      out.only_a.push_back(row.layer);
-      continue;
+inline const stored_table* table_named(const stored_report& r, const std::string& name) {
+  for (const auto& t : r.tables)
+    if (t.name == name) return &t;
+  return nullptr;
+}
+
+// The one row of a table that `fits`; nothing where there is none, or more than one.
+template <class F>
+const stored_row* only_row(const stored_table& t, F fits) {
+  const stored_row* found = nullptr;
+  for (const stored_row& row : t.rows)
+    if (fits(row)) {
+      if (found) return nullptr;
+      found = &row;
     }
-    out.rows.push_back(compare_rows(row, *other));
-    rows_a.push_back(&row);
-    rows_b.push_back(other);
-  }
-  for (const auto& row : in_b.rows)
-    if (!row_of(in_a, row.layer)) out.only_b.push_back(row.layer);
-  add_claims(out);
-  const resect::metrics::rank_options bootstrap{.seed = a.seed, .resamples = a.bootstrap};  // the same draws for both
-  const auto ranks_a = ranks_of(rows_a, bootstrap), ranks_b = ranks_of(rows_b, bootstrap);
-  for (std::size_t i = 0; i < out.rows.size(); ++i) {
-    const rank_record &x = ranks_a[i], &y = ranks_b[i];
-    out.rows[i].rank_a = x;
-    out.rows[i].rank_b = y;
-    out.rows[i].rank_differs = x.hi > 0 && y.hi > 0 && (x.hi < y.lo || y.hi < x.lo);
+  return found;
+}
+
+// Rows of one arm are pairs. A row whose arm the other table does not have may still stand at the place of one there whose
+// parameters are others (3 bits against 2): a pair, too, where no second row of either table stands there.
+inline std::vector<row_pair> pairs_of(const stored_report& a, const stored_table& in_a, const stored_report& b,
+                                      const stored_table& in_b) {
+  const auto has = [](const stored_report& r, const stored_table& t, const std::string& arm) {
+    return only_row(t, [&](const stored_row& x) { return r.row(x).arm == arm; });
+  };
+  std::vector<row_pair> out;
+  for (const stored_row& row : in_a.rows) {
+    const report_row& own = a.row(row);
+    const stored_row* other = has(b, in_b, own.arm);
+    if (!other) {
+      const auto here = [&](const report_row& x) {
+        return x.operation == own.operation && x.layers == own.layers && x.matrix == own.matrix;
+      };
+      const bool alone = only_row(in_a, [&](const stored_row& x) { return here(a.row(x)); });
+      other = only_row(in_b, [&](const stored_row& x) { return here(b.row(x)); });
+      if (!alone || (other && has(a, in_a, b.row(*other).arm))) other = nullptr;
+    }
+    if (other) out.push_back({&row, other});
   }
   return out;
 }
 
-inline stored_method method_of(const stored_report& r, const std::string& alteration) {
-  for (const auto& m : r.methods)
-    if (m.alteration == alteration) return m;
-  return {};
+inline void add_ranks(const stored_report& a, const stored_report& b, const std::vector<row_pair>& pairs,
+                      table_difference& to) {
+  std::vector<const stored_row*> rows_a, rows_b;
+  for (const auto& [in_a, in_b] : pairs) {
+    rows_a.push_back(in_a);
+    rows_b.push_back(in_b);
+  }
+  const resect::metrics::rank_options bootstrap{.seed = a.report.seed, .resamples = a.bootstrap};  // the same draws for both
+  const auto ranks_a = ranks_of(a, rows_a, bootstrap), ranks_b = ranks_of(b, rows_b, bootstrap);
+  for (std::size_t i = 0; i < to.rows.size(); ++i) {
+    const auto &x = ranks_a[i], &y = ranks_b[i];
+    to.rows[i].rank_a = x;
+    to.rows[i].rank_b = y;
+    to.rows[i].rank_differs = x.hi > 0 && y.hi > 0 && (x.hi < y.lo || y.hi < x.lo);
+  }
+}
+
+inline table_difference compare_tables(const stored_report& a, const stored_table& in_a, const stored_report& b,
+                                       const stored_table& in_b) {
+  table_difference out{in_a.name, in_a.says, in_b.says, a.row(in_a.rows.front()).seeds, b.row(in_b.rows.front()).seeds,
+                       {}, {}, {}};
+  const auto pairs = pairs_of(a, in_a, b, in_b);
+  for (const auto& pair : pairs) out.rows.push_back(compare_rows(a, b, pair));
+  const auto paired = [&](const stored_row& row) {
+    return std::any_of(pairs.begin(), pairs.end(), [&](const row_pair& p) { return p.a == &row || p.b == &row; });
+  };
+  for (const stored_row& row : in_a.rows)
+    if (!paired(row)) out.only_a.push_back(without_numbers(a.row(row)));
+  for (const stored_row& row : in_b.rows)
+    if (!paired(row)) out.only_b.push_back(without_numbers(b.row(row)));
+  add_claims(out);
+  if (!out.name.empty()) add_ranks(a, b, pairs, out);
+  return out;
+}
+
+// "bits 3, group 64": the parameters of a row that another one has otherwise.
+inline std::string other_parameters(const report_row& row, const report_row& than) {
+  std::string out;
+  for (const auto& p : row.parameters) {
+    const auto* v = resect::io::find_named(than.parameters, p.name);
+    if (v && v->number == p.value.number && v->text == p.value.text) continue;
+    out += (out.empty() ? "" : ", ") + p.name + " " + value_text(p.value);
+  }
+  return out.empty() ? "nothing else" : out;
 }
 
 // Tables of one name may come from two methods; that is worth a comparison, but never without a word.
-inline void add_methods(const stored_report& a, const stored_report& b, report_difference& out) {
-  for (auto& t : out.tables) {
-    const auto x = method_of(a, t.alteration), y = method_of(b, t.alteration);
-    const auto described = [](const stored_method& m) {
-      return m.description.empty() ? "a method that the report does not describe" : m.description;
-    };
-    t.method_a = x.description;
-    t.method_b = y.description;
-    if (x.description != y.description)
-      out.notes.push_back(t.alteration + ": " + described(x) + " in A, " + described(y) + " in B");
-    else if (x.options != y.options && !x.options.empty() && !y.options.empty())
-      out.notes.push_back(t.alteration + ": " + x.options + " in A, " + y.options + " in B");
-    else if (x.fingerprint != y.fingerprint && !x.fingerprint.empty() && !y.fingerprint.empty())
-      out.notes.push_back(t.alteration + ": " + described(x) + " in both, but not done the same way in both");
-    else if (!x.description.empty() && (x.fingerprint.empty() || y.fingerprint.empty()))
-      out.notes.push_back(t.alteration + ": " + described(x) +
-                          " in both; whether all options are the same is not known (" +
-                          (x.fingerprint.empty() ? "A" : "B") + " does not say)");
+inline void add_table_notes(const table_difference& t, std::vector<std::string>& notes) {
+  if (t.seeds_a != t.seeds_b) notes.push_back(t.name + ": other seeds, paired in their order");
+  if (t.says_a != t.says_b) {
+    notes.push_back(t.name + ": " + t.says_a + " in A, " + t.says_b + " in B");
+    return;
+  }
+  for (const auto& row : t.rows) {
+    if (row.a.arm == row.b.arm) continue;
+    notes.push_back((t.name.empty() ? row.a.operation : t.name) + ": " + other_parameters(row.a, row.b) + " in A, " +
+                    other_parameters(row.b, row.a) + " in B");
+    return;
   }
 }
 
@@ -238,45 +291,37 @@ inline void add_notes(const stored_report& a, const stored_report& b, report_dif
   const auto note = [&](const std::string& what, const std::string& x, const std::string& y) {
     if (x != y) out.notes.push_back(what + ": " + x + " in A, " + y + " in B");
   };
-  const auto has = [&](const char* alteration) {
-    return std::any_of(out.tables.begin(), out.tables.end(), [&](const auto& t) { return t.alteration == alteration; });
-  };
-  note("layers of the model", std::to_string(a.model.layers), std::to_string(b.model.layers));
-  note("vocabulary", std::to_string(a.model.vocabulary), std::to_string(b.model.vocabulary));
-  if (has("mean_delta") && a.calibration.sha256 != b.calibration.sha256)
-    out.notes.push_back("the means of mean_delta come from other calibration windows");
-  add_methods(a, b, out);
-  if (has("reinit")) note("re-initialization", a.reinit, b.reinit);
-  for (const auto& t : out.tables)
-    if (t.seeds_a != t.seeds_b) out.notes.push_back(t.alteration + ": other seeds, paired in their order");
+  const auto &of_a = a.report.models.front(), &of_b = b.report.models.front();
+  note("recipe", a.report.recipe, b.report.recipe);
+  note("layers of the model", std::to_string(of_a.layers), std::to_string(of_b.layers));
+  note("vocabulary", std::to_string(of_a.vocabulary), std::to_string(of_b.vocabulary));
+  for (const auto& [role, set] : a.report.sets)
+    if (const auto* other = resect::io::find_named(b.report.sets, role); other && other->sha256 != set.sha256)
+      out.notes.push_back(role + ": other windows in B than in A");
+  for (const auto& t : out.tables) add_table_notes(t, out.notes);
 }
 
 }  // namespace detail
 
 // Compares what both reports have. Fails where they are not of the same text, windows and clusters, where seeds
-// cannot be paired, or where no altered layer is in both.
+// cannot be paired, or where no arm is in both.
 inline report_difference compare_reports(const stored_report& a, const stored_report& b) {
   detail::check_same_tokens(a, b);
   report_difference out;
-  out.perplexity_a = resect::metrics::map_exp(a.nll.estimate());
-  out.perplexity_b = resect::metrics::map_exp(b.nll.estimate());
-  out.nll = detail::minus(b.nll, a.nll).estimate();
+  out.perplexity_a = resect::metrics::map_exp(a.sums.nll.estimate());
+  out.perplexity_b = resect::metrics::map_exp(b.sums.nll.estimate());
+  out.nll = detail::minus(b.sums.nll, a.sums.nll).estimate();
   out.perplexity_ratio = resect::metrics::map_exp(out.nll);
   out.nll_p = detail::p_different(out.nll, 0);
-  const auto table_of = [](const stored_report& r, const std::string& name) -> const stored_table* {
-    for (const auto& t : r.tables)
-      if (t.alteration == name) return &t;
-    return nullptr;
-  };
   for (const auto& t : a.tables) {
-    const stored_table* other = table_of(b, t.alteration);
-    if (!other) out.only_a.push_back(t.alteration);
-    else out.tables.push_back(detail::compare_tables(a, t, *other));
+    const stored_table* other = detail::table_named(b, t.name);
+    if (!other) out.only_a.push_back(t.name);
+    else out.tables.push_back(detail::compare_tables(a, t, b, *other));
   }
   for (const auto& t : b.tables)
-    if (!table_of(a, t.alteration)) out.only_b.push_back(t.alteration);
+    if (!detail::table_named(a, t.name)) out.only_b.push_back(t.name);
   if (std::none_of(out.tables.begin(), out.tables.end(), [](const auto& t) { return !t.rows.empty(); }))
-    fail({resect::errc::conflict, "altered layers", "none that both reports have", "one at least"});
+    fail({resect::errc::conflict, "arms", "none that both reports have", "one at least"});
   detail::add_notes(a, b, out);
   for (const auto& [place, value] : a.numbers.items())
     if (const auto other = b.numbers.find(place); other == b.numbers.end() || *other != value)

@@ -7,143 +7,120 @@
 #include <vector>
 
 #include <study/report/numbers.hpp>
+#include <study/report/places.hpp>
 #include <study/report/record.hpp>
 
 // What a study's numbers say, in sentences. Each comes from a rule that the reader can check in the table.
 namespace studies {
 
-struct finding {
-  std::string kind;   // for programs
-  std::string about;  // the alteration, or nothing
-  std::string text;   // for people
-  std::vector<int> layers;
-};
+using finding = resect::io::report_finding;
 
-// The findings as paragraphs: those about one alteration together, under its name.
+// The findings as paragraphs: those about one table together, under its name.
 inline std::vector<std::string> paragraphs(const std::vector<finding>& findings) {
   std::vector<std::string> out;
   for (std::size_t i = 0; i < findings.size(); ++i) {
     const auto& f = findings[i];
-    if (i > 0 && !f.about.empty() && f.about == findings[i - 1].about) out.back() += " " + f.text;
-    else out.push_back(f.about.empty() ? f.text : f.about + ": " + f.text);
+    if (i > 0 && !f.operation.empty() && f.operation == findings[i - 1].operation) out.back() += " " + f.text;
+    else out.push_back(f.operation.empty() ? f.text : f.operation + ": " + f.text);
   }
   return out;
 }
 
-using row_list = std::vector<const row_record*>;
-
-inline row_list rows_of(const study_record& r, const std::string& alteration) {
+inline row_list rows_marked(const row_list& rows, std::string_view mark) {
   row_list out;
-  for (const auto& row : r.rows)
-    if (row.alteration == alteration) out.push_back(&row);
-  return out;
-}
-
-inline std::vector<int> layers_marked(const row_list& rows, const std::string& mark) {
-  std::vector<int> out;
   for (const auto* row : rows)
-    if (row->mark == mark) out.push_back(row->layer);
-  return out;
-}
-
-// "layer 3", "layers 0–2 and 7", "no layer"
-inline std::string layers_text(const std::vector<int>& layers) {
-  if (layers.empty()) return "no layer";
-  std::vector<std::string> parts;
-  for (std::size_t i = 0; i < layers.size();) {
-    std::size_t j = i;
-    while (j + 1 < layers.size() && layers[j + 1] == layers[j] + 1) ++j;
-    if (j > i + 1) parts.push_back(std::to_string(layers[i]) + "–" + std::to_string(layers[j]));
-    else
-      for (std::size_t k = i; k <= j; ++k) parts.push_back(std::to_string(layers[k]));
-    i = j + 1;
-  }
-  std::string out = layers.size() == 1 ? "layer " : "layers ";
-  for (std::size_t i = 0; i < parts.size(); ++i)
-    out += (i == 0 ? "" : i + 1 == parts.size() ? " and " : ", ") + parts[i];
-  return out;
-}
-
-// The same at the beginning of a sentence, with its verb: "Layers 0 and 1 are", "No layer is"
-inline std::string layers_are(const std::vector<int>& layers) {
-  std::string out = layers_text(layers) + (layers.size() > 1 ? " are" : " is");
-  out[0] = static_cast<char>(out[0] - 'a' + 'A');
+    if (row->verdict && row->verdict->mark == mark) out.push_back(row);
   return out;
 }
 
 // When an altered model is so broken that the size of the damage says little more: half of what knowing
 // word frequencies alone would cost. NaN where that is not known.
 inline double saturation_level(const study_record& r) {
-  const double level = (r.baseline.unigram_nll.value - r.baseline.nll.value) / 2;
+  const double level = (r.baseline("unigram_nll").value - r.baseline("nll").value) / 2;
   return level > 0 ? level : std::nan("");
 }
 
 namespace detail {
 
-inline const row_record& largest_kl(const row_list& rows) {
+inline const report_row& largest_kl(const row_list& rows) {
   return **std::max_element(rows.begin(), rows.end(),
-                            [](const auto* a, const auto* b) { return a->mean.kl.value < b->mean.kl.value; });
+                            [](const auto* a, const auto* b) { return kl_of(*a).value < kl_of(*b).value; });
 }
 
-inline std::string rank_text(const rank_record& r, std::size_t of) {
-  if (r.value == 0) return "";
+inline std::string rank_text(const report_row& row, std::size_t of) {
+  if (!row.verdict || row.verdict->rank.value == 0) return "";
+  const auto& r = row.verdict->rank;
   return ", rank " + std::to_string(r.value) + " [" + std::to_string(r.lo) + "–" + std::to_string(r.hi) + "] of " +
          std::to_string(of);
 }
 
-// Rows whose outputs are the intact model's, in every layer.
+// Rows whose outputs are the intact model's, all of them.
 inline bool changes_nothing(const row_list& rows) {
-  return std::all_of(rows.begin(), rows.end(),
-                     [](const auto* row) { return row->mean.kl.value == 0 && row->mean.dlnppl.value == 0; });
+  return std::all_of(rows.begin(), rows.end(), [](const auto* row) {
+    return kl_of(*row).value == 0 && measures_of(*row).dlnppl.value == 0;
+  });
 }
 
-inline finding unchanged(const std::string& name, const row_list& rows) {
-  std::vector<int> layers;
-  for (const auto* row : rows) layers.push_back(row->layer);
-  return {"unchanged", name,
-          "The outputs are the intact model's in " + layers_text(layers) +
-              ": nothing was altered, or nothing that matters, and there is no order among these layers.",
-          layers};
+// A table as the rules below read it.
+struct subject {
+  const study_record& r;
+  const table_record& t;
+  row_list rows;
+
+  finding say(const char* kind, std::string text, const row_list& about) const {
+    return {kind, t.name, std::move(text), layers_of(about)};
+  }
+  std::string are(const row_list& some) const { return places_are(r, t, some); }
+  std::string text(const row_list& some) const { return places_text(r, t, some); }
+  bool by_layer() const { return is_by_layer(rows); }
+};
+
+inline finding unchanged(const subject& s) {
+  return s.say("unchanged",
+               "The outputs are the intact model's in " + s.text(s.rows) +
+                   ": nothing was altered, or nothing that matters, and there is no order among these " +
+                   (s.by_layer() ? "layers." : "arms."),
+               s.rows);
 }
 
-inline finding most_critical(const std::string& name, const row_list& rows) {
-  const row_record& top = largest_kl(rows);
-  std::string text = "Layer " + std::to_string(top.layer) + " matters most, KL " + with_interval(top.mean.kl) +
-                     " nats" + rank_text(top.rank, rows.size()) + ".";
-  std::vector<int> rivals;
-  for (const auto* row : rows)
-    if (row != &top && row->rank.lo == 1) rivals.push_back(row->layer);
-  if (!rivals.empty()) text += " Not told apart from " + layers_text(rivals) + ".";
-  return {"most_critical", name, text, {top.layer}};
+inline finding most_critical(const subject& s) {
+  const report_row& top = largest_kl(s.rows);
+  std::string text = with_capital(place_text(s.t, top)) + (top.layers.size() > 1 ? " matter" : " matters") +
+                     " most, KL " + with_interval(kl_of(top)) + " nats" + rank_text(top, s.rows.size()) + ".";
+  row_list rivals;
+  for (const auto* row : s.rows)
+    if (row != &top && row->verdict && row->verdict->rank.lo == 1) rivals.push_back(row);
+  if (!rivals.empty()) text += " Not told apart from " + s.text(rivals) + ".";
+  return s.say("most_critical", std::move(text), {&top});
 }
 
-inline void add_marks(const std::string& name, const row_list& rows, std::vector<finding>& out) {
-  const auto critical = layers_marked(rows, "critical");
-  const auto negligible = layers_marked(rows, "negligible");
-  const auto better = layers_marked(rows, "better than intact");
-  const bool all = critical.size() == rows.size();
-  out.push_back(
-      {"critical", name,
-       (all && rows.size() > 1 ? "Every altered layer is" : layers_are(critical)) + " critical (Δln PPL above 0.1).",
-       critical});
+inline void add_marks(const subject& s, std::vector<finding>& out) {
+  const auto critical = rows_marked(s.rows, "critical");
+  const auto negligible = rows_marked(s.rows, "negligible");
+  const auto better = rows_marked(s.rows, "better than intact");
+  const bool all = critical.size() == s.rows.size();
+  const std::string every = s.by_layer() ? "Every altered layer is" : "Every arm is";
+  out.push_back(s.say("critical",
+                      (all && s.rows.size() > 1 ? every : s.are(critical)) + " critical (Δln PPL above 0.1).", critical));
   if (!all)
-    out.push_back({"negligible", name, layers_are(negligible) + " negligible (Δln PPL within ±0.01).", negligible});
+    out.push_back(s.say("negligible", s.are(negligible) + " negligible (Δln PPL within ±0.01).", negligible));
   if (!better.empty())
-    out.push_back({"better", name,
-                   "The model is better than intact without " + layers_text(better) +
-                       " (Δln PPL below 0): confirm on another text before acting on it.",
-                   better});
+    out.push_back(s.say("better",
+                        (s.by_layer() ? "The model is better than intact without " : "The model is better than intact with ") +
+                            s.text(better) + (s.by_layer() ? "" : " altered") +
+                            " (Δln PPL below 0): confirm on another text before acting on it.",
+                        better));
 }
 
-inline void add_saturation(const std::string& name, const row_list& rows, double level, std::vector<finding>& out) {
-  std::vector<int> layers;
-  for (const auto* row : rows)
-    if (row->mean.dlnppl.lo > level) layers.push_back(row->layer);
-  if (layers.empty()) return;
-  out.push_back({"saturated", name,
-                 layers_are(layers) + " saturated: Δln PPL above " + plain(level) +
-                     ", half of what knowing word frequencies alone would cost. How far above says little.",
-                 layers});
+inline void add_saturation(const subject& s, double level, std::vector<finding>& out) {
+  row_list saturated;
+  for (const auto* row : s.rows)
+    if (measures_of(*row).dlnppl.lo > level) saturated.push_back(row);
+  if (saturated.empty()) return;
+  out.push_back(s.say("saturated",
+                      s.are(saturated) + " saturated: Δln PPL above " + plain(level) +
+                          ", half of what knowing word frequencies alone would cost. How far above says little.",
+                      saturated));
 }
 
 // Random weights that write little beside the stream do what leaving the layer out does.
@@ -152,8 +129,8 @@ inline void add_faint_reinit(const study_record& r, std::vector<finding>& out) {
   if (skip.size() != reinit.size()) return;
   std::vector<int> layers;
   for (std::size_t i = 0; i < skip.size(); ++i)
-    if (std::abs(reinit[i]->mean.kl.value - skip[i]->mean.kl.value) < 0.02 * skip[i]->mean.kl.value)
-      layers.push_back(skip[i]->layer);
+    if (std::abs(kl_of(*reinit[i]).value - kl_of(*skip[i]).value) < 0.02 * kl_of(*skip[i]).value)
+      layers.insert(layers.end(), skip[i]->layers.begin(), skip[i]->layers.end());
   if (2 * layers.size() < skip.size() || layers.empty()) return;
   out.push_back({"faint_reinit", "",
                  "reinit does what skip does in " + layers_text(layers) +
@@ -165,7 +142,7 @@ inline void add_norm_growth(const study_record& r, std::vector<finding>& out) {
   if (r.profile.size() < 2) return;
   const auto shown = [&](const layer_record& l) {
     return plain(l.norm.p50) + " before " +
-           (l.layer < r.model.layers ? "layer " + std::to_string(l.layer) : std::string("the head")) + " (p1–p99 " +
+           (l.layer < r.model().layers ? "layer " + std::to_string(l.layer) : std::string("the head")) + " (p1–p99 " +
            plain(l.norm.p1) + "–" + plain(l.norm.p99) + ")";
   };
   const layer_record& first = r.profile.front();
@@ -178,7 +155,7 @@ inline void add_norm_growth(const study_record& r, std::vector<finding>& out) {
   const layer_record* heaviest = nullptr;
   double largest = 5;  // times the other tokens' norm, for a finding
   for (const auto& l : r.profile)
-    if (l.layer < r.model.layers && l.first_norm.p50 / l.norm.p50 > largest) {
+    if (l.layer < r.model().layers && l.first_norm.p50 / l.norm.p50 > largest) {
       heaviest = &l;
       largest = l.first_norm.p50 / l.norm.p50;
     }
@@ -190,18 +167,17 @@ inline void add_norm_growth(const study_record& r, std::vector<finding>& out) {
                    {heaviest->layer}});
 }
 
-inline finding control(const std::string& name, const row_list& rows) {
+inline finding control(const subject& s) {
   const auto [low, high] = std::minmax_element(
-      rows.begin(), rows.end(), [](const auto* a, const auto* b) { return a->mean.kl.value < b->mean.kl.value; });
-  const auto& least = (*low)->mean.kl;
-  const auto& most = (*high)->mean.kl;
+      s.rows.begin(), s.rows.end(), [](const auto* a, const auto* b) { return kl_of(*a).value < kl_of(*b).value; });
+  const auto least = kl_of(**low), most = kl_of(**high);
   std::string text = "A control, not a sensitivity: the stream of all layers so far is lost. KL ";
   if (most.value - least.value < 1e-6 * most.value)
-    text += with_interval(most) + (rows.size() > 1 ? ", the same for every layer." : ".");
+    text += with_interval(most) + (s.rows.size() > 1 ? ", the same for every layer." : ".");
   else
-    text += "from " + with_interval(least) + " (layer " + std::to_string((*low)->layer) + ") to " +
-            with_interval(most) + " (layer " + std::to_string((*high)->layer) + ").";
-  return {"control", name, text, {}};
+    text += "from " + with_interval(least) + " (" + place_text(s.t, **low) + ") to " + with_interval(most) + " (" +
+            place_text(s.t, **high) + ").";
+  return s.say("control", std::move(text), {});
 }
 
 // Layers that cost more among altered layers than alone, and weights that a quantizer finds where it puts them.
@@ -224,36 +200,33 @@ inline void add_compressions(const study_record& r, std::vector<finding>& out) {
                      {}});
       continue;
     }
-    std::vector<int> synergy;
-    for (const auto* row : rows_of(r, c.name))
-      if (row->interaction.lo > 0) synergy.push_back(row->layer);
+    const subject s{r, *find_table(r, c.name), rows_of(r, c.name)};
+    row_list synergy;
+    for (const auto* row : s.rows)
+      if (find_estimate(row->estimates, "interaction_kl").lo > 0) synergy.push_back(row);
     if (!synergy.empty())
-      out.push_back({"interaction", c.name,
-                     layers_are(synergy) + " worth more among altered layers than alone (interval of R − S above 0).",
-                     synergy});
+      out.push_back(s.say("interaction",
+                          s.are(synergy) + " worth more among altered layers than alone (interval of R − S above 0).",
+                          synergy));
   }
 }
 
+// Which layer comes first in each table of single layers.
 inline void add_agreement(const study_record& r, std::vector<finding>& out) {
-  std::vector<std::string> names;
+  std::vector<std::string> says;
   std::vector<int> tops;
-  for (const auto& name : r.options.alterations) {
-    const auto rows = rows_of(r, name);
-    if (is_control(name) || rows.size() < 2 || changes_nothing(rows)) continue;
-    names.push_back(name);
-    tops.push_back(largest_kl(rows).layer);
+  for (const auto& t : r.tables) {
+    const auto rows = rows_of(r, t);
+    if (t.control || rows.size() < 2 || !is_by_layer(rows) || changes_nothing(rows)) continue;
+    tops.push_back(largest_kl(rows).layers.front());
+    says.push_back(t.name + " says " + std::to_string(tops.back()));
   }
-  if (names.size() < 2) return;
+  if (says.size() < 2) return;
   const bool same = std::all_of(tops.begin(), tops.end(), [&](int l) { return l == tops.front(); });
-  std::string text;
-  if (same) {
-    text = "All alterations but the control put layer " + std::to_string(tops.front()) + " first.";
-  } else {
-    text = "The alterations disagree on which layer comes first: ";
-    for (std::size_t i = 0; i < names.size(); ++i)
-      text += (i ? ", " : "") + names[i] + " says " + std::to_string(tops[i]);
-    text += ".";
-  }
+  std::string text = "The alterations disagree on which layer comes first: ";
+  for (std::size_t i = 0; i < says.size(); ++i) text += (i ? ", " : "") + says[i];
+  text += ".";
+  if (same) text = "All alterations but the control put layer " + std::to_string(tops.front()) + " first.";
   out.push_back({same ? "agreement" : "disagreement", "", text, tops});
 }
 
@@ -261,39 +234,39 @@ inline void add_agreement(const study_record& r, std::vector<finding>& out) {
 
 inline std::vector<finding> find(const study_record& r) {
   std::vector<finding> out;
-  const auto reliability = resect::metrics::reliability_of(r.evaluation.clusters);
+  const auto clusters = r.evaluation().clusters;
+  const auto reliability = resect::metrics::reliability_of(clusters);
   if (reliability == resect::metrics::reliability::none)
     out.push_back({"too_few_clusters",
                    "",
-                   "Too few clusters (" + std::to_string(r.evaluation.clusters) +
+                   "Too few clusters (" + std::to_string(clusters) +
                        ", 6 are needed): no intervals, no marks; nothing here can be told from chance.",
                    {}});
-  if (r.baseline.nll.value > r.baseline.unigram_nll.value)
+  if (r.baseline("nll").value > r.baseline("unigram_nll").value)
     out.push_back({"unfit_text",
                    "",
                    "The intact model predicts this text worse than word frequencies alone do (" +
-                       with_interval(r.baseline.nll) + " against " + with_interval(r.baseline.unigram_nll) +
+                       with_interval(r.baseline("nll")) + " against " + with_interval(r.baseline("unigram_nll")) +
                        " nats a token): text, token ids and model do not fit, and nothing below means anything.",
                    {}});
-  for (const auto& name : r.options.alterations) {
-    const auto rows = rows_of(r, name);
-    if (rows.empty() || is_control(name)) continue;
-    if (detail::changes_nothing(rows)) {
-      out.push_back(detail::unchanged(name, rows));
+  for (const auto& t : r.tables) {
+    const detail::subject s{r, t, rows_of(r, t)};
+    if (s.rows.empty() || t.control) continue;
+    if (detail::changes_nothing(s.rows)) {
+      out.push_back(detail::unchanged(s));
       continue;
     }
-    if (rows.size() > 1) out.push_back(detail::most_critical(name, rows));
+    if (s.rows.size() > 1) out.push_back(detail::most_critical(s));
     if (reliability == resect::metrics::reliability::none) continue;
-    detail::add_marks(name, rows, out);
-    detail::add_saturation(name, rows, saturation_level(r), out);
+    detail::add_marks(s, out);
+    detail::add_saturation(s, saturation_level(r), out);
   }
   detail::add_compressions(r, out);
   detail::add_agreement(r, out);
   detail::add_faint_reinit(r, out);
   detail::add_norm_growth(r, out);
-  for (const auto& name : r.options.alterations)
-    if (const auto rows = rows_of(r, name); is_control(name) && !rows.empty())
-      out.push_back(detail::control(name, rows));
+  for (const auto& t : r.tables)
+    if (const detail::subject s{r, t, rows_of(r, t)}; t.control && !s.rows.empty()) out.push_back(detail::control(s));
   return out;
 }
 

@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
-#include <resect/study/sensitivity.hpp>
-#include <study/report/clusters.hpp>
+#include <resect/metrics/rows/unigrams.hpp>
+#include <resect/study/baseline.hpp>
+#include <resect/study/table.hpp>
+#include <resect/study/windows.hpp>
 #include <study/io/input.hpp>
 #include <study/report/record.hpp>
 
@@ -31,10 +35,25 @@ inline std::string sha256_of_ids(std::span<const std::int32_t> ids) {
   return sha256(bytes);
 }
 
-inline windows_record to_record(const resect::study::token_windows& w) {
+inline resect::io::report_set to_record(const tokens& text, const resect::study::token_windows& w) {
   std::vector<std::int32_t> ids;
   for (const auto& row : w.rows) ids.push_back(row.token);
-  return {sha256_of_ids(ids), w.n_windows, w.context, w.n_clusters};
+  return {text.name,      sha256_of_ids(ids), w.n_windows, w.context,
+          w.n_clusters, static_cast<std::int64_t>(text.ids.size())};
+}
+
+inline resect::io::report_text to_record(const tokens& text, const resect::study::window_options& o) {
+  return {text.name,   text.sha256, sha256_of_ids(text.ids), static_cast<std::int64_t>(text.ids.size()),
+          o.sequences, o.context,   text.parts};
+}
+
+inline resect::io::report_rules rules_of(bool documents, int bos) {
+  resect::io::report_rules out;
+  out.interval = std::string("95 %, mean over tokens, variance of the sums of ") + (documents ? "documents" : "windows") +
+                 " (and of seeds, where there are any), t over clusters; Wilson of the clusters for rates at 0 or 1";
+  if (bos >= 0) out.bos = bos;
+  out.bos_rule = bos >= 0 ? "run in front of every window, not counted" : "none, as the model asks for none";
+  return out;
 }
 
 // nll of the evaluated tokens by their frequencies in what evaluation leaves of the text, one added to every count.
@@ -58,6 +77,14 @@ namespace detail {
 
 inline measures to_record(const resect::study::effect& e) { return {e.kl, e.top1, e.dlnppl, e.cosine}; }
 
+inline std::vector<resect::io::named<estimate>> to_metrics(const resect::study::effect& e) {
+  return {{"kl", e.kl}, {"top1_agreement", e.top1}, {"dlnppl", e.dlnppl}, {"cosine_head_norm", e.cosine}};
+}
+
+inline run_sums to_sums(const resect::study::effect_sums& s) {
+  return {s.kl.sums(), s.top1.sums(), s.dlnppl.sums(), s.cosine.sums()};
+}
+
 inline quantiles to_record(const resect::metrics::log_histogram& h) {
   return {h.quantile(0.01), h.quantile(0.5), h.quantile(0.99), h.max(), h.count()};
 }
@@ -71,75 +98,100 @@ inline layer_record to_record(int layer, const resect::metrics::norm_profile& p)
           p.influence().estimate()};
 }
 
-inline row_record to_record(const resect::study::sensitivity_row& row) {
-  row_record out;
-  out.alteration = resect::study::name(row.what);
-  out.layer = row.layer;
-  out.mean = to_record(row.mean);
-  out.seeds = row.seeds;
-  for (const auto& one : row.per_run) out.per_seed.push_back(to_record(one));
-  out.kl_seed_sd = row.mean.kl_seed_sd;
-  out.dlnppl_seed_sd = row.mean.dlnppl_seed_sd;
-  out.mark = resect::metrics::name(row.mark);
-  out.rank = {static_cast<int>(row.rank.rank), static_cast<int>(row.rank.lo), static_cast<int>(row.rank.hi)};
+// Two steps of an arm may have a parameter of one name with two values.
+inline std::vector<resect::io::named<resect::io::report_value>> to_parameters(
+    const std::vector<resect::study::parameter>& parameters) {
+  std::vector<resect::io::named<resect::io::report_value>> out;
+  for (const auto& p : parameters) {
+    std::string name = p.name;
+    for (int i = 2; resect::io::find_named(out, name); ++i) name = p.name + " " + std::to_string(i);
+    out.push_back({name, {p.number, p.word}});
+  }
+  return out;
+}
+
+inline report_row to_row(const resect::study::arm_identity& id) {
+  report_row out;
+  out.arm = id.key;
+  out.operation = id.operation;
+  out.layers = id.layers;
+  out.matrix = id.matrix;
+  out.parameters = to_parameters(id.parameters);
+  return out;
+}
+
+inline resect::io::report_rank to_record(const resect::metrics::rank_interval& r) { return {r.rank, r.lo, r.hi}; }
+
+// The parameters that rows of a table do not share; "matrix" is one of them.
+inline std::vector<std::string> varying_parameters(const row_list& rows) {
+  std::vector<std::string> out;
+  const auto add = [&](const std::string& name) {
+    if (std::find(out.begin(), out.end(), name) == out.end()) out.push_back(name);
+  };
+  const auto value = [](const report_row& row, const std::string& name) -> std::pair<double, std::string> {
+    const auto* v = resect::io::find_named(row.parameters, name);
+    return v ? std::pair{v->number, v->text} : std::pair{0.0, std::string("–")};
+  };
+  for (const auto* row : rows) {
+    if (row->matrix != rows.front()->matrix) add("matrix");
+    for (const auto* other : {rows.front(), row})
+      for (const auto& p : other->parameters)
+        if (value(*row, p.name) != value(*rows.front(), p.name)) add(p.name);
+  }
   return out;
 }
 
 }  // namespace detail
 
-// What was measured, into a record that knows model, text and options already.
-inline void add_results(study_record& to, const resect::study::sensitivity_report& from) {
-  to.layers = from.options.layers;
-  to.baseline.nll = from.intact.ppl.mean_nll();
-  to.baseline.perplexity = from.intact.ppl.estimate();
-  to.baseline.perplexity_tokens = from.intact.ppl.estimate_tokens();
-  for (const auto& profile : from.intact.layers)
-    to.profile.push_back(detail::to_record(static_cast<int>(to.profile.size()), profile));
-  to.profile.push_back(detail::to_record(static_cast<int>(to.profile.size()), from.intact.output));
-  for (const auto& row : from.rows) to.rows.push_back(detail::to_record(row));
+// One run of one arm that stands in no table.
+inline void add_run(study_record& to, const resect::study::arm_identity& id, const resect::study::effect_sums& sums) {
+  report_row row = detail::to_row(id);
+  row.seed = id.seed;
+  row.metrics = detail::to_metrics(sums.estimate());
+  to.report.rows.push_back(std::move(row));
+  to.sums.runs.push_back(detail::to_sums(sums));
 }
 
-// A compression study, as rows of a name of its own.
-inline void add_results(study_record& to, const named_compression& from) {
-  const auto& r = from.report;
-  compression_record c;
-  c.name = from.name;
-  c.description = r.method.view();
-  c.fingerprint = hexadecimal(r.method_hash);
-  c.options = from.options;
-  c.all = detail::to_record(r.all);
-  c.unigram_kl = r.unigram_kl;
-  c.saturated = r.saturated;
-  to.options.alterations.push_back(from.name);
-  double bits = 0;
-  for (const auto& row : r.rows) {
-    row_record out;
-    out.alteration = from.name;
-    out.layer = row.layer;
-    out.mean = detail::to_record(row.mean);
-    out.mark = resect::metrics::name(row.mark);
-    out.rank = {static_cast<int>(row.rank.rank), static_cast<int>(row.rank.lo), static_cast<int>(row.rank.hi)};
-    out.restored = row.causal.restored;
-    out.interaction = row.causal.interaction;
-    out.weight_error = row.error;
-    bits += row.bits / static_cast<double>(r.rows.size());  // layers of a model have the same shapes
-    to.rows.push_back(std::move(out));
+// The rows of one table, each over its seeds, followed by a row for each seed where there are any. `table` knows its name
+// and what it says.
+inline void add_table(study_record& to, table_record table, std::span<const resect::study::table_row> rows) {
+  for (const auto& measured : rows) {
+    report_row row = detail::to_row(measured.id);
+    row.metrics = detail::to_metrics(measured.mean);
+    row.verdict = resect::io::report_verdict{table.name, std::string(resect::metrics::name(measured.mark)),
+                                             detail::to_record(measured.rank), table.control};
+    table.rows.push_back(to.report.rows.size());
+    row.seeds = measured.seeds;
+    if (!row.seeds.empty())
+      row.seed_sd = {{"kl", measured.mean.kl_seed_sd}, {"dlnppl", measured.mean.dlnppl_seed_sd}};
+    to.report.rows.push_back(std::move(row));
+    if (measured.seeds.empty()) to.sums.runs.push_back(detail::to_sums(measured.runs.front()));
+    for (std::size_t i = 0; i < measured.seeds.size(); ++i) {
+      auto id = measured.id;
+      id.seed = measured.seeds[i];
+      id.key = id.group + ", seed " + std::to_string(measured.seeds[i]);
+      add_run(to, id, measured.runs[i]);
+    }
   }
-  c.bits = bits;
-  to.compressions.push_back(std::move(c));
+  to.tables.push_back(std::move(table));
+  to.tables.back().varying = detail::varying_parameters(rows_of(to, to.tables.back()));
 }
 
-inline options_record to_record(const resect::study::sensitivity_options& o, const resect::study::window_options& w) {
-  options_record out;
-  out.sequences = w.sequences;
-  out.context = w.context;
-  out.reinit_seeds = o.reinit_seeds;
-  out.bootstrap = o.bootstrap;
-  out.seed = o.seed;
-  for (const auto a : o.alterations) out.alterations.emplace_back(resect::study::name(a));
-  out.reinit_gains = o.reinit_gains == resect::residual::norm_gains::keep ? "keep" : "reset";
-  out.reinit_std = static_cast<double>(o.reinit.std);
-  return out;
+// The intact model, into a record that knows its text already.
+inline void add_baseline(study_record& to, const resect::study::baseline& intact,
+                         const resect::study::token_windows& evaluation) {
+  to.report.baseline.insert(to.report.baseline.begin(),
+                            {{"nll", intact.ppl.mean_nll()},
+                             {"perplexity", intact.ppl.estimate()},
+                             {"perplexity_tokens_independent", intact.ppl.estimate_tokens()}});
+  for (const auto& profile : intact.layers)
+    to.profile.push_back(detail::to_record(static_cast<int>(to.profile.size()), profile));
+  to.profile.push_back(detail::to_record(static_cast<int>(to.profile.size()), intact.output));
+  to.sums.ids.assign(evaluation.documents.begin(), evaluation.documents.end());
+  if (to.sums.ids.empty())
+    for (resect::index_t c = 0; c < evaluation.n_clusters; ++c) to.sums.ids.push_back(c);
+  to.sums.window_starts.assign(evaluation.starts.begin(), evaluation.starts.end());
+  to.sums.nll = intact.ppl.sums();
 }
 
 }  // namespace studies

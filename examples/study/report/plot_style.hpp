@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstdio>
+#include <iterator>
 #include <string>
 #include <string_view>
 
@@ -12,20 +13,23 @@ namespace studies {
 namespace detail {
 
 struct series {
-  const char* alteration;
-  const char* title;
+  const char* table;
   const char* colour;  // Okabe & Ito's, told apart by colour-blind readers
   int hollow, filled;  // gnuplot's point types
   double size;
 };
 inline constexpr series all_series[] = {
-    {"skip", "skip", "0072B2", 6, 7, 1.4},
-    {"mean_delta", "mean_delta", "E69F00", 4, 5, 1.3},
-    {"reinit", "reinit", "009E73", 8, 9, 1.6},
-    {"zero_stream", "zero_stream (control)", "7F7F7F", 2, 2, 1.1},
-    {"quantize", "quantize", "CC79A7", 10, 11, 1.5},
-    {"low_rank", "low_rank", "56B4E9", 12, 13, 1.6},
+    {"skip", "0072B2", 6, 7, 1.4},      {"mean_delta", "E69F00", 4, 5, 1.3},
+    {"reinit", "009E73", 8, 9, 1.6},    {"quantize", "CC79A7", 10, 11, 1.5},
+    {"low_rank", "56B4E9", 12, 13, 1.6}, {"zero_stream", "7F7F7F", 2, 2, 1.1},
 };
+
+// The look of a table: its own, or that of its place in the report.
+inline const series& series_of(const std::string& table, std::size_t place) {
+  for (const series& s : all_series)
+    if (table == s.table) return s;
+  return all_series[place % (std::size(all_series) - 1)];
+}
 
 inline std::string number(double x) {
   if (!std::isfinite(x)) return "NaN";

@@ -12,16 +12,17 @@
 #include <study/io/output.hpp>
 #include <study/report/plot_style.hpp>
 #include <study/report/record.hpp>
+#include <study/report/table.hpp>
 
-// The pictures of a study: norms.png and sensitivity.png. Everything that a script holds is written here or is a
-// number; the one text from outside, the model's name, is quoted and stripped.
+// The pictures of a study: norms.png and effects.png. Everything that a script holds is written here or is a number; texts
+// from outside (names of models, tables and places) are quoted and stripped.
 namespace studies {
 
 inline std::string norms_data(const study_record& r) {
   using detail::number;
   std::string out = "# layer, norm p50 p1 p99, of first rows p50 p1 p99, block influence with interval\n";
   for (const auto& l : r.profile) {
-    const bool is_head = l.layer == r.model.layers;
+    const bool is_head = l.layer == r.model().layers;
     const double nothing = std::nan("");
     const double bi = is_head ? nothing : l.influence.value;
     const bool bar = !is_head && l.influence.has_interval();
@@ -35,7 +36,7 @@ inline std::string norms_data(const study_record& r) {
 
 // clang-format off
 inline std::string norms_script(const study_record& r) {
-  const int layers = r.model.layers;
+  const int layers = r.model().layers;
   const bool has_first = !r.profile.empty() && r.profile.front().first_norm.n > 0;
   double least = 1e300, most = 0;
   for (const auto& l : r.profile)
@@ -45,7 +46,7 @@ inline std::string norms_script(const study_record& r) {
         most = std::max(most, q.p99);
       }
   const double margin = most > least ? std::pow(most / least, 0.07) : 2;
-  const std::string title = r.model.name + ": residual stream of the intact model";
+  const std::string title = r.model().name + ": residual stream of the intact model";
   std::string out = detail::style(1240, "norms.png", detail::quoted(title));
   out += "set xrange [-0.5:" + std::to_string(layers) + ".5]\n"
          "set xtics " + detail::layer_ticks(0, layers - 1) + "\n"
@@ -90,16 +91,25 @@ struct axis {
   bool curved = false;  // logarithmic, or linear about 0 and logarithmic beyond
 };
 
+// Calls f(table, row) for everything that is drawn.
+template <class F>
+void for_drawn(const study_record& r, F f) {
+  for (const auto& t : r.tables)
+    for (const auto* row : rows_of(r, t)) f(t, *row);
+}
+
 inline axis kl_axis(const study_record& r) {
   double least = 1e300, most = 0;
-  for (const auto& row : r.rows) {
-    most = std::max(most, high_end(row.mean.kl));
-    if (row.mean.kl.value > 0) least = std::min(least, row.mean.kl.value);
-  }
+  for_drawn(r, [&](const table_record&, const report_row& row) {
+    const auto kl = kl_of(row);
+    most = std::max(most, high_end(kl));
+    if (kl.value > 0) least = std::min(least, kl.value);
+  });
   if (!(most > 0)) return {0, 1, false};
   if (!(most / least > 20)) return {0, 1.05 * most, false};
-  for (const auto& row : r.rows)
-    if (low_end(row.mean.kl) > 0) least = std::min(least, low_end(row.mean.kl));
+  for_drawn(r, [&](const table_record&, const report_row& row) {
+    if (low_end(kl_of(row)) > 0) least = std::min(least, low_end(kl_of(row)));
+  });
   least = std::max(least, 1e-9 * most);
   const double decades = std::log10(most / least);
   return {least * std::pow(10, -0.06 * decades), most * std::pow(10, 0.06 * decades), true};
@@ -109,15 +119,67 @@ inline constexpr double linear_below = 0.01;  // of the axis of Δln PPL
 
 inline axis dlnppl_axis(const study_record& r) {
   double least = -0.015, most = 0.15;
-  for (const auto& row : r.rows) {
-    if (is_control(row.alteration)) continue;
-    least = std::min(least, low_end(row.mean.dlnppl));
-    most = std::max(most, high_end(row.mean.dlnppl));
-  }
+  for_drawn(r, [&](const table_record& t, const report_row& row) {
+    if (t.control) return;
+    const auto d = measures_of(row).dlnppl;
+    least = std::min(least, low_end(d));
+    most = std::max(most, high_end(d));
+  });
   if (!(std::max(most, -least) > 0.3)) return {least - 0.05 * (most - least), most + 0.05 * (most - least), false};
   const double bottom = std::asinh(least / linear_below), top = std::asinh(most / linear_below);
   const double margin = 0.04 * (top - bottom);
   return {linear_below * std::sinh(bottom - margin), linear_below * std::sinh(top + margin), true};
+}
+
+// Where rows stand from left to right: at their layer (the middle of a span), where every table has one row a place; else
+// in the order of the table, under their names.
+struct row_places {
+  bool by_layer = true;
+  double first = 0, last = 0;
+  std::string title = "layer", ticks;
+
+  double operator()(const report_row& row, std::size_t i) const {
+    return by_layer ? 0.5 * (row.layers.front() + row.layers.back()) : static_cast<double>(i);
+  }
+};
+
+inline bool has_a_place(const row_list& rows) {
+  std::vector<int> seen;
+  for (const auto* row : rows) {
+    if (!resect::io::is_span(row->layers)) return false;
+    const int twice = row->layers.front() + row->layers.back();
+    if (std::find(seen.begin(), seen.end(), twice) != seen.end()) return false;
+    seen.push_back(twice);
+  }
+  return true;
+}
+
+inline row_places places_of(const study_record& r) {
+  row_places out;
+  const table_record* longest = nullptr;
+  bool spans = false;
+  for (const auto& t : r.tables) {
+    const auto rows = rows_of(r, t);
+    out.by_layer = out.by_layer && has_a_place(rows);
+    spans = spans || std::string(place_title(rows)) != "layer";
+    if (!longest || t.rows.size() > longest->rows.size()) longest = &t;
+  }
+  if (!longest) return out;
+  const auto rows = rows_of(r, *longest);
+  if (out.by_layer) {
+    out.first = r.layers.empty() ? 0 : r.layers.front();
+    out.last = r.layers.empty() ? 0 : r.layers.back();
+    if (spans) out.title = "layer (middle of a span)";
+    out.ticks = layer_ticks(static_cast<int>(out.first), static_cast<int>(out.last));
+    return out;
+  }
+  out.last = static_cast<double>(rows.size()) - 1;
+  out.title = "altered";
+  const std::size_t step = (rows.size() + 15) / 16;
+  for (std::size_t i = 0; i < rows.size(); i += step)
+    out.ticks += (i ? ", " : "(") + detail::quoted(place_text(*longest, *rows[i])) + " " + std::to_string(i);
+  out.ticks += ") rotate by -25 noenhanced font ',14'";
+  return out;
 }
 
 inline int mark_code(const std::string& mark) {
@@ -133,67 +195,70 @@ inline std::string signed_log_ticks() {
   return "(" + major + minor + ")";
 }
 
+inline std::string data_file(std::size_t table) { return "table" + std::to_string(table) + ".dat"; }
+
 }  // namespace detail
 
-// One alteration's rows; a gap in the layers breaks the line.
-inline std::string sensitivity_data(const study_record& r, const std::string& alteration) {
+// The rows of one table; a gap between places breaks the line.
+inline std::string effects_data(const study_record& r, const table_record& t) {
   const auto axis = detail::kl_axis(r);
-  std::string out = "# layer, KL with interval, delta ln PPL with interval, mark\n";
-  const row_record* last = nullptr;
-  for (const auto* row : rows_of(r, alteration)) {
-    if (last && row->layer != last->layer + 1) out += "\n";
-    last = row;
-    const auto kl = [&](double x) { return axis.curved ? std::max(x, axis.low) : x; };
-    const auto& d = row->mean.dlnppl;
-    for (const double x : {double(row->layer), kl(row->mean.kl.value), kl(detail::low_end(row->mean.kl)),
-                           kl(detail::high_end(row->mean.kl)), d.value, detail::low_end(d), detail::high_end(d),
-                           double(detail::mark_code(row->mark))})
-      out += detail::number(x) + " ";
+  const auto place = detail::places_of(r);
+  std::string out = "# place, KL with interval, delta ln PPL with interval, mark\n";
+  double last = std::nan("");
+  const auto rows = rows_of(r, t);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const double x = place(*rows[i], i);
+    if (x > last + 1) out += "\n";
+    last = x;
+    const auto m = measures_of(*rows[i]);
+    const auto kl = [&](double y) { return axis.curved ? std::max(y, axis.low) : y; };
+    const auto& d = m.dlnppl;
+    for (const double y : {x, kl(m.kl.value), kl(detail::low_end(m.kl)), kl(detail::high_end(m.kl)), d.value,
+                           detail::low_end(d), detail::high_end(d),
+                           double(detail::mark_code(detail::verdict_of(*rows[i]).mark))})
+      out += detail::number(y) + " ";
     out += "\n";
   }
   return out;
 }
 
 // clang-format off
-inline std::string sensitivity_script(const study_record& r) {
+inline std::string effects_script(const study_record& r) {
   using detail::number;
-  std::vector<const detail::series*> shown;
-  for (const auto& s : detail::all_series)
-    if (!rows_of(r, s.alteration).empty()) shown.push_back(&s);
-  const auto place = [&](std::size_t i) {  // side by side, so that bars do not hide one another
-    return number(0.19 * (static_cast<double>(i) - 0.5 * static_cast<double>(shown.size() - 1)));
+  const std::size_t n = r.tables.size();
+  const auto shift = [&](std::size_t i) {  // side by side, so that bars do not hide one another
+    return number(std::min(0.19, 0.8 / static_cast<double>(n)) * (static_cast<double>(i) - 0.5 * static_cast<double>(n - 1)));
   };
-  const int first = r.layers.empty() ? 0 : r.layers.front();
-  const int last = r.layers.empty() ? 0 : r.layers.back();
+  const auto place = detail::places_of(r);
   const auto kl = detail::kl_axis(r), delta = detail::dlnppl_axis(r);
 
-  const bool bars = resect::metrics::reliability_of(r.evaluation.clusters) != resect::metrics::reliability::none;
-  const std::string title =
-      r.model.name + ": what altering one layer does" + (bars ? "" : " (too few clusters for intervals)");
+  const bool bars = resect::metrics::reliability_of(r.evaluation().clusters) != resect::metrics::reliability::none;
+  const std::string title = r.model().name + ": " + r.title + (bars ? "" : " (too few clusters for intervals)");
 
-  std::string out = detail::style(1560, "sensitivity.png", detail::quoted(title));
-  out += "set xrange [" + number(first - 0.5) + ":" + number(last + 0.5) + "]\n"
-         "set xtics " + detail::layer_ticks(first, last) + "\n"
+  std::string out = detail::style(1560, "effects.png", detail::quoted(title));
+  out += "set xrange [" + number(place.first - 0.5) + ":" + number(place.last + 0.5) + "]\n"
+         "set xtics " + place.ticks + "\n"
          "set tmargin at screen 0.905\n"
          "set bmargin at screen 0.545\n" +
          (kl.curved ? "set logscale y\n" + detail::log_ticks(kl.low, kl.high) : "") + detail::y_range(kl.low, kl.high) +
-         "set key width " + std::string(shown.size() > 3 ? "-8" : "2") + "\n"
+         "set key width " + std::string(n > 3 ? "-8" : "2") + "\n"
          "set format y '%g'\n" + detail::y_title("KL(intact ‖ altered), nats", 0.725) +
          "plot ";
-  for (std::size_t i = 0; i < shown.size(); ++i) {
-    const auto& s = *shown[i];
-    const std::string data = std::string("'") + s.alteration + ".dat' using ($1+" + place(i) + "):2";
-    out += data + " with lines lc rgb '#80" + s.colour + "' lw 0.8" + (is_control(s.alteration) ? " dt 2" : "") +
+  for (std::size_t i = 0; i < n; ++i) {
+    const auto& s = detail::series_of(r.tables[i].name, i);
+    const std::string data = "'" + detail::data_file(i) + "' using ($1+" + shift(i) + "):2";
+    out += data + " with lines lc rgb '#80" + s.colour + "' lw 0.8" + (r.tables[i].control ? " dt 2" : "") +
            " notitle, \\\n  " + data + ":3:4 with yerrorbars lc rgb '#" + s.colour + "' pt " +
-           std::to_string(s.filled) + " ps " + number(s.size) + " lw 1.2 title '" + s.title + "', \\\n  ";
+           std::to_string(s.filled) + " ps " + number(s.size) + " lw 1.2 title " +
+           detail::quoted(r.tables[i].name + (r.tables[i].control ? " (control)" : "")) + ", \\\n  ";
   }
   out += "NaN notitle\n"
          "unset logscale y\n"
          "set ytics autofreq\n"
          "unset label 1\n"
          "set tmargin at screen 0.445\n"
-         "set bmargin at screen 0.08\n"
-         "set xlabel 'layer'\n"
+         "set bmargin at screen " + std::string(place.by_layer ? "0.08" : "0.12") + "\n"
+         "set xlabel '" + place.title + "'\n"
          "set key width -7\n" + detail::y_range(delta.low, delta.high) +
          detail::y_title("Δ ln perplexity, nats a token", 0.262);
   if (delta.curved)
@@ -208,12 +273,12 @@ inline std::string sensitivity_script(const study_record& r) {
          "  keyentry with points pt 13 ps 2 lc rgb '#444444' title 'better than intact', \\\n"
          "  keyentry with lines dt 2 lc rgb '#444444' title '0.1 (critical above)', \\\n"
          "  keyentry with boxes fs solid 0.3 noborder fc rgb '#56B4E9' title '± 0.01 (negligible within)', \\\n  ";
-  for (std::size_t i = 0; i < shown.size(); ++i) {
-    const auto& s = *shown[i];
-    if (is_control(s.alteration)) continue;
+  for (std::size_t i = 0; i < n; ++i) {
+    const auto& s = detail::series_of(r.tables[i].name, i);
+    if (r.tables[i].control) continue;
     const int point[] = {s.hollow, s.filled, 2, 13};
     for (int mark = 0; mark < 4; ++mark)
-      out += std::string("'") + s.alteration + ".dat' using ($1+" + place(i) + "):($8==" + std::to_string(mark) +
+      out += "'" + detail::data_file(i) + "' using ($1+" + shift(i) + "):($8==" + std::to_string(mark) +
              "?$5:NaN):6:7 with yerrorbars lc rgb '#" + s.colour + "' pt " + std::to_string(point[mark]) + " ps " +
              number(mark == 3 ? 2.0 : s.size) + " lw 1.2 notitle, \\\n  ";
   }
@@ -227,10 +292,10 @@ inline resect::status try_draw_plots(const study_record& r, const std::filesyste
   std::filesystem::create_directory(work);
   write_file((work / "norms.dat").string(), norms_data(r));
   write_file((work / "norms.gp").string(), norms_script(r));
-  for (const auto& s : detail::all_series)
-    write_file((work / (std::string(s.alteration) + ".dat")).string(), sensitivity_data(r, s.alteration));
-  write_file((work / "sensitivity.gp").string(), sensitivity_script(r));
-  for (const char* name : {"norms", "sensitivity"}) {
+  for (std::size_t i = 0; i < r.tables.size(); ++i)
+    write_file((work / detail::data_file(i)).string(), effects_data(r, r.tables[i]));
+  write_file((work / "effects.gp").string(), effects_script(r));
+  for (const char* name : {"norms", "effects"}) {
     if (auto s = try_gnuplot(work, std::string(name) + ".gp"); !s) return s;
     std::filesystem::rename(work / (std::string(name) + ".png"), folder / (std::string(name) + ".png"));
   }

@@ -1,94 +1,43 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
+#include <resect/io/report.hpp>
+#include <resect/metrics/accumulators/clustered.hpp>
 #include <resect/metrics/intervals/estimate.hpp>
 
-// Everything that a layer study found, as plain values: what the table, the page, the plots and report.json
-// are written from.
+// Everything that a study found, as plain values: what the table, the page, the plots, report.json and clusters.npz are
+// written from.
 namespace studies {
 
+using resect::io::report_row;
 using resect::metrics::estimate;
 
-struct model_record {
-  std::string name;
-  std::string fingerprint;  // hexadecimal, of the weights as stored
-  int layers = 0;
-  int d_model = 0;
-  int vocabulary = 0;
-  double parameters = 0;
-};
-
-struct text_record {
-  std::string name;
-  std::string sha256;      // of the text's bytes
-  std::string ids_sha256;  // of its token ids (int32, little-endian)
-  std::int64_t tokens = 0;
-  bool documents = false;  // the text marks them
-};
-
-// A set of windows of the text.
-struct windows_record {
-  std::string sha256;  // of its ids, window after window
-  std::int64_t windows = 0;
-  std::int64_t context = 0;
-  std::int64_t clusters = 0;
-};
+// The four measures of an altered model, as report.json calls them.
+inline constexpr std::array measure_names{"kl", "top1_agreement", "dlnppl", "cosine_head_norm"};
+inline constexpr std::size_t n_measures = measure_names.size();
 
 struct measures {
   estimate kl, top1, dlnppl, cosine;
 };
 
-// KL ranks the layers of one table, 1 the largest; 0 where there is no rank.
-struct rank_record {
-  int value = 0, lo = 0, hi = 0;
-};
+// One altered model with one seed: the sums of its measures, in the order of measure_names.
+using run_sums = std::vector<resect::metrics::clustered_sums>;
 
-// One altered layer.
-struct row_record {
-  std::string alteration;
-  int layer = 0;
-  measures mean;                     // over seeds, where there are any
-  std::vector<std::uint64_t> seeds;  // empty where nothing is drawn
-  std::vector<measures> per_seed;
-  double kl_seed_sd = std::numeric_limits<double>::quiet_NaN();
-  double dlnppl_seed_sd = kl_seed_sd;
-  std::string mark;  // "critical", "negligible", "better than intact" or nothing
-  rank_record rank;
-  estimate restored, interaction;  // of rows of a compression: R and I = R − S, S being mean.kl
-  double weight_error = std::numeric_limits<double>::quiet_NaN();  // ‖W − Ŵ‖_F / ‖W‖_F
-};
-
-// An option of a method, a number or a word.
-struct method_option {
-  std::string name;
-  double number = 0;
-  std::string word = {};  // in place of the number, where it is not empty
-};
-
-// A way to store the layers' matrices with fewer bytes, and what it does to all of them together.
-struct compression_record {
-  std::string name;         // of its rows
-  std::string description;  // "quantize 4 bit, group 64"
-  std::string fingerprint;  // hexadecimal, of everything that changes what it does
-  std::vector<method_option> options;
-  measures all;             // every chosen layer altered
-  estimate unigram_kl;      // KL(intact ‖ word frequencies)
-  bool saturated = false;   // all altered: more than half of that; nothing is said of spared layers then
-  double bits = std::numeric_limits<double>::quiet_NaN();  // stored bits a weight of the altered matrices
-};
-
-// How many of the layers' matrices lie on a grid of few bits, and on which (the first that was found).
-struct grid_record {
-  int matrices = 0;  // that were looked at
-  int on_grid = 0;
-  int bits = 0;
-  std::int64_t group = 0;
-  std::string kind;
+// What clusters.npz holds: the sums behind every estimate.
+struct cluster_sums {
+  std::vector<std::int64_t> ids;            // of each cluster: the document or the window
+  std::vector<std::int64_t> window_starts;  // where each window begins in the text's ids
+  resect::metrics::clustered_sums nll;      // of the intact model
+  std::vector<run_sums> runs;               // of every row of the report that is over no seeds, in their order
 };
 
 struct quantiles {
@@ -106,64 +55,108 @@ struct layer_record {
   estimate influence;                     // 1 − mean cos(h, h + Δ), all rows
 };
 
-struct options_record {
-  std::int64_t sequences = 0, context = 0, reinit_seeds = 0, bootstrap = 0;
-  std::uint64_t seed = 0;
-  std::vector<std::string> alterations;
-  std::string reinit_gains;
-  double reinit_std = 0;  // 0: each matrix's own root mean square
+// A further column of a table, which a recipe asks for: an estimate or a number of its rows by its name in report.json.
+struct column_record {
+  std::string name;   // "restored_kl"
+  std::string title;  // "spared: R"
+  bool with_sign = false;
 };
 
-struct baseline_record {
-  estimate nll, perplexity;
-  estimate perplexity_tokens;  // with tokens taken as independent, as engines print it
-  estimate unigram_nll;        // of the same tokens by their frequencies (add-one) in the text outside the evaluation
+// One table of a report: arms that are marked and ranked among each other.
+struct table_record {
+  std::string name;                  // "skip"
+  std::string says;                  // what its arms do, in words
+  std::vector<std::size_t> rows = {};     // of the report; rows of single seeds are not among them
+  std::vector<std::string> varying = {};  // parameters that its rows do not share
+  bool control = false;
+  std::string headline = {};                // above the further columns
+  std::vector<column_record> columns = {};  // shown beside the places, below the table
+};
+
+// A way to store the layers' matrices with fewer bytes, and what it does to all of them together.
+struct compression_record {
+  std::string name;         // of its table
+  std::string description;  // "quantize 4 bit, group 64"
+  std::string fingerprint;  // hexadecimal, of everything that changes what it does
+  std::vector<resect::io::named<resect::io::report_value>> options;
+  measures all;             // every chosen layer altered
+  estimate unigram_kl;      // KL(intact ‖ word frequencies)
+  bool saturated = false;   // all altered: more than half of that; nothing is said of spared layers then
+  double bits = std::numeric_limits<double>::quiet_NaN();  // stored bits a weight of the altered matrices
+};
+
+// How many of the layers' matrices lie on a grid of few bits, and on which (the first that was found).
+struct grid_record {
+  int matrices = 0;  // that were looked at
+  int on_grid = 0;
+  int bits = 0;
+  std::int64_t group = 0;
+  std::string kind;
 };
 
 struct study_record {
-  std::string command;
-  model_record model;
-  text_record text;
-  windows_record evaluation, calibration;
-  options_record options;
-  std::vector<int> layers;  // that were altered
-  baseline_record baseline;
+  resect::io::report report;  // its sections and findings are made of the rest when it is written
+  std::string title;          // of the recipe: what was done
+  double parameters = 0;      // of the first model
+  bool documents = false;     // the text marks them
+  std::vector<int> layers;    // that were altered
+  std::int64_t bootstrap = 0;
+  nlohmann::ordered_json options = nlohmann::ordered_json::object();  // the recipe's own, for the section "options"
+  std::vector<std::pair<std::string, std::string>> facts;             // what a reader needs to do it again
   std::vector<layer_record> profile;  // one a layer, and one for what the head reads
-  std::vector<row_record> rows;       // by alteration, then by layer
+  std::vector<table_record> tables;
   std::vector<compression_record> compressions;
   grid_record grid;
+  cluster_sums sums;
+
+  const resect::io::report_set& evaluation() const { return report.sets.front().value; }
+  const resect::io::report_model& model() const { return report.models.front(); }
+  estimate baseline(std::string_view name) const {
+    const auto* found = resect::io::find_named(report.baseline, name);
+    return found ? *found : estimate{};
+  }
 };
 
-struct alteration_text {
-  const char* name;
-  const char* what;
-};
+using row_list = std::vector<const report_row*>;
 
-// What each alteration does, in words.
-inline const char* describe_alteration(const std::string& name) {
-  constexpr alteration_text known[] = {
-      {"skip", "the layer is left out"},
-      {"mean_delta", "the layer adds its mean over the calibration windows"},
-      {"reinit", "random weights in place of the layer's"},
-      {"zero_stream", "control: the whole stream after the layer is zero"},
-  };
-  for (const auto& k : known)
-    if (name == k.name) return k.what;
-  return "";
+inline const table_record* find_table(const study_record& r, std::string_view name) {
+  const auto found = std::find_if(r.tables.begin(), r.tables.end(), [&](const auto& t) { return t.name == name; });
+  return found == r.tables.end() ? nullptr : &*found;
 }
 
-inline const compression_record* compression_of(const study_record& r, const std::string& alteration) {
+inline row_list rows_of(const study_record& r, const table_record& t) {
+  row_list out;
+  for (const std::size_t i : t.rows) out.push_back(&r.report.rows[i]);
+  return out;
+}
+inline row_list rows_of(const study_record& r, std::string_view table) {
+  const auto* found = find_table(r, table);
+  return found ? rows_of(r, *found) : row_list{};
+}
+
+inline const compression_record* compression_of(const study_record& r, std::string_view table) {
   for (const auto& c : r.compressions)
-    if (c.name == alteration) return &c;
+    if (c.name == table) return &c;
   return nullptr;
 }
 
-// The same for the alterations of one study, which name their own ways to compress.
-inline std::string describe_alteration(const study_record& r, const std::string& name) {
-  const auto* compression = compression_of(r, name);
-  return compression ? compression->description + ", the matrices of the layer alone" : describe_alteration(name);
+inline estimate find_estimate(const std::vector<resect::io::named<estimate>>& list, std::string_view name) {
+  const auto* found = resect::io::find_named(list, name);
+  return found ? *found : estimate{};
 }
-
-inline bool is_control(const std::string& alteration) { return alteration == "zero_stream"; }
+inline measures measures_of(const report_row& row) {
+  return {find_estimate(row.metrics, "kl"), find_estimate(row.metrics, "top1_agreement"),
+          find_estimate(row.metrics, "dlnppl"), find_estimate(row.metrics, "cosine_head_norm")};
+}
+inline estimate kl_of(const report_row& row) { return find_estimate(row.metrics, "kl"); }
+// An estimate of a row, whether the schema or the recipe names it.
+inline const estimate* find_measure(const report_row& row, std::string_view name) {
+  const auto* found = resect::io::find_named(row.metrics, name);
+  return found ? found : resect::io::find_named(row.estimates, name);
+}
+inline double number_of(const std::vector<resect::io::named<double>>& list, std::string_view name) {
+  const auto* found = resect::io::find_named(list, name);
+  return found ? *found : std::numeric_limits<double>::quiet_NaN();
+}
 
 }  // namespace studies

@@ -83,36 +83,52 @@ inline std::string mark_cell(const std::string& mark) {
   return mark.empty() ? "<td class=\"mark\"></td>" : "<td class=\"mark " + colour + "\">" + mark + "</td>";
 }
 
-inline std::string html_alteration(const study_record& r, const std::string& name) {
-  const auto rows = rows_of(r, name);
+inline std::string header_cells(const std::vector<std::string>& titles) {
+  std::string out;
+  for (const auto& title : titles) out += "<th>" + escaped(title) + "</th>";
+  return out;
+}
+
+inline std::string html_arms(const study_record& r, const table_record& t) {
+  const auto rows = rows_of(r, t);
   if (rows.empty()) return "";
   const std::size_t seeds = rows.front()->seeds.size();
-  std::string out = "<h3>" + escaped(name) + " <span>" + escaped(describe_alteration(r, name));
+  std::string out = "<h3>" + escaped(t.name) + " <span>" + escaped(t.says);
   if (seeds > 0) out += "; mean over " + std::to_string(seeds) + (seeds == 1 ? " seed" : " seeds");
-  out += "</span></h3>\n<div class=\"scroll\"><table>\n<tr><th>layer</th><th>KL, nats</th>";
+  out += "</span></h3>\n<div class=\"scroll\"><table>\n<tr>" + header_cells({place_title(rows)}) +
+         header_cells(t.varying) + "<th>KL, nats</th>";
   if (seeds > 1) out += "<th>seed sd</th>";
   out += "<th>rank</th><th>top-1, %</th><th>Δln PPL</th><th>cosine</th><th class=\"mark\">mark</th></tr>\n";
   for (const auto* row : rows) {
-    const auto& m = row->mean;
-    out += "<tr>" + cell(std::to_string(row->layer)) + interval_cell(m.kl);
-    if (seeds > 1) out += cell(fixed(row->kl_seed_sd, decimals_for(row->kl_seed_sd)));
-    out += cell(rank_cell(row->rank)) + interval_cell(m.top1, 100) + interval_cell(m.dlnppl, 1, sign::always) +
-           interval_cell(m.cosine) + mark_cell(row->mark) + "</tr>\n";
+    const auto m = measures_of(*row);
+    out += "<tr>" + cell(escaped(place_cell(*row)));
+    for (const auto& name : t.varying) out += cell(escaped(parameter_cell(*row, name)));
+    out += interval_cell(m.kl);
+    if (seeds > 1) {
+      const double sd = number_of(row->seed_sd, "kl");
+      out += cell(fixed(sd, decimals_for(sd)));
+    }
+    out += cell(rank_cell(verdict_of(*row).rank)) + interval_cell(m.top1, 100) +
+           interval_cell(m.dlnppl, 1, sign::always) + interval_cell(m.cosine) + mark_cell(verdict_of(*row).mark) + "</tr>\n";
   }
   return out + "</table></div>\n";
 }
 
-inline std::string html_compression(const study_record& r, const compression_record& c) {
-  std::string out = "<p>" + escaped(c.name) + ", all of these layers together: KL " + escaped(with_interval(c.all.kl)) +
-                    " nats, Δln PPL " + escaped(with_interval(c.all.dlnppl, 1, sign::always));
-  if (std::isfinite(c.bits)) out += ", " + fixed(c.bits, 2) + " bits a weight";
-  out += ".</p>\n<div class=\"scroll\"><table>\n<tr><th>layer</th><th>alone: S</th>";
-  if (!c.saturated) out += "<th>spared: R</th><th>R − S</th>";
-  out += "<th>‖W − Ŵ‖/‖W‖</th></tr>\n";
-  for (const auto* row : rows_of(r, c.name)) {
-    out += "<tr>" + cell(std::to_string(row->layer)) + interval_cell(row->mean.kl);
-    if (!c.saturated) out += interval_cell(row->restored) + interval_cell(row->interaction, 1, sign::always);
-    out += cell(plain(row->weight_error)) + "</tr>\n";
+inline std::string html_further(const study_record& r, const table_record& t) {
+  if (t.columns.empty()) return "";
+  const auto rows = rows_of(r, t);
+  std::string out = "<p>" + escaped(t.headline) + ".</p>\n<div class=\"scroll\"><table>\n<tr>" +
+                    header_cells({place_title(rows)});
+  for (const auto& c : t.columns) out += header_cells({c.title});
+  out += "</tr>\n";
+  for (const auto* row : rows) {
+    out += "<tr>" + cell(escaped(place_cell(*row)));
+    for (const auto& c : t.columns) {
+      const auto* e = find_measure(*row, c.name);
+      out += e ? interval_cell(*e, 1, c.with_sign ? sign::always : sign::when_negative)
+               : cell(plain(number_of(row->numbers, c.name)));
+    }
+    out += "</tr>\n";
   }
   return out + "</table></div>\n";
 }
@@ -122,7 +138,7 @@ inline std::string html_profile(const study_record& r) {
       "<div class=\"scroll\"><table>\n<tr><th>layer</th><th>norm read <small>[p1, p99]</small></th><th>first token "
       "<small>[p1, p99]</small></th><th>|Δ|/|h|</th><th>cos(Δ, h)</th><th>block influence</th></tr>\n";
   for (const auto& l : r.profile) {
-    const bool is_head = l.layer == r.model.layers;
+    const bool is_head = l.layer == r.model().layers;
     out += "<tr>" + cell(is_head ? "head" : std::to_string(l.layer)) + small_print(norm_cell(l.norm)) +
            small_print(norm_cell(l.first_norm));
     if (is_head) out += "<td></td><td></td><td></td>";
@@ -133,8 +149,8 @@ inline std::string html_profile(const study_record& r) {
 }
 
 inline std::string html_reliability(const study_record& r) {
-  const std::string clusters = std::to_string(r.evaluation.clusters);
-  switch (resect::metrics::reliability_of(r.evaluation.clusters)) {
+  const std::string clusters = std::to_string(r.evaluation().clusters);
+  switch (resect::metrics::reliability_of(r.evaluation().clusters)) {
     case resect::metrics::reliability::none:
       return "<p class=\"warning\">Too few clusters (" + clusters + "; 6 are needed): no intervals, no marks.</p>\n";
     case resect::metrics::reliability::marked:
@@ -148,9 +164,9 @@ inline std::string html_reliability(const study_record& r) {
 inline constexpr const char* html_columns = R"(<h2>What the columns mean</h2>
 <dl>
 <dt>KL</dt><dd>Mean over tokens of KL(intact ‖ altered), the divergence of the altered model's next-token
-distribution from the intact model's, in nats. Layers are ranked by it.</dd>
-<dt>rank</dt><dd>1 is the layer whose alteration changes the output most; in brackets a bootstrap interval over
-clusters. Layers whose intervals overlap are not told apart.</dd>
+distribution from the intact model's, in nats. The rows of a table are ranked by it.</dd>
+<dt>rank</dt><dd>1 is the alteration that changes the output most; in brackets a bootstrap interval over clusters. Rows
+whose intervals overlap are not told apart.</dd>
 <dt>seed sd</dt><dd>Standard deviation of KL between seeds of the random weights. Intervals of seeded rows are
 clustered by seed and by text.</dd>
 <dt>top-1</dt><dd>Share of tokens whose most likely successor is the same in both models. It is agreement with the
@@ -174,45 +190,45 @@ it.</dd>
 <dt class="negligible">negligible</dt><dd>Δln PPL is within ± 0.01.</dd>
 <dt class="better">better than intact</dt><dd>Δln PPL is below 0. Confirm on another text before acting on it.</dd>
 </dl>
-<p class="note">A mark is given only where the bounds of the interval say so after Holm's correction over all layers
+<p class="note">A mark is given only where the bounds of the interval say so after Holm's correction over all rows
 of the table, so that all marks of a kind hold together with 97.5 % confidence. No mark means that nothing of this
 kind can be claimed, not that nothing happens.</p>
 )";
 
 inline std::string html_provenance(const study_record& r) {
-  const auto row = [](const char* what, const std::string& value) {
-    return std::string("<dt>") + what + "</dt><dd><code>" + escaped(value) + "</code></dd>\n";
+  const auto row = [](const std::string& what, const std::string& value) {
+    return "<dt>" + escaped(what) + "</dt><dd><code>" + escaped(value) + "</code></dd>\n";
   };
-  const std::string sd = r.options.reinit_std > 0 ? plain(r.options.reinit_std) : "each matrix's own root mean square";
-  return "<h2>How to reproduce</h2>\n<pre>" + escaped(r.command) + "</pre>\n<dl>\n" +
-         row("resect", RESECT_VERSION) + row("model fingerprint", r.model.fingerprint) +
-         row("text, SHA-256", r.text.sha256) +
-         row("token ids, SHA-256", r.text.ids_sha256) + row("evaluated ids, SHA-256", r.evaluation.sha256) +
-         row("calibration ids, SHA-256", r.calibration.sha256) +
-         row("re-initialization", "normal, sd " + sd + ", norm gains " + r.options.reinit_gains + ", " +
-                                      std::to_string(r.options.reinit_seeds) + " seeds from " +
-                                      std::to_string(r.options.seed)) +
+  std::string out = "<h2>How to reproduce</h2>\n<pre>" + escaped(r.report.command) + "</pre>\n<dl>\n" +
+                    row("resect", RESECT_VERSION) + row("model fingerprint", r.model().fingerprint) +
+                    row("text, SHA-256", r.report.text.sha256) + row("token ids, SHA-256", r.report.text.ids_sha256);
+  for (const auto& [role, set] : r.report.sets) out += row(role + " ids, SHA-256", set.sha256 + " (" + set.name + ")");
+  for (const auto& [what, value] : r.facts) out += row(what, value);
+  return out + row("intervals", r.report.rules.interval) + row("begin of text", r.report.rules.bos_rule) +
          "</dl>\n<p class=\"note\">The numbers are in <a href=\"report.json\">report.json</a>; the sums of every "
          "cluster, for paired comparisons between reports, in <a href=\"clusters.npz\">clusters.npz</a>.</p>\n";
 }
 
 // The sentences above the findings.
 inline std::string html_facts(const study_record& r) {
-  const std::string unit = r.text.documents ? "document" : "window";
-  return "<p class=\"facts\">" + std::to_string(r.model.layers) + " layers, width " + std::to_string(r.model.d_model) +
-         ", vocabulary " + grouped(r.model.vocabulary) + ". Text " + escaped(r.text.name) + ": " +
-         std::to_string(r.evaluation.windows) + " windows of " + std::to_string(r.evaluation.context) +
-         " tokens from " + std::to_string(r.evaluation.clusters) + " " + unit +
-         "s. Every layer is altered alone, and the outputs are compared with the intact model's on the same tokens. "
+  const std::string unit = r.documents ? "document" : "window";
+  const auto& e = r.evaluation();
+  std::string models;
+  for (const auto& m : r.report.models)
+    models += (r.report.models.size() > 1 ? escaped(m.name) + ": " : std::string()) + std::to_string(m.layers) +
+              " layers, width " + std::to_string(m.d_model) + ", vocabulary " + grouped(m.vocabulary) + ". ";
+  return "<p class=\"facts\">" + models + "Text " + escaped(r.report.text.name) + ": " + std::to_string(e.windows) +
+         " windows of " + std::to_string(e.context) + " tokens from " + std::to_string(e.clusters) + " " + unit + "s. " +
+         escaped(with_capital(r.title)) + ", and the outputs are compared with the intact model's on the same tokens. " +
          "Intervals are 95 %, clustered by " + unit + ".</p>\n" + html_reliability(r) +
-         "<p>The intact model's perplexity is <strong>" + escaped(with_interval(r.baseline.perplexity)) +
-         "</strong> (" + escaped(with_interval(r.baseline.nll)) + " nats a token, " + grouped(r.baseline.nll.n) +
+         "<p>The intact model's perplexity is <strong>" + escaped(with_interval(r.baseline("perplexity"))) +
+         "</strong> (" + escaped(with_interval(r.baseline("nll"))) + " nats a token, " + grouped(r.baseline("nll").n) +
          " tokens).</p>\n";
 }
 
 inline constexpr const char* html_pictures = R"(<figure>
-<img src="sensitivity.png" alt="KL and Δln PPL by altered layer, with intervals">
-<figcaption>Above: how far the output moves when one layer is altered. Below: what that costs in perplexity; filled
+<img src="effects.png" alt="KL and Δln PPL of each altered model, with intervals">
+<figcaption>Above: how far the output moves under each alteration. Below: what that costs in perplexity; filled
 symbols are critical, crosses negligible, diamonds better than intact. Bars are 95 % intervals.</figcaption>
 </figure>
 <figure>
@@ -225,18 +241,15 @@ it.</figcaption>
 }  // namespace detail
 
 inline std::string report_html(const study_record& r, const std::vector<finding>& findings) {
-  const std::string title = "Layer study of " + escaped(r.model.name);
+  const std::string title = "Study of " + escaped(r.model().name) + ": " + escaped(r.report.recipe);
   std::string out = detail::page_head;
   out += "<title>" + title + "</title>\n" + detail::page_style + "</head>\n<body>\n<main>\n<h1>" + title + "</h1>\n" +
          detail::html_facts(r) + "<ul class=\"findings\">\n";
   for (const auto& text : paragraphs(findings)) out += "<li>" + escaped(text) + "</li>\n";
   out += "</ul>\n";
   out += detail::html_pictures;
-  out += "<h2>Each layer, altered alone</h2>\n";
-  for (const auto& alteration : r.options.alterations) {
-    out += detail::html_alteration(r, alteration);
-    if (const auto* c = compression_of(r, alteration)) out += detail::html_compression(r, *c);
-  }
+  out += "<h2>What was altered</h2>\n";
+  for (const auto& t : r.tables) out += detail::html_arms(r, t) + detail::html_further(r, t);
   out += "<h2>The intact model</h2>\n" + detail::html_profile(r) + detail::html_columns + detail::html_provenance(r);
   return out + "</main>\n</body>\n</html>\n";
 }

@@ -3,111 +3,82 @@
 
 #include <cstdint>
 #include <string>
-#include <string_view>
-#include <utility>
 #include <vector>
 
 #include <hosts/bytes.hpp>
-#include <hosts/json.hpp>
-#include <resect/metrics/accumulators/clustered.hpp>
+#include <resect/io/report_reader.hpp>
 #include <study/io/input.hpp>
 #include <study/report/record.hpp>
 
-// A study as read_report gives it back, and the fields that it is read from.
+// A study as read_report gives it back.
 namespace studies {
 
-constexpr const char* measure_names[] = {"kl", "top1_agreement", "dlnppl", "cosine_head_norm"};
-constexpr std::size_t n_measures = 4;
-
-// One altered model: the sums of its four measures, in the order of measure_names.
-using run_sums = std::vector<resect::metrics::clustered_sums>;
-
+// One row of a report that is over seeds or has none: where it stands in the report, and where its runs stand in the sums.
 struct stored_row {
-  int layer = 0;
-  std::vector<std::int64_t> seeds;  // empty where nothing is drawn
-  std::vector<run_sums> runs;       // one a seed, or one
+  std::size_t row = 0;
+  std::vector<std::size_t> runs;  // one a seed, or one
 };
 
+// The rows of one table; those that stand in no table make one without a name.
 struct stored_table {
-  std::string alteration;
-  std::vector<stored_row> rows;  // by layer
-};
-
-// A way to store matrices: what the report says of it. Empty where an older report says nothing.
-struct stored_method {
-  std::string alteration, description, fingerprint, options;
+  std::string name;
+  std::string says = {};  // what its arms do
+  std::vector<stored_row> rows;
 };
 
 struct stored_report {
   std::string path, clusters;  // of report.json and of clusters.npz
-  std::string command;
-  model_record model;
-  text_record text;
-  windows_record evaluation, calibration;
-  std::string cluster;  // "document" or "window"
-  std::uint64_t seed = 0;
+  resect::io::report report;
+  std::string cluster;         // "document" or "window"
   std::int64_t bootstrap = 0;
-  std::string reinit;                   // gains and standard deviation, as they stand in the report
-  resect::metrics::clustered_sums nll;  // of the intact model
-  std::vector<std::int64_t> cluster_ids, window_starts;
+  cluster_sums sums;
   std::vector<stored_table> tables;
-  std::vector<stored_method> methods;  // of the tables that compress
-  nlohmann::json numbers;              // every number of report.json by its place ("/rows/0/metrics/kl/value")
+  nlohmann::json numbers;      // every number of report.json by its place ("/rows/0/metrics/kl/value")
+
+  const report_row& row(const stored_row& r) const { return report.rows[r.row]; }
+  const run_sums& run(const stored_row& r, std::size_t i) const { return sums.runs[r.runs[i]]; }
+  const resect::io::report_set& evaluation() const { return report.sets.front().value; }
 };
 
 namespace detail {
 
-// The fields of a JSON object by name; what is missing or of another type is an error that says where.
-class fields {
- public:
-  using json = nlohmann::json;
+[[noreturn]] inline void refuse_report(const std::string& where, std::string_view got, std::string_view wanted) {
+  fail({resect::errc::malformed, std::string_view(where), got, wanted});
+}
 
-  fields(const json& object, std::string where) : object_(object), where_(std::move(where)) {
-    if (!object.is_object()) refuse("", object.type_name(), "an object");
-  }
+inline std::string row_place(std::size_t i) { return "report.rows[" + std::to_string(i) + "]"; }
 
-  bool has(const char* key) const { return object_.contains(key); }
-  const json& at(const char* key) const {
-    const auto found = object_.find(key);
-    if (found == object_.end()) refuse(key, "nothing", "a value");
-    return *found;
-  }
-  fields object(const char* key) const { return {at(key), where_ + "." + key}; }
-  const json& array(const char* key) const {
-    const json& v = at(key);
-    if (!v.is_array()) refuse(key, v.type_name(), "an array");
-    return v;
-  }
-  std::string text(const char* key) const {
-    const json& v = at(key);
-    if (!v.is_string()) refuse(key, v.type_name(), "a string");
-    return v.get<std::string>();
-  }
-  std::int64_t integer(const char* key, std::int64_t low, std::int64_t high) const {
-    const json& v = at(key);
-    if (!v.is_number_integer()) refuse(key, v.is_number() ? "a number with a fraction" : v.type_name(), "an integer");
-    const bool too_large = v.is_number_unsigned() && v.get<std::uint64_t>() > static_cast<std::uint64_t>(high);
-    const std::int64_t value = too_large ? high : v.get<std::int64_t>();
-    if (too_large || value < low || value > high) refuse(key, v.dump(), resect::text(low, " to ", high).view());
-    return value;
-  }
-  double number(const char* key) const {
-    const json& v = at(key);
-    if (!v.is_number()) refuse(key, v.type_name(), "a number");
-    return v.get<double>();
-  }
+// Whether two rows differ in nothing but their seeds.
+inline bool same_arm(const report_row& a, const report_row& b) {
+  const auto same = [](const auto& x, const auto& y) {
+    return x.name == y.name && x.value.number == y.value.number && x.value.text == y.value.text;
+  };
+  return a.operation == b.operation && a.layers == b.layers && a.matrix == b.matrix &&
+         std::equal(a.parameters.begin(), a.parameters.end(), b.parameters.begin(), b.parameters.end(), same);
+}
 
-  [[noreturn]] void refuse(std::string_view key, std::string_view got, std::string_view wanted) const {
-    fail(
-        {resect::errc::malformed, resect::text(where_, key.empty() ? "" : ".", key), hosts::shown(got).view(), wanted});
+// The tables of a report. A row over seeds is followed by a row for each of them.
+inline std::vector<stored_table> tables_of(const resect::io::report& r) {
+  std::vector<stored_table> out;
+  std::size_t runs = 0;
+  for (std::size_t i = 0; i < r.rows.size(); ++i) {
+    const report_row& row = r.rows[i];
+    const std::string name = row.verdict ? row.verdict->table : "";
+    auto to = std::find_if(out.begin(), out.end(), [&](const stored_table& t) { return t.name == name; });
+    if (to == out.end()) to = out.insert(out.end(), stored_table{name, {}, {}});
+    to->rows.push_back({i, {}});
+    auto& of = to->rows.back().runs;
+    if (row.seeds.empty()) of.push_back(runs++);
+    for (std::size_t k = 0; k < row.seeds.size(); ++k) {
+      const bool there = ++i < r.rows.size();
+      if (!there || r.rows[i].seed != row.seeds[k] || !r.rows[i].seeds.empty() || !same_arm(row, r.rows[i]))
+        refuse_report(row_place(to->rows.back().row) + ".seeds", "other rows behind it",
+                      resect::text("a row of the same arm for seed ", row.seeds[k]).view());
+      of.push_back(runs++);
+    }
   }
-
- private:
-  const json& object_;
-  std::string where_;
-};
-
-constexpr std::int64_t whole = std::int64_t{1} << 53;  // above, a JSON number is not exact everywhere
+  return out;
+}
 
 }  // namespace detail
 

@@ -77,7 +77,7 @@ class text_table {
 };
 
 // "1 [1–2]"
-inline std::string rank_cell(const rank_record& r) {
+inline std::string rank_cell(const resect::io::report_rank& r) {
   if (r.value == 0) return "–";
   if (r.hi == 0) return std::to_string(r.value) + " [–]";
   return std::to_string(r.value) + " [" + std::to_string(r.lo) + "–" + std::to_string(r.hi) + "]";
@@ -92,45 +92,66 @@ auto cells(const row_list& rows, F f) {
   return out;
 }
 
-inline std::string alteration_table(const study_record& r, const std::string& name) {
-  const auto rows = rows_of(r, name);
-  if (rows.empty()) return "";
-  std::string out = name + ": " + describe_alteration(r, name);
-  const std::size_t seeds = rows.front()->seeds.size();
-  if (seeds > 0) {
-    out += ", seeds " + std::to_string(rows.front()->seeds.front());
-    if (seeds > 1) out += "–" + std::to_string(rows.front()->seeds.back());
-  }
-  text_table t;
-  t.add("layer", cells(rows, [](const row_record& x) { return std::to_string(x.layer); }));
-  t.add("KL, nats", cells(rows, [](const row_record& x) { return split(x.mean.kl); }));
-  if (seeds > 1)
-    t.add("seed sd", cells(rows, [](const row_record& x) { return fixed(x.kl_seed_sd, decimals_for(x.kl_seed_sd)); }));
-  t.add("rank", cells(rows, [](const row_record& x) { return rank_cell(x.rank); }));
-  t.add("top-1, %", cells(rows, [](const row_record& x) { return split(x.mean.top1, 100); }));
-  t.add("Δln PPL", cells(rows, [](const row_record& x) { return split(x.mean.dlnppl, 1, sign::always); }));
-  t.add("cosine", cells(rows, [](const row_record& x) { return split(x.mean.cosine); }));
-  t.add("mark", cells(rows, [](const row_record& x) { return x.mark == "better than intact" ? "better" : x.mark; }),
-        align::left);
-  return out + "\n" + t.text() + "\n";
+// "layer", or what stands at the head of the places of a table whose rows are no single layers.
+inline const char* place_title(const row_list& rows) {
+  return std::all_of(rows.begin(), rows.end(), [](const auto* row) { return row->layers.size() == 1; }) ? "layer" : "layers";
 }
 
-// S, R and I of a compression's layers; S is the KL of the table above it.
-inline std::string compression_table(const study_record& r, const compression_record& c) {
-  const auto rows = rows_of(r, c.name);
+inline std::string parameter_cell(const report_row& row, const std::string& name) {
+  if (name == "matrix") return row.matrix;
+  const auto* found = resect::io::find_named(row.parameters, name);
+  return found ? value_text(*found) : "";
+}
+
+inline resect::io::report_verdict verdict_of(const report_row& row) {
+  return row.verdict ? *row.verdict : resect::io::report_verdict{};
+}
+
+inline std::string seeds_text(const row_list& rows) {
+  const auto& seeds = rows.front()->seeds;
+  if (seeds.empty()) return "";
+  return ", seeds " + std::to_string(seeds.front()) + (seeds.size() > 1 ? "–" + std::to_string(seeds.back()) : "");
+}
+
+inline std::string arms_table(const study_record& r, const table_record& record) {
+  const auto rows = rows_of(r, record);
   if (rows.empty()) return "";
-  std::string out = c.name + ", all of these layers: KL " + with_interval(c.all.kl) + " nats, Δln PPL " +
-                    with_interval(c.all.dlnppl, 1, sign::always);
-  if (std::isfinite(c.bits)) out += ", " + fixed(c.bits, 2) + " bits a weight";
   text_table t;
-  t.add("layer", cells(rows, [](const row_record& x) { return std::to_string(x.layer); }));
-  t.add("alone: S", cells(rows, [](const row_record& x) { return split(x.mean.kl); }));
-  if (!c.saturated) {
-    t.add("spared: R", cells(rows, [](const row_record& x) { return split(x.restored); }));
-    t.add("R − S", cells(rows, [](const row_record& x) { return split(x.interaction, 1, sign::always); }));
+  t.add(place_title(rows), cells(rows, place_cell));
+  for (const auto& name : record.varying)
+    t.add(name, cells(rows, [&](const report_row& x) { return parameter_cell(x, name); }));
+  t.add("KL, nats", cells(rows, [](const report_row& x) { return split(kl_of(x)); }));
+  if (rows.front()->seeds.size() > 1)
+    t.add("seed sd", cells(rows, [](const report_row& x) {
+            const double sd = number_of(x.seed_sd, "kl");
+            return fixed(sd, decimals_for(sd));
+          }));
+  t.add("rank", cells(rows, [](const report_row& x) { return rank_cell(verdict_of(x).rank); }));
+  t.add("top-1, %", cells(rows, [](const report_row& x) { return split(measures_of(x).top1, 100); }));
+  t.add("Δln PPL", cells(rows, [](const report_row& x) { return split(measures_of(x).dlnppl, 1, sign::always); }));
+  t.add("cosine", cells(rows, [](const report_row& x) { return split(measures_of(x).cosine); }));
+  t.add("mark", cells(rows, [](const report_row& x) {
+          const auto mark = verdict_of(x).mark;
+          return mark == "better than intact" ? "better" : mark;
+        }),
+        align::left);
+  return record.name + ": " + record.says + seeds_text(rows) + "\n" + t.text() + "\n";
+}
+
+// What the recipe gives beside the measures.
+inline std::string further_table(const study_record& r, const table_record& record) {
+  const auto rows = rows_of(r, record);
+  if (rows.empty() || record.columns.empty()) return "";
+  text_table t;
+  t.add(place_title(rows), cells(rows, place_cell));
+  for (const auto& c : record.columns) {
+    if (find_measure(*rows.front(), c.name))
+      t.add(c.title, cells(rows, [&](const report_row& x) {
+              return split(*find_measure(x, c.name), 1, c.with_sign ? sign::always : sign::when_negative);
+            }));
+    else t.add(c.title, cells(rows, [&](const report_row& x) { return plain(number_of(x.numbers, c.name)); }));
   }
-  t.add("|W−Ŵ|/|W|", cells(rows, [](const row_record& x) { return plain(x.weight_error); }));
-  return out + "\n" + t.text() + "\n";
+  return record.headline + "\n" + t.text() + "\n";
 }
 
 inline std::string norm_cell(const quantiles& q) {
@@ -143,7 +164,7 @@ inline std::string profile_table(const study_record& r) {
   std::vector<std::string> layer, norm, first;
   std::vector<value_and_half> influence, relative;
   for (const auto& l : r.profile) {
-    const bool is_head = l.layer == r.model.layers;
+    const bool is_head = l.layer == r.model().layers;
     layer.push_back(is_head ? "head" : std::to_string(l.layer));
     norm.push_back(norm_cell(l.norm));
     first.push_back(norm_cell(l.first_norm));
@@ -185,24 +206,24 @@ inline std::string wrapped(const std::string& text, const std::string& first, co
 }  // namespace detail
 
 inline std::string baseline_text(const study_record& r) {
-  const auto& b = r.baseline;
-  return "intact model: perplexity " + with_interval(b.perplexity) + ", " + grouped(b.perplexity.n) + " tokens in " +
-         std::to_string(b.perplexity.n_clusters) + " " + (r.text.documents ? "documents" : "windows") +
-         ";\n  standard error " + plain(b.perplexity.se) + ", with tokens taken as independent " +
-         plain(b.perplexity_tokens.se) + "\n";
+  const auto perplexity = r.baseline("perplexity");
+  return "intact model: perplexity " + with_interval(perplexity) + ", " + grouped(perplexity.n) + " tokens in " +
+         std::to_string(perplexity.n_clusters) + " " + (r.documents ? "documents" : "windows") +
+         ";\n  standard error " + plain(perplexity.se) + ", with tokens taken as independent " +
+         plain(r.baseline("perplexity_tokens_independent").se) + "\n";
 }
 
 // What the columns are and how far the intervals reach.
 inline std::string legend_text(const study_record& r) {
-  const std::string unit = r.text.documents ? "document" : "window";
+  const std::string unit = r.documents ? "document" : "window";
   std::string out;
-  switch (resect::metrics::reliability_of(r.evaluation.clusters)) {
+  switch (resect::metrics::reliability_of(r.evaluation().clusters)) {
     case resect::metrics::reliability::none:
       out +=
-          "Too few clusters (" + std::to_string(r.evaluation.clusters) + ", 6 are needed): no intervals, no marks.\n";
+          "Too few clusters (" + std::to_string(r.evaluation().clusters) + ", 6 are needed): no intervals, no marks.\n";
       break;
     case resect::metrics::reliability::marked:
-      out += "* only " + std::to_string(r.evaluation.clusters) +
+      out += "* only " + std::to_string(r.evaluation().clusters) +
              " clusters: take these intervals with care (16 make a full one).\n";
       break;
     case resect::metrics::reliability::full: break;
@@ -211,8 +232,8 @@ inline std::string legend_text(const study_record& r) {
                                    " (and seed). KL(intact‖altered) and Δln PPL in nats a "
                                    "token; top-1: tokens whose most likely successor stays the same; cosine: of what "
                                    "the output matrix reads. Ranks by KL, with bootstrap intervals. Marks hold for all "
-                                   "layers together (Holm): critical Δln PPL > 0.1, negligible within ±0.01, better "
-                                   "below 0.",
+                                   "rows of a table together (Holm): critical Δln PPL > 0.1, negligible within ±0.01, "
+                                   "better below 0.",
                                "", "");
 }
 
@@ -224,10 +245,7 @@ inline std::string findings_text(const std::vector<finding>& findings) {
 
 inline std::string study_table(const study_record& r) {
   std::string out = baseline_text(r) + "\n" + detail::profile_table(r);
-  for (const auto& name : r.options.alterations) {
-    out += detail::alteration_table(r, name);
-    if (const auto* c = compression_of(r, name)) out += detail::compression_table(r, *c);
-  }
+  for (const auto& t : r.tables) out += detail::arms_table(r, t) + detail::further_table(r, t);
   return out + legend_text(r);
 }
 

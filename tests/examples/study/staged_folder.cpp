@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <unistd.h>
+
 #include <filesystem>
 #include <fstream>
 
@@ -10,7 +12,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct scratch {
-  fs::path path = fs::temp_directory_path() / "resect_staged_folder_test";
+  fs::path path = fs::temp_directory_path() / ("resect_staged_folder_test_" + std::to_string(::getpid()));
   scratch() {
     fs::remove_all(path);
     fs::create_directories(path);
