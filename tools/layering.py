@@ -19,7 +19,7 @@ USERS_CHOICE = ["backend", "host"]
 FORBIDDEN = {"iostream", "istream", "ostream", "sstream", "fstream", "iomanip", "locale", "execution", "ranges", "functional",
              "memory", "random", "thread", "mutex", "shared_mutex", "condition_variable", "future", "chrono", "regex", "string",
              "map", "set", "unordered_map", "unordered_set", "filesystem", "format", "cassert"}
-ALLOWED = {"io": {"string"}}  # files are text and bytes; not part of the include-time budget
+ALLOWED = {"io": {"string"}, "study": {"string", "chrono"}}  # files are text and bytes; not part of the include-time budget
 # The pool is the one place that needs threads; backends include it, nothing else does.
 EXEMPT = {"core/threads.hpp"}
 TOP = {"config.hpp", "version.hpp", "resect.hpp"}
@@ -45,6 +45,11 @@ PATTERNS = [
 ]
 
 
+# Who in study/ runs a model: the runner and what it is made of. Every study is a list of arms.
+RUNS_A_MODEL = re.compile(r"\b(try_run|try_head)\s*\(")
+STUDY_RUNS = re.compile(r"study/(runner\.hpp|detail/.*)$")
+
+
 def code_only(text):
     """The text without comments and strings, with its lines kept."""
     keep_lines = lambda m: re.sub(r"[^\n]", "", m.group()) if m.group().startswith("/") else '""'
@@ -67,6 +72,8 @@ def form_breaches(name, text):
     if name not in TOP and not name.endswith(".inl") and not re.search(r"^namespace RESECT_NAMESPACE\b", text, re.M):
         yield "nothing in namespace RESECT_NAMESPACE"
     for number, (part, line) in enumerate(zip(code.split("\n"), lines), 1):
+        if name.startswith("study/") and not STUDY_RUNS.match(name) and RUNS_A_MODEL.search(part):
+            yield f"line {number} runs a model, which study/runner.hpp alone does"
         for pattern, what, but in PATTERNS:
             in_text = "/(work" in pattern
             if name not in but and re.search(pattern, line if in_text else part):
@@ -145,13 +152,16 @@ def self_test():
         ("core/unnamed.hpp", good + "namespace {\n}\n", "an unnamed namespace"),
         ("core/using.hpp", good + "using namespace std;\n", "a using-directive"),
         ("core/print.hpp", good + "inline void f() { std::abort(); }\n", "prints or ends the program"),
+        ("study/own_loop.hpp", good + "inline void f() { host.try_run(s, 0, 1, k); }\n", "runs a model"),
+        ("study/own_head.hpp", good + "inline void f() { host.try_head (s, 0, a, b); }\n", "runs a model"),
+        ("study/detail/pass.hpp", good + "inline void f() { host.try_run(s, 0, 1, k); }\n", None),
         ("core/place.hpp", good + "// see /home/somebody\n", "a place on somebody's machine"),
     ]
     wrong = 0
     for name, text, wanted in planted:
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder) / name
-            path.parent.mkdir()
+            path.parent.mkdir(parents=True)
             path.write_text(text, encoding="utf-8")
             found = breaches(pathlib.Path(folder))
         if (found != []) if wanted is None else (len(found) != 1 or wanted not in found[0]):

@@ -40,6 +40,7 @@ result<residual::delta_means> try_delta_means(H& host, const token_windows& wind
 }
 
 #if RESECT_EXCEPTIONS
+// The same; throws what try_delta_means reports.
 template <model::surgical_host H>
 residual::delta_means delta_means_of(H& host, const token_windows& windows) {
   return value_or_throw(try_delta_means(host, windows));

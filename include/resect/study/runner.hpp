@@ -32,6 +32,7 @@ struct progress {
   double total = 0;
   std::string_view step;  // "baseline", or the label of the arm
 };
+// Called as a study goes on.
 using progress_report = function_ref<void(const progress&)>;
 
 // What a runner holds.
@@ -228,6 +229,7 @@ struct speed {
   index_t windows = 0;
   double flop_per_second = 0;
 };
+// Measures it. Errors: as runner::try_start.
 template <class Backend, model::surgical_host H>
 result<speed> try_measure_speed(Backend& backend, H& host, const token_windows& windows, const runner_options& o = {}) {
   token_windows few = windows;

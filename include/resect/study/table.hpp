@@ -53,15 +53,36 @@ inline metrics::clustered_sums kl_over_runs(const table_row& row) {
   return kl;
 }
 
+// The same as the mean over runs, so rows of different numbers of runs have the same tokens.
+inline metrics::clustered_sums kl_of_mean_run(const table_row& row) {
+  const metrics::clustered_sums all = kl_over_runs(row);
+  const auto runs = static_cast<index_t>(row.runs.size());
+  metrics::clustered_sums mean(all.clusters());
+  for (index_t c = 0; c < all.clusters(); ++c)
+    mean.add_sum(c, all.sum(c) / static_cast<double>(runs), all.count(c) / runs);
+  return mean;
+}
+
+// Degrees of freedom of the row with the fewest, which serve the whole table; 0 where no row has seeds.
+inline double fewest_degrees(std::span<table_row* const> table) noexcept {
+  double fewest = 0;
+  for (const table_row* row : table)
+    if (row->mean.degrees > 0 && (fewest == 0 || row->mean.degrees < fewest)) fewest = row->mean.degrees;
+  return fewest;
+}
+
 // Marks and ranks of one table.
 inline status mark_and_rank(std::span<table_row* const> table, const table_options& o) {
   std::vector<metrics::estimate> deltas;
   std::vector<metrics::clustered_sums> kl;
+  const bool same_runs = std::all_of(table.begin(), table.end(), [&](const table_row* row) {
+    return row->runs.size() == table.front()->runs.size();
+  });
   for (const table_row* row : table) {
     deltas.push_back(row->mean.dlnppl);
-    kl.push_back(kl_over_runs(*row));
+    kl.push_back(same_runs ? kl_over_runs(*row) : kl_of_mean_run(*row));
   }
-  const auto marks = metrics::assign_marks(deltas, {.degrees = table.front()->mean.degrees});
+  const auto marks = metrics::assign_marks(deltas, {.degrees = fewest_degrees(table)});
   const auto ranks = metrics::try_rank_intervals(kl, {.seed = o.seed, .resamples = o.bootstrap});
   if (!ranks) return ranks.error();
   for (std::size_t i = 0; i < table.size(); ++i) {
