@@ -121,7 +121,7 @@ check_fuzz() {
   for target in gguf safetensors npy; do
     # shellcheck disable=SC2086
     $compiler -std=c++20 -O1 -g1 $warnings -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -I"$root/include" \
-      -I"$root/examples" "$root/tests/fuzz/fuzz_$target.cpp" -o "$out/fuzz_$target"
+      "$root/tests/fuzz/fuzz_$target.cpp" -o "$out/fuzz_$target"
     limit=-max_total_time=${FUZZ_SECONDS:-30}
     [ -z "${FUZZ_RUNS:-}" ] || limit=-runs=$FUZZ_RUNS
     mkdir -p "$out/corpus_$target" "$out/findings"

@@ -35,7 +35,7 @@ inline double dot(std::span<const float> a, std::span<const float> b) noexcept {
 // combine(… map(first, last) …) over [0, n) in blocks of `block` elements; the partial results are
 // combined in a binary tree whose shape follows n and block alone, so the workers change nothing.
 // map: (index first, index last) → T;  combine: (T, T) → T;  n = 0 gives `identity`.
-template <class T, executor E, class Map, class Combine>
+template <executor E, class Map, class Combine, class T>
 T parallel_reduce(E& exec, index_t n, index_t block, T identity, Map map, Combine combine) {
   if (n <= 0) return identity;
   const index_t blocks = (n + block - 1) / block;

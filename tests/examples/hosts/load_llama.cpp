@@ -11,16 +11,25 @@
 
 #include <nlohmann/json.hpp>
 
-#include "expect_error.hpp"
+#include <resect/io/gguf.hpp>
+#include <resect/io/json.hpp>
+#include <resect/io/safetensors.hpp>
+#include <support/byte_writer.hpp>
+#include <support/expect_error.hpp>
+#include <support/hostile_bytes.hpp>
+#include <support/write_gguf.hpp>
+#include <support/write_safetensors.hpp>
+
 #include "temporary.hpp"
-#include "write_gguf.hpp"
-#include "write_safetensors.hpp"
 
 using namespace hosts;
-using hosts::testing::expect_error;
-using hosts::testing::gguf_writer;
-using hosts::testing::safetensors_writer;
 using hosts::testing::temporary_folder;
+using resect::io::ggml_type;
+using resect::io::gguf_kind;
+using support::byte_writer;
+using support::expect_error;
+using support::gguf_writer;
+using support::safetensors_writer;
 
 namespace {
 
@@ -230,8 +239,8 @@ TEST_CASE("a model may have a head of its own", "[hosts][load]") {
 
 TEST_CASE("quantized weights are decoded", "[hosts][load]") {
   gguf_writer w = small_gguf();
-  w.at("llama.embedding_length").payload = testing::byte_writer{}.number(32u).bytes();
-  w.at("llama.rope.dimension_count").payload = testing::byte_writer{}.number(8u).bytes();
+  w.at("llama.embedding_length").payload = byte_writer{}.number(32u).bytes();
+  w.at("llama.rope.dimension_count").payload = byte_writer{}.number(8u).bytes();
   w.tensors.clear();
   for_each_tensor("token_embd.weight", "blk.", gguf_layer_names, "output_norm.weight",
                   [&](std::string name, std::size_t rows, std::size_t cols, const auto&) {
@@ -239,7 +248,7 @@ TEST_CASE("quantized weights are decoded", "[hosts][load]") {
                     if (rows == 0) return w.add_floats(name, {32}, std::vector<float>(32));
                     rows = rows == 8 ? 32 : rows == 4 ? 16 : rows;
                     (void)cols;
-                    testing::byte_writer blocks;  // d = 0.5, codes 0 to 31
+                    byte_writer blocks;  // d = 0.5, codes 0 to 31
                     for (std::size_t r = 0; r < rows; ++r) {
                       blocks.number(std::uint16_t{0x3800});
                       for (std::uint8_t i = 0; i < 32; ++i) blocks.number(i);
@@ -298,7 +307,7 @@ TEST_CASE("GGUF configs that do not fit are refused by key", "[hosts][load]") {
     refuses_gguf(f32(key, 2), malformed, {"'" + key + "'", "got f32", "an integer"});
   }
   refuses_gguf(without("general.architecture"), malformed, {"'general.architecture'"});
-  refuses_gguf([](auto& w) { w.at("general.architecture").payload = testing::byte_writer{}.string("gpt2").bytes(); },
+  refuses_gguf([](auto& w) { w.at("general.architecture").payload = byte_writer{}.string("gpt2").bytes(); },
                unsupported, {"'general.architecture'", "'gpt2'", "'llama'"});
   refuses_gguf(u32("llama.attention.head_count", 3), invalid, {"embedding width", "8 for 3"});
   refuses_gguf(u32("llama.attention.head_count_kv", 3), invalid, {"4 heads, 3 key-value heads"});
@@ -372,7 +381,7 @@ TEST_CASE("GGUF tensors that do not fit the config are refused by name", "[hosts
 TEST_CASE("weights that are not finite are refused by place", "[hosts][load]") {
   const auto put = [](std::string name, std::size_t element, std::uint32_t bits) {
     return [=](gguf_writer& w) {
-      const auto bytes = testing::byte_writer{}.number(bits).bytes();
+      const auto bytes = byte_writer{}.number(bits).bytes();
       std::copy(bytes.begin(), bytes.end(), tensor_of(w, name).bytes.data() + 4 * element);
     };
   };
@@ -461,8 +470,8 @@ TEST_CASE("what is no model is refused by path", "[hosts][load]") {
 TEST_CASE("mutated models never crash the loader", "[hosts][load]") {
   const auto file = small_gguf().bytes();
   std::size_t loaded = 0;
-  const std::size_t read = testing::parse_mutations(file, 20'000, 3, [&](std::span<const std::byte> bytes) {
-    const auto parsed = gguf_file::try_parse(bytes);
+  const std::size_t read = support::parse_mutations(file, 20'000, 3, [&](std::span<const std::byte> bytes) {
+    const auto parsed = resect::io::try_read_gguf(bytes);
     if (!parsed) return false;
     const auto source = try_llama_source(*parsed);
     if (source && detail::llama_assembler{*source}.assemble()) ++loaded;
@@ -474,7 +483,7 @@ TEST_CASE("mutated models never crash the loader", "[hosts][load]") {
 
 TEST_CASE("mutated configs never crash the loader", "[hosts][load]") {
   const auto weights = small_safetensors().bytes();
-  const auto file = safetensors_file::try_parse(weights);
+  const auto file = resect::io::try_read_safetensors(weights);
   REQUIRE(file);
   nlohmann::json config = small_config();
   config["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 500.0}};
@@ -482,8 +491,8 @@ TEST_CASE("mutated configs never crash the loader", "[hosts][load]") {
   const nlohmann::json tokenizer = {{"add_bos_token", true}};
   std::size_t loaded = 0;
   const auto bytes = as_bytes(text);
-  const std::size_t read = testing::parse_mutations({bytes.begin(), bytes.end()}, 10'000, 4, [&](auto changed) {
-    const auto parsed = try_parse_json(as_text(changed), "config.json");
+  const std::size_t read = support::parse_mutations({bytes.begin(), bytes.end()}, 10'000, 4, [&](auto changed) {
+    const auto parsed = resect::io::try_parse_json(as_text(changed), "config.json");
     if (!parsed) return false;
     const auto source = try_llama_source(*file, *parsed, tokenizer);
     if (source && detail::llama_assembler{*source}.assemble()) ++loaded;

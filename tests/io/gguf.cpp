@@ -1,22 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include <hosts/gguf.hpp>
-
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <limits>
 #include <string>
 #include <vector>
 
-#include "expect_error.hpp"
-#include "temporary.hpp"
-#include "write_gguf.hpp"
-
-using namespace hosts;
-using hosts::testing::byte_writer;
-using hosts::testing::expect_error;
-using hosts::testing::gguf_writer;
+#include <resect/io/gguf.hpp>
+#include <support/expect_error.hpp>
+#include <support/hostile_bytes.hpp>
+#include <support/write_gguf.hpp>
 
 namespace {
+
+namespace io = resect::io;
+using io::ggml_type;
+using io::gguf_kind;
+using support::byte_writer;
+using support::expect_error;
+using support::gguf_writer;
 
 constexpr auto malformed = resect::errc::malformed;
 constexpr auto unsupported = resect::errc::unsupported;
@@ -47,21 +49,22 @@ gguf_writer small_file() {
 
 // Reads all that a parsed file offers, so that a sanitizer would see a view that leads outside.
 bool parse_and_use(std::span<const std::byte> bytes) {
-  const auto file = gguf_file::try_parse(bytes);
+  const auto file = io::try_read_gguf(bytes);
   if (!file) return false;
   unsigned sum = 0;
-  for (const gguf_value& value : file->metadata()) {
+  for (const io::gguf_value& value : file->metadata()) {
     for (const std::byte b : value.bytes) sum += std::to_integer<unsigned>(b);
     (void)file->find_u64(value.key);
     (void)file->find_f64(value.key);
     (void)file->find_bool(value.key);
     (void)file->find_string(value.key);
   }
-  for (const gguf_tensor& tensor : file->tensors()) {
+  for (const io::gguf_tensor& tensor : file->tensors()) {
     REQUIRE(tensor.values() > 0);
-    std::vector<float> values(static_cast<std::size_t>(tensor.values()));
-    REQUIRE(dequantize(tensor.type, tensor.bytes, values));
-    sum += values[0] > 0 ? 1u : 0u;
+    const io::ggml_block* block = io::find_ggml_block(static_cast<std::uint32_t>(tensor.type));
+    REQUIRE(block != nullptr);
+    REQUIRE(tensor.values() / block->values * block->bytes == static_cast<resect::index_t>(tensor.bytes.size()));
+    for (const std::byte b : tensor.bytes) sum += std::to_integer<unsigned>(b);
   }
   return sum < std::numeric_limits<unsigned>::max();
 }
@@ -79,39 +82,39 @@ void expect_refusals(const std::vector<hostile>& cases) {
     gguf_writer w = small_file();
     h.spoil(w);
     const auto bytes = w.bytes();
-    const auto file = gguf_file::try_parse(testing::exact_copy{bytes}.bytes());
+    const auto file = io::try_read_gguf(support::exact_copy{bytes}.bytes());
     for (const std::string& text : h.texts) expect_error(file, h.code, {text});
   }
 }
 
 }  // namespace
 
-TEST_CASE("a GGUF file reads back", "[hosts][gguf]") {
+TEST_CASE("a GGUF file reads back", "[io][gguf]") {
   const std::uint32_t version = GENERATE(2u, 3u);
   gguf_writer w = small_file();
   w.version = version;
   const auto bytes = w.bytes();
-  const auto file = gguf_file::try_parse(bytes);
+  const auto file = io::try_read_gguf(bytes);
   REQUIRE(file);
   CHECK(file->version() == version);
   REQUIRE(file->tensors().size() == 3);
-  const gguf_tensor* floats = file->find("floats");
+  const io::gguf_tensor* floats = file->find("floats");
   REQUIRE(floats != nullptr);
   CHECK(floats->n_dims == 3);
   CHECK(floats->extents == std::array<resect::index_t, 4>{2, 1, 2, 1});
   CHECK(floats->values() == 4);
-  std::vector<float> values(4);
-  REQUIRE(dequantize(floats->type, floats->bytes, values));
-  CHECK(values == std::vector{1.0f, 2.0f, 3.0f, 4.0f});
+  CHECK(floats->type == ggml_type::f32);
+  const auto stored = support::bytes_of(std::vector{1.0f, 2.0f, 3.0f, 4.0f});
+  CHECK(std::vector<std::byte>(floats->bytes.begin(), floats->bytes.end()) == stored);
   CHECK(file->find("quantized")->bytes.size() == 68);
   CHECK(file->find("none") == nullptr);
 }
 
-TEST_CASE("GGUF metadata is typed", "[hosts][gguf]") {
+TEST_CASE("GGUF metadata is typed", "[io][gguf]") {
   const auto bytes = small_file().bytes();
-  const auto parsed = gguf_file::try_parse(bytes);
+  const auto parsed = io::try_read_gguf(bytes);
   REQUIRE(parsed);
-  const gguf_file& file = *parsed;
+  const io::gguf_contents& file = *parsed;
   CHECK(*file.get_u64("a.u8") == 200);
   CHECK(*file.get_u64("a.u16") == 60000);
   CHECK(*file.get_u64("a.i16") == 12);
@@ -139,31 +142,30 @@ TEST_CASE("GGUF metadata is typed", "[hosts][gguf]") {
   expect_error(file.find_array_size("a.u32"), malformed, {"'a.u32'", "an array"});
 }
 
-TEST_CASE("a GGUF file opens from disk and survives a move", "[hosts][gguf]") {
-  const testing::temporary_folder folder;
-  auto opened = gguf_file::try_open(folder.write("small.gguf", small_file().bytes()));
-  REQUIRE(opened);
-  const gguf_file moved = std::move(*opened);
+TEST_CASE("what a GGUF file holds may move, and the throwing form throws", "[io][gguf]") {
+  const auto bytes = small_file().bytes();
+  io::gguf_contents read = io::read_gguf(bytes);
+  const io::gguf_contents moved = std::move(read);
   CHECK(*moved.get_string("general.architecture") == "test");
   CHECK(moved.find("half")->bytes.size() == 6);
-  expect_error(gguf_file::try_open(folder / "none.gguf"), resect::errc::io, {"none.gguf"});
+  CHECK_THROWS_AS(io::read_gguf(std::span{bytes}.first(5)), resect::exception);
 }
 
-TEST_CASE("a GGUF file may hold no tensors or nothing at all", "[hosts][gguf]") {
-  CHECK(gguf_file::try_parse(gguf_writer{}.bytes()));
-  CHECK(gguf_file::try_parse(gguf_writer{}.add_u32("k", 1).bytes()));
+TEST_CASE("a GGUF file may hold no tensors or nothing at all", "[io][gguf]") {
+  CHECK(io::try_read_gguf(gguf_writer{}.bytes()));
+  CHECK(io::try_read_gguf(gguf_writer{}.add_u32("k", 1).bytes()));
 }
 
-TEST_CASE("GGUF alignment follows the file", "[hosts][gguf]") {
+TEST_CASE("GGUF alignment follows the file", "[io][gguf]") {
   gguf_writer w = small_file();
   w.add_u32("general.alignment", 64);
   w.alignment = 64;
   const auto bytes = w.bytes();
-  REQUIRE(gguf_file::try_parse(bytes));
-  CHECK(gguf_file::try_parse(bytes)->find("floats")->bytes.data() - bytes.data() >= 128);
+  REQUIRE(io::try_read_gguf(bytes));
+  CHECK(io::try_read_gguf(bytes)->find("floats")->bytes.data() - bytes.data() >= 128);
 }
 
-TEST_CASE("GGUF headers that lie are refused", "[hosts][gguf]") {
+TEST_CASE("GGUF headers that lie are refused", "[io][gguf]") {
   expect_refusals({
       {"magic", [](auto& w) { w.magic = "GGML"; }, malformed, {"GGUF magic", "'GGML'"}},
       {"version 1", [](auto& w) { w.version = 1; }, unsupported, {"GGUF version", "got 1", "2 or 3"}},
@@ -177,7 +179,7 @@ TEST_CASE("GGUF headers that lie are refused", "[hosts][gguf]") {
   });
 }
 
-TEST_CASE("GGUF metadata that lies is refused", "[hosts][gguf]") {
+TEST_CASE("GGUF metadata that lies is refused", "[io][gguf]") {
   const auto with = [](std::string key, std::uint32_t kind, const byte_writer& payload) {
     return [=](gguf_writer& w) { w.metadata.insert(w.metadata.begin(), {key, kind, payload.bytes()}); };
   };
@@ -217,7 +219,7 @@ TEST_CASE("GGUF metadata that lies is refused", "[hosts][gguf]") {
   });
 }
 
-TEST_CASE("GGUF tensors that lie are refused", "[hosts][gguf]") {
+TEST_CASE("GGUF tensors that lie are refused", "[io][gguf]") {
   const auto extents = [](std::vector<std::uint64_t> e) {
     return [=](gguf_writer& w) { w.tensors[0].extents = e; };
   };
@@ -249,23 +251,23 @@ TEST_CASE("GGUF tensors that lie are refused", "[hosts][gguf]") {
   });
 }
 
-TEST_CASE("messages mask and cut hostile names", "[hosts][gguf]") {
+TEST_CASE("messages mask and cut hostile names", "[io][gguf]") {
   gguf_writer w = small_file();
   w.tensors[0].name = "\x1b[2J" + std::string(5000, 'x');
   w.tensors[0].type = 10;
-  const auto file = gguf_file::try_parse(w.bytes());
+  const auto file = io::try_read_gguf(w.bytes());
   expect_error(file, unsupported, {"tensor '?[2Jxxx", "xxx...'"});
   CHECK(file.error().message().view().find('\x1b') == std::string_view::npos);
 }
 
-TEST_CASE("no GGUF file parses when cut short", "[hosts][gguf]") {
-  testing::expect_no_prefix_parses(small_file().bytes(), parse_and_use);
+TEST_CASE("no GGUF file parses when cut short", "[io][gguf]") {
+  support::expect_no_prefix_parses(small_file().bytes(), parse_and_use);
 }
 
-TEST_CASE("mutated GGUF files never crash the reader", "[hosts][gguf]") {
+TEST_CASE("mutated GGUF files never crash the reader", "[io][gguf]") {
   const auto bytes = small_file().bytes();
   REQUIRE(parse_and_use(bytes));
-  const std::size_t accepted = testing::parse_mutations(bytes, 40'000, 1, parse_and_use);
+  const std::size_t accepted = support::parse_mutations(bytes, 40'000, 1, parse_and_use);
   CHECK(accepted > 0);  // changes in values and weights are not the reader's to see
   CHECK(accepted < 40'000);
 }

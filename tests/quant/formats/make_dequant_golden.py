@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Writes the golden data of the dequantization tests: blocks of ggml types and the values they stand for.
 
-    python3 make_dequant_golden.py [--out data/dequant_golden.bin]     writes the file
+    python3 make_dequant_golden.py [--out dequant_golden.bin]          writes the file
     python3 make_dequant_golden.py --check                             exit 1 if the file is not what this script makes
 
 Needs the Python packages numpy and gguf; the values are those of `gguf.dequantize` (NumPy), which shares no code
@@ -109,7 +109,7 @@ def make():
 def main():
     here = os.path.dirname(os.path.abspath(__file__))
     parser = argparse.ArgumentParser(description="golden data of the dequantization tests")
-    parser.add_argument("--out", default=os.path.join(here, "data", "dequant_golden.bin"))
+    parser.add_argument("--out", default=os.path.join(here, "dequant_golden.bin"))
     parser.add_argument("--check", action="store_true", help="compare with the file instead of writing it")
     options = parser.parse_args()
     data = make()

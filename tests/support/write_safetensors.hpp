@@ -6,11 +6,12 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
-#include "write_gguf.hpp"
+#include <support/byte_writer.hpp>
 
-namespace hosts::testing {
+namespace support {
 
 // A safetensors file of any header text and data.
 inline std::vector<std::byte> safetensors_bytes(std::string_view header, std::span<const std::byte> data) {
@@ -51,4 +52,4 @@ struct safetensors_writer {
   }
 };
 
-}  // namespace hosts::testing
+}  // namespace support

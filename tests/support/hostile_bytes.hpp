@@ -4,32 +4,14 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <initializer_list>
 #include <memory>
 #include <random>
 #include <span>
-#include <string>
-#include <string_view>
 #include <vector>
 
 #include <support/catch.hpp>
 
-#include <resect/core/result.hpp>
-
-namespace hosts::testing {
-
-// Requires an error of this kind whose message contains every one of the texts.
-template <class T>
-void expect_error(const resect::result<T>& r, resect::errc code, std::initializer_list<std::string_view> texts) {
-  REQUIRE_FALSE(r.has_value());
-  const std::string message{r.error().message().view()};
-  INFO("message: " << message);
-  CHECK(r.error().code == code);
-  for (const std::string_view text : texts) {
-    INFO("looked for: " << text);
-    CHECK(message.find(text) != std::string::npos);
-  }
-}
+namespace support {
 
 // A copy on the heap of exactly the bytes' size, so that a sanitizer sees every step outside.
 struct exact_copy {
@@ -66,4 +48,4 @@ std::size_t parse_mutations(const std::vector<std::byte>& file, int n, std::uint
   return accepted;
 }
 
-}  // namespace hosts::testing
+}  // namespace support
