@@ -44,7 +44,7 @@ void declare(CLI::App& app, common_options& o) {
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 53))
       ->capture_default_str();
   app.add_option("--threads", o.threads, "worker threads")->check(CLI::Range(1, 1024))->capture_default_str();
-  app.add_option("--out", o.out, "folder of the report (default: study in the build folder, of a named recipe study/NAME)");
+  app.add_option("--out", o.out, "folder of the report; that of a named recipe ends in its name")->capture_default_str();
   app.add_option("--command", o.command, "command line that the report names (default: this one)");
   app.add_flag("--quiet", o.quiet, "no progress and no table, only the report");
 }
@@ -234,12 +234,12 @@ int study_main(const std::vector<recipe>& recipes, int argc, char** argv) {
                  "study"};
     app.footer(list_of(recipes));
     common_options o;
+    o.out = std::string(RESECT_BUILD_DIR "/study") + (named.empty() ? "" : "/" + chosen.name);
     declare(app, o);
     declare(app, chosen, o);
     const auto explain = [&](const std::vector<std::string>& left) { return explain_left_over(recipes, chosen, left); };
     if (const int done = parse(app, argc, argv, explain); done >= 0) return done;
     if (o.command.empty()) o.command = shell_command(argc, argv);
-    if (o.out.empty()) o.out = std::string(RESECT_BUILD_DIR "/study") + (named.empty() ? "" : "/" + chosen.name);
     return run(chosen, std::move(o));
   });
 }
