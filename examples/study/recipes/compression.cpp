@@ -176,7 +176,7 @@ void measure(bench& b, const options& o) {
 recipe compression_recipe() {
   const auto o = std::make_shared<options>();
   recipe out{.name = "compression",
-             .says = "the layers' matrices are stored with fewer bytes: each layer alone, and all but each",
+             .says = "layers are stored with fewer bytes, each alone and all but each",
              .roles = {role::calibration}};
   out.declare = [o](CLI::App& app) { declare(app, *o); };
   out.accept = [o](const common_options&) {

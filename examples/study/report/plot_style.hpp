@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <iterator>
@@ -39,7 +40,7 @@ inline std::string number(double x) {
 }
 
 // A text between single quotes, as gnuplot reads it.
-inline std::string quoted(std::string_view text) {
+inline std::string in_quotes(std::string_view text) {
   std::string out = "'";
   for (const char c : text) {
     if (static_cast<unsigned char>(c) < 0x20 || c == '\\' || c == '`') continue;
@@ -47,6 +48,12 @@ inline std::string quoted(std::string_view text) {
     if (c == '\'') out += c;
   }
   return out + "'";
+}
+
+// The size of letters at which a title fits the picture.
+inline int title_size(std::string_view title) {
+  const auto letters = std::count_if(title.begin(), title.end(), [](char c) { return (c & 0xC0) != 0x80; });
+  return std::clamp(static_cast<int>(25 * 62 / std::max<std::ptrdiff_t>(letters, 1)), 10, 25);
 }
 
 // clang-format off
@@ -64,7 +71,7 @@ inline std::string style(int height, const std::string& file, const std::string&
          "set pointintervalbox 0\n"
          "set key at graph 0,1.01 left bottom horizontal Left reverse samplen 2 noenhanced\n"
          "set format x '%g'\n"
-         "set label 1 " + title + " at screen 0.115,0.968 left noenhanced font ',25'\n"
+         "set label 1 " + in_quotes(title) + " at screen 0.115,0.968 left noenhanced font '," + std::to_string(title_size(title)) + "'\n"
          "set multiplot\n";
 }
 // clang-format on

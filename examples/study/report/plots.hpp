@@ -47,7 +47,7 @@ inline std::string norms_script(const study_record& r) {
       }
   const double margin = most > least ? std::pow(most / least, 0.07) : 2;
   const std::string title = r.model().name + ": residual stream of the intact model";
-  std::string out = detail::style(1240, "norms.png", detail::quoted(title));
+  std::string out = detail::style(1240, "norms.png", title);
   out += "set xrange [-0.5:" + std::to_string(layers) + ".5]\n"
          "set xtics " + detail::layer_ticks(0, layers - 1) + "\n"
          "set xtics add ('head' " + std::to_string(layers) + ")\n"
@@ -136,7 +136,8 @@ inline axis dlnppl_axis(const study_record& r) {
 struct row_places {
   bool by_layer = true;
   double first = 0, last = 0;
-  std::string title = "layer", ticks;
+  std::string title = "layer", ticks;  // of the lower picture
+  std::string upper_ticks;             // the same without names, where these are long
 
   double operator()(const report_row& row, std::size_t i) const {
     return by_layer ? 0.5 * (row.layers.front() + row.layers.back()) : static_cast<double>(i);
@@ -170,15 +171,19 @@ inline row_places places_of(const study_record& r) {
     out.first = r.layers.empty() ? 0 : r.layers.front();
     out.last = r.layers.empty() ? 0 : r.layers.back();
     if (spans) out.title = "layer (middle of a span)";
-    out.ticks = layer_ticks(static_cast<int>(out.first), static_cast<int>(out.last));
+    out.ticks = out.upper_ticks = layer_ticks(static_cast<int>(out.first), static_cast<int>(out.last));
     return out;
   }
   out.last = static_cast<double>(rows.size()) - 1;
-  out.title = "altered";
+  out.title.clear();
   const std::size_t step = (rows.size() + 15) / 16;
-  for (std::size_t i = 0; i < rows.size(); i += step)
-    out.ticks += (i ? ", " : "(") + detail::quoted(place_text(*longest, *rows[i])) + " " + std::to_string(i);
+  for (std::size_t i = 0; i < rows.size(); i += step) {
+    const std::string before = i ? ", " : "(", at = " " + std::to_string(i);
+    out.ticks += before + detail::in_quotes(place_text(*longest, *rows[i])) + at;
+    out.upper_ticks += before + "''" + at;
+  }
   out.ticks += ") rotate by -25 noenhanced font ',14'";
+  out.upper_ticks += ")";
   return out;
 }
 
@@ -235,9 +240,9 @@ inline std::string effects_script(const study_record& r) {
   const bool bars = resect::metrics::reliability_of(r.evaluation().clusters) != resect::metrics::reliability::none;
   const std::string title = r.model().name + ": " + r.title + (bars ? "" : " (too few clusters for intervals)");
 
-  std::string out = detail::style(1560, "effects.png", detail::quoted(title));
+  std::string out = detail::style(1560, "effects.png", title);
   out += "set xrange [" + number(place.first - 0.5) + ":" + number(place.last + 0.5) + "]\n"
-         "set xtics " + place.ticks + "\n"
+         "set xtics " + place.upper_ticks + "\n"
          "set tmargin at screen 0.905\n"
          "set bmargin at screen 0.545\n" +
          (kl.curved ? "set logscale y\n" + detail::log_ticks(kl.low, kl.high) : "") + detail::y_range(kl.low, kl.high) +
@@ -250,7 +255,7 @@ inline std::string effects_script(const study_record& r) {
     out += data + " with lines lc rgb '#80" + s.colour + "' lw 0.8" + (r.tables[i].control ? " dt 2" : "") +
            " notitle, \\\n  " + data + ":3:4 with yerrorbars lc rgb '#" + s.colour + "' pt " +
            std::to_string(s.filled) + " ps " + number(s.size) + " lw 1.2 title " +
-           detail::quoted(r.tables[i].name + (r.tables[i].control ? " (control)" : "")) + ", \\\n  ";
+           detail::in_quotes(r.tables[i].name + (r.tables[i].control ? " (control)" : "")) + ", \\\n  ";
   }
   out += "NaN notitle\n"
          "unset logscale y\n"
@@ -258,6 +263,7 @@ inline std::string effects_script(const study_record& r) {
          "unset label 1\n"
          "set tmargin at screen 0.445\n"
          "set bmargin at screen " + std::string(place.by_layer ? "0.08" : "0.12") + "\n"
+         "set xtics " + place.ticks + "\n"
          "set xlabel '" + place.title + "'\n"
          "set key width -7\n" + detail::y_range(delta.low, delta.high) +
          detail::y_title("Δ ln perplexity, nats a token", 0.262);

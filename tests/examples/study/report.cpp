@@ -198,7 +198,7 @@ TEST_CASE("a recipe's own columns stand below its table") {
 }
 
 TEST_CASE("plot scripts hold names only as quoted text") {
-  CHECK(studies::detail::quoted("it's `x` \\n\n") == "'it''s x n'");
+  CHECK(studies::detail::in_quotes("it's `x` \\n\n") == "'it''s x n'");
   auto r = support::small_study();
   r.report.models[0].name = "a'; system('touch /tmp/x'); '";
   const auto script = studies::norms_script(r);
