@@ -30,7 +30,8 @@ io::report whole() {
   r.seed = 7;
   r.models = {{"tiny", "0x01", 6, 256, 224}, {"other", "0x02", 4, 128, 224}};
   r.text = {"a.txt + b.txt", "aa", "bb", 900, 8, 64, {{"a.txt", "a0", 500}, {"b.txt", "b0", 400}}};
-  r.sets = {{"evaluation", {"a.txt + b.txt", "cc", 8, 64, 10, 900}}, {"calibration", {"c.txt", "dd", 16, 64, 40, 5000}}};
+  r.sets = {{"evaluation", {"a.txt + b.txt", "cc", 8, 64, 10, 900}},
+            {"calibration", {"c.txt", "dd", 16, 64, 40, 5000}}};
   r.baseline = {{"nll", around(1.5)}, {"perplexity", around(4.5)}};
   r.rules = {"t over clusters", 1, "in front of every window"};
   auto seeded = row("reinit 2", {2});
@@ -92,7 +93,8 @@ TEST_CASE("report.json has the members of schema 1, in their order") {
   std::string names;
   for (const auto& [name, value] : j.items()) names += name + " ";
   CHECK(names ==
-        "schema resect command recipe seed model models text evaluation calibration baseline rules floor clusters profile "
+        "schema resect command recipe seed model models text evaluation calibration baseline rules floor clusters "
+        "profile "
         "grid rows findings ");
   CHECK(j["schema"] == 1);
   CHECK(j["model"]["name"] == "tiny");
@@ -139,7 +141,8 @@ TEST_CASE("what does not exist is null, and whole parameters have no fraction") 
 TEST_CASE("a report in which two rows have one arm is neither written nor read") {
   auto r = whole();
   r.rows[3].arm = "reinit 2";
-  CHECK(refusal(io::try_report_json(r)) == "conflict: report.rows[3].arm: got a second 'reinit 2', wanted each arm once");
+  CHECK(refusal(io::try_report_json(r)) ==
+        "conflict: report.rows[3].arm: got a second 'reinit 2', wanted each arm once");
   r.rows[3].arm.clear();
   CHECK(refusal(io::try_report_json(r)) ==
         "invalid argument: report.rows[3].arm: got nothing, wanted a name that no other row has");
@@ -205,20 +208,24 @@ TEST_CASE("a report.json that is not what it should be is refused by the member"
   CHECK(refused("/rules/bos", nullptr) == "malformed: report.rules.bos: got 'null', wanted an object");
   CHECK(refused("/rows", nlohmann::json::object()) == "malformed: report.rows: got 'object', wanted an array");
   CHECK(refused("/rows/1/arm", "remove") == "malformed: report.rows[1].arm: got 'nothing', wanted a value");
-  CHECK(refused("/rows/1/arm", "") == "malformed: report.rows[1].arm: got nothing, wanted a name that no other row has");
+  CHECK(refused("/rows/1/arm", "") ==
+        "malformed: report.rows[1].arm: got nothing, wanted a name that no other row has");
   CHECK(refused("/rows/1/metrics/kl/value", "2") ==
         "malformed: report.rows[1].metrics.kl.value: got 'string', wanted a number");
   CHECK(refused("/rows/3/layers", {3, 2}) ==
         "malformed: report.rows[3].layers: got 2 after 3, wanted ascending layers, each once");
   CHECK(refused("/rows/3/first", 1) == "malformed: report.rows[3].first: got '1', wanted 2, as in layers");
   CHECK(refused("/rows/3/last", nullptr) == "malformed: report.rows[3].last: got 'null', wanted 4, as in layers");
-  CHECK(refused("/rows/2/last", 4) == "malformed: report.rows[2].last: got '4', wanted null, as these layers are no span");
+  CHECK(refused("/rows/2/last", 4) ==
+        "malformed: report.rows[2].last: got '4', wanted null, as these layers are no span");
   CHECK(refused("/rows/0/rank/lo", 0) == "malformed: report.rows[0].rank.lo: got '0', wanted 1 to 9007199254740992");
   CHECK(refused("/rows/0/control", 1) == "malformed: report.rows[0].control: got 'number', wanted true or false");
   CHECK(refused("/rows/2/restored_kl/se", "remove") ==
         "malformed: report.rows[2].restored_kl.se: got 'nothing', wanted a value");
-  CHECK(refused("/rows/2/weight_error", "much") == "malformed: report.rows[2].weight_error: got 'string', wanted a number");
-  CHECK(refused("/findings/0/layers/0", "x") == "malformed: report.findings[0].layers[0]: got 'string', wanted an integer");
+  CHECK(refused("/rows/2/weight_error", "much") ==
+        "malformed: report.rows[2].weight_error: got 'string', wanted a number");
+  CHECK(refused("/findings/0/layers/0", "x") ==
+        "malformed: report.findings[0].layers[0]: got 'string', wanted an integer");
   CHECK(refused("/text/parts/1/name", 4) == "malformed: report.text.parts[1].name: got 'number', wanted a string");
 }
 
@@ -228,8 +235,8 @@ TEST_CASE("every member of a report.json that is taken away is missed, or is one
   for (const auto& [name, value] : good.items()) {
     auto bad = good;
     bad.erase(name);
-    const bool optional = name == "resect" || name == "models" || name == "calibration" || good[name] == nlohmann::json{} ||
-                          name == "profile" || name == "grid" || name == "model";
+    const bool optional = name == "resect" || name == "models" || name == "calibration" ||
+                          good[name] == nlohmann::json{} || name == "profile" || name == "grid" || name == "model";
     INFO(name);
     if (name == "floor") CHECK(!io::try_report_of(bad));
     else CHECK(static_cast<bool>(io::try_report_of(bad)) == optional);
@@ -240,8 +247,8 @@ TEST_CASE("every member of a report.json that is taken away is missed, or is one
 
 TEST_CASE("bytes that are no report are refused by the name of the file") {
   CHECK(refusal(io::try_read_report("[]", "r.json")) == "malformed: r.json: got array, wanted an object");
-  CHECK(refusal(io::try_read_report("{\"schema\": 1, \"seed\": 1e999}", "r.json")).find("malformed: r.json: got a JSON error") ==
-        0);
+  CHECK(refusal(io::try_read_report("{\"schema\": 1, \"seed\": 1e999}", "r.json"))
+            .find("malformed: r.json: got a JSON error") == 0);
   CHECK(refusal(io::try_read_report("{\"schema\": 1, \"schema\": 1}", "r.json")).find("a second key 'schema'") !=
         std::string::npos);
   CHECK(refusal(io::try_read_report("{}", "r.json")) == "malformed: report.schema: got 'nothing', wanted a value");

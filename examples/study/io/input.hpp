@@ -60,7 +60,7 @@ struct tokens {
   std::string name;    // of the file; of several "a.txt + b.txt"
   std::string sha256;  // of the bytes of the files, one after the other
   std::vector<std::int32_t> ids;
-  std::vector<std::int32_t> documents;  // empty where the text marks none
+  std::vector<std::int32_t> documents;                   // empty where the text marks none
   std::vector<resect::io::report_text_part> parts = {};  // of several
 
   resect::study::token_text view() const noexcept { return {ids, documents}; }

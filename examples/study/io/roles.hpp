@@ -202,7 +202,8 @@ inline std::map<role, role_set> make_role_sets(const std::vector<role>& needed, 
 // What should be known of a set before its numbers are believed: nothing, or that it is small.
 inline std::string small_set_warning(role r, const role_set& set, resect::index_t wanted) {
   const auto& w = set.windows;
-  if (w.n_windows >= wanted && resect::metrics::reliability_of(w.n_clusters) == resect::metrics::reliability::full) return "";
+  if (w.n_windows >= wanted && resect::metrics::reliability_of(w.n_clusters) == resect::metrics::reliability::full)
+    return "";
   return std::string(name(r)) + ": " + std::to_string(w.n_windows) + " windows of " + std::to_string(w.context) +
          " tokens in " + std::to_string(w.n_clusters) + (set.text.documents.empty() ? " windows" : " documents") +
          " are few: what is taken from them is uncertain, and no interval says so";

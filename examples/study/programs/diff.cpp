@@ -4,10 +4,10 @@
 #include <string>
 
 #include <study/io/cli.hpp>
-#include <study/report/diff_json.hpp>
-#include <study/report/diff_text.hpp>
 #include <study/io/input.hpp>
 #include <study/io/output.hpp>
+#include <study/report/diff_json.hpp>
+#include <study/report/diff_text.hpp>
 
 namespace {
 

@@ -15,16 +15,16 @@
 #include <hosts/llama/host.hpp>
 #include <hosts/mapped_file.hpp>
 #include <resect/backend/cpu.hpp>
+#include <resect/io/report.hpp>
 #include <resect/metrics/accumulators/agreement.hpp>
 #include <resect/metrics/accumulators/kl.hpp>
 #include <resect/metrics/accumulators/kl_profile.hpp>
-#include <resect/metrics/rows/logits.hpp>
-#include <resect/metrics/accumulators/perplexity.hpp>
 #include <resect/metrics/accumulators/paired_tokens.hpp>
+#include <resect/metrics/accumulators/perplexity.hpp>
+#include <resect/metrics/rows/logits.hpp>
+#include <study/io/progress_bar.hpp>
 #include <study/programs/chunk.hpp>
 #include <study/report/numbers.hpp>
-#include <study/io/progress_bar.hpp>
-#include <resect/io/report.hpp>
 
 namespace {
 
@@ -113,8 +113,7 @@ struct measures {
   resect::metrics::clustered_sums kl_tokens;  // every token a cluster: as llama.cpp takes them
 
   explicit measures(const stored_logits& b)
-      : kl(b.chunks()), top1(b.chunks()), nll(b.chunks()),
-        kl_tokens(resect::index_t{b.chunks()} * b.scored()) {}
+      : kl(b.chunks()), top1(b.chunks()), nll(b.chunks()), kl_tokens(resect::index_t{b.chunks()} * b.scored()) {}
 };
 
 measures compare(const arguments& a, const hosts::llama_model& model, const stored_logits& base) {
@@ -144,7 +143,7 @@ measures compare(const arguments& a, const hosts::llama_model& model, const stor
       const auto& c = rows[r];
       if (!std::isfinite(c.kl) || !std::isfinite(c.nll_full) || !std::isfinite(c.nll_edited))
         studies::fail({resect::errc::not_finite, resect::text("logits of chunk ", chunk, ", scored position ", r),
-                   "NaN or infinite values", "finite logits"});
+                       "NaN or infinite values", "finite logits"});
       out.kl.add(chunk, c.kl);
       out.kl_tokens.add(resect::index_t{chunk} * base.scored() + static_cast<resect::index_t>(r), c.kl);
       out.top1.add(chunk, c.top1_full, c.top1_edited, c.tie_full || c.tie_edited);
@@ -164,7 +163,7 @@ int run(const arguments& a) {
   const auto model = studies::need(hosts::try_load_llama(model_path));
   if (model.config.n_vocab != base.vocabulary())
     studies::fail({resect::errc::shape_mismatch, "vocabulary of the stored logits", resect::text(base.vocabulary()),
-               resect::text(model.config.n_vocab, ", the model's")});
+                   resect::text(model.config.n_vocab, ", the model's")});
   const auto m = compare(a, model, base);
   const auto kl = m.kl.estimate(), tokens = m.kl_tokens.estimate(), top = m.top1.estimate(),
              top_tokens = m.top1.estimate_tokens(), log_ratio = m.nll.log_ratio_tokens(), ratio = m.nll.ratio_tokens(),
@@ -172,8 +171,8 @@ int run(const arguments& a) {
              rms_delta_p = m.nll.rms_delta_p_tokens();
   const double ppl = std::exp(m.nll.edited().mean()), ppl_base = std::exp(m.nll.intact().mean());
   std::printf("standard errors with tokens taken for independent, as llama.cpp, unless something else is said\n");
-  std::printf("PPL(model) %.6f, PPL(base) %.6f, ratio %.6f ± %.6f, difference %.6f ± %.6f\n", ppl, ppl_base, ratio.value,
-              ratio.se, difference.value, difference.se);
+  std::printf("PPL(model) %.6f, PPL(base) %.6f, ratio %.6f ± %.6f, difference %.6f ± %.6f\n", ppl, ppl_base,
+              ratio.value, ratio.se, difference.value, difference.se);
   std::printf("mean Δln PPL %.6f ± %.6f, correlation of the two nll %s\n", log_ratio.value, log_ratio.se,
               studies::fixed(m.nll.correlation(), 4).c_str());
   std::printf("mean KL %.6f ± %.6f, ± %.6f by chunk, nats\n", kl.value, tokens.se, kl.se);
@@ -184,27 +183,28 @@ int run(const arguments& a) {
   std::printf("same top token %.3f ± %.3f %%; %s tokens in %d chunks of %d\n", 100 * top.value, 100 * top_tokens.se,
               studies::grouped(kl.n).c_str(), base.chunks(), base.context());
   if (!a.json.empty())
-    studies::write_file(a.json, resect::io::json_text(nlohmann::ordered_json{{"kl", kl.value},
-                                                       {"kl_se_tokens", resect::io::to_json(tokens.se)},
-                                                       {"kl_se_clustered", resect::io::to_json(kl.se)},
-                                                       {"kl_median", m.kl.median()},
-                                                       {"kl_max", m.kl.max()},
-                                                       {"top1", top.value},
-                                                       {"top1_se_tokens", resect::io::to_json(top_tokens.se)},
-                                                       {"ppl", ppl},
-                                                       {"ppl_base", ppl_base},
-                                                       {"ppl_ratio", ratio.value},
-                                                       {"ppl_ratio_se_tokens", resect::io::to_json(ratio.se)},
-                                                       {"ppl_difference", difference.value},
-                                                       {"ppl_difference_se_tokens", resect::io::to_json(difference.se)},
-                                                       {"nll_correlation", resect::io::to_json(m.nll.correlation())},
-                                                       {"dlnppl", log_ratio.value},
-                                                       {"dlnppl_se_tokens", resect::io::to_json(log_ratio.se)},
-                                                       {"delta_p", delta_p.value},
-                                                       {"delta_p_se_tokens", resect::io::to_json(delta_p.se)},
-                                                       {"delta_p_rms", rms_delta_p.value},
-                                                       {"delta_p_rms_se_tokens", resect::io::to_json(rms_delta_p.se)},
-                                                       {"tokens", kl.n}}));
+    studies::write_file(a.json, resect::io::json_text(nlohmann::ordered_json{
+                                    {"kl", kl.value},
+                                    {"kl_se_tokens", resect::io::to_json(tokens.se)},
+                                    {"kl_se_clustered", resect::io::to_json(kl.se)},
+                                    {"kl_median", m.kl.median()},
+                                    {"kl_max", m.kl.max()},
+                                    {"top1", top.value},
+                                    {"top1_se_tokens", resect::io::to_json(top_tokens.se)},
+                                    {"ppl", ppl},
+                                    {"ppl_base", ppl_base},
+                                    {"ppl_ratio", ratio.value},
+                                    {"ppl_ratio_se_tokens", resect::io::to_json(ratio.se)},
+                                    {"ppl_difference", difference.value},
+                                    {"ppl_difference_se_tokens", resect::io::to_json(difference.se)},
+                                    {"nll_correlation", resect::io::to_json(m.nll.correlation())},
+                                    {"dlnppl", log_ratio.value},
+                                    {"dlnppl_se_tokens", resect::io::to_json(log_ratio.se)},
+                                    {"delta_p", delta_p.value},
+                                    {"delta_p_se_tokens", resect::io::to_json(delta_p.se)},
+                                    {"delta_p_rms", rms_delta_p.value},
+                                    {"delta_p_rms_se_tokens", resect::io::to_json(rms_delta_p.se)},
+                                    {"tokens", kl.n}}));
   return 0;
 }
 

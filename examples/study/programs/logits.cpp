@@ -28,7 +28,7 @@ int main(int argc, char** argv) {
     const auto tokens = studies::need(hosts::try_read_ids(ids));
     if (static_cast<std::size_t>(first) + static_cast<std::size_t>(count) > tokens.size())
       studies::fail({resect::errc::invalid_argument, "ids to run", resect::text("[", first, ", ", first + count, ")"),
-                 resect::text("a stretch of the ", tokens.size(), " ids")});
+                     resect::text("a stretch of the ", tokens.size(), " ids")});
     resect::cpu exec{resect::threads{threads}};
     hosts::llama_host host(exec, loaded);
     std::vector<resect::model::row_meta> batch;

@@ -12,13 +12,13 @@
 
 #include <hosts/llama/host.hpp>
 #include <resect/backend/cpu.hpp>
-#include <resect/metrics/rows/logits.hpp>
+#include <resect/io/report.hpp>
 #include <resect/metrics/accumulators/perplexity.hpp>
+#include <resect/metrics/rows/logits.hpp>
 #include <study/io/arguments.hpp>
+#include <study/io/progress_bar.hpp>
 #include <study/programs/chunk.hpp>
 #include <study/report/numbers.hpp>
-#include <study/io/progress_bar.hpp>
-#include <resect/io/report.hpp>
 
 namespace {
 
@@ -45,10 +45,11 @@ void declare(CLI::App& app, arguments& a) {
 int chunks_to_score(const arguments& a, std::size_t ids) {
   const auto fit = static_cast<long long>(ids) / a.context;
   if (fit == 0 || a.chunks > fit)
-    studies::fail({resect::errc::invalid_argument, resect::text(std::max(a.chunks, 1), " chunks of ", a.context, " tokens"),
-               resect::text("a text of ", ids, " tokens"),
-               fit == 0 ? resect::text("a text of ", a.context, " tokens or more")
-                        : resect::text("at most ", fit, " chunks of ", a.context)});
+    studies::fail({resect::errc::invalid_argument,
+                   resect::text(std::max(a.chunks, 1), " chunks of ", a.context, " tokens"),
+                   resect::text("a text of ", ids, " tokens"),
+                   fit == 0 ? resect::text("a text of ", a.context, " tokens or more")
+                            : resect::text("at most ", fit, " chunks of ", a.context)});
   return a.chunks > 0 ? a.chunks : static_cast<int>(fit);
 }
 
@@ -76,8 +77,8 @@ resect::metrics::perplexity score(const arguments& a, const hosts::llama_model& 
     for (std::size_t i = 0; i < nll.size(); ++i) {
       if (!std::isfinite(nll[i]))
         studies::fail({resect::errc::not_finite,
-                   resect::text("logits of chunk ", chunk, ", position ", first + static_cast<int>(i)),
-                   "NaN or infinite values", "finite logits"});
+                       resect::text("logits of chunk ", chunk, ", position ", first + static_cast<int>(i)),
+                       "NaN or infinite values", "finite logits"});
       out.add(chunk, nll[i]);
     }
     bar.show(chunk + 1, chunks, "chunk " + std::to_string(chunk + 1) + " of " + std::to_string(chunks));
@@ -111,21 +112,22 @@ int run(const arguments& a) {
     std::printf(
         "95 %% interval by chunk: %.4f to %.4f%s\n", by_chunk.lo, by_chunk.hi,
         resect::metrics::reliability_of(by_chunk) == resect::metrics::reliability::marked ? " (few chunks)" : "");
-  std::printf("%s tokens scored in %d chunks of %d, %s (%.1f tokens/s run)\n", studies::grouped(by_token.n).c_str(), chunks,
-              a.context, studies::duration(seconds).c_str(), rate);
+  std::printf("%s tokens scored in %d chunks of %d, %s (%.1f tokens/s run)\n", studies::grouped(by_token.n).c_str(),
+              chunks, a.context, studies::duration(seconds).c_str(), rate);
   if (!a.json.empty())
-    studies::write_file(a.json, resect::io::json_text(nlohmann::ordered_json{{"ppl", by_token.value},
-                                                       {"se_tokens", resect::io::to_json(by_token.se)},
-                                                       {"se_clustered", resect::io::to_json(by_chunk.se)},
-                                                       {"lo", resect::io::to_json(by_chunk.lo)},
-                                                       {"hi", resect::io::to_json(by_chunk.hi)},
-                                                       {"tokens", by_token.n},
-                                                       {"chunks", chunks},
-                                                       {"context", a.context},
-                                                       {"skip", measured.rule().skip},
-                                                       {"bos", measured.rule().bos},
-                                                       {"seconds", seconds},
-                                                       {"tokens_per_second", rate}}));
+    studies::write_file(a.json,
+                        resect::io::json_text(nlohmann::ordered_json{{"ppl", by_token.value},
+                                                                     {"se_tokens", resect::io::to_json(by_token.se)},
+                                                                     {"se_clustered", resect::io::to_json(by_chunk.se)},
+                                                                     {"lo", resect::io::to_json(by_chunk.lo)},
+                                                                     {"hi", resect::io::to_json(by_chunk.hi)},
+                                                                     {"tokens", by_token.n},
+                                                                     {"chunks", chunks},
+                                                                     {"context", a.context},
+                                                                     {"skip", measured.rule().skip},
+                                                                     {"bos", measured.rule().bos},
+                                                                     {"seconds", seconds},
+                                                                     {"tokens_per_second", rate}}));
   return 0;
 }
 

@@ -57,14 +57,10 @@ std::vector<resect::study::arm> all_arms(const std::vector<arm_table>& tables) {
 }  // namespace
 
 studied_model::studied_model(backend& exec, std::string from, std::string shown)
-    : path(std::move(from)),
-      name(std::move(shown)),
-      model(need(hosts::try_load_llama(path))),
-      runtime(exec, model) {}
+    : path(std::move(from)), name(std::move(shown)), model(need(hosts::try_load_llama(path))), runtime(exec, model) {}
 
 bench::bench(const recipe& what, const common_options& options)
-    : options_(options),
-      exec_(resect::threads{options.threads}) {
+    : options_(options), exec_(resect::threads{options.threads}) {
   for (std::size_t i = 0; i < options_.models.size(); ++i) {
     const std::string path = model_path(options_.models[i]);
     const std::string given = i < options_.model_names.size() ? options_.model_names[i] : "";
@@ -91,7 +87,8 @@ bench::bench(const recipe& what, const common_options& options)
   for (const auto& m : models_) r.models.push_back(to_record(*m));
   r.text = studies::to_record(text_, options_.windows);
   r.sets.push_back({"evaluation", studies::to_record(text_, evaluation_)});
-  for (const auto& [role, set] : sets_) r.sets.push_back({std::string(name(role)), studies::to_record(set.text, set.windows)});
+  for (const auto& [role, set] : sets_)
+    r.sets.push_back({std::string(name(role)), studies::to_record(set.text, set.windows)});
   r.rules = rules_of(record_.documents, config.bos);
   r.baseline.push_back({"unigram_nll", unigram_nll(need(resect::study::try_unigrams(text_.view(), evaluation_)),
                                                    evaluation_, config.n_vocab)});

@@ -28,7 +28,8 @@ struct options {
 };
 
 void declare(CLI::App& app, options& o) {
-  app.add_option("--quantize", o.quantize_bits, "the layers' matrices at this many bits, 2 to 8 (default without --low-rank: 4)")
+  app.add_option("--quantize", o.quantize_bits,
+                 "the layers' matrices at this many bits, 2 to 8 (default without --low-rank: 4)")
       ->check(CLI::Range(2, 8));
   app.add_option("--group", o.group, "columns that share a scale, 0 for the whole row")
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 31))
@@ -39,7 +40,8 @@ void declare(CLI::App& app, options& o) {
   app.add_option("--zero", o.zero, "zero points: integer or symmetric")
       ->check(CLI::IsMember({"integer", "symmetric"}))
       ->capture_default_str();
-  app.add_option("--low-rank", o.low_rank, "the layers' matrices as products of this rank")->check(CLI::Range(1, 1 << 20));
+  app.add_option("--low-rank", o.low_rank, "the layers' matrices as products of this rank")
+      ->check(CLI::Range(1, 1 << 20));
 }
 
 // A way to store matrices that was asked for, under the name of its table.
@@ -120,7 +122,8 @@ compression_record to_record(const std::string& name, const study::compression_r
   out.unigram_kl = r.unigram_kl;
   out.saturated = r.saturated;
   out.bits = 0;
-  for (const auto& row : r.rows) out.bits += row.bits / static_cast<double>(r.rows.size());  // layers have the same shapes
+  for (const auto& row : r.rows)
+    out.bits += row.bits / static_cast<double>(r.rows.size());  // layers have the same shapes
   return out;
 }
 

@@ -50,15 +50,15 @@ struct arm_table {
 // One entry of the program's list. The functions hold the recipe's own options; those that are empty do nothing.
 struct recipe {
   std::string name;
-  std::string says;                                  // what it does, as a list of recipes and the page say it
-  std::vector<role> roles = {};                      // texts that it may ask for, beside the evaluated one
-  int models = 1;                                    // how many it studies at once
-  std::function<void(CLI::App&)> declare = {};       // its own options
-  std::function<void(const common_options&)> accept = {};  // what was given, before anything is read
-  std::function<bool(role)> needs = {};              // which of its roles, with these options; empty: all
-  std::function<void(bench&)> check = {};            // the options against the models
+  std::string says;                                            // what it does, as a list of recipes and the page say it
+  std::vector<role> roles = {};                                // texts that it may ask for, beside the evaluated one
+  int models = 1;                                              // how many it studies at once
+  std::function<void(CLI::App&)> declare = {};                 // its own options
+  std::function<void(const common_options&)> accept = {};      // what was given, before anything is read
+  std::function<bool(role)> needs = {};                        // which of its roles, with these options; empty: all
+  std::function<void(bench&)> check = {};                      // the options against the models
   std::function<resect::study::study_cost(bench&)> cost = {};  // of `run`, the intact model's pass included
-  std::function<void(bench&)> run = {};              // measures, and adds tables to the record
+  std::function<void(bench&)> run = {};                        // measures, and adds tables to the record
 };
 
 // A recipe that only lists arms.

@@ -57,7 +57,8 @@ void accept(const common_options& given, options& o) {
 }
 
 // One table an alteration.
-std::vector<arm_table> tables(bench& b, const study::sensitivity_options& o, const resect::residual::delta_means& means) {
+std::vector<arm_table> tables(bench& b, const study::sensitivity_options& o,
+                              const resect::residual::delta_means& means) {
   std::vector<arm_table> out;
   for (const auto a : o.alterations) {
     auto of_one = o;
@@ -76,7 +77,8 @@ void describe_options(study_record& to, const study::sensitivity_options& o) {
   to.options["reinit"] = {{"seeds", o.reinit_seeds},
                           {"norm_gains", gains},
                           {"std", std > 0 ? nlohmann::ordered_json(std) : nlohmann::ordered_json("rms of the matrix")}};
-  to.facts.emplace_back("re-initialization", "normal, sd " + (std > 0 ? plain(std) : "each matrix's own root mean square") +
+  to.facts.emplace_back("re-initialization", "normal, sd " +
+                                                 (std > 0 ? plain(std) : "each matrix's own root mean square") +
                                                  ", norm gains " + gains + ", " + std::to_string(o.reinit_seeds) +
                                                  " seeds from " + std::to_string(o.seed));
 }

@@ -30,7 +30,8 @@ const std::vector<std::string> report_files{"clusters.npz", "norms.png", "effect
 void declare(CLI::App& app, common_options& o) {
   app.add_option("--recipe", o.recipe, "what is altered; `list` lists the recipes");
   repeated(app.add_option("--model", o.models, "tiny, a GGUF file or a safetensors folder (default: tiny)"));
-  repeated(app.add_option("--model-name", o.model_names, "name that the report shows (default: of the file or folder)"));
+  repeated(
+      app.add_option("--model-name", o.model_names, "name that the report shows (default: of the file or folder)"));
   repeated(app.add_option("--text", o.texts,
                           "text to evaluate on; several are evaluated as one (default: that of --ids, or the model "
                           "folder's heldout.txt)"));
@@ -44,7 +45,8 @@ void declare(CLI::App& app, common_options& o) {
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 53))
       ->capture_default_str();
   app.add_option("--threads", o.threads, "worker threads")->check(CLI::Range(1, 1024))->capture_default_str();
-  app.add_option("--out", o.out, "folder of the report; that of a named recipe ends in its name")->capture_default_str();
+  app.add_option("--out", o.out, "folder of the report; that of a named recipe ends in its name")
+      ->capture_default_str();
   app.add_option("--command", o.command, "command line that the report names (default: this one)");
   app.add_flag("--quiet", o.quiet, "no progress and no table, only the report");
 }
@@ -55,7 +57,8 @@ void declare(CLI::App& app, const recipe& r, common_options& o) {
   for (const role one : r.roles) {
     const std::string option = "--" + std::string(name(one));
     role_source& to = o.roles[one];
-    app.add_option(option, to.text, "text for " + std::string(name(one)) + ", or `rest`: what evaluation leaves of its own");
+    app.add_option(option, to.text,
+                   "text for " + std::string(name(one)) + ", or `rest`: what evaluation leaves of its own");
     app.add_option(option + "-ids", to.ids, "its token ids (int32)")->needs(option);
   }
 }
@@ -148,12 +151,13 @@ void print_sets(bench& b) {
 void print_cost(bench& b, const resect::study::study_cost& cost) {
   const auto speed = need(resect::study::try_measure_speed(b.exec(), b.model(), b.evaluation()));
   const int threads = b.options().threads;
-  std::printf("cost   %lld altered models, %s GFLOP, %s GB of memory; about %s on %d thread%s\n"
-              "       (at %s GFLOP/s, timed just now on %lld of the windows)\n\n",
-              static_cast<long long>(cost.runs), grouped(std::llround(cost.flop / 1e9)).c_str(),
-              fixed((4 * b.record().parameters + cost.bytes) / 1e9, 2).c_str(),
-              duration(cost.flop / speed.flop_per_second).c_str(), threads, threads == 1 ? "" : "s",
-              plain(speed.flop_per_second / 1e9).c_str(), static_cast<long long>(speed.windows));
+  std::printf(
+      "cost   %lld altered models, %s GFLOP, %s GB of memory; about %s on %d thread%s\n"
+      "       (at %s GFLOP/s, timed just now on %lld of the windows)\n\n",
+      static_cast<long long>(cost.runs), grouped(std::llround(cost.flop / 1e9)).c_str(),
+      fixed((4 * b.record().parameters + cost.bytes) / 1e9, 2).c_str(),
+      duration(cost.flop / speed.flop_per_second).c_str(), threads, threads == 1 ? "" : "s",
+      plain(speed.flop_per_second / 1e9).c_str(), static_cast<long long>(speed.windows));
   std::fflush(stdout);
 }
 
@@ -174,11 +178,12 @@ void check_inputs_stay(const common_options& o) {
 }
 
 void write_report(const std::string& out, const study_record& record, const std::vector<finding>& findings) {
+  const std::string report = resect::io::json_text(report_json(record, findings));
   const staged_folder folder(out);
   folder.write("clusters.npz", clusters_npz(record.sums));
   need(try_draw_plots(record, folder.path()));
   folder.write("report.html", report_html(record, findings));
-  folder.write("report.json", resect::io::json_text(report_json(record, findings)));
+  folder.write("report.json", report);
   folder.commit(report_files);
 }
 

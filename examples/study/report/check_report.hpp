@@ -116,7 +116,8 @@ inline void check_verdict(const stored_report& r, const stored_table& table, con
   check_rank(r, table, of);
 }
 
-inline void check_metrics(const std::string& where, const report_row& row, std::size_t measure, const estimate& wanted) {
+inline void check_metrics(const std::string& where, const report_row& row, std::size_t measure,
+                          const estimate& wanted) {
   const auto* got = resect::io::find_named(row.metrics, measure_names[measure]);
   const std::string place = where + ".metrics." + measure_names[measure];
   if (!got) refuse_report(place, "'nothing'", "a value");
@@ -139,7 +140,8 @@ inline void check_rows(const stored_report& r) {
       check_verdict(r, table, of, marks[t]);
       if (row.seeds.empty()) continue;
       check_number(row_place(of.row) + ".seed_sd.kl", number_of(row.seed_sd, "kl"), over_runs(r, of, 0).seed_sd);
-      check_number(row_place(of.row) + ".seed_sd.dlnppl", number_of(row.seed_sd, "dlnppl"), over_runs(r, of, 2).seed_sd);
+      check_number(row_place(of.row) + ".seed_sd.dlnppl", number_of(row.seed_sd, "dlnppl"),
+                   over_runs(r, of, 2).seed_sd);
     }
   }
 }
@@ -161,7 +163,8 @@ inline resect::metrics::clustered_sums kl_of_layers(const stored_report& r, cons
 inline void check_compression(const stored_report& r, const stored_table& table, const estimate& all, bool saturated,
                               const std::string& where) {
   std::vector<int> layers;
-  for (const stored_row& row : table.rows) layers.insert(layers.end(), r.row(row).layers.begin(), r.row(row).layers.end());
+  for (const stored_row& row : table.rows)
+    layers.insert(layers.end(), r.row(row).layers.begin(), r.row(row).layers.end());
   const auto together = kl_of_layers(r, table.rows.front(), layers, where);
   check_estimate(where + ".all.kl", all, together.estimate());
   for (const stored_row& of : table.rows) {

@@ -40,8 +40,11 @@ inline json only_json(const report_difference& d, const std::vector<std::string>
 
 inline json diff_row_json(const table_difference& t, const row_difference& row) {
   const bool span = resect::io::is_span(row.a.layers);
-  json one{{"arm", row.a.arm}, {"arm_b", row.b.arm}, {"table", t.name.empty() ? json() : json(t.name)},
-           {"operator", row.a.operation}, {"layers", row.a.layers}};
+  json one{{"arm", row.a.arm},
+           {"arm_b", row.b.arm},
+           {"table", t.name.empty() ? json() : json(t.name)},
+           {"operator", row.a.operation},
+           {"layers", row.a.layers}};
   one["first"] = span ? json(row.a.layers.front()) : json();
   one["last"] = span ? json(row.a.layers.back() + 1) : json();
   one["matrix"] = row.a.matrix.empty() ? json() : json(row.a.matrix);
@@ -56,9 +59,8 @@ inline json diff_row_json(const table_difference& t, const row_difference& row) 
                                         {"p_holm", resect::io::to_json(x.p_holm)},
                                         {"differs", x.differs}};
   }
-  one["rank"] = {{"a", resect::io::to_json(row.rank_a)},
-                 {"b", resect::io::to_json(row.rank_b)},
-                 {"differs", row.rank_differs}};
+  one["rank"] = {
+      {"a", resect::io::to_json(row.rank_a)}, {"b", resect::io::to_json(row.rank_b)}, {"differs", row.rank_differs}};
   return one;
 }
 

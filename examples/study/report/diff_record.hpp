@@ -8,9 +8,9 @@
 #include <string_view>
 #include <vector>
 
+#include <resect/metrics/intervals/two_way.hpp>
 #include <resect/metrics/verdicts/multiple.hpp>
 #include <resect/metrics/verdicts/rank.hpp>
-#include <resect/metrics/intervals/two_way.hpp>
 #include <study/report/read_report.hpp>
 #include <study/report/record.hpp>
 
@@ -37,10 +37,10 @@ struct row_difference {
 // The rows of one table of A; a table without a name holds what stands in none.
 struct table_difference {
   std::string name;
-  std::string says_a, says_b;                // what its arms do, as the reports say it
+  std::string says_a, says_b;                   // what its arms do, as the reports say it
   std::vector<std::uint64_t> seeds_a, seeds_b;  // empty where nothing is drawn
   std::vector<row_difference> rows;
-  std::vector<report_row> only_a, only_b;    // that the other report has not
+  std::vector<report_row> only_a, only_b;  // that the other report has not
 };
 
 struct report_difference {
@@ -117,7 +117,8 @@ inline void check_seeds(const report_row& a, const report_row& b) {
   const auto what = resect::text(a.arm, ": seeds of the second report");
   if (a.seeds == b.seeds) return;
   if (a.seeds.size() != b.seeds.size())
-    fail({resect::errc::conflict, what, resect::text(b.seeds.size()), resect::text(a.seeds.size(), ", as in the first")});
+    fail({resect::errc::conflict, what, resect::text(b.seeds.size()),
+          resect::text(a.seeds.size(), ", as in the first")});
   for (const std::uint64_t seed : b.seeds)
     if (std::find(a.seeds.begin(), a.seeds.end(), seed) != a.seeds.end())
       fail({resect::errc::conflict, what, resect::text(seed, ", which the first has at another place or beside others"),
@@ -233,7 +234,8 @@ inline void add_ranks(const stored_report& a, const stored_report& b, const std:
     rows_a.push_back(in_a);
     rows_b.push_back(in_b);
   }
-  const resect::metrics::rank_options bootstrap{.seed = a.report.seed, .resamples = a.bootstrap};  // the same draws for both
+  const resect::metrics::rank_options bootstrap{.seed = a.report.seed,
+                                                .resamples = a.bootstrap};  // the same draws for both
   const auto ranks_a = ranks_of(a, rows_a, bootstrap), ranks_b = ranks_of(b, rows_b, bootstrap);
   for (std::size_t i = 0; i < to.rows.size(); ++i) {
     const auto &x = ranks_a[i], &y = ranks_b[i];
@@ -246,7 +248,7 @@ inline void add_ranks(const stored_report& a, const stored_report& b, const std:
 inline table_difference compare_tables(const stored_report& a, const stored_table& in_a, const stored_report& b,
                                        const stored_table& in_b) {
   table_difference out{in_a.name, in_a.says, in_b.says, a.row(in_a.rows.front()).seeds, b.row(in_b.rows.front()).seeds,
-                       {}, {}, {}};
+                       {},        {},        {}};
   const auto pairs = pairs_of(a, in_a, b, in_b);
   for (const auto& pair : pairs) out.rows.push_back(compare_rows(a, b, pair));
   const auto paired = [&](const stored_row& row) {

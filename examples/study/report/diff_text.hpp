@@ -33,7 +33,9 @@ inline value_and_half difference_cell(const estimate& e, double scale = 1) {
 }
 
 inline std::string rank_change(const row_difference& row) {
-  const auto shown = [](const resect::io::report_rank& r) { return r.value == 0 ? std::string("–") : std::to_string(r.value); };
+  const auto shown = [](const resect::io::report_rank& r) {
+    return r.value == 0 ? std::string("–") : std::to_string(r.value);
+  };
   return shown(row.rank_a) + " → " + shown(row.rank_b);
 }
 
@@ -121,7 +123,8 @@ inline std::string differing_rows(const table_difference& t) {
         arms.push_back(printable(row.a.arm));
       }
     if (!rows.empty())
-      out += (out.empty() ? "" : "; ") + std::string(what) + " in " + (by_layer ? layers_text(layers_of(rows)) : and_list(arms));
+      out += (out.empty() ? "" : "; ") + std::string(what) + " in " +
+             (by_layer ? layers_text(layers_of(rows)) : and_list(arms));
   };
   for (std::size_t m = 0; m < n_measures; ++m)
     add(measure_titles[m], [m](const row_difference& row) { return row.measures[m].differs; });
@@ -146,9 +149,10 @@ inline std::vector<std::string> diff_findings(const stored_report& a, const repo
                         });
   if (all_same && !d.other_numbers.empty()) {
     const auto more = d.other_numbers.size() - 1;
-    out.push_back("No difference in what the altered models do to any cluster of tokens; but other numbers of the "
-                  "reports differ: " + detail::printable(d.other_numbers.front()) +
-                  (more > 0 ? " and " + std::to_string(more) + " more" : "") + ".");
+    out.push_back(
+        "No difference in what the altered models do to any cluster of tokens; but other numbers of the "
+        "reports differ: " +
+        detail::printable(d.other_numbers.front()) + (more > 0 ? " and " + std::to_string(more) + " more" : "") + ".");
     return out;
   }
   if (all_same) {
@@ -166,8 +170,7 @@ inline std::vector<std::string> diff_findings(const stored_report& a, const repo
     const std::string where = detail::differing_rows(t), name = detail::printable(detail::shown_table(t.name));
     if (detail::is_same(t)) out.push_back(name + ": no difference.");
     else if (!where.empty()) out.push_back(name + " differs: " + where + ".");
-    else if (!no_intervals)
-      out.push_back(name + ": no difference shown (which is not to say that there is none).");
+    else if (!no_intervals) out.push_back(name + ": no difference shown (which is not to say that there is none).");
   }
   return out;
 }
@@ -175,9 +178,9 @@ inline std::vector<std::string> diff_findings(const stored_report& a, const repo
 inline std::string diff_table(const stored_report& a, const stored_report& b, const report_difference& d) {
   const std::string unit = a.cluster == "document" ? "document" : "window";
   std::string out = detail::model_line("A", a) + detail::model_line("B", b);
-  out += "text " + detail::printable(a.report.text.name) + ": the same " + grouped(a.evaluation().windows) + " windows of " +
-         grouped(a.evaluation().context) + " in both, in " + std::to_string(a.evaluation().clusters) + " " + unit +
-         (a.evaluation().clusters == 1 ? "" : "s") + "\n\n";
+  out += "text " + detail::printable(a.report.text.name) + ": the same " + grouped(a.evaluation().windows) +
+         " windows of " + grouped(a.evaluation().context) + " in both, in " + std::to_string(a.evaluation().clusters) +
+         " " + unit + (a.evaluation().clusters == 1 ? "" : "s") + "\n\n";
   for (const auto& note : d.notes) out += detail::wrapped(detail::printable(note), "note: ", "      ");
   for (const auto& name : d.only_a) out += "note: " + detail::printable(detail::shown_table(name)) + " is in A alone\n";
   for (const auto& name : d.only_b) out += "note: " + detail::printable(detail::shown_table(name)) + " is in B alone\n";

@@ -56,9 +56,8 @@ inline std::string rank_text(const report_row& row, std::size_t of) {
 
 // Rows whose outputs are the intact model's, all of them.
 inline bool changes_nothing(const row_list& rows) {
-  return std::all_of(rows.begin(), rows.end(), [](const auto* row) {
-    return kl_of(*row).value == 0 && measures_of(*row).dlnppl.value == 0;
-  });
+  return std::all_of(rows.begin(), rows.end(),
+                     [](const auto* row) { return kl_of(*row).value == 0 && measures_of(*row).dlnppl.value == 0; });
 }
 
 // A table as the rules below read it.
@@ -100,16 +99,16 @@ inline void add_marks(const subject& s, std::vector<finding>& out) {
   const auto better = rows_marked(s.rows, "better than intact");
   const bool all = critical.size() == s.rows.size();
   const std::string every = s.by_layer() ? "Every altered layer is" : "Every arm is";
-  out.push_back(s.say("critical",
-                      (all && s.rows.size() > 1 ? every : s.are(critical)) + " critical (Δln PPL above 0.1).", critical));
-  if (!all)
-    out.push_back(s.say("negligible", s.are(negligible) + " negligible (Δln PPL within ±0.01).", negligible));
+  out.push_back(s.say(
+      "critical", (all && s.rows.size() > 1 ? every : s.are(critical)) + " critical (Δln PPL above 0.1).", critical));
+  if (!all) out.push_back(s.say("negligible", s.are(negligible) + " negligible (Δln PPL within ±0.01).", negligible));
   if (!better.empty())
-    out.push_back(s.say("better",
-                        (s.by_layer() ? "The model is better than intact without " : "The model is better than intact with ") +
-                            s.text(better) + (s.by_layer() ? "" : " altered") +
-                            " (Δln PPL below 0): confirm on another text before acting on it.",
-                        better));
+    out.push_back(
+        s.say("better",
+              (s.by_layer() ? "The model is better than intact without " : "The model is better than intact with ") +
+                  s.text(better) + (s.by_layer() ? "" : " altered") +
+                  " (Δln PPL below 0): confirm on another text before acting on it.",
+              better));
 }
 
 inline void add_saturation(const subject& s, double level, std::vector<finding>& out) {
@@ -193,10 +192,12 @@ inline void add_compressions(const study_record& r, std::vector<finding>& out) {
                    {}});
   for (const auto& c : r.compressions) {
     if (c.saturated) {
-      out.push_back({"saturated_together", c.name,
-                     "All layers together cost KL " + with_interval(c.all.kl) + " nats, more than half of what knowing "
-                     "word frequencies alone would cost (" + with_interval(c.unigram_kl) +
-                     "): what sparing one layer brings back is not given.",
+      out.push_back({"saturated_together",
+                     c.name,
+                     "All layers together cost KL " + with_interval(c.all.kl) +
+                         " nats, more than half of what knowing "
+                         "word frequencies alone would cost (" +
+                         with_interval(c.unigram_kl) + "): what sparing one layer brings back is not given.",
                      {}});
       continue;
     }

@@ -38,18 +38,19 @@ inline std::string sha256_of_ids(std::span<const std::int32_t> ids) {
 inline resect::io::report_set to_record(const tokens& text, const resect::study::token_windows& w) {
   std::vector<std::int32_t> ids;
   for (const auto& row : w.rows) ids.push_back(row.token);
-  return {text.name,      sha256_of_ids(ids), w.n_windows, w.context,
-          w.n_clusters, static_cast<std::int64_t>(text.ids.size())};
+  return {text.name, sha256_of_ids(ids), w.n_windows,
+          w.context, w.n_clusters,       static_cast<std::int64_t>(text.ids.size())};
 }
 
 inline resect::io::report_text to_record(const tokens& text, const resect::study::window_options& o) {
-  return {text.name,   text.sha256, sha256_of_ids(text.ids), static_cast<std::int64_t>(text.ids.size()),
-          o.sequences, o.context,   text.parts};
+  return {text.name, text.sha256, sha256_of_ids(text.ids), static_cast<std::int64_t>(text.ids.size()), o.sequences,
+          o.context, text.parts};
 }
 
 inline resect::io::report_rules rules_of(bool documents, int bos) {
   resect::io::report_rules out;
-  out.interval = std::string("95 %, mean over tokens, variance of the sums of ") + (documents ? "documents" : "windows") +
+  out.interval = std::string("95 %, mean over tokens, variance of the sums of ") +
+                 (documents ? "documents" : "windows") +
                  " (and of seeds, where there are any), t over clusters; Wilson of the clusters for rates at 0 or 1";
   if (bos >= 0) out.bos = bos;
   out.bos_rule = bos >= 0 ? "run in front of every window, not counted" : "none, as the model asks for none";
@@ -162,8 +163,7 @@ inline void add_table(study_record& to, table_record table, std::span<const rese
                                              detail::to_record(measured.rank), table.control};
     table.rows.push_back(to.report.rows.size());
     row.seeds = measured.seeds;
-    if (!row.seeds.empty())
-      row.seed_sd = {{"kl", measured.mean.kl_seed_sd}, {"dlnppl", measured.mean.dlnppl_seed_sd}};
+    if (!row.seeds.empty()) row.seed_sd = {{"kl", measured.mean.kl_seed_sd}, {"dlnppl", measured.mean.dlnppl_seed_sd}};
     to.report.rows.push_back(std::move(row));
     if (measured.seeds.empty()) to.sums.runs.push_back(detail::to_sums(measured.runs.front()));
     for (std::size_t i = 0; i < measured.seeds.size(); ++i) {

@@ -73,8 +73,8 @@ inline bool is_by_layer(const row_list& rows) {
 
 // One row of a table, "layer 3" or "layers 2–3 (factor 0.5)": with the parameters that the table's rows do not share.
 inline std::string place_text(const table_record& t, const report_row& row) {
-  std::string out = row.layers.size() == 2 && resect::io::is_span(row.layers) ? "layers " + place_cell(row)
-                                                                              : layers_text(row.layers);
+  std::string out =
+      row.layers.size() == 2 && resect::io::is_span(row.layers) ? "layers " + place_cell(row) : layers_text(row.layers);
   if (!row.matrix.empty()) out = row.matrix + " of " + out;
   std::string parameters;
   for (const auto& p : row.parameters)
@@ -108,7 +108,8 @@ inline std::string with_capital(std::string text) {
 
 // The same at the beginning of a sentence, with its verb: "Layers 0 and 1 are", "No layer is"
 inline std::string places_are(const study_record& r, const table_record& t, const row_list& rows) {
-  const bool many = rows.size() > 1 || (rows.size() == 1 && rows.front()->layers.size() > 1 && rows.front()->matrix.empty());
+  const bool many =
+      rows.size() > 1 || (rows.size() == 1 && rows.front()->layers.size() > 1 && rows.front()->matrix.empty());
   return with_capital(places_text(r, t, rows)) + (many ? " are" : " is");
 }
 

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include <study/report/findings.hpp>
 #include <study/io/gnuplot.hpp>
 #include <study/io/output.hpp>
+#include <study/report/findings.hpp>
 #include <study/report/plot_style.hpp>
 #include <study/report/record.hpp>
 #include <study/report/table.hpp>
@@ -218,9 +218,9 @@ inline std::string effects_data(const study_record& r, const table_record& t) {
     const auto m = measures_of(*rows[i]);
     const auto kl = [&](double y) { return axis.curved ? std::max(y, axis.low) : y; };
     const auto& d = m.dlnppl;
-    for (const double y : {x, kl(m.kl.value), kl(detail::low_end(m.kl)), kl(detail::high_end(m.kl)), d.value,
-                           detail::low_end(d), detail::high_end(d),
-                           double(detail::mark_code(detail::verdict_of(*rows[i]).mark))})
+    for (const double y :
+         {x, kl(m.kl.value), kl(detail::low_end(m.kl)), kl(detail::high_end(m.kl)), d.value, detail::low_end(d),
+          detail::high_end(d), double(detail::mark_code(detail::verdict_of(*rows[i]).mark))})
       out += detail::number(y) + " ";
     out += "\n";
   }

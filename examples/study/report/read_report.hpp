@@ -120,7 +120,7 @@ inline nlohmann::json numbers_of(const nlohmann::json& report) {
 // `path` is a report.json or the folder that holds one. Fails (as input.hpp says) with what is wrong and where.
 inline stored_report read_report(const std::string& path) {
   namespace fs = std::filesystem;
-    std::error_code ignored;
+  std::error_code ignored;
   stored_report out;
   out.path = fs::is_directory(path, ignored) ? (fs::path(path) / "report.json").string() : path;
   const auto json = need(hosts::try_read_json(out.path));

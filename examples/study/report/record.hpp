@@ -64,8 +64,8 @@ struct column_record {
 
 // One table of a report: arms that are marked and ranked among each other.
 struct table_record {
-  std::string name;                  // "skip"
-  std::string says;                  // what its arms do, in words
+  std::string name;                       // "skip"
+  std::string says;                       // what its arms do, in words
   std::vector<std::size_t> rows = {};     // of the report; rows of single seeds are not among them
   std::vector<std::string> varying = {};  // parameters that its rows do not share
   bool control = false;
@@ -79,9 +79,9 @@ struct compression_record {
   std::string description;  // "quantize 4 bit, group 64"
   std::string fingerprint;  // hexadecimal, of everything that changes what it does
   std::vector<resect::io::named<resect::io::report_value>> options;
-  measures all;             // every chosen layer altered
-  estimate unigram_kl;      // KL(intact ‖ word frequencies)
-  bool saturated = false;   // all altered: more than half of that; nothing is said of spared layers then
+  measures all;            // every chosen layer altered
+  estimate unigram_kl;     // KL(intact ‖ word frequencies)
+  bool saturated = false;  // all altered: more than half of that; nothing is said of spared layers then
   double bits = std::numeric_limits<double>::quiet_NaN();  // stored bits a weight of the altered matrices
 };
 
@@ -103,7 +103,7 @@ struct study_record {
   std::int64_t bootstrap = 0;
   nlohmann::ordered_json options = nlohmann::ordered_json::object();  // the recipe's own, for the section "options"
   std::vector<std::pair<std::string, std::string>> facts;             // what a reader needs to do it again
-  std::vector<layer_record> profile;  // one a layer, and one for what the head reads
+  std::vector<layer_record> profile;                                  // one a layer, and one for what the head reads
   std::vector<table_record> tables;
   std::vector<compression_record> compressions;
   grid_record grid;

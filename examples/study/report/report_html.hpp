@@ -109,7 +109,8 @@ inline std::string html_arms(const study_record& r, const table_record& t) {
       out += cell(fixed(sd, decimals_for(sd)));
     }
     out += cell(rank_cell(verdict_of(*row).rank)) + interval_cell(m.top1, 100) +
-           interval_cell(m.dlnppl, 1, sign::always) + interval_cell(m.cosine) + mark_cell(verdict_of(*row).mark) + "</tr>\n";
+           interval_cell(m.dlnppl, 1, sign::always) + interval_cell(m.cosine) + mark_cell(verdict_of(*row).mark) +
+           "</tr>\n";
   }
   return out + "</table></div>\n";
 }
@@ -117,8 +118,8 @@ inline std::string html_arms(const study_record& r, const table_record& t) {
 inline std::string html_further(const study_record& r, const table_record& t) {
   if (t.columns.empty()) return "";
   const auto rows = rows_of(r, t);
-  std::string out = "<p>" + escaped(t.headline) + ".</p>\n<div class=\"scroll\"><table>\n<tr>" +
-                    header_cells({place_title(rows)});
+  std::string out =
+      "<p>" + escaped(t.headline) + ".</p>\n<div class=\"scroll\"><table>\n<tr>" + header_cells({place_title(rows)});
   for (const auto& c : t.columns) out += header_cells({c.title});
   out += "</tr>\n";
   for (const auto* row : rows) {
@@ -218,8 +219,9 @@ inline std::string html_facts(const study_record& r) {
     models += (r.report.models.size() > 1 ? escaped(m.name) + ": " : std::string()) + std::to_string(m.layers) +
               " layers, width " + std::to_string(m.d_model) + ", vocabulary " + grouped(m.vocabulary) + ". ";
   return "<p class=\"facts\">" + models + "Text " + escaped(r.report.text.name) + ": " + std::to_string(e.windows) +
-         " windows of " + std::to_string(e.context) + " tokens from " + std::to_string(e.clusters) + " " + unit + "s. " +
-         escaped(with_capital(r.title)) + ", and the outputs are compared with the intact model's on the same tokens. " +
+         " windows of " + std::to_string(e.context) + " tokens from " + std::to_string(e.clusters) + " " + unit +
+         "s. " + escaped(with_capital(r.title)) +
+         ", and the outputs are compared with the intact model's on the same tokens. " +
          "Intervals are 95 %, clustered by " + unit + ".</p>\n" + html_reliability(r) +
          "<p>The intact model's perplexity is <strong>" + escaped(with_interval(r.baseline("perplexity"))) +
          "</strong> (" + escaped(with_interval(r.baseline("nll"))) + " nats a token, " + grouped(r.baseline("nll").n) +

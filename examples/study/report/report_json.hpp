@@ -87,8 +87,11 @@ inline json report_json(const study_record& r, const std::vector<finding>& findi
   out.sections["tables"] = detail::tables_json(r);
   out.sections["profile"] = detail::profile_json(r);
   if (r.grid.matrices > 0)
-    out.sections["grid"] = {{"matrices", r.grid.matrices}, {"on_grid", r.grid.on_grid}, {"bits", r.grid.bits},
-                            {"group", r.grid.group},       {"kind", r.grid.kind}};
+    out.sections["grid"] = {{"matrices", r.grid.matrices},
+                            {"on_grid", r.grid.on_grid},
+                            {"bits", r.grid.bits},
+                            {"group", r.grid.group},
+                            {"kind", r.grid.kind}};
   for (const auto& c : r.compressions) out.sections["compressions"].push_back(detail::compression_json(c));
   return need(resect::io::try_report_json(out));
 }

@@ -29,11 +29,11 @@ struct stored_table {
 struct stored_report {
   std::string path, clusters;  // of report.json and of clusters.npz
   resect::io::report report;
-  std::string cluster;         // "document" or "window"
+  std::string cluster;  // "document" or "window"
   std::int64_t bootstrap = 0;
   cluster_sums sums;
   std::vector<stored_table> tables;
-  nlohmann::json numbers;      // every number of report.json by its place ("/rows/0/metrics/kl/value")
+  nlohmann::json numbers;  // every number of report.json by its place ("/rows/0/metrics/kl/value")
 
   const report_row& row(const stored_row& r) const { return report.rows[r.row]; }
   const run_sums& run(const stored_row& r, std::size_t i) const { return sums.runs[r.runs[i]]; }

@@ -94,7 +94,8 @@ auto cells(const row_list& rows, F f) {
 
 // "layer", or what stands at the head of the places of a table whose rows are no single layers.
 inline const char* place_title(const row_list& rows) {
-  return std::all_of(rows.begin(), rows.end(), [](const auto* row) { return row->layers.size() == 1; }) ? "layer" : "layers";
+  return std::all_of(rows.begin(), rows.end(), [](const auto* row) { return row->layers.size() == 1; }) ? "layer"
+                                                                                                        : "layers";
 }
 
 inline std::string parameter_cell(const report_row& row, const std::string& name) {
@@ -130,10 +131,12 @@ inline std::string arms_table(const study_record& r, const table_record& record)
   t.add("top-1, %", cells(rows, [](const report_row& x) { return split(measures_of(x).top1, 100); }));
   t.add("Δln PPL", cells(rows, [](const report_row& x) { return split(measures_of(x).dlnppl, 1, sign::always); }));
   t.add("cosine", cells(rows, [](const report_row& x) { return split(measures_of(x).cosine); }));
-  t.add("mark", cells(rows, [](const report_row& x) {
-          const auto mark = verdict_of(x).mark;
-          return mark == "better than intact" ? "better" : mark;
-        }),
+  t.add("mark",
+        cells(rows,
+              [](const report_row& x) {
+                const auto mark = verdict_of(x).mark;
+                return mark == "better than intact" ? "better" : mark;
+              }),
         align::left);
   return record.name + ": " + record.says + seeds_text(rows) + "\n" + t.text() + "\n";
 }

@@ -65,7 +65,8 @@ class json_place {
     std::vector<std::pair<std::string, json_place>> out;
     if (!is_object()) refuse_type("an object");
     else
-      for (const auto& [key, one] : value_->items()) out.emplace_back(key, json_place{&one, where_ + "." + key, *failure_});
+      for (const auto& [key, one] : value_->items())
+        out.emplace_back(key, json_place{&one, where_ + "." + key, *failure_});
     return out;
   }
 
@@ -107,7 +108,9 @@ class json_place {
   }
 
  private:
-  void refuse_type(std::string_view wanted) const { refuse(shown(value_ ? value_->type_name() : "nothing").view(), wanted); }
+  void refuse_type(std::string_view wanted) const {
+    refuse(shown(value_ ? value_->type_name() : "nothing").view(), wanted);
+  }
 
   const json* value_;
   std::string where_;

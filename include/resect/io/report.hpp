@@ -70,9 +70,9 @@ struct report_verdict {
 // In the file `layers` stands beside `first` and `last` (exclusive), which are null unless the layers follow one another.
 struct report_row {
   std::string arm;
-  std::string operation;      // "operator" in the file: "skip"
-  std::vector<int> layers;    // ascending
-  std::string matrix;         // the one matrix of the layers that is altered; null in the file where empty
+  std::string operation;    // "operator" in the file: "skip"
+  std::vector<int> layers;  // ascending
+  std::string matrix;       // the one matrix of the layers that is altered; null in the file where empty
   std::optional<std::uint64_t> seed;
   std::vector<named<report_value>> parameters;
   std::vector<named<metrics::estimate>> metrics;
@@ -152,12 +152,14 @@ inline bool is_span(const std::vector<int>& layers) noexcept {
 }
 
 // A number as JSON; null where it is not finite, as JSON has no such number.
-inline nlohmann::ordered_json to_json(double x) { return std::isfinite(x) ? nlohmann::ordered_json(x) : nlohmann::ordered_json(); }
+inline nlohmann::ordered_json to_json(double x) {
+  return std::isfinite(x) ? nlohmann::ordered_json(x) : nlohmann::ordered_json();
+}
 
 // {value, se, lo, hi, n, n_clusters}
 inline nlohmann::ordered_json to_json(const metrics::estimate& e) {
-  return {{"value", to_json(e.value)}, {"se", to_json(e.se)}, {"lo", to_json(e.lo)},
-          {"hi", to_json(e.hi)},       {"n", e.n},            {"n_clusters", e.n_clusters}};
+  return {{"value", to_json(e.value)}, {"se", to_json(e.se)}, {"lo", to_json(e.lo)}, {"hi", to_json(e.hi)}, {"n", e.n},
+          {"n_clusters", e.n_clusters}};
 }
 
 // {value, lo, hi}
@@ -189,12 +191,12 @@ inline constexpr std::uint64_t report_exact = std::uint64_t{1} << 53;
 inline constexpr std::string_view report_roles[] = {"evaluation", "calibration", "selection", "train"};
 // The members of a report that belong to the schema; a section may not have such a name.
 inline constexpr std::string_view report_members[] = {
-    "schema",      "resect",    "command", "recipe",   "seed",  "model", "models", "text",     "evaluation", "calibration",
-    "selection",   "train",     "baseline", "rules",   "floor", "rows",  "findings", "clusters"};
+    "schema",      "resect",    "command", "recipe",   "seed",  "model", "models", "text",     "evaluation",
+    "calibration", "selection", "train",   "baseline", "rules", "floor", "rows",   "findings", "clusters"};
 // The members of a row that belong to the schema; what a recipe adds may not have such a name.
-inline constexpr std::string_view row_members[] = {"arm",     "operator", "layers",     "first", "last",    "matrix",
-                                                   "seed",    "parameters", "metrics",  "table", "mark",    "rank",
-                                                   "control", "seeds",    "seed_sd"};
+inline constexpr std::string_view row_members[] = {"arm",    "operator", "layers",     "first",   "last",
+                                                   "matrix", "seed",     "parameters", "metrics", "table",
+                                                   "mark",   "rank",     "control",    "seeds",   "seed_sd"};
 
 template <std::size_t N>
 bool is_one_of(const std::string_view (&names)[N], std::string_view name) noexcept {
@@ -238,10 +240,9 @@ inline nlohmann::ordered_json model_json(const report_model& m) {
 }
 
 inline nlohmann::ordered_json text_json(const report_text& t) {
-  nlohmann::ordered_json out{{"name", t.name},           {"sha256", t.sha256},       {"ids_sha256", t.ids_sha256},
-                             {"tokens", t.tokens},       {"sequences", t.sequences}, {"context", t.context}};
-  for (const auto& p : t.parts)
-    out["parts"].push_back({{"name", p.name}, {"sha256", p.sha256}, {"tokens", p.tokens}});
+  nlohmann::ordered_json out{{"name", t.name},     {"sha256", t.sha256},       {"ids_sha256", t.ids_sha256},
+                             {"tokens", t.tokens}, {"sequences", t.sequences}, {"context", t.context}};
+  for (const auto& p : t.parts) out["parts"].push_back({{"name", p.name}, {"sha256", p.sha256}, {"tokens", p.tokens}});
   return out;
 }
 
@@ -280,7 +281,8 @@ inline status check_row(const report_row& row, std::size_t i) {
   for (std::size_t k = 0; k < row.layers.size(); ++k)
     if (row.layers[k] < 0 || (k > 0 && row.layers[k] <= row.layers[k - 1]))
       return refuse("layers", text("layer ", row.layers[k]).view(), "ascending layers, each once");
-  if (row.seed && *row.seed > report_exact) return refuse("seed", text(*row.seed).view(), text("0 to ", report_exact).view());
+  if (row.seed && *row.seed > report_exact)
+    return refuse("seed", text(*row.seed).view(), text("0 to ", report_exact).view());
   for (const std::uint64_t seed : row.seeds)
     if (seed > report_exact) return refuse("seeds", text(seed).view(), text("0 to ", report_exact).view());
   const auto extra = [&](const std::string& name) { return name.empty() || is_one_of(row_members, name); };
@@ -310,8 +312,10 @@ inline result<nlohmann::ordered_json> try_report_json(const report& r) {
   for (const auto& [role, set] : r.sets)
     if (!detail::is_one_of(detail::report_roles, role))
       return refuse("report.sets", shown(role).view(), "evaluation, calibration, selection or train");
-  if (const auto twice = detail::named_twice(r.sets); !twice.empty()) return refuse("report.sets", shown(twice).view(), "each once");
-  if (r.seed > detail::report_exact) return refuse("report.seed", text(r.seed).view(), text("0 to ", detail::report_exact).view());
+  if (const auto twice = detail::named_twice(r.sets); !twice.empty())
+    return refuse("report.sets", shown(twice).view(), "each once");
+  if (r.seed > detail::report_exact)
+    return refuse("report.seed", text(r.seed).view(), text("0 to ", detail::report_exact).view());
   for (std::size_t i = 0; i < r.rows.size(); ++i)
     if (auto s = detail::check_row(r.rows[i], i); !s) return s.error();
   if (auto s = detail::check_arms(r.rows); !s) return s.error();
@@ -319,8 +323,9 @@ inline result<nlohmann::ordered_json> try_report_json(const report& r) {
     if (detail::is_one_of(detail::report_members, name))
       return refuse("report.sections", shown(name).view(), "a name that the schema does not use");
 
-  nlohmann::ordered_json out{{"schema", report_schema}, {"resect", RESECT_VERSION}, {"command", r.command},
-                             {"recipe", r.recipe},      {"seed", r.seed},           {"model", detail::model_json(r.models.front())}};
+  nlohmann::ordered_json out{{"schema", report_schema}, {"resect", RESECT_VERSION},
+                             {"command", r.command},    {"recipe", r.recipe},
+                             {"seed", r.seed},          {"model", detail::model_json(r.models.front())}};
   if (r.models.size() > 1)
     for (const report_model& m : r.models) out["models"].push_back(detail::model_json(m));
   out["text"] = detail::text_json(r.text);
@@ -337,10 +342,8 @@ inline result<nlohmann::ordered_json> try_report_json(const report& r) {
   for (const report_row& row : r.rows) out["rows"].push_back(detail::row_json(row));
   out["findings"] = nlohmann::ordered_json::array();
   for (const report_finding& f : r.findings)
-    out["findings"].push_back({{"kind", f.kind},
-                               {"operator", detail::text_or_null(f.operation)},
-                               {"text", f.text},
-                               {"layers", f.layers}});
+    out["findings"].push_back(
+        {{"kind", f.kind}, {"operator", detail::text_or_null(f.operation)}, {"text", f.text}, {"layers", f.layers}});
   return out;
 }
 

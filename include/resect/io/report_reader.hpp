@@ -70,7 +70,8 @@ inline report_row read_row(const json_place& at) {
   }
   out.metrics = read_estimates(at["metrics"]);
   if (at.has("rank"))
-    out.verdict = report_verdict{at["table"].text(), at["mark"].text_or_null(), read_rank(at["rank"]), at["control"].boolean()};
+    out.verdict =
+        report_verdict{at["table"].text(), at["mark"].text_or_null(), read_rank(at["rank"]), at["control"].boolean()};
   if (at.has("seeds"))
     for (const auto& one : at["seeds"].elements()) out.seeds.push_back(static_cast<std::uint64_t>(one.count()));
   if (at.has("seed_sd"))
@@ -89,8 +90,13 @@ inline report_model read_model(const json_place& at) {
 }
 
 inline report_text read_text(const json_place& at) {
-  report_text out{at["name"].text(),     at["sha256"].text(),     at["ids_sha256"].text(),
-                  at["tokens"].count(), at["sequences"].count(), at["context"].count(), {}};
+  report_text out{at["name"].text(),
+                  at["sha256"].text(),
+                  at["ids_sha256"].text(),
+                  at["tokens"].count(),
+                  at["sequences"].count(),
+                  at["context"].count(),
+                  {}};
   if (at.has("parts"))
     for (const auto& one : at["parts"].elements())
       out.parts.push_back({one["name"].text(), one["sha256"].text(), one["tokens"].count()});
@@ -98,7 +104,7 @@ inline report_text read_text(const json_place& at) {
 }
 
 inline report_set read_set(const json_place& at) {
-  return {at["name"].text(),     at["sha256"].text(),   at["windows"].count(),
+  return {at["name"].text(),     at["sha256"].text(),    at["windows"].count(),
           at["context"].count(), at["clusters"].count(), at["tokens"].count()};
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include <support/catch.hpp>
 #include <study/report/diff_json.hpp>
 #include <study/report/diff_text.hpp>
+#include <support/catch.hpp>
 
 #include "planted_reports.hpp"
 
@@ -49,7 +49,8 @@ TEST_CASE("numbers that no sum gives and that differ are named in place of 'no d
     return studies::diff_findings(a, studies::compare_reports(a, b)).front();
   };
   CHECK(said("/command", "other") == "No difference: every number is the same in both.");
-  CHECK(said("/findings/0", {{"kind", "x"}, {"operator", nullptr}, {"text", "y"}, {"layers", {7}}}) == "No difference: every number is the same in both.");
+  CHECK(said("/findings/0", {{"kind", "x"}, {"operator", nullptr}, {"text", "y"}, {"layers", {7}}}) ==
+        "No difference: every number is the same in both.");
   CHECK(
       said("/profile/0/norm/p50", 17.25) ==
       "No difference in what the altered models do to any cluster of tokens; but other numbers of the reports differ: "
@@ -152,7 +153,8 @@ TEST_CASE("seeds are paired with themselves, strangers in their order, and never
   p.seed = 3;
   const auto some = f.write(p, "c");
   CHECK(refusal([&] { studies::compare_reports(a, some); }) ==
-        "conflict: reinit.reset 0: seeds of the second report: got 3, which the first has at another place or beside others, "
+        "conflict: reinit.reset 0: seeds of the second report: got 3, which the first has at another place or beside "
+        "others, "
         "wanted the same seeds, or none of the same");
   p.seed = 1;
   p.seeds = 6;
@@ -166,11 +168,8 @@ TEST_CASE("a layer that moves in the order is seen, with ranks among the layers 
   auto p = noisy();
   p.alterations = {alteration::skip};
   const auto a = f.write(p, "a");
-  const auto b = f.write(shifted(p,
-                                 [](int l, resect::index_t) {
-                                   return support::token_values{l == 2 ? 5.0 : 0.0, 0, 0, 0};
-                                 }),
-                         "b");
+  const auto b = f.write(
+      shifted(p, [](int l, resect::index_t) { return support::token_values{l == 2 ? 5.0 : 0.0, 0, 0, 0}; }), "b");
   const auto d = studies::compare_reports(a, b);
   CHECK(row_of(d, "skip", 2).rank_a.value == 3);
   CHECK(row_of(d, "skip", 2).rank_b.value == 1);
@@ -231,11 +230,8 @@ TEST_CASE("the table and the JSON say the same, and too few clusters make no cla
   auto p = noisy();
   p.model = "bad \x1b[31m name";
   const auto a = f.write(p, "a");
-  const auto b = f.write(shifted(p,
-                                 [](int l, resect::index_t) {
-                                   return support::token_values{l == 0 ? -0.5 : 0, 0, 0, 0};
-                                 }),
-                         "b");
+  const auto b = f.write(
+      shifted(p, [](int l, resect::index_t) { return support::token_values{l == 0 ? -0.5 : 0, 0, 0, 0}; }), "b");
   const auto d = studies::compare_reports(a, b);
   const auto text = studies::diff_table(a, b, d);
   CHECK(text.find("\x1b") == text.npos);
@@ -306,11 +302,10 @@ TEST_CASE("arms that stand in no table are compared, without marks and ranks") {
   auto p = noisy();
   p.alterations = {alteration::skip};
   p.all_together = true;
-  const auto a = f.write(p, "a"), b = f.write(shifted(p,
-                                                      [](int l, resect::index_t) {
-                                                        return support::token_values{l == -1 ? 0.5 : 0.0, 0, 0, 0};
-                                                      }),
-                                              "b");
+  const auto a = f.write(p, "a"),
+             b = f.write(
+                 shifted(p, [](int l, resect::index_t) { return support::token_values{l == -1 ? 0.5 : 0.0, 0, 0, 0}; }),
+                 "b");
   REQUIRE(a.tables.size() == 2);
   CHECK(a.tables[1].name.empty());
   const auto d = studies::compare_reports(a, b);

@@ -78,10 +78,11 @@ TEST_CASE("a report.json that is not what it should be is refused by the field")
   CHECK(refused("/clusters", "gone.npz").find("gone.npz, which is not a file") != std::string::npos);
   CHECK(refused("/tables", 3) == "malformed: report.tables: got 'number', wanted an array");
   CHECK(refused("/rows/0/arm", "remove") == "malformed: report.rows[0].arm: got 'nothing', wanted a value");
-  CHECK(refused("/rows/0/arm", "skip 1") == "conflict: report.rows[1].arm: got a second 'skip 1', wanted each arm once");
+  CHECK(refused("/rows/0/arm", "skip 1") ==
+        "conflict: report.rows[1].arm: got a second 'skip 1', wanted each arm once");
   CHECK(refused("/evaluation/clusters", 19) == "shape mismatch: clusters.npz: 'cluster_id': got 20, wanted 19");
-  CHECK(refused("/rows/1/metrics/kl/value", nullptr).find("malformed: report.rows[1].metrics.kl.value: got null, wanted ") ==
-        0);
+  CHECK(refused("/rows/1/metrics/kl/value", nullptr)
+            .find("malformed: report.rows[1].metrics.kl.value: got null, wanted ") == 0);
   CHECK(refused("/rows/4/metrics/dlnppl/value", 7).find("report.rows[4].metrics.dlnppl.value: got '7', wanted ") !=
         std::string::npos);
   CHECK(refused("/rows/4/metrics/dlnppl/value", 7).find(", which clusters.npz gives") != std::string::npos);
@@ -95,7 +96,8 @@ TEST_CASE("a report.json that is not what it should be is refused by the field")
     CHECK(why.find(name.substr(name.rfind('.'))) != std::string::npos);
     CHECK(why.find(", which clusters.npz gives") != std::string::npos);
   }
-  CHECK(refused("/rows/0/metrics/kl/hi", nullptr).find("malformed: report.rows[0].metrics.kl.hi: got null, wanted ") == 0);
+  CHECK(refused("/rows/0/metrics/kl/hi", nullptr).find("malformed: report.rows[0].metrics.kl.hi: got null, wanted ") ==
+        0);
   CHECK(good["rows"][0]["mark"] == "critical");
   CHECK(refused("/rows/0/mark", nullptr) ==
         "malformed: report.rows[0].mark: got '', wanted 'critical', which clusters.npz gives");
@@ -108,11 +110,10 @@ TEST_CASE("a report.json that is not what it should be is refused by the field")
   CHECK(refused("/baseline/nll/value", 1).find("report.baseline.nll.value: got '1'") != std::string::npos);
   CHECK(refused("/rows/0", good["rows"][1]) ==
         "conflict: report.rows[1].arm: got a second 'skip 1', wanted each arm once");
-  CHECK(refused("/rows/0", "remove") ==
-        "shape mismatch: clusters.npz: 'kl_sum': got 18 x 20, wanted 17 x 20");
+  CHECK(refused("/rows/0", "remove") == "shape mismatch: clusters.npz: 'kl_sum': got 18 x 20, wanted 17 x 20");
   CHECK(refused("/rows/4/seed", 9) ==
         "malformed: report.rows[3].seeds: got other rows behind it, wanted a row of the same arm for seed 1");
-  CHECK(refused("/rows/0/first", 5)== "malformed: report.rows[0].first: got '5', wanted 0, as in layers");
+  CHECK(refused("/rows/0/first", 5) == "malformed: report.rows[0].first: got '5', wanted 0, as in layers");
   CHECK(refused("/rows/4/layers", {1}).find("report.rows[4].first") != std::string::npos);
 
   studies::write_file(path.string(), "{\"schema\": 1, \"seed\": 1e999}");
@@ -124,10 +125,7 @@ TEST_CASE("a report.json that is not what it should be is refused by the field")
 TEST_CASE("sums of another study are not taken for this one's") {
   const folders f;
   f.write(noisy(), "a");
-  f.write(shifted(noisy(),
-                  [](int l, resect::index_t) {
-                    return support::token_values{l == 2 ? 1e-6 : 0, 0, 0, 0};
-                  }),
+  f.write(shifted(noisy(), [](int l, resect::index_t) { return support::token_values{l == 2 ? 1e-6 : 0, 0, 0, 0}; }),
           "b");
   fs::copy_file(f.root / "b" / "clusters.npz", f.root / "a" / "clusters.npz", fs::copy_options::overwrite_existing);
   const auto said = refusal([&] { studies::read_report((f.root / "a").string()); });

@@ -19,8 +19,8 @@ inline studies::estimate around(double value, double half, resect::index_t clust
   return e;
 }
 
-inline studies::report_row row(const std::string& table, int layer, double kl, double dlnppl, const char* mark, int rank,
-                               resect::index_t clusters = 32) {
+inline studies::report_row row(const std::string& table, int layer, double kl, double dlnppl, const char* mark,
+                               int rank, resect::index_t clusters = 32) {
   studies::report_row out;
   out.operation = table;
   out.arm = table + " " + std::to_string(layer);
@@ -86,7 +86,8 @@ inline studies::study_record small_study(resect::index_t clusters = 32) {
   append(r, row("skip", 2, 0.02, -0.02, "better than intact", 2, clusters));
   r.tables.push_back({.name = "reinit", .says = "random weights in place of the layer's"});
   for (int l = 0; l < 3; ++l) append(r, row("reinit", l, 3.0 - l, 2.5 - l, "critical", l + 1, clusters), {1, 2});
-  r.tables.push_back({.name = "zero_stream", .says = "control: the whole stream after the layer is zero", .control = true});
+  r.tables.push_back(
+      {.name = "zero_stream", .says = "control: the whole stream after the layer is zero", .control = true});
   for (int l = 0; l < 3; ++l) append(r, row("zero_stream", l, 5.0 + l, 4.0, "critical", 3 - l, clusters));
   return r;
 }

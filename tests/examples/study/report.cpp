@@ -107,9 +107,8 @@ TEST_CASE("html escapes what comes from outside") {
 
 TEST_CASE("the page holds tables, pictures, definitions and the command") {
   const auto html = studies::report_html(support::small_study(), studies::find(support::small_study()));
-  for (const char* part :
-       {"effects.png", "norms.png", "report.json", "clusters.npz", "study --model tiny", "seed sd",
-        "class=\"mark critical\"", "class=\"mark better\"", "<small>[1.80, 2.20]</small>"})
+  for (const char* part : {"effects.png", "norms.png", "report.json", "clusters.npz", "study --model tiny", "seed sd",
+                           "class=\"mark critical\"", "class=\"mark better\"", "<small>[1.80, 2.20]</small>"})
     CHECK(html.find(part) != html.npos);
   CHECK(html.find("nan") == html.npos);
 }
@@ -165,8 +164,7 @@ TEST_CASE("lists of layers read like text") {
 TEST_CASE("tables of spans and of doses name their rows") {
   const auto spans = support::small_spans();
   const auto found = studies::find(spans);
-  CHECK(text_of(found, "most_critical") ==
-        "Layers 0–1 matter most, KL 2.00 [1.80, 2.20] nats, rank 1 [1–1] of 2.\n");
+  CHECK(text_of(found, "most_critical") == "Layers 0–1 matter most, KL 2.00 [1.80, 2.20] nats, rank 1 [1–1] of 2.\n");
   CHECK(text_of(found, "critical") == "Every arm is critical (Δln PPL above 0.1).\n");
   CHECK(found.front().layers == std::vector{0, 1});
   CHECK(studies::study_table(spans).find("\n  layers     KL, nats") != std::string::npos);
@@ -235,6 +233,7 @@ TEST_CASE("both plots are drawn, also without intervals") {
     }
     CHECK(!std::filesystem::exists(folder / "plots"));
   }
-  for (const auto& other : {support::small_spans(), support::small_doses()}) CHECK(studies::try_draw_plots(other, folder));
+  for (const auto& other : {support::small_spans(), support::small_doses()})
+    CHECK(studies::try_draw_plots(other, folder));
   std::filesystem::remove_all(folder);
 }

@@ -8,9 +8,9 @@
 #include <vector>
 
 #include <resect/study/sensitivity.hpp>
+#include <study/io/output.hpp>
 #include <study/report/clusters.hpp>
 #include <study/report/make_record.hpp>
-#include <study/io/output.hpp>
 #include <study/report/report_json.hpp>
 
 // Studies whose every token is planted, written as the study program writes them.
@@ -91,14 +91,15 @@ inline void write_study(const planted_study& p, const std::filesystem::path& fol
         arms.push_back(planted_arm(p, a, l, p.seed + static_cast<std::uint64_t>(s)));
         sums.push_back(planted_sums(p, a, l, p.seed + static_cast<std::uint64_t>(s)));
       }
-    const auto rows = resect::value_or_throw(
-        study::try_tabulate(arms, sums, {study::table_of::all_arms, p.seed, record.bootstrap}));
+    const auto rows =
+        resect::value_or_throw(study::try_tabulate(arms, sums, {study::table_of::all_arms, p.seed, record.bootstrap}));
     studies::add_table(record, {.name = std::string(study::name(a)), .says = p.says}, rows);
   }
   if (p.all_together)
-    studies::add_run(record,
-                     study::identity_of(resect::residual::plan{} | resect::residual::skip(resect::residual::layers(0, p.layers))),
-                     planted_sums(p, study::alteration::skip, -1, p.seed));
+    studies::add_run(
+        record,
+        study::identity_of(resect::residual::plan{} | resect::residual::skip(resect::residual::layers(0, p.layers))),
+        planted_sums(p, study::alteration::skip, -1, p.seed));
   std::filesystem::create_directories(folder);
   studies::write_file((folder / "clusters.npz").string(), studies::clusters_npz(record.sums));
   studies::write_file((folder / "report.json").string(), resect::io::json_text(studies::report_json(record, {})));
