@@ -46,7 +46,7 @@ def case_diff_compares_two_studies_in_pairs(folder):
 
     text, result = diff("seeds")
     assert "intact models: no difference." in text and "skip: no difference." in text
-    reinit = [r for r in result["rows"] if r["operator"] == "reinit"]
+    reinit = [r for r in result["rows"] if r["table"] == "reinit"]
     assert [r["first"] for r in reinit] == [0, 2, 4]
     assert reinit[0]["seeds_a"] == [1, 2, 3, 4, 5] and reinit[0]["seeds_b"] == [11, 12, 13, 14, 15]
     assert all(r["metrics"]["kl"]["difference"]["se"] > 0 for r in reinit)
@@ -57,7 +57,7 @@ def case_diff_compares_two_studies_in_pairs(folder):
     skips = [r for r in result["rows"] if r["operator"] == "skip"]
     for i, row in enumerate(skips):
         for measure, m in row["metrics"].items():
-            value, se = paired_difference(*archives, f"skip_{measure}", i, clusters)
+            value, se = paired_difference(*archives, measure, i, clusters)  # the first runs of the report
             assert math.isclose(m["difference"]["value"], value, rel_tol=1e-9, abs_tol=1e-12), (row["first"], measure)
             assert math.isclose(m["difference"]["se"], se, rel_tol=1e-6, abs_tol=1e-12), (row["first"], measure)
             assert is_estimate(m["difference"]) and is_estimate(m["a"]) and is_estimate(m["b"])
@@ -104,7 +104,7 @@ def case_diff_refuses_what_cannot_be_paired(folder):
 
 
 def case_diff_says_which_methods_it_compares(folder):
-    common = ["--sequences", 8, "--context", 16, "--layers", "1,3", "--alterations", "skip", "--quiet"]
+    common = ["--recipe", "compression", "--sequences", 8, "--context", 16, "--layers", "1,3", "--quiet"]
     methods = {"a": ["--quantize", 3, "--low-rank", 8], "same": ["--quantize", 3, "--low-rank", 8],
                "other": ["--quantize", 2, "--group", 32, "--zero", "symmetric", "--low-rank", 9],
                "mse": ["--quantize", 3, "--scale", "mse", "--low-rank", 8]}
@@ -117,27 +117,26 @@ def case_diff_says_which_methods_it_compares(folder):
         assert done.returncode == 0, done.stderr
         return " ".join(done.stdout.split()), json.loads((folder / "diff.json").read_text())
 
+    alone = ", the matrices of the layer alone"
     text, result = diff("same")
     assert not result["notes"] and "No difference: every number is the same in both." in text, result["notes"]
-    assert result["methods"] == [
-        {"operator": "quantize", "a": "quantize 3 bit, group 64", "b": "quantize 3 bit, group 64"},
-        {"operator": "low_rank", "a": "rank 8", "b": "rank 8"}]
-    text, result = diff("other")
-    assert result["notes"] == ["quantize: quantize 3 bit, group 64 in A, quantize 2 bit symmetric, group 32 in B",
-                               "low_rank: rank 8 in A, rank 9 in B"]
+    assert result["tables"] == [
+        {"name": "quantize", "a": "quantize 3 bit, group 64" + alone, "b": "quantize 3 bit, group 64" + alone},
+        {"name": "low_rank", "a": "rank 8" + alone, "b": "rank 8" + alone}]
+    text, result = diff("other")  # other parameters are other arms, which are paired by their places
+    assert result["notes"][0] == (f"quantize: quantize 3 bit, group 64{alone} in A, "
+                                  f"quantize 2 bit symmetric, group 32{alone} in B"), result["notes"]
+    assert result["notes"][-1] == f"low_rank: rank 8{alone} in A, rank 9{alone} in B"
     assert all(f"note: {n}" in text for n in result["notes"]), text
+    first = result["rows"][0]
+    assert first["arm"].startswith("quantize 1: bits 3") and first["arm_b"].startswith("quantize 1: bits 2"), first
+    assert [r["layers"] for r in result["rows"] if r["table"] == "quantize"] == [[1], [3]]
+    assert [r["layers"] for r in result["rows"] if r["table"] is None] == [[1, 3], [1, 3]]
+    assert not result["only_a"]["arms"] and not result["only_b"]["arms"]
     text, result = diff("mse")
-    assert result["notes"] == ["quantize: quantize 3 bit, group 64 in A, quantize 3 bit, group 64, mse in B"]
+    assert result["notes"][0].endswith(f"quantize 3 bit, group 64, mse{alone} in B")
 
     path = folder / "same/report.json"
-    report = json.loads(path.read_text())
-    report["compressions"][0]["fingerprint"] = "0x0"
-    path.write_text(json.dumps(report))
-    assert diff("same")[1]["notes"] == ["quantize: quantize 3 bit, group 64 in both, but not done the same way in both"]
-    for c in report["compressions"]:  # as reports were before methods had fingerprints
-        del c["fingerprint"], c["options"]
-    path.write_text(json.dumps(report))
-    assert all("is not known (B does not say)" in n for n in diff("same")[1]["notes"])
 
     def quantized(report):
         return [row for row in report["rows"] if row["operator"] == "quantize"]
@@ -146,7 +145,8 @@ def case_diff_says_which_methods_it_compares(folder):
         (lambda r: r["compressions"][0]["all"]["kl"].update(value=9), ["compressions[0].all.kl.value"]),
         (lambda r: quantized(r)[1]["restored_kl"].update(se=9), ["restored_kl.se"]),
         (lambda r: quantized(r)[0]["interaction_kl"].update(lo=-9), ["interaction_kl.lo"]),
-        (lambda r: r["compressions"][0].update(operator="melt"), ["compressions[0].operator"]),
+        (lambda r: quantized(r)[0].pop("restored_kl"), ["restored_kl.value"]),
+        (lambda r: r["compressions"][0].update(table="melt"), ["compressions[0].table", "melt"]),
     ]:
         report = json.loads((folder / "mse/report.json").read_text())
         spoil(report)

@@ -25,13 +25,20 @@ def case_study_leaves_a_whole_report(folder):
         assert row["last"] == row["first"] + 1 and row["matrix"] is None
         assert set(row["metrics"]) >= {"kl", "top1_agreement", "dlnppl", "cosine_head_norm"}
         assert all(is_estimate(e) for e in row["metrics"].values())
+        assert row["layers"] == [row["first"]] and row["parameters"] == {}
         operators.setdefault(row["operator"], []).append((row["first"], row["seed"]))
-    assert set(operators) == {"skip", "mean_delta", "reinit", "zero_stream"}, operators
+    assert set(operators) == {"skip", "mean_delta", "reinit.reset", "zero_stream"}, operators
     assert sorted(operators["skip"]) == [(0, None), (2, None)]
-    assert len(operators["reinit"]) == 12  # two layers: their mean and five seeds each
+    assert len(operators["reinit.reset"]) == 12  # two layers: their mean and five seeds each
+    assert len({row["arm"] for row in rows}) == len(rows)
+    assert [row["arm"] for row in rows if row["operator"] == "skip"] == ["skip 0", "skip 2"]
+    assert {"reinit.reset 2", "reinit.reset 2, seed 3"} <= {row["arm"] for row in rows}
+    assert report["recipe"] == "sensitivity" and report["floor"] is None
+    assert report["rules"]["bos"]["id"] is None and "t over clusters" in report["rules"]["interval"]
+    assert report["evaluation"]["name"] == "heldout.txt" and report["calibration"]["name"] == "tiny-calibration.txt"
     assert report["findings"]
     out = folder / "report"
-    for name in ("norms.png", "sensitivity.png"):
+    for name in ("norms.png", "effects.png"):
         png = (out / name).read_bytes()
         assert png[:8] == b"\x89PNG\r\n\x1a\n", name
         width, height = struct.unpack(">II", png[16:24])
@@ -40,43 +47,57 @@ def case_study_leaves_a_whole_report(folder):
     with zipfile.ZipFile(out / "clusters.npz") as archive:
         assert archive.testzip() is None and archive.namelist()
     assert sorted(p.name for p in out.iterdir()) == [
-        "clusters.npz", "norms.png", "report.html", "report.json", "sensitivity.png"]
+        "clusters.npz", "effects.png", "norms.png", "report.html", "report.json"]
     assert "skip" in done.stdout
 
 
 def case_study_quantizes_and_factorizes(folder):
     """S, R and I = R - S of two ways to store the matrices, from the report and again from the clusters' sums."""
-    done = run("study", *SMALL, *TWO_LAYERS, "--alterations", "skip", "--quantize", 3, "--group", 32, "--scale", "mse",
-               "--low-rank", 200, "--out", folder / "report")
-    assert done.returncode == 0, done.stderr
-    report = json.loads((folder / "report/report.json").read_text())
-    assert report["grid"]["matrices"] == 14 and report["grid"]["on_grid"] == 0, report["grid"]
-    assert [c["operator"] for c in report["compressions"]] == ["quantize", "low_rank"]
+    done, report = study(folder, "--recipe", "compression", "--layers", "0,2,3", "--quantize", 3, "--group", 32, "--scale",
+                         "mse", "--low-rank", 200)
+    assert report["recipe"] == "compression"
+    assert report["grid"]["matrices"] == 21 and report["grid"]["on_grid"] == 0, report["grid"]
+    assert [c["table"] for c in report["compressions"]] == ["quantize", "low_rank"]
     assert report["compressions"][0]["description"] == "quantize 3 bit, group 32, mse"
     assert report["compressions"][0]["options"] == {"bits": 3, "group": 32, "zero": "integer", "scale": "mse"}
     assert report["compressions"][1]["options"]["rank"] == 200
     assert re.fullmatch("0x[0-9a-f]{16}", report["compressions"][0]["fingerprint"])
     assert abs(report["compressions"][0]["bits_per_weight"] - (3 + 35 / 32)) < 1e-9
+    runs = [r for r in report["rows"] if "seeds" not in r]
     with zipfile.ZipFile(folder / "report/clusters.npz") as archive:
-        for c in report["compressions"]:
-            name = c["operator"]
-            rows = [r for r in report["rows"] if r["operator"] == name]
-            assert [r["first"] for r in rows] == [0, 2]
-            (_, whole), (_, count) = array(archive, name + "_all_kl_sum"), array(archive, name + "_all_kl_count")
-            mean_all = sum(whole) / sum(count)
-            assert abs(mean_all - c["all"]["kl"]["value"]) < 1e-12
-            _, but_one = array(archive, name + "_all_but_one_kl_sum")
-            for i, row in enumerate(rows):
-                assert 0 < row["weight_error"] < 1 and row["metrics"]["kl"]["value"] > 0
-                if c["saturated"]:
-                    assert row["restored_kl"]["value"] is None
-                    continue
-                without = but_one[i * len(whole):(i + 1) * len(whole)]
-                restored = mean_all - sum(without) / sum(count)
-                assert abs(row["restored_kl"]["value"] - restored) < 1e-12
-                alone = row["metrics"]["kl"]["value"]
-                assert abs(row["interaction_kl"]["value"] - (restored - alone)) < 1e-12
+        (n_runs, clusters), sums = array(archive, "kl_sum")
+        counts = array(archive, "kl_count")[1]
+    assert n_runs == len(runs) == 14  # three layers alone, three spared, all: of two methods
+    mean = {r["arm"]: sum(sums[i * clusters:(i + 1) * clusters]) / sum(counts[i * clusters:(i + 1) * clusters])
+            for i, r in enumerate(runs)}
+    for c in report["compressions"]:
+        kind = [r for r in runs if r["operator"] == c["table"]]
+        of = {tuple(r["layers"]): r for r in kind}
+        assert set(of) == {(0,), (2,), (3,), (0, 2), (0, 3), (2, 3), (0, 2, 3)}
+        assert of[(2, 3)]["first"] == 2 and of[(2, 3)]["last"] == 4 and of[(0, 2)]["first"] is None
+        assert "rank" not in of[(0, 2, 3)] and of[(0,)]["table"] == c["table"]
+        mean_all = mean[of[(0, 2, 3)]["arm"]]
+        assert abs(mean_all - c["all"]["kl"]["value"]) < 1e-12
+        for layer in (0, 2, 3):
+            row = of[(layer,)]
+            assert 0 < row["weight_error"] < 1 and row["metrics"]["kl"]["value"] > 0
+            if c["saturated"]:
+                assert row["restored_kl"]["value"] is None
+                continue
+            restored = mean_all - mean[of[tuple(l for l in (0, 2, 3) if l != layer)]["arm"]]
+            assert abs(row["restored_kl"]["value"] - restored) < 1e-12
+            assert abs(row["interaction_kl"]["value"] - (restored - mean[row["arm"]])) < 1e-12
     assert "spared: R" in done.stdout and "low_rank" in done.stdout
+
+
+def case_a_compression_of_one_or_two_layers_has_each_arm_once(folder):
+    """All of one layer is that layer alone; of two, all but the first is the second alone."""
+    for layers, wanted in (("1", [[1]]), ("1,2", [[1], [2], [1, 2]])):
+        _, report = study(folder, "--recipe", "compression", "--layers", layers, "--quiet")
+        assert [r["layers"] for r in report["rows"]] == wanted
+        assert report["compressions"][0]["description"] == "quantize 4 bit, group 64"  # where nothing is asked for
+        done = run("diff", folder / "report", folder / "report")
+        assert done.returncode == 0 and "No difference" in done.stdout, done.stderr
 
 
 def case_study_has_the_same_numbers_for_any_number_of_threads(folder):
@@ -117,9 +138,10 @@ def case_study_says_where_nothing_changes(folder):
             out[first:last] = struct.pack(f"<{n}e", *(((i + i // 4) % 4 - 1) / 16 for i in range(n)))
         return bytes(out)
 
-    done, report = study(folder, "--model", spoiled_model(folder, on_grid), "--alterations", "skip", "--quantize", 2)
-    rows = [r for r in report["rows"] if r["operator"] == "quantize"]
-    assert all(r["weight_error"] == 0 and r["metrics"]["kl"]["value"] == 0 for r in rows), rows
+    done, report = study(folder, "--model", spoiled_model(folder, on_grid), "--recipe",
+                         "compression", "--quantize", 2)
+    rows = [r for r in report["rows"] if r["operator"] == "quantize" and "weight_error" in r]
+    assert len(rows) == 2 and all(r["weight_error"] == 0 and r["metrics"]["kl"]["value"] == 0 for r in rows), rows
     kinds = [f["kind"] for f in report["findings"] if f["operator"] == "quantize"]
     assert kinds == ["unchanged"], kinds
     assert "no order among these layers" in " ".join(done.stdout.split())
@@ -133,6 +155,7 @@ def case_study_refuses_bad_options_and_leaves_nothing(folder):
     unknown.write_text("thisisnotaword\n")
     short = folder / "short.txt"
     short.write_text("the\n")
+    compression = ["--recipe", "compression"]
     cases = [
         (["--layers", "99"], ["layer", "99", "5"]),
         (["--layers", "3-"], ["layers", "3-"]),
@@ -146,18 +169,18 @@ def case_study_refuses_bad_options_and_leaves_nothing(folder):
         (["--sequences", "100000"], ["100000 windows", "at most"]),
         (["--context", "1"], ["context"]),
         (["--reinit-seeds", "2"], ["--reinit-seeds", "5"]),
-        (["--quantize", "9"], ["--quantize", "8"]),
-        (["--low-rank", "0"], ["--low-rank", "1"]),
-        (["--low-rank", "256"], ["--low-rank", "got 256", "1 to 255"]),
+        ([*compression, "--quantize", "9"], ["--quantize", "8"]),
+        ([*compression, "--low-rank", "0"], ["--low-rank", "1"]),
+        ([*compression, "--low-rank", "256"], ["--low-rank", "got 256", "1 to 255"]),
         (["--seed", 2**53 - 4], ["--seed", str(2**53 - 5)]),
         (["--seed", 2**53], ["--seed", str(2**53 - 5)]),
-        (["--scale", "best"], ["--scale", "mse"]),
+        ([*compression, "--scale", "best"], ["--scale", "mse"]),
         (["--model", "tyni"], ["--model", "tyni"]),
         (["--text", ""], ["text"]),
         (["--model", folder / "missing.gguf", "--text", TINY / "heldout.txt"], ["missing.gguf"]),
     ]
     for arguments, words in cases:
-        given = {str(a) for a in arguments}
+        given = {str(a) for a in arguments if str(a).startswith("--")}
         base = [a for i, a in enumerate(SMALL) if a not in given and (i == 0 or SMALL[i - 1] not in given)]
         done = run("study", *base, "--out", out, *arguments)
         expect_refusal(done, *words)

@@ -15,7 +15,7 @@ import tempfile
 BIN = pathlib.Path(sys.argv[1])
 SOURCE = pathlib.Path(sys.argv[2])
 TINY = SOURCE / "examples/models/tiny"
-SMALL = ["--sequences", "8", "--context", "16", "--reinit-seeds", "5", "--threads", "2"]
+SMALL = ["--sequences", "8", "--context", "16", "--threads", "2"]
 TWO_LAYERS = ["--layers", "0,2"]
 
 
@@ -33,7 +33,8 @@ def expect_refusal(done, *words):
 
 
 def study(folder, *arguments):
-    done = run("study", *SMALL, *TWO_LAYERS, "--out", folder / "report", *arguments)
+    layers = [] if "--layers" in arguments else TWO_LAYERS
+    done = run("study", *SMALL, *layers, "--out", folder / "report", *arguments)
     assert done.returncode == 0, done.stderr
     return done, json.loads((folder / "report/report.json").read_text())
 
