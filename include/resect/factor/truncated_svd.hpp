@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <type_traits>
-#include <vector>
 
 #include <resect/factor/approximation_error.hpp>
 #include <resect/factor/detail/core_svd.hpp>
@@ -33,7 +32,7 @@ struct truncation_quality {
 template <class T>
 struct truncated_decomposition {
   matrix<T> u;            // (m, r), orthonormal columns; the element of largest magnitude in each is positive
-  std::vector<double> s;  // (r), descending
+  array<double> s;  // (r), descending
   matrix<T> v;            // (n, r), orthonormal columns
   truncation_quality quality;
 };
@@ -100,10 +99,10 @@ void fix_signs(matrix<T>& u, matrix<T>& v) {
 
 // U·diag(s)^share
 template <class T>
-matrix<T> scale_columns(matrix<T> u, const std::vector<double>& s, double (*of)(double)) {
+matrix<T> scale_columns(matrix<T> u, const array<double>& s, double (*of)(double)) {
   for (index_t r = 0; r < u.rows; ++r)
     for (index_t c = 0; c < u.cols; ++c)
-      u(r, c) = static_cast<T>(static_cast<double>(u(r, c)) * of(s[static_cast<std::size_t>(c)]));
+      u(r, c) = static_cast<T>(static_cast<double>(u(r, c)) * of(s[c]));
   return u;
 }
 
@@ -188,7 +187,7 @@ result<truncated_decomposition<std::remove_const_t<T>>> try_truncated_svd(B& exe
   auto v = detail::leading_columns(exec, bases->right, bases->core.v, options.rank);
   if (!v) return v.error();
 
-  bases->core.s.resize(static_cast<std::size_t>(options.rank));
+  bases->core.s.resize(options.rank);
   truncated_decomposition<element> svd{*std::move(u), std::move(bases->core.s), *std::move(v), {}};
   svd.quality.converged = bases->core.converged;
   detail::fix_signs(svd.u, svd.v);

@@ -74,7 +74,7 @@ result<orthonormal_basis<std::remove_const_t<T>>> try_orthonormalize(B& exec, ma
   }
   for (index_t c = 0; c < from.cols; ++c)
     for (index_t i = 0; i < from.cols; ++i)
-      basis.r(i, c) = std::ldexp(basis.r(i, c), columns.exponent[static_cast<std::size_t>(c)]);
+      basis.r(i, c) = std::ldexp(basis.r(i, c), columns.exponent[c]);
   return basis;
 }
 

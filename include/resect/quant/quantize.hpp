@@ -3,7 +3,7 @@
 
 #include <utility>
 
-#include <resect/core/detail/buffer.hpp>
+#include <resect/core/array.hpp>
 #include <resect/core/math.hpp>
 #include <resect/quant/detail/check_weights.hpp>
 #include <resect/quant/rounding.hpp>
@@ -30,16 +30,16 @@ result<quantized> try_quantize(E& exec, matrix_view<const float> W, const F& for
   if (status s = search.check(W.cols); !s) return s.error();
   if (status s = detail::check_weights(exec, W, largest_weight); !s) return s.error();
 
-  resect::detail::buffer<float> copy;
+  array<float> copy;
   if (!W.rows_contiguous()) {
-    copy.resize(static_cast<std::size_t>(W.rows * W.cols));
+    copy.resize(W.rows * W.cols);
     exec.bulk(W.rows, [&](index_t r) {
-      for (index_t c = 0; c < W.cols; ++c) copy[static_cast<std::size_t>(r * W.cols + c)] = W(r, c);
+      for (index_t c = 0; c < W.cols; ++c) copy[r * W.cols + c] = W(r, c);
     });
     W = {copy.data(), W.rows, W.cols};
   }
-  const auto groups = static_cast<std::size_t>(out.layout().count());
-  out.codes.resize(static_cast<std::size_t>(W.rows * W.cols));
+  const index_t groups = out.layout().count();
+  out.codes.resize(W.rows * W.cols);
   out.scales.resize(groups);
   if (out.format.zero == zero_point::integer) out.zeros.resize(groups);
   if (status s = rule.template round<typename F::grid>(exec, W, search, out); !s) return s.error();
@@ -85,7 +85,7 @@ result<quantization_loss> try_loss(E& exec, matrix_view<const float> W, const qu
             const double bound = slack * math::fabs(static_cast<double>(p.scale));
             for (index_t c = layout.first(g); c < layout.first(g) + layout.size(g); ++c) {
               const double w = W(r, c);
-              const double e = math::fabs(w - grid::decode(q.codes[static_cast<std::size_t>(r * q.cols + c)], p));
+              const double e = math::fabs(w - grid::decode(q.codes[r * q.cols + c], p));
               s.error = fma_rn(e, e, s.error);
               s.weights = fma_rn(w, w, s.weights);
               s.largest = s.largest > e ? s.largest : e;

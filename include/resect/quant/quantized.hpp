@@ -2,8 +2,8 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
+#include <resect/core/array.hpp>
 #include <resect/core/executor.hpp>
 #include <resect/core/view.hpp>
 #include <resect/quant/affine.hpp>
@@ -17,14 +17,14 @@ struct quantized {
   affine_format format;
   index_t rows = 0;
   index_t cols = 0;
-  std::vector<std::uint8_t> codes;  // (rows, cols)
-  std::vector<float> scales;        // (rows, groups a row)
-  std::vector<std::uint8_t> zeros;  // (rows, groups a row); empty for symmetric formats
+  array<std::uint8_t> codes;  // (rows, cols)
+  array<float> scales;        // (rows, groups a row)
+  array<std::uint8_t> zeros;  // (rows, groups a row); empty for symmetric formats
 
   group_layout layout() const noexcept { return {rows, cols, format.group}; }
 
   group_parameters parameters(index_t row, index_t g) const noexcept {
-    const auto i = static_cast<std::size_t>(row * layout().per_row() + g);
+    const index_t i = row * layout().per_row() + g;
     return {scales[i], zeros.empty() ? static_cast<std::uint8_t>(1 << (format.bits - 1)) : zeros[i]};
   }
 
@@ -43,8 +43,8 @@ struct quantized {
   status check() const noexcept {
     if (format.bits < 2 || format.bits > 8) return error{errc::invalid_argument, "bits", text(format.bits), "2 to 8"};
     if (status s = layout().check(); !s) return s;
-    const auto fits = [](std::size_t got, index_t wanted, std::string_view operand) -> status {
-      if (static_cast<index_t>(got) == wanted) return {};
+    const auto fits = [](index_t got, index_t wanted, std::string_view operand) -> status {
+      if (got == wanted) return {};
       return error{errc::shape_mismatch, operand, text(got), text(wanted)};
     };
     if (status s = fits(codes.size(), rows * cols, "codes"); !s) return s;

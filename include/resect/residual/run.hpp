@@ -4,7 +4,7 @@
 #include <concepts>
 #include <vector>
 
-#include <resect/core/detail/buffer.hpp>
+#include <resect/core/array.hpp>
 #include <resect/core/scratch.hpp>
 #include <resect/residual/plan.hpp>
 
@@ -14,22 +14,22 @@ namespace RESECT_NAMESPACE::residual {
 
 // Working memory of passes under plans, kept by the caller; one for each thread.
 struct pass_memory {
-  resect::detail::buffer<float> input;          // h_i of the block or span that runs now
-  resect::detail::buffer<row_meta> input_rows;  // and what its rows are
-  resect::detail::buffer<float> before;         // of the rows that the host kept
-  scratch steps;                     // what steps take
+  array<float> input;          // h_i of the block or span that runs now
+  array<row_meta> input_rows;  // and what its rows are
+  array<float> before;         // of the rows that the host kept
+  scratch steps;               // what steps take
 };
 
 namespace detail {
 
 template <class Sequence>
 void copy_rows(matrix_view<const float> h, Sequence& out) {
-  out.resize(static_cast<std::size_t>(h.rows * h.cols));
+  out.resize(static_cast<decltype(out.size())>(h.rows * h.cols));
   for (index_t r = 0; r < h.rows; ++r)
-    for (index_t c = 0; c < h.cols; ++c) out[static_cast<std::size_t>(r * h.cols + c)] = h(r, c);
+    for (index_t c = 0; c < h.cols; ++c) out.data()[r * h.cols + c] = h(r, c);
 }
-inline resect::detail::buffer<float> copy_rows(matrix_view<const float> h) {
-  resect::detail::buffer<float> out;
+inline array<float> copy_rows(matrix_view<const float> h) {
+  array<float> out;
   copy_rows(h, out);
   return out;
 }
@@ -118,7 +118,7 @@ status run_edited_layer(executor_ref exec, H& host, const plan& p, typename H::s
     if (s.what != step::kind::weights || !covers(s, l)) continue;
     for (const weight_desc& w : host.weights(l)) {
       if (!s.weight.selects(w)) continue;
-      resect::detail::buffer<float> values(static_cast<std::size_t>(w.rows * w.cols));
+      array<float> values(w.rows * w.cols);
       const matrix_view<float> view{values.data(), w.rows, w.cols};
       if (auto st = host.try_read_weight(w, view); !st) return st;
       const weight_change change = s.on_weight(w, view, exec);
@@ -131,7 +131,7 @@ status run_edited_layer(executor_ref exec, H& host, const plan& p, typename H::s
   }
   const auto is_block = [&](const step& s) { return s.what == step::kind::block && covers(s, l); };
   const bool has_block = any_step(p, is_block);
-  resect::detail::buffer<float> before;
+  array<float> before;
   if (has_block) before = copy_rows(host.stream(state));
   if (!leaves_out) {
     auto on_rows = [&](const tap& at, matrix_view<float> h) {
@@ -280,8 +280,8 @@ status try_forward(H& host, const plan& p, batch_view batch, pass_memory& memory
     const bool any = detail::any_step(p, active);
     if (at.where == site::resid_post && any && failed) {
       // a host may have gathered rows since: find each row's input by what the row is
-      before.resize(static_cast<std::size_t>(h.rows * h.cols));
-      std::size_t from = 0;
+      before.resize(h.rows * h.cols);
+      index_t from = 0;
       for (index_t r = 0; r < h.rows; ++r) {
         const auto& want = at.rows[static_cast<std::size_t>(r)];
         while (from < input_rows.size() && !(input_rows[from].seq == want.seq && input_rows[from].pos == want.pos))
@@ -293,8 +293,7 @@ status try_forward(H& host, const plan& p, batch_view batch, pass_memory& memory
           return edit::unchanged;
         }
         for (index_t c = 0; c < width; ++c)
-          before[static_cast<std::size_t>(r * width + c)] =
-              input[from * static_cast<std::size_t>(width) + static_cast<std::size_t>(c)];
+          before[r * width + c] = input[from * width + c];
       }
       const matrix_view<const float> in{before.data(), h.rows, h.cols};
       for (const step& s : p.steps()) {
@@ -313,7 +312,7 @@ status try_forward(H& host, const plan& p, batch_view batch, pass_memory& memory
     changed = detail::apply_rows(p, at, h) || changed;
     if (at.where == site::resid_pre && any) {
       detail::copy_rows(h, input);
-      input_rows.assign(at.rows.data(), at.rows.size());
+      input_rows.assign(at.rows);
       width = h.cols;
     }
     return changed ? edit::modified : edit::unchanged;

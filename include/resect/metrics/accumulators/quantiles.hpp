@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <limits>
 
-#include <resect/core/detail/buffer.hpp>
+#include <resect/core/array.hpp>
 #include <resect/core/math.hpp>
 #include <resect/core/types.hpp>
 #include <resect/metrics/intervals/estimate.hpp>
@@ -24,20 +24,20 @@ inline index_t quantile_rank(double p, index_t n) noexcept {
 // are counted and make every quantile NaN. 65 KB; `add` is a shift and an increment.
 class log_histogram {
  public:
-  log_histogram() : bins_(static_cast<std::size_t>(bin_count)) {}
+  log_histogram() : bins_(bin_count) {}
 
   void add(double x) noexcept {
     if (!(x >= 0)) {
       ++invalid_;
       return;
     }
-    ++bins_[static_cast<std::size_t>(bin_of(x))];
+    ++bins_[bin_of(x)];
     ++n_;
     if (x < min_) min_ = x;
     if (x > max_) max_ = x;
   }
   void merge(const log_histogram& other) noexcept {
-    for (std::size_t i = 0; i < bins_.size(); ++i) bins_[i] += other.bins_[i];
+    for (index_t i = 0; i < bins_.size(); ++i) bins_[i] += other.bins_[i];
     n_ += other.n_;
     invalid_ += other.invalid_;
     if (other.min_ < min_) min_ = other.min_;
@@ -62,7 +62,7 @@ class log_histogram {
     if (rank >= n_) return max_;
     index_t seen = 0, bin = 0;
     for (; bin < bin_count; ++bin) {
-      seen += bins_[static_cast<std::size_t>(bin)];
+      seen += bins_[bin];
       if (seen >= rank) break;
     }
     const double middle = bin == 0 ? 0.0 : bin == bin_count - 1 ? max_ : 0.5 * (edge(bin) + edge(bin + 1));
@@ -85,7 +85,7 @@ class log_histogram {
     return std::bit_cast<double>(static_cast<std::uint64_t>(bin - 1 + first_bits) << (52 - sub_bits));
   }
 
-  resect::detail::buffer<index_t> bins_;
+  array<index_t> bins_;
   index_t n_ = 0;
   index_t invalid_ = 0;
   double min_ = std::numeric_limits<double>::infinity();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <resect/core/detail/buffer.hpp>
+#include <resect/core/array.hpp>
 #include <resect/core/view.hpp>
 #include <resect/metrics/similarity/angular.hpp>
 
@@ -14,7 +14,7 @@ class angular_table {
  public:
   angular_table() noexcept = default;
   angular_table(index_t clusters, index_t depths) : depths_(depths > 0 ? depths : 0) {
-    pairs_.resize(static_cast<std::size_t>(depths_ * (depths_ - 1) / 2));
+    pairs_.resize(depths_ * (depths_ - 1) / 2);
     for (mean_angular_distance& d : pairs_) d = mean_angular_distance(clusters);
   }
 
@@ -38,7 +38,7 @@ class angular_table {
   status merge(const angular_table& other) noexcept {
     if (other.depths_ != depths_)
       return error{errc::shape_mismatch, "depths", text(other.depths_), text(depths_)};
-    for (std::size_t i = 0; i < pairs_.size(); ++i)
+    for (index_t i = 0; i < pairs_.size(); ++i)
       if (status s = pairs_[i].merge(other.pairs_[i]); !s) return s;  // all have one number of clusters: the first fails
     return {};
   }
@@ -63,12 +63,10 @@ class angular_table {
 
  private:
   // Pairs of l = 0 first: (0, 1) … (0, depths − 1), (1, 1) …
-  std::size_t place(index_t l, index_t n) const noexcept {
-    return static_cast<std::size_t>(l * (2 * depths_ - l - 1) / 2 + n - 1);
-  }
+  index_t place(index_t l, index_t n) const noexcept { return l * (2 * depths_ - l - 1) / 2 + n - 1; }
 
   index_t depths_ = 0;
-  resect::detail::buffer<mean_angular_distance> pairs_;
+  array<mean_angular_distance> pairs_;
 };
 
 }  // namespace RESECT_NAMESPACE::metrics
