@@ -26,7 +26,7 @@ namespace {
 
 namespace study = resect::study;
 using backend = resect::cpu<resect::threads>;
-using host = hosts::llama_host<backend>;
+using host = hosts::llama_host;
 
 const std::vector<std::string> report_files{"clusters.npz", "norms.png", "sensitivity.png", "report.html",
                                             "report.json"};
