@@ -17,7 +17,7 @@
 namespace RESECT_NAMESPACE::io {
 
 // Numbers of JSON are exact up to this everywhere.
-inline constexpr std::int64_t json_exact = std::int64_t{1} << 53;
+inline constexpr std::int64_t json_exact = 9007199254740992;  // 2⁵³
 
 // A member of a JSON document and where it stands. The first thing that is wrong is kept in `failure`, which all places
 // of a document share; what is read after that is of no account. A member that is not there reads as null.
