@@ -26,7 +26,8 @@ TEST_CASE("a matrix begins as zeros, row-major, and its views see its elements")
   CHECK(check_view(a.view(), 3, 4, "A"));
 }
 
-static_assert(std::is_same_v<matrix<float>::space, host_space> && std::is_same_v<decltype(matrix<float>::data), array<float>>);
+static_assert(std::is_same_v<matrix<float>::space, host_space> &&
+              std::is_same_v<decltype(matrix<float>::data), array<float>>);
 
 TEST_CASE("a matrix is a value: a copy is another one, moving leaves nothing") {
   matrix<double> a(2, 2);
