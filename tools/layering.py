@@ -72,7 +72,8 @@ def form_breaches(name, text):
             yield f"defines the macro {macro} and keeps it"
     if "#pragma once" not in lines and not name.endswith(".inl"):
         yield "no #pragma once"
-    if name not in TOP and not name.endswith(".inl") and not re.search(r"^namespace RESECT_NAMESPACE\b", text, re.M):
+    only_includes = not re.search(r"^\s*[^#\s]", code, re.M)
+    if name not in TOP and not only_includes and not name.endswith(".inl") and not re.search(r"^namespace RESECT_NAMESPACE\b", text, re.M):
         yield "nothing in namespace RESECT_NAMESPACE"
     for number, (part, line) in enumerate(zip(code.split("\n"), lines), 1):
         if name.startswith("study/") and not STUDY_RUNS.match(name) and RUNS_A_MODEL.search(part):

@@ -13,7 +13,7 @@ TEST_CASE("cblas: skipped without a BLAS") {
 #else
 
 #include <resect/backend/cblas.hpp>
-#include <resect/backend/cpu.hpp>
+#include <resect/backend/cpu_extern.hpp>
 #include <resect/factor/truncated_svd.hpp>
 
 using namespace resect;

@@ -3,7 +3,7 @@
 
 #include <backend/factoring.hpp>
 
-#include <resect/backend/cpu.hpp>
+#include <resect/backend/cpu_extern.hpp>
 #include <resect/factor/truncated_svd.hpp>
 
 using namespace resect;

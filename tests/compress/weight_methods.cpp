@@ -5,7 +5,7 @@
 #include <support/catch.hpp>
 #include <support/study_setting.hpp>
 
-#include <resect/backend/cpu.hpp>
+#include <resect/backend/cpu_extern.hpp>
 #include <resect/compress/weight_methods.hpp>
 #include <resect/study/compression.hpp>
 

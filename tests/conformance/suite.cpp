@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <support/catch.hpp>
+#include <support/certified.hpp>
 #include <support/faulty_hosts.hpp>
 #include <support/faulty_surgery_hosts.hpp>
 #include <support/planted_host.hpp>
@@ -21,8 +22,6 @@ using namespace support;
 
 namespace {
 
-using llama = hosts::llama_host<resect::cpu<>>;
-
 std::set<std::string> ids_of(const certificate& c, verdict v) {
   std::set<std::string> out;
   for (const check& k : c.checks)
@@ -32,8 +31,8 @@ std::set<std::string> ids_of(const certificate& c, verdict v) {
 
 certificate of_fault(fault f) {
   llama_setting s;
-  faulty_host<llama> host(s.host, f);
-  return conformance_of(host);
+  faulty_host host(s.host, f);
+  return certified(host);
 }
 
 // The check that is meant for a fault.
@@ -131,7 +130,7 @@ TEST_CASE("the example runtime conforms: both rope layouts, shared heads, tied a
 TEST_CASE("a fault in one place is caught by the checks that look there, and by no other") {
   const auto found = [](auto& inner, surgery_fault f) {
     faulty_surgery_host host(inner, f);
-    const auto c = conformance_of(host);
+    const auto c = certified(host);
     INFO(to_text(c).c_str());
     CHECK(c.passed() == (f == surgery_fault::none));
     return ids_of(c, verdict::fail);
@@ -178,8 +177,8 @@ TEST_CASE("a host whose logits are fewer than asked for is told so") {
 
 TEST_CASE("single rows that continue a sequence are flagged as such, and no others") {
   llama_setting s;
-  faulty_host<llama> host(s.host, fault::none);
-  REQUIRE(conformance_of(host, s.batch).passed());
+  faulty_host host(s.host, fault::none);
+  REQUIRE(certified(host, s.batch).passed());
   int continuing = 0, beginning = 0, chunks = 0;
   for (const auto& batch : host.batches()) {
     std::map<std::int32_t, int> rows;
@@ -199,8 +198,8 @@ TEST_CASE("of a long batch, 24 tokens are changed one at a time") {
   llama_setting s;
   std::vector<row_meta> batch;
   for (std::int32_t i = 0; i < 60; ++i) batch.push_back({i / 3, i % 3, i % 37, row_meta::wants_logits});
-  faulty_host<llama> host(s.host, fault::none);
-  REQUIRE(conformance_of(host, batch).passed());
+  faulty_host host(s.host, fault::none);
+  REQUIRE(certified(host, batch).passed());
   int one_changed = 0;
   for (const auto& ran : host.batches()) {
     if (ran.size() != batch.size()) continue;
@@ -213,8 +212,8 @@ TEST_CASE("of a long batch, 24 tokens are changed one at a time") {
 
 TEST_CASE("a host that throws gets a certificate that says so") {
   llama_setting s;
-  faulty_host<llama> host(s.host, fault::throws);
-  const auto c = conformance_of(host);
+  faulty_host host(s.host, fault::throws);
+  const auto c = certified(host);
   CHECK_FALSE(c.passed());
   REQUIRE(c.checks.size() == 1);  // the text itself cannot be run
   CHECK(c.find("T0")->note == "a callback of this host ends badly");
@@ -253,7 +252,7 @@ TEST_CASE("a state that lacks a row, and a weight that is read as what it was, a
   const auto of = [](surgery_fault f) {
     llama_setting s;
     faulty_surgery_host host(s.host, f);
-    return conformance_of(host);
+    return certified(host);
   };
   CHECK(of(surgery_fault::states_lose_a_row).find("T1.f")->note ==
         "shape mismatch: rows of the state: got 22, wanted 23");
@@ -262,19 +261,19 @@ TEST_CASE("a state that lacks a row, and a weight that is read as what it was, a
 }
 
 TEST_CASE("a host that says nothing of its model is refused by name") {
-  struct nameless : faulty_host<llama> {
+  struct nameless : faulty_host {
     using faulty_host::faulty_host;
     const model_desc& describe() const { return said; }
     model_desc said{};
   };
   llama_setting s;
   nameless host(s.host, fault::none);
-  CHECK(try_conformance(host).error().operand == "model of the host");
+  CHECK(try_certified(host, {}).error().operand == "model of the host");
   host.said = s.host.describe();
   for (int model_desc::*extent : {&model_desc::n_layers, &model_desc::d_model, &model_desc::n_vocab}) {
     const int right = host.said.*extent;
     host.said.*extent = extent == &model_desc::n_vocab ? 1 : 0;
-    CHECK(try_conformance(host).error().operand == "model of the host");
+    CHECK(try_certified(host, {}).error().operand == "model of the host");
     host.said.*extent = right;
   }
 }
@@ -321,7 +320,7 @@ TEST_CASE("sequences of a batch may come in any order") {
   llama_setting s;
   for (row_meta& row : s.batch) row.seq = 90 - 7 * row.seq;
   REQUIRE(s.batch.front().seq > s.batch.back().seq);
-  const auto c = conformance_of(s.host, s.batch);
+  const auto c = certified(s.host, s.batch);
   INFO(to_text(c).c_str());
   CHECK(c.passed());
   CHECK(ids_of(c, verdict::not_applicable) == ids{"T6.e"});
@@ -355,8 +354,8 @@ TEST_CASE("a failure says where it was seen") {
 TEST_CASE("pads: a host that keeps them apart conforms, one that reads them does not") {
   for (auto& model : small_models()) {
     llama_setting s(std::move(model));
-    padded_host<llama> right(s.host, padding::apart);
-    const auto good = conformance_of(right);
+    padded_host right(s.host, padding::apart);
+    const auto good = certified(right);
     INFO(to_text(good).c_str());
     CHECK(good.passed());
     CHECK(good.level == host_level::edit);
@@ -364,8 +363,8 @@ TEST_CASE("pads: a host that keeps them apart conforms, one that reads them does
     CHECK(ids_of(good, verdict::not_applicable).empty());
   }
   llama_setting s;
-  padded_host<llama> wrong(s.host, padding::read);
-  const auto bad = conformance_of(wrong);
+  padded_host wrong(s.host, padding::read);
+  const auto bad = certified(wrong);
   INFO(to_text(bad).c_str());
   CHECK(bad.find("T6.e")->result == verdict::fail);
   CHECK(bad.find("T6.a")->result == verdict::fail);
@@ -374,8 +373,8 @@ TEST_CASE("pads: a host that keeps them apart conforms, one that reads them does
 
 TEST_CASE("a host that runs a batch in parts conforms") {
   llama_setting s;
-  splitting_host<llama> host(s.host, 5);
-  const auto c = conformance_of(host);
+  splitting_host host(s.host, 5);
+  const auto c = certified(host);
   INFO(to_text(c).c_str());
   CHECK(c.passed());
   CHECK(ids_of(c, verdict::not_applicable) == ids{"T6.e"});
@@ -383,12 +382,12 @@ TEST_CASE("a host that runs a batch in parts conforms") {
 
 TEST_CASE("a host is asked for no more than its level and its sites") {
   planted_host planted;
-  const auto whole = conformance_of(planted);
+  const auto whole = certified(planted);
   INFO(to_text(whole).c_str());
   CHECK(whole.passed());
 
   observed_only watched(planted);
-  const auto observed = conformance_of(watched);
+  const auto observed = certified(watched);
   CHECK(observed.passed());
   CHECK(observed.level == host_level::observe);
   for (const auto id : {"T0.b", "T2.a", "T3.a", "T5.e", "T8.a"}) CHECK(observed.find(id) == nullptr);
@@ -398,7 +397,7 @@ TEST_CASE("a host is asked for no more than its level and its sites") {
   planted_options o;
   o.at_the_end = last_layer::wanted_rows;  // the last layer gathers the rows that want logits
   planted_host gathers(o);
-  CHECK(conformance_of(gathers).passed());
+  CHECK(certified(gathers).passed());
 
   for (const auto& [fused, without] :
        {std::pair<site, std::set<std::string>>{site::resid_mid, {"T1.b", "T1.c", "T2.b"}},
@@ -408,7 +407,7 @@ TEST_CASE("a host is asked for no more than its level and its sites") {
     o = {};
     o.fused = fused;
     planted_host host(o);
-    const auto c = conformance_of(host);
+    const auto c = certified(host);
     INFO(to_text(c).c_str());
     auto want = without;
     want.insert("T6.e");
@@ -426,8 +425,8 @@ TEST_CASE("a host is asked for no more than its level and its sites") {
 TEST_CASE("the committed small model conforms") {
   const auto model = resect::value_or_throw(hosts::try_load_llama(RESECT_SOURCE_DIR "/examples/models/tiny"));
   resect::cpu<> exec;
-  hosts::llama_host<resect::cpu<>> host(exec, model);
-  const auto c = conformance_of(host, {.host = "llama", .layers = 2});
+  hosts::llama_host host(exec, model);
+  const auto c = certified(host, {.host = "llama", .layers = 2});
   INFO(to_text(c).c_str());
   CHECK(c.passed());
   CHECK(c.host == "llama");
@@ -437,11 +436,11 @@ TEST_CASE("the committed small model conforms") {
 TEST_CASE("a certificate is the same every time, and leaves the host as it was") {
   llama_setting s;
   const auto before = by_forward(s.host, plan{}, s.batch);
-  const auto first = conformance_of(s.host, s.batch), second = conformance_of(s.host, s.batch);
+  const auto first = certified(s.host, s.batch), second = certified(s.host, s.batch);
   CHECK(to_text(first).view() == to_text(second).view());
   CHECK(same_bits(by_forward(s.host, plan{}, s.batch), before));
   forget_all(s.host, s.batch);
-  const auto other_text = conformance_of(s.host, {.seed = 2});
+  const auto other_text = certified(s.host, {.seed = 2});
   CHECK(other_text.batch_fingerprint != first.batch_fingerprint);
   CHECK(other_text.passed());
   for (int seq = 0; seq < 200; ++seq) CHECK(s.host.cached(seq) == 0);
@@ -449,7 +448,7 @@ TEST_CASE("a certificate is the same every time, and leaves the host as it was")
 
 TEST_CASE("layers that are visited are spread from the first to the last") {
   llama_setting s;  // four layers
-  const auto visited = [&](int n) { return resect::conformance::bench<llama>(s.host, {.layers = n}, s.batch).layers; };
+  const auto visited = [&](int n) { return resect::conformance::bench<hosts::llama_host>(s.host, {.layers = n}, s.batch).layers; };
   CHECK(visited(0) == std::vector<int>{0, 1, 2, 3});
   CHECK(visited(1) == std::vector<int>{0});
   CHECK(visited(2) == std::vector<int>{0, 3});
@@ -459,11 +458,11 @@ TEST_CASE("layers that are visited are spread from the first to the last") {
 
 TEST_CASE("tolerances decide: a host is held to the number that is given") {
   llama_setting s;
-  const auto strict = conformance_of(s.host, {.rounding = 0.0, .identity = 0.0});
+  const auto strict = certified(s.host, {.rounding = 0.0, .identity = 0.0});
   CHECK(strict.find("T1.b")->result == verdict::fail);
   CHECK(strict.find("T5.b")->result == verdict::fail);
   CHECK(strict.find("T0.a")->result == verdict::pass);
-  CHECK(strict.find("T1.b")->measured == conformance_of(s.host).find("T1.b")->measured);
+  CHECK(strict.find("T1.b")->measured == certified(s.host).find("T1.b")->measured);
 }
 
 TEST_CASE("a batch that no host has to run is the caller's error") {

@@ -4,7 +4,7 @@
 #include <factor/planted.hpp>
 #include <support/catch.hpp>
 
-#include <resect/backend/cpu.hpp>
+#include <resect/backend/cpu_extern.hpp>
 #include <resect/factor/truncated_svd.hpp>
 
 using namespace resect;

@@ -4,7 +4,7 @@
 #include <factor/planted.hpp>
 #include <support/catch.hpp>
 
-#include <resect/backend/cpu.hpp>
+#include <resect/backend/cpu_extern.hpp>
 #include <resect/factor/range_finder.hpp>
 
 using namespace resect;

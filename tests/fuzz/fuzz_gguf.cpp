@@ -34,7 +34,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     // no type stores more than two values a byte, so this never allocates out of proportion
     fuzz::require(tensor.values() <= 2 * static_cast<resect::index_t>(tensor.bytes.size()), "values fit their bytes");
     values.resize(static_cast<std::size_t>(tensor.values()));
-    fuzz::require(resect::quant::try_dequantize(tensor.type, tensor.bytes, values).has_value(), "an accepted tensor is decoded");
+    fuzz::require(resect::quant::try_dequantize(tensor.type, tensor.bytes, values).has_value(),
+                  "an accepted tensor is decoded");
   }
   return 0;
 }

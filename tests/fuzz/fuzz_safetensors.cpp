@@ -25,8 +25,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (block == nullptr) continue;
     fuzz::require(2 * tensor.values <= static_cast<resect::index_t>(tensor.bytes.size()), "values fit their bytes");
     values.resize(static_cast<std::size_t>(tensor.values));
-    fuzz::require(resect::quant::try_dequantize(block->type, tensor.bytes, values).has_value(), "an accepted tensor is decoded");
+    fuzz::require(resect::quant::try_dequantize(block->type, tensor.bytes, values).has_value(),
+                  "an accepted tensor is decoded");
   }
-  fuzz::require(8 + io::load_little<std::uint64_t>(bytes.data()) + total == size, "tensors fill the file behind its header");
+  fuzz::require(8 + io::load_little<std::uint64_t>(bytes.data()) + total == size,
+                "tensors fill the file behind its header");
   return 0;
 }

@@ -194,9 +194,13 @@ TEST_CASE("GGUF metadata that lies is refused", "[io][gguf]") {
       {"empty key", with("", 4, byte_writer{}.number(1u)), malformed, {"metadata key 1 of", "an empty name"}},
       {"NUL in key", with(std::string{"a\0b", 3}, 4, byte_writer{}.number(1u)), malformed, {"'a?b'", "without NUL"}},
       {"kind 13", with("bad.kind", 13, {}), malformed, {"'bad.kind'", "value kind 13"}},
-      {"bool of 2", with("bad.bool", 7, byte_writer{}.number(std::uint8_t{2})), malformed,
+      {"bool of 2",
+       with("bad.bool", 7, byte_writer{}.number(std::uint8_t{2})),
+       malformed,
        {"'bad.bool'", "stored as 2"}},
-      {"string too long", with("bad.string", 8, byte_writer{}.number(std::uint64_t{1} << 40)), malformed,
+      {"string too long",
+       with("bad.string", 8, byte_writer{}.number(std::uint64_t{1} << 40)),
+       malformed,
        {"'bad.string'", "before the end of the file", "1099511627776"}},
       {"string longest", with("bad.string", 8, byte_writer{}.number(huge)), malformed, {"'bad.string'"}},
       {"array too long", array(4, 1'000'000), malformed, {"'bad.array'", "1000000 elements of u32"}},
@@ -205,27 +209,28 @@ TEST_CASE("GGUF metadata that lies is refused", "[io][gguf]") {
       {"strings too many", array(8, huge / 8), malformed, {"'bad.array'", "elements of string"}},
       {"nested array", array(9, 1), unsupported, {"'bad.array'", "an array of arrays"}},
       {"array kind", array(99, 1), malformed, {"'bad.array'", "value kind 99"}},
-      {"bools of 3", with("bad.array", 9, byte_writer{}.number(7u).number(std::uint64_t{1}).number(std::uint8_t{3})),
-       malformed, {"'bad.array'", "stored as 3"}},
+      {"bools of 3",
+       with("bad.array", 9, byte_writer{}.number(7u).number(std::uint64_t{1}).number(std::uint8_t{3})),
+       malformed,
+       {"'bad.array'", "stored as 3"}},
       {"string in array too long",
        with("bad.array", 9, byte_writer{}.number(8u).number(std::uint64_t{1}).number(std::uint64_t{1} << 50)),
-       malformed, {"'bad.array'", "before the end of the file"}},
+       malformed,
+       {"'bad.array'", "before the end of the file"}},
       {"alignment 0", aligned(0), malformed, {"'general.alignment'", "got 0"}},
       {"alignment 24", aligned(24), malformed, {"'general.alignment'", "got 24"}},
       {"alignment 4", aligned(4), malformed, {"'general.alignment'", "got 4"}},
       {"alignment beyond the file", aligned(1u << 31), malformed, {"'quantized'", "the 0 bytes of data"}},
-      {"alignment kind", [](auto& w) { w.add_string("general.alignment", "32"); }, malformed,
+      {"alignment kind",
+       [](auto& w) { w.add_string("general.alignment", "32"); },
+       malformed,
        {"'general.alignment'", "got string", "u32"}},
   });
 }
 
 TEST_CASE("GGUF tensors that lie are refused", "[io][gguf]") {
-  const auto extents = [](std::vector<std::uint64_t> e) {
-    return [=](gguf_writer& w) { w.tensors[0].extents = e; };
-  };
-  const auto offset = [](std::size_t i, std::uint64_t o) {
-    return [=](gguf_writer& w) { w.tensors[i].offset = o; };
-  };
+  const auto extents = [](std::vector<std::uint64_t> e) { return [=](gguf_writer& w) { w.tensors[0].extents = e; }; };
+  const auto offset = [](std::size_t i, std::uint64_t o) { return [=](gguf_writer& w) { w.tensors[i].offset = o; }; };
   expect_refusals({
       {"duplicate", [](auto& w) { w.tensors[2].name = "half"; }, malformed, {"'half'", "a name that came before"}},
       {"empty name", [](auto& w) { w.tensors[1].name = ""; }, malformed, {"tensor 2 of 3", "an empty name"}},
@@ -234,10 +239,17 @@ TEST_CASE("GGUF tensors that lie are refused", "[io][gguf]") {
       {"five dimensions", extents({32, 1, 1, 1, 1}), malformed, {"'quantized'", "5 dimensions", "1 to 4"}},
       {"zero extent", extents({32, 0}), malformed, {"'quantized'", "extent 0 in dimension 1"}},
       {"negative extent", extents({32, huge}), malformed, {"'quantized'", "extent -1 in dimension 1"}},
-      {"count overflows", extents({32, std::uint64_t{1} << 40, std::uint64_t{1} << 30}), malformed,
+      {"count overflows",
+       extents({32, std::uint64_t{1} << 40, std::uint64_t{1} << 30}),
+       malformed,
        {"'quantized'", "overflows in dimension 2"}},
       {"larger than the file", extents({32, 1'000'000}), malformed, {"'quantized'", "34000000 bytes"}},
-      {"largest", [](auto& w) { w.tensors[0].type = 0; w.tensors[0].extents = {huge / 2}; }, malformed,
+      {"largest",
+       [](auto& w) {
+         w.tensors[0].type = 0;
+         w.tensors[0].extents = {huge / 2};
+       },
+       malformed,
        {"'quantized'", "a byte count that overflows"}},
       {"part of a block", extents({33, 2}), malformed, {"'quantized'", "rows of 33", "blocks of 32 for Q8_0"}},
       {"unknown type", [](auto& w) { w.tensors[0].type = 10; }, unsupported, {"'quantized'", "ggml type 10"}},
@@ -247,7 +259,13 @@ TEST_CASE("GGUF tensors that lie are refused", "[io][gguf]") {
       {"end outside", offset(0, 128), malformed, {"'quantized'", "offset 128, 68 bytes"}},
       {"offset overflows", offset(1, huge - 31), malformed, {"'half'", "offset 18446744073709551584"}},
       {"overlap", offset(1, 64), malformed, {"'half'", "bytes shared with 'quantized'"}},
-      {"same place", [](auto& w) { w.tensors[1].offset = 0; w.tensors[2].offset = 0; }, malformed, {"do not overlap"}},
+      {"same place",
+       [](auto& w) {
+         w.tensors[1].offset = 0;
+         w.tensors[2].offset = 0;
+       },
+       malformed,
+       {"do not overlap"}},
   });
 }
 

@@ -20,7 +20,8 @@ TEST_CASE("JSON is read with limits", "[io][json]") {
   expect_error(io::try_parse_json("{} {}", "text"), malformed, {"text", "a JSON error"});
   expect_error(io::try_parse_json("[1]", "text"), malformed, {"text", "got array", "an object"});
   expect_error(io::try_parse_json(R"({"a":1,"b":{"a":1,"a":2}})", "text"), malformed, {"text", "a second key 'a'"});
-  expect_error(io::try_parse_json(R"({"a":)" + std::string(100'000, '['), "text"), malformed, {"text", "deeper nesting"});
+  expect_error(io::try_parse_json(R"({"a":)" + std::string(100'000, '['), "text"), malformed,
+               {"text", "deeper nesting"});
   expect_error(io::try_parse_json(std::string((4u << 20) + 1, ' '), "text"), malformed, {"text", "4194305 bytes"});
   expect_error(io::try_parse_json("{\"a\":\"\xff\"}", "text"), malformed, {"text", "a JSON error"});
   CHECK(io::parse_json("{}", "text").empty());

@@ -2,7 +2,7 @@
 #include <factor/planted.hpp>
 #include <support/catch.hpp>
 
-#include <resect/backend/cpu.hpp>
+#include <resect/backend/cpu_extern.hpp>
 #include <resect/linalg/orthonormalize.hpp>
 
 using namespace resect;

@@ -17,6 +17,7 @@
 #include <resect/residual/run.hpp>
 #include <resect/study/sensitivity.hpp>
 #include <support/catch.hpp>
+#include <support/certified.hpp>
 #include <support/faulty_hosts.hpp>
 #include <support/planted_host.hpp>
 
@@ -434,7 +435,7 @@ TEST_CASE("widened hosts of f16 and bf16 conform within what their type rounds, 
   const auto examine = []<class T>(T) {
     support::basic_planted_host<T> inner;
     widened_host host(inner);
-    const auto c = conformance_of(host, tolerances<T>());
+    const auto c = certified(host, tolerances<T>());
     INFO(to_text(c).c_str());
     CHECK(c.passed());
     CHECK(c.level == host_level::surgery);
@@ -442,7 +443,7 @@ TEST_CASE("widened hosts of f16 and bf16 conform within what their type rounds, 
     for (const check& k : c.checks)
       if (k.tolerance == 0) CHECK(k.measured == 0);
 
-    const auto strict = conformance_of(host);
+    const auto strict = certified(host);
     for (const check& k : strict.checks)
       if (k.tolerance == 0 && k.result != verdict::not_applicable) CHECK(k.result == verdict::pass);
     CHECK(strict.find("T1.b")->result == verdict::fail);  // a sum of two such numbers is rounded, and that is said
@@ -459,8 +460,8 @@ TEST_CASE("widened hosts of f16 and bf16 conform within what their type rounds, 
                                 {fault::swallows_nan, "T8.a"}}) {
       support::basic_planted_host<T> again;
       widened_host wide(again);
-      support::faulty_host<widened_host<support::basic_planted_host<T>>> faulty(wide, f);
-      const auto found = conformance_of(faulty, tolerances<T>());
+      support::faulty_host faulty(wide, f);
+      const auto found = certified(faulty, tolerances<T>());
       INFO(id << "\n" << to_text(found).c_str());
       CHECK(found.find(id)->result == verdict::fail);
     }

@@ -26,21 +26,8 @@ namespace {
 
 using size = resect::index_t;
 
-// f on every kind of host: eight small Llama models and the planted one.
-template <class F>
-void on_all_hosts(F f) {
-  for (auto& model : small_models()) {
-    llama_setting s(std::move(model));
-    CAPTURE(s.model.fingerprint);
-    f(s.host, s.batch);
-  }
-  planted_host planted;
-  f(planted, planted.draw(5, 7));
-}
-
 // The plan changes no bit of the logits, by partial passes and by a whole pass.
-template <class H>
-void check_identity(H& host, const plan& p, const std::vector<row_meta>& batch, const floats& want) {
+void check_identity(host_ref host, const plan& p, const std::vector<row_meta>& batch, const floats& want) {
   CHECK(same_bits(by_surgery(host, p, batch), want));
   CHECK(same_bits(by_forward(host, p, batch), want));
 }
@@ -159,7 +146,7 @@ hosts::matrix& weight_in(hosts::llama_layer& l, int id) {
 // --- identities -----------------------------------------------------------------------------------------
 
 TEST_CASE("the empty plan and a dose of 1 change no bit, for block, attention and MLP, in every layer") {
-  on_all_hosts([](auto& host, const auto& batch) {
+  on_all_hosts([](host_ref host, const std::vector<row_meta>& batch) {
     const auto want = by_surgery(host, plan{}, batch);
     check_identity(host, plan{}, batch, want);
     const int n = host.describe().n_layers;
@@ -180,7 +167,7 @@ TEST_CASE("a dose of 1 keeps negative zeros") {
 }
 
 TEST_CASE("a span replaced by the host's own layers changes no bit, for every span") {
-  on_all_hosts([](auto& host, const auto& batch) {
+  on_all_hosts([](host_ref host, const std::vector<row_meta>& batch) {
     const auto want = by_surgery(host, plan{}, batch);
     const int n = host.describe().n_layers;
     for (int i = 0; i < n; ++i)
@@ -194,7 +181,7 @@ TEST_CASE("a span replaced by the host's own layers changes no bit, for every sp
 }
 
 TEST_CASE("a codec spliced in with its error kept and nothing edited changes no bit, with its error dropped it does") {
-  on_all_hosts([](auto& host, const auto& batch) {
+  on_all_hosts([](host_ref host, const std::vector<row_meta>& batch) {
     const auto want = by_surgery(host, plan{}, batch);
     const codec code(host.describe().d_model, 11);
     const auto leave = [](std::vector<float>&) {};
@@ -232,7 +219,7 @@ TEST_CASE("skipping layers gives the bits of a model that has not got them, both
 }
 
 TEST_CASE("skipping by partial passes is writing the layer's input to its output in a whole pass, bit for bit") {
-  on_all_hosts([](auto& host, const auto& batch) {
+  on_all_hosts([](host_ref host, const std::vector<row_meta>& batch) {
     for (int l = 0; l < host.describe().n_layers; ++l) {
       floats input;
       auto copy_over = [&](const tap& at, matrix_view<float> h) {

@@ -55,17 +55,6 @@ captures observed(H& host, const std::vector<row_meta>& batch) {
   return out;
 }
 
-template <class F>
-void on_all_hosts(F f) {
-  for (auto& model : small_models()) {
-    llama_setting s(std::move(model));
-    CAPTURE(s.model.fingerprint);
-    f(s.host, s.batch);
-  }
-  planted_host planted;
-  f(planted, planted.draw(5, 7));
-}
-
 // A plan of every kind that a cache can live with.
 plan varied_plan(int n_layers, int d_model) {
   delta_means m{
@@ -165,7 +154,7 @@ TEST_CASE("a skipped, replaced or averaged layer is not executed, and untouched 
 }
 
 TEST_CASE("a pass may be cut anywhere outside a replaced span, and snapshots restarted") {
-  on_all_hosts([](auto& host, const auto& batch) {
+  on_all_hosts([](host_ref host, const std::vector<row_meta>& batch) {
     const int n = host.describe().n_layers;
     for (const auto& p : plans_of_one_step(n, host.describe().d_model)) {
       const auto want = by_surgery(host, p, batch);
@@ -190,7 +179,7 @@ TEST_CASE("a pass may be cut anywhere outside a replaced span, and snapshots res
 // --- same bits ------------------------------------------------------------------------------------------
 
 TEST_CASE("a plan gives the same bits both ways") {
-  on_all_hosts([](auto& host, const auto& batch) {
+  on_all_hosts([](host_ref host, const std::vector<row_meta>& batch) {
     for (const auto& p : plans_of_one_step(host.describe().n_layers, host.describe().d_model))
       CHECK(same_bits(by_forward(host, p, batch), by_surgery(host, p, batch)));
   });
@@ -237,7 +226,7 @@ TEST_CASE("the same pass gives the same bits again, wherever its memory lies") {
 // --- sites ----------------------------------------------------------------------------------------------
 
 TEST_CASE("what is seen at the sites adds up, and one layer's output is the next one's input") {
-  on_all_hosts([](auto& host, const auto& batch) {
+  on_all_hosts([](host_ref host, const std::vector<row_meta>& batch) {
     const auto seen = observed(host, batch);
     const int n = host.describe().n_layers;
     CHECK(seen.size() == static_cast<std::size_t>(4 + 5 * n));
@@ -290,7 +279,7 @@ TEST_CASE("threads run one plan at once, each on a host and memory of its own, w
 }
 
 TEST_CASE("observing changes no bit") {
-  on_all_hosts([](auto& host, const auto& batch) {
+  on_all_hosts([](host_ref host, const std::vector<row_meta>& batch) {
     const auto want = by_forward(host, plan{}, batch);
     (void)observed(host, batch);
     CHECK(same_bits(copied(host.logits()), want));
@@ -312,7 +301,7 @@ TEST_CASE("observing changes no bit") {
 }
 
 TEST_CASE("what is written at a site is what everything after it sees") {
-  on_all_hosts([](auto& host, const auto& batch) {
+  on_all_hosts([](host_ref host, const std::vector<row_meta>& batch) {
     const auto intact = observed(host, batch);
     for (const site s : all_sites) {
       captures seen;
@@ -346,7 +335,7 @@ TEST_CASE("what is written at a site is what everything after it sees") {
 
 TEST_CASE("under every kind of step, a host that copies rows back only where told that they changed gives the same bits") {
   llama_setting s;
-  faulty_host<hosts::llama_host<resect::cpu<>>> copies(s.host, fault::copies_back);
+  faulty_host copies(s.host, fault::copies_back);
   auto plans = plans_of_one_step(4, s.model.config.d_model);
   for (const site where : {site::attn_delta, site::resid_mid, site::mlp_delta, site::resid_pre, site::resid_post})
     plans.push_back(plan{} | affine_step(where, layer(2), 1.5f, 0.25f));
@@ -363,7 +352,7 @@ TEST_CASE("under every kind of step, a host that copies rows back only where tol
 // --- rows and sequences ---------------------------------------------------------------------------------
 
 TEST_CASE("changing one token changes the later rows of its sequence and no other, under any plan") {
-  on_all_hosts([](auto& host, const auto& batch) {
+  on_all_hosts([](host_ref host, const std::vector<row_meta>& batch) {
     const bool rows_mix = host.describe().name == "random";
     const int n = host.describe().n_layers;
     const auto vocab = static_cast<std::size_t>(host.describe().n_vocab);
@@ -402,7 +391,7 @@ TEST_CASE("a sequence's logits do not depend on its company beyond rounding") {
 }
 
 TEST_CASE("prefill and decode row by row give the pass in one go, under any plan, to twice the runtime's own error") {
-  on_all_hosts([](auto& host, const auto& batch) {
+  on_all_hosts([](host_ref host, const std::vector<row_meta>& batch) {
     for (const auto& p : plans_of_one_step(host.describe().n_layers, host.describe().d_model)) {
       const auto want = by_forward(host, p, batch);
       for (const int prefill : {1, 4, 8}) {
@@ -554,7 +543,7 @@ TEST_CASE("a replacing function that fails is reported, the host stays usable an
 }
 
 TEST_CASE("after a step that throws the host computes as before, and half a cache is forgotten") {
-  on_all_hosts([](auto& host, const auto& batch) {
+  on_all_hosts([](host_ref host, const std::vector<row_meta>& batch) {
     const auto intact = by_forward(host, plan{}, batch);
     const auto boom = [](auto&&...) { throw std::runtime_error("step"); };
     const auto replacing = [](const tap&, matrix_view<const float>, matrix_view<float>) -> status {
@@ -699,7 +688,7 @@ TEST_CASE("the example runtime names what is wrong with a batch, and stays as it
 }
 
 TEST_CASE("the head of some rows is those rows of the whole head") {
-  on_all_hosts([](auto& host, const auto& batch) {
+  on_all_hosts([](host_ref host, const std::vector<row_meta>& batch) {
     auto state = value_or_throw(host.try_embed(batch));
     run(host, plan{}, state, 0, host.describe().n_layers);
     const auto all = head_of(host, state);

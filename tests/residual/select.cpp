@@ -84,8 +84,7 @@ delta_means some_means(int n_layers, int width) {
 
 bool chosen_in(const std::vector<row_meta>& rows, std::size_t r, const selection& s) { return s.contains(rows[r]); }
 
-template <class F>
-void on_two_hosts(F f) {
+void on_two_hosts(resect::function_ref<void(host_ref, const std::vector<row_meta>&)> f) {
   llama_setting s;
   f(s.host, s.batch);
   planted_host planted;
@@ -318,7 +317,7 @@ TEST_CASE("restricted plans give the same bits both ways, and what the reference
 }
 
 TEST_CASE("a selection of every row of text is the whole step, one of none is the intact model") {
-  on_two_hosts([](auto& host, const auto& batch) {
+  on_two_hosts([](host_ref host, const std::vector<row_meta>& batch) {
     const auto intact = by_surgery(host, plan{}, batch);
     const auto means = some_means(host.describe().n_layers, host.describe().d_model);
     for (const auto& s : {skip(layers(1, 3)), scale_delta(layer(2), 0.5f), zero_stream(layer(0)),
@@ -386,7 +385,7 @@ TEST_CASE("steps whose rows are disjoint may stand together, others may not") {
 }
 
 TEST_CASE("two halves that are disjoint do what the whole does") {
-  on_two_hosts([](auto& host, const auto& batch) {
+  on_two_hosts([](host_ref host, const std::vector<row_meta>& batch) {
     const auto whole = by_surgery(host, plan{} | skip(layer(1)), batch);
     const auto halves = plan{} | at(range(0, 3), skip(layer(1))) | at(!range(0, 3), skip(layer(1)));
     CHECK(same_bits(by_surgery(host, halves, batch), whole));

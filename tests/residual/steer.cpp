@@ -9,6 +9,7 @@
 #include <support/runs.hpp>
 #include <support/steps.hpp>
 
+#include <resect/random/distributions.hpp>
 #include <resect/residual/run.hpp>
 #include <resect/residual/steer.hpp>
 

@@ -72,8 +72,8 @@ struct listing_host : support::forwarding_surgical_host<H> {
 TEST_CASE("a host that lists its weights by value gives the same report") {
   const setting s;
   cpu<> exec;
-  hosts::llama_host<cpu<>> host(exec, s.model);
-  listing_host<hosts::llama_host<cpu<>>> listing(host);
+  hosts::llama_host host(exec, s.model);
+  listing_host<hosts::llama_host> listing(host);
   static_assert(model::surgical_host<decltype(listing)>);
   const auto want = compression(exec, host, s.evaluation, s.calibration, rounding(0.05f));
   const auto got = compression(exec, listing, s.evaluation, s.calibration, rounding(0.05f));

@@ -19,12 +19,12 @@ struct setting : support::study_setting {
 };
 
 // A model with biases: its layers write something even where they read zeros.
-struct biased_host : hosts::llama_host<cpu<>> {
-  using hosts::llama_host<cpu<>>::llama_host;
+struct biased_host : hosts::llama_host {
+  using hosts::llama_host::llama_host;
 
   status try_run(state& s, int first, int last, const hooks& k) {
     for (int l = first; l < last; ++l) {
-      if (auto done = hosts::llama_host<cpu<>>::try_run(s, l, l + 1, k); !done) return done;
+      if (auto done = hosts::llama_host::try_run(s, l, l + 1, k); !done) return done;
       const auto h = stream(s);
       for (resect::index_t r = 0; r < h.rows; ++r) h(r, l) += 0.5f * static_cast<float>(l + 1);
     }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <concepts>
 #include <cstdint>
+#include <type_traits>
 
 #include <resect/model/host.hpp>
 
@@ -16,6 +18,10 @@ using resect::model::weight_desc;
 using float_hooks = resect::model::hooks<float>;
 using float_view = resect::matrix_view<float>;
 
+// How a wrapper keeps a host: by reference, and what is a reference itself (host_ref) by value.
+template <class H>
+using kept_host = std::conditional_t<std::copy_constructible<H>, H, H&>;
+
 // What a wrapper around a host hands on of the levels observe and edit; a wrapper hides the members that it changes.
 template <resect::model::editable_host H>
 class forwarding_host {
@@ -23,7 +29,7 @@ class forwarding_host {
   using value = float;
   using space = resect::host_space;
 
-  explicit forwarding_host(H& host) : host_(host) {}
+  explicit forwarding_host(kept_host<H> host) : host_(host) {}
   forwarding_host(const forwarding_host&) = delete;
   forwarding_host& operator=(const forwarding_host&) = delete;
 
@@ -35,7 +41,7 @@ class forwarding_host {
   resect::index_t cached(std::int32_t seq) const { return host_.cached(seq); }
 
  protected:
-  H& host_;
+  kept_host<H> host_;
 };
 
 // The same of the surgery level, where the wrapper's states and overrides are the host's.

@@ -79,12 +79,21 @@ class gguf_config_reader : public number_checks {
 
   // A key of the architecture that is not known here may change what the model computes.
   void check_known_keys() {
-    constexpr std::array<std::string_view, 15> known = {
-        "llama.block_count",       "llama.embedding_length",      "llama.feed_forward_length",
-        "llama.attention.head_count", "llama.attention.head_count_kv", "llama.attention.layer_norm_rms_epsilon",
-        "llama.attention.key_length", "llama.attention.value_length",  "llama.rope.freq_base",
-        "llama.rope.dimension_count", "llama.rope.scaling.type",       "llama.context_length",
-        "llama.vocab_size",        "llama.expert_count",          "llama.expert_used_count"};
+    constexpr std::array<std::string_view, 15> known = {"llama.block_count",
+                                                        "llama.embedding_length",
+                                                        "llama.feed_forward_length",
+                                                        "llama.attention.head_count",
+                                                        "llama.attention.head_count_kv",
+                                                        "llama.attention.layer_norm_rms_epsilon",
+                                                        "llama.attention.key_length",
+                                                        "llama.attention.value_length",
+                                                        "llama.rope.freq_base",
+                                                        "llama.rope.dimension_count",
+                                                        "llama.rope.scaling.type",
+                                                        "llama.context_length",
+                                                        "llama.vocab_size",
+                                                        "llama.expert_count",
+                                                        "llama.expert_used_count"};
     if (const auto scaling = take(file_.find_string("llama.rope.scaling.type")); scaling && *scaling != "none")
       refuse("llama.rope.scaling.type", shown(*scaling).view(), "'none': scaled rotary embedding is not implemented");
     if (take(file_.find_u64("llama.expert_count")).value_or(0) > 0)

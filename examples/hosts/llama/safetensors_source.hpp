@@ -100,8 +100,7 @@ class json_config_reader : public number_checks {
     if (value->is_number())
       fail({resect::errc::invalid_argument, operand(key), shown(value->dump()).view(),
             resect::text("an integer, 1 to ", most)});
-    else
-      wrong(key, value, "an integer");
+    else wrong(key, value, "an integer");
     return 1;
   }
   int integer_or(std::string_view key, int most, int fallback) { return find_integer(key, most).value_or(fallback); }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include <resect/core/operand.hpp>
 #include <resect/core/backend.hpp>
 #include <resect/core/matrix.hpp>
 #include <resect/linalg/norms.hpp>
@@ -122,6 +123,27 @@ result<double> try_frobenius_error(B& exec, matrix_view<const T> w, matrix_view<
     norm = std::hypot(norm, linalg::range_of<T>(exec, here).frobenius);
   }
   return norm;
+}
+
+// The same of any operands of one element type.
+template <floating_operand W, operand_of<matrix_element<const W&>> L, operand_of<matrix_element<const W&>> R,
+          host_factoring_backend<matrix_element<const W&>> B>
+result<spectral_norm_estimate> try_spectral_error(B& exec, const W& w, const L& l, const R& r, spectral_norm_options options = {}) {
+  return on_view(w, "W", [&](auto vw) {
+    return on_view(l, "L", [&](auto vl) {
+      return on_view(r, "R", [&](auto vr) { return try_spectral_error(exec, vw, vl, vr, options); });
+    });
+  });
+}
+// The same of any operands of one element type.
+template <floating_operand W, operand_of<matrix_element<const W&>> L, operand_of<matrix_element<const W&>> R,
+          host_factoring_backend<matrix_element<const W&>> B>
+result<double> try_frobenius_error(B& exec, const W& w, const L& l, const R& r) {
+  return on_view(w, "W", [&](auto vw) {
+    return on_view(l, "L", [&](auto vl) {
+      return on_view(r, "R", [&](auto vr) { return try_frobenius_error(exec, vw, vl, vr); });
+    });
+  });
 }
 
 }  // namespace RESECT_NAMESPACE::factor

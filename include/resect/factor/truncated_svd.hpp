@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include <resect/core/operand.hpp>
 #include <resect/factor/approximation_error.hpp>
 #include <resect/factor/detail/core_svd.hpp>
 #include <resect/factor/low_rank.hpp>
@@ -197,6 +198,13 @@ result<truncated_decomposition<std::remove_const_t<T>>> try_truncated_svd(B& exe
   return svd;
 }
 
+// The same of any operand of float or double.
+template <class B, floating_operand W>
+  requires host_factoring_backend<B, matrix_element<const W&>>
+result<truncated_decomposition<matrix_element<const W&>>> try_truncated_svd(B& exec, const W& w, const truncated_svd_options& options) {
+  return on_view(w, "W", [&](auto view) { return try_truncated_svd(exec, view, options); });
+}
+
 // L = U·diag(√s), R = diag(√s)·Vᵀ: the balanced pair, whose columns and rows have equal norms, so that neither factor's
 // rounding weighs more than the other's.
 template <class T>
@@ -214,6 +222,11 @@ template <class B, class T>
   requires host_factoring_backend<B, std::remove_const_t<T>>
 truncated_decomposition<std::remove_const_t<T>> truncated_svd(B& exec, matrix_view<T> w,
                                                               const truncated_svd_options& options) {
+  return value_or_throw(try_truncated_svd(exec, w, options));
+}
+template <class B, floating_operand W>
+  requires host_factoring_backend<B, matrix_element<const W&>>
+truncated_decomposition<matrix_element<const W&>> truncated_svd(B& exec, const W& w, const truncated_svd_options& options) {
   return value_or_throw(try_truncated_svd(exec, w, options));
 }
 #endif

@@ -130,17 +130,13 @@ class gguf_parser {
     switch (kind) {
       case gguf_kind::u8:
       case gguf_kind::i8:
-      case gguf_kind::boolean:
-        return 1;
+      case gguf_kind::boolean: return 1;
       case gguf_kind::u16:
-      case gguf_kind::i16:
-        return 2;
+      case gguf_kind::i16: return 2;
       case gguf_kind::u32:
       case gguf_kind::i32:
-      case gguf_kind::f32:
-        return 4;
-      default:
-        return 8;  // of a string, its length field
+      case gguf_kind::f32: return 4;
+      default: return 8;  // of a string, its length field
     }
   }
 

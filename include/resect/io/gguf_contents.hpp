@@ -150,28 +150,15 @@ class gguf_contents {
     const std::byte* p = value.bytes.data();
     std::int64_t number = 0;
     switch (value.kind) {
-      case gguf_kind::u8:
-        return load_little<std::uint8_t>(p);
-      case gguf_kind::u16:
-        return load_little<std::uint16_t>(p);
-      case gguf_kind::u32:
-        return load_little<std::uint32_t>(p);
-      case gguf_kind::u64:
-        return load_little<std::uint64_t>(p);
-      case gguf_kind::i8:
-        number = std::bit_cast<std::int8_t>(load_little<std::uint8_t>(p));
-        break;
-      case gguf_kind::i16:
-        number = std::bit_cast<std::int16_t>(load_little<std::uint16_t>(p));
-        break;
-      case gguf_kind::i32:
-        number = std::bit_cast<std::int32_t>(load_little<std::uint32_t>(p));
-        break;
-      case gguf_kind::i64:
-        number = std::bit_cast<std::int64_t>(load_little<std::uint64_t>(p));
-        break;
-      default:
-        return {};
+      case gguf_kind::u8: return load_little<std::uint8_t>(p);
+      case gguf_kind::u16: return load_little<std::uint16_t>(p);
+      case gguf_kind::u32: return load_little<std::uint32_t>(p);
+      case gguf_kind::u64: return load_little<std::uint64_t>(p);
+      case gguf_kind::i8: number = std::bit_cast<std::int8_t>(load_little<std::uint8_t>(p)); break;
+      case gguf_kind::i16: number = std::bit_cast<std::int16_t>(load_little<std::uint16_t>(p)); break;
+      case gguf_kind::i32: number = std::bit_cast<std::int32_t>(load_little<std::uint32_t>(p)); break;
+      case gguf_kind::i64: number = std::bit_cast<std::int64_t>(load_little<std::uint64_t>(p)); break;
+      default: return {};
     }
     if (number < 0) return {};
     return static_cast<std::uint64_t>(number);

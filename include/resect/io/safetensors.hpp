@@ -55,13 +55,9 @@ class safetensors_header_handler {
 
   bool start_object(std::size_t) {
     switch (at_) {
-      case place::start:
-        at_ = place::top;
-        return true;
-      case place::top:
-        return enter_entry();
-      default:
-        return unexpected("an object");
+      case place::start: at_ = place::top; return true;
+      case place::top: return enter_entry();
+      default: return unexpected("an object");
     }
   }
 
@@ -148,14 +144,10 @@ class safetensors_header_handler {
   }
   bool unexpected(std::string_view what) {
     switch (at_) {
-      case place::start:
-        return fail("safetensors header", what, "an object");
-      case place::top:
-        return fail(text("tensor ", shown(key_).view()), what, "an object");
-      case place::metadata:
-        return fail(text("__metadata__ ", shown(key_).view()), what, "a string");
-      default:
-        return fail(tensor_operand(), text(what, " in ", key_), "a dtype name or a list of counts");
+      case place::start: return fail("safetensors header", what, "an object");
+      case place::top: return fail(text("tensor ", shown(key_).view()), what, "an object");
+      case place::metadata: return fail(text("__metadata__ ", shown(key_).view()), what, "a string");
+      default: return fail(tensor_operand(), text(what, " in ", key_), "a dtype name or a list of counts");
     }
   }
   bool not_a_count(short_text<120> got) {

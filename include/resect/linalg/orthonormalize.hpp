@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include <resect/core/operand.hpp>
 #include <resect/linalg/detail/cholesky_qr.hpp>
 #include <resect/linalg/detail/gram_schmidt.hpp>
 
@@ -78,6 +79,13 @@ result<orthonormal_basis<std::remove_const_t<T>>> try_orthonormalize(B& exec, ma
   return basis;
 }
 
+// The same of any operand of float or double.
+template <class B, floating_operand Y>
+  requires host_factoring_backend<B, matrix_element<const Y&>>
+result<orthonormal_basis<matrix_element<const Y&>>> try_orthonormalize(B& exec, const Y& y) {
+  return on_view(y, "Y", [&](auto view) { return try_orthonormalize(exec, view); });
+}
+
 // What try_orthonormalize promises of ‖QᵀQ − I‖_F for Q (m, n): rounding the elements of Q, and of the last Gram matrix
 // in double, whose sums of m terms are taken in panels.
 template <class T>
@@ -90,6 +98,11 @@ double orthonormality_bound(index_t m, index_t n) noexcept {
 template <class B, class T>
   requires host_factoring_backend<B, std::remove_const_t<T>>
 orthonormal_basis<std::remove_const_t<T>> orthonormalize(B& exec, matrix_view<T> y) {
+  return value_or_throw(try_orthonormalize(exec, y));
+}
+template <class B, floating_operand Y>
+  requires host_factoring_backend<B, matrix_element<const Y&>>
+orthonormal_basis<matrix_element<const Y&>> orthonormalize(B& exec, const Y& y) {
   return value_or_throw(try_orthonormalize(exec, y));
 }
 #endif

@@ -5,6 +5,7 @@
 
 #include <resect/core/array.hpp>
 #include <resect/core/math.hpp>
+#include <resect/core/operand.hpp>
 #include <resect/quant/detail/check_weights.hpp>
 #include <resect/quant/rounding.hpp>
 
@@ -51,6 +52,13 @@ template <executor E, scale_search S = min_max, rounding_rule R = nearest>
 result<quantized> try_quantize(E& exec, matrix_view<const float> W, const affine_format& format, const S& search = {},
                                const R& rule = {}) {
   return try_visit(format, [&](auto f) -> result<quantized> { return try_quantize(exec, W, f, search, rule); });
+}
+
+// The same of any operand: a matrix of Eigen, xtensor, mdspan, resect's own.
+template <executor E, operand_of<float> W, class F, scale_search S = min_max, rounding_rule R = nearest>
+  requires(static_format<F> || std::same_as<F, affine_format>)
+result<quantized> try_quantize(E& exec, const W& w, const F& format, const S& search = {}, const R& rule = {}) {
+  return on_view(w, "W", [&](matrix_view<const float> view) { return try_quantize(exec, view, format, search, rule); });
 }
 
 // What quantizing cost.
@@ -107,11 +115,26 @@ result<quantization_loss> try_loss(E& exec, matrix_view<const float> W, const qu
   });
 }
 
+// The same of any operand.
+template <executor E, operand_of<float> W>
+result<quantization_loss> try_loss(E& exec, const W& w, const quantized& q) {
+  return on_view(w, "W", [&](matrix_view<const float> view) { return try_loss(exec, view, q); });
+}
+
 #if RESECT_EXCEPTIONS
 template <executor E, class F, scale_search S = min_max, rounding_rule R = nearest>
 requires(static_format<F> || std::same_as<F, affine_format>) quantized
     quantize(E& exec, matrix_view<const float> W, const F& format, const S& search = {}, const R& rule = {}) {
   return value_or_throw(try_quantize(exec, W, format, search, rule));
+}
+template <executor E, operand_of<float> W, class F, scale_search S = min_max, rounding_rule R = nearest>
+  requires(static_format<F> || std::same_as<F, affine_format>)
+quantized quantize(E& exec, const W& w, const F& format, const S& search = {}, const R& rule = {}) {
+  return value_or_throw(try_quantize(exec, w, format, search, rule));
+}
+template <executor E, operand_of<float> W>
+quantization_loss loss(E& exec, const W& w, const quantized& q) {
+  return value_or_throw(try_loss(exec, w, q));
 }
 template <executor E>
 quantization_loss loss(E& exec, matrix_view<const float> W, const quantized& q) {

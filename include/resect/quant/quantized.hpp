@@ -5,6 +5,7 @@
 
 #include <resect/core/array.hpp>
 #include <resect/core/executor.hpp>
+#include <resect/core/operand.hpp>
 #include <resect/core/view.hpp>
 #include <resect/quant/affine.hpp>
 #include <resect/quant/layout.hpp>
@@ -73,7 +74,17 @@ status try_dequantize(E& exec, const quantized& q, matrix_view<float> out) {
   });
 }
 
+// The same into any operand.
+template <executor E, output_of<float> Out>
+status try_dequantize(E& exec, const quantized& q, Out& out) {
+  return on_output(out, "out", [&](matrix_view<float> view) { return try_dequantize(exec, q, view); });
+}
+
 #if RESECT_EXCEPTIONS
+template <executor E, output_of<float> Out>
+void dequantize(E& exec, const quantized& q, Out& out) {
+  value_or_throw(try_dequantize(exec, q, out));
+}
 template <executor E>
 void dequantize(E& exec, const quantized& q, matrix_view<float> out) {
   value_or_throw(try_dequantize(exec, q, out));

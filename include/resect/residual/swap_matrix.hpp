@@ -7,6 +7,7 @@
 #include <utility>
 
 #include <resect/core/array.hpp>
+#include <resect/core/operand.hpp>
 #include <resect/residual/plan.hpp>
 
 // Operators on weights: other values for a layer's matrices. They need a host of the surgery level.
@@ -64,6 +65,13 @@ inline result<step> try_swap_matrix(layer_range where, std::string_view weight, 
   return s;
 }
 
+// The same of any operand of floats.
+template <operand_of<float> W>
+result<step> try_swap_matrix(layer_range where, std::string_view weight, const W& values) {
+  return on_view(values, text(weight, " of swap_matrix").view(),
+                 [&](matrix_view<const float> view) { return try_swap_matrix(where, weight, view); });
+}
+
 // Every matrix W of the layers := what f makes of it: f(desc, values, exec) rewrites `values` (desc.rows, desc.cols) in
 // place, and says which matrix is meant by desc.layer and desc.name. Norm gains are left alone: quantizing or
 // factorizing them with the matrices is a known mistake. f returns nothing, a status, a weight_change, or true where it
@@ -112,6 +120,10 @@ step map_weights(layer_range where, F f, std::uint64_t identity) {
 }
 
 #if RESECT_EXCEPTIONS
+template <operand_of<float> W>
+step swap_matrix(layer_range where, std::string_view weight, const W& values) {
+  return value_or_throw(try_swap_matrix(where, weight, values));
+}
 inline step swap_matrix(layer_range where, std::string_view weight, matrix_view<const float> values) {
   return value_or_throw(try_swap_matrix(where, weight, values));
 }

@@ -45,7 +45,7 @@ struct small_layer_names {
   std::string_view attn_norm, q, k, v, o, mlp_norm, gate, up, down;
 };
 inline constexpr small_layer_names gguf_layer_names = {"attn_norm", "attn_q",   "attn_k", "attn_v",  "attn_output",
-                                                "ffn_norm",  "ffn_gate", "ffn_up", "ffn_down"};
+                                                       "ffn_norm",  "ffn_gate", "ffn_up", "ffn_down"};
 
 // Calls add(name, rows, cols, weights); rows == 0 for a norm.
 template <class Add>
@@ -102,10 +102,21 @@ inline safetensors_writer small_safetensors() {
 }
 
 inline nlohmann::json small_config() {
-  return {{"architectures", {"LlamaForCausalLM"}}, {"model_type", "llama"}, {"hidden_act", "silu"},
-          {"num_hidden_layers", 2}, {"hidden_size", 8}, {"intermediate_size", 6}, {"num_attention_heads", 4},
-          {"num_key_value_heads", 2}, {"vocab_size", 5}, {"max_position_embeddings", 64}, {"rms_norm_eps", 1e-6},
-          {"rope_theta", 500.0}, {"tie_word_embeddings", true}, {"bos_token_id", 3}, {"rope_scaling", nullptr}};
+  return {{"architectures", {"LlamaForCausalLM"}},
+          {"model_type", "llama"},
+          {"hidden_act", "silu"},
+          {"num_hidden_layers", 2},
+          {"hidden_size", 8},
+          {"intermediate_size", 6},
+          {"num_attention_heads", 4},
+          {"num_key_value_heads", 2},
+          {"vocab_size", 5},
+          {"max_position_embeddings", 64},
+          {"rms_norm_eps", 1e-6},
+          {"rope_theta", 500.0},
+          {"tie_word_embeddings", true},
+          {"bos_token_id", 3},
+          {"rope_scaling", nullptr}};
 }
 
 inline resect::result<llama_model> load(const gguf_writer& w) {

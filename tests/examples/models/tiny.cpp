@@ -55,7 +55,7 @@ struct tiny {
   hosts::llama_model model = resect::value_or_throw(hosts::try_load_llama(folder));
   hosts::vocabulary words = resect::value_or_throw(hosts::vocabulary::try_open(folder + "/vocab.txt"));
   resect::cpu<resect::threads> exec{resect::threads{2}};
-  hosts::llama_host<resect::cpu<resect::threads>> host{exec, model};
+  hosts::llama_host host{exec, model};
 
   // Whether greedy decoding gives the answer: after the prompt and after each word of the answer the most
   // likely next word is the answer's next.

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include <metrics/merge.hpp>
-#include <resect/backend/cpu.hpp>
+#include <resect/backend/cpu_extern.hpp>
 #include <resect/metrics/similarity/streaming_cka.hpp>
 #include <support/catch.hpp>
 

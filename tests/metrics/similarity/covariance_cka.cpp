@@ -5,7 +5,7 @@
 #include <vector>
 
 #include <metrics/merge.hpp>
-#include <resect/backend/cpu.hpp>
+#include <resect/backend/cpu_extern.hpp>
 #include <resect/metrics/similarity/cka.hpp>
 #include <support/catch.hpp>
 

@@ -137,8 +137,16 @@ TEST_CASE("blocks have ggml's sizes", "[quant][formats]") {
     std::uint32_t id;
     resect::index_t values, bytes;
   };
-  for (const expected& e : {expected{0, 1, 4}, {1, 1, 2}, {30, 1, 2}, {8, 32, 34}, {2, 32, 18}, {3, 32, 20},
-                            {6, 32, 22}, {7, 32, 24}, {12, 256, 144}, {14, 256, 210}}) {
+  for (const expected& e : {expected{0, 1, 4},
+                            {1, 1, 2},
+                            {30, 1, 2},
+                            {8, 32, 34},
+                            {2, 32, 18},
+                            {3, 32, 20},
+                            {6, 32, 22},
+                            {7, 32, 24},
+                            {12, 256, 144},
+                            {14, 256, 210}}) {
     const io::ggml_block* block = io::find_ggml_block(e.id);
     REQUIRE(block != nullptr);
     CHECK(block->values == e.values);
@@ -147,16 +155,19 @@ TEST_CASE("blocks have ggml's sizes", "[quant][formats]") {
   CHECK(io::find_ggml_block(10) == nullptr);
   CHECK(io::find_ggml_block(0xffffffffu) == nullptr);
   for (const io::ggml_block& block : io::ggml_blocks) CHECK(io::find_ggml_block(block.name) == &block);
-  for (const std::string_view name : {"", "F3", "F322", "F64", "Q2_K", "I8"}) CHECK(io::find_ggml_block(name) == nullptr);
+  for (const std::string_view name : {"", "F3", "F322", "F64", "Q2_K", "I8"})
+    CHECK(io::find_ggml_block(name) == nullptr);
 }
 
 TEST_CASE("dequantization refuses sizes that do not fit", "[quant][formats]") {
   const std::vector<std::byte> bytes(40);
   std::vector<float> values(64, 7.0f);
   const auto shape = resect::errc::shape_mismatch;
-  support::expect_error(try_dequantize(ggml_type::q4_1, std::span{bytes}.first(39), values), shape, {"39 bytes", "Q4_1"});
+  support::expect_error(try_dequantize(ggml_type::q4_1, std::span{bytes}.first(39), values), shape,
+                        {"39 bytes", "Q4_1"});
   support::expect_error(try_dequantize(ggml_type::q4_1, bytes, std::span{values}.first(63)), shape, {"63 values"});
-  support::expect_error(try_dequantize(ggml_type::q4_1, bytes, std::span{values}.first(32)), shape, {"40 bytes for 32"});
+  support::expect_error(try_dequantize(ggml_type::q4_1, bytes, std::span{values}.first(32)), shape,
+                        {"40 bytes for 32"});
   support::expect_error(try_dequantize(ggml_type{10}, bytes, values), resect::errc::unsupported, {"ggml type 10"});
   CHECK(values == std::vector<float>(64, 7.0f));
   CHECK(try_dequantize(ggml_type::q4_1, bytes, values));

@@ -70,8 +70,8 @@ matrix_view<const T> copy_row_major(matrix_view<const T> a, array<T>& storage) {
 }
 
 // C ← α·A·B + β·C; A (m, k), B (k, n), any strides; C (m, n) row-major.
-template <class T, executor E>
-void eigen_product(E& exec, T alpha, matrix_view<const T> a, matrix_view<const T> b, T beta, matrix_view<T> c) {
+template <class T>
+void eigen_product(executor_ref exec, T alpha, matrix_view<const T> a, matrix_view<const T> b, T beta, matrix_view<T> c) {
   array<T> a_copy, b_copy;
   if (!is_row_major(a) && !is_col_major(a)) a = copy_row_major(a, a_copy);
   if (!is_row_major(b) && !is_col_major(b)) b = copy_row_major(b, b_copy);

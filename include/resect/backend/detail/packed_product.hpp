@@ -50,9 +50,9 @@ inline constexpr index_t thinnest_for_kernels = 8;
 
 // C ← α·A·B + β·C; A (m, k), B (k, n), any strides; C (m, n) row-major. Each element of C takes k in order, panel by
 // panel: its bits depend on the extents and the kernels alone.
-template <class T, executor E>
-void packed_product(E& exec, const product_kernels<T>& kernels, T alpha, matrix_view<const T> a, matrix_view<const T> b,
-                    T beta, matrix_view<T> c) {
+template <class T>
+void packed_product(executor_ref exec, const product_kernels<T>& kernels, T alpha, matrix_view<const T> a,
+                    matrix_view<const T> b, T beta, matrix_view<T> c) {
   const auto up = [](index_t n, index_t step) { return (n + step - 1) / step * step; };
   const auto tiling = packed_tiling::of(kernels, c.rows, c.cols, a.cols);
   const index_t depth = std::min(tiling.panel, a.cols);

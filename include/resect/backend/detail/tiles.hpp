@@ -16,8 +16,8 @@ constexpr index_t even_part(index_t extent, index_t target, index_t step) noexce
 }
 
 // f(first row, first column, rows, columns) for every tile of an m × n matrix, as tasks.
-template <executor E, class F>
-void for_each_tile(E& exec, index_t m, index_t n, index_t tile_rows, index_t tile_cols, F f) {
+template <class F>
+void for_each_tile(executor_ref exec, index_t m, index_t n, index_t tile_rows, index_t tile_cols, F f) {
   const index_t across = (n + tile_cols - 1) / tile_cols;
   const index_t down = (m + tile_rows - 1) / tile_rows;
   exec.bulk(across * down, [&](index_t t) {

@@ -8,6 +8,7 @@
 #include <resect/core/detail/sorted.hpp>
 #include <resect/core/executor.hpp>
 #include <resect/core/math.hpp>
+#include <resect/core/operand.hpp>
 #include <resect/core/view.hpp>
 #include <resect/metrics/accumulators/clustered.hpp>
 #include <resect/metrics/accumulators/joint.hpp>
@@ -296,6 +297,15 @@ result<bootstrap_estimate> try_bootstrap(E& exec, Method method, const clustered
     if (data.count(c) > 0) joint.add_sums(c, {data.sum(c), static_cast<double>(data.count(c))}, data.count(c));
   if (data.rejected() > 0) joint.add_sums(-1, {0, 0}, data.rejected());
   return try_bootstrap(exec, method, joint, ratio_of_totals{}, options);
+}
+
+// The same of a table that is any operand of doubles.
+template <executor E, class Scheme, class Method, operand_of<double> Table, class F>
+result<bootstrap_estimate> try_bootstrap(E& exec, Scheme scheme, Method method, const Table& table, F f,
+                                         const bootstrap_options& options = {}) {
+  return on_view(table, "table", [&](matrix_view<const double> view) {
+    return try_bootstrap(exec, scheme, method, view, f, options);
+  });
 }
 
 #if RESECT_EXCEPTIONS

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resect/core/array.hpp>
+#include <resect/core/operand.hpp>
 #include <resect/core/view.hpp>
 #include <resect/metrics/similarity/angular.hpp>
 
@@ -20,6 +21,10 @@ class angular_table {
 
   // One sequence: h (depths, d_model), any strides over rows, elements of a row next to each other; the row of each depth.
   // Shape mismatch, null or stride otherwise, and nothing is added. Cost depths²·d_model. No allocation.
+  template <operand_of<float> H>
+  status try_add(index_t cluster, const H& h) noexcept {
+    return on_view(h, "h", [&](matrix_view<const float> view) { return try_add(cluster, view); });
+  }
   status try_add(index_t cluster, matrix_view<const float> h) noexcept {
     if (status s = check_view(h, depths_, h.cols, "h"); !s) return s;
     if (!h.rows_contiguous())

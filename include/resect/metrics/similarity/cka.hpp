@@ -7,6 +7,7 @@
 #include <resect/core/backend.hpp>
 #include <resect/core/array.hpp>
 #include <resect/core/math.hpp>
+#include <resect/core/operand.hpp>
 #include <resect/metrics/accumulators/joint.hpp>
 
 // Linear centred kernel alignment of two representations of the same rows: 1 where one is a rotation and scaling of the
@@ -110,7 +111,20 @@ requires(std::is_same_v<Kind, biased> ||
   return xx > 0 && yy > 0 ? xy / (math::sqrt(xx) * math::sqrt(yy)) : nan;
 }
 
+// The same of any operands of floats.
+template <dense_backend<double> Backend, class Kind, operand_of<float> X, operand_of<float> Y>
+  requires(std::is_same_v<Kind, biased> || std::is_same_v<Kind, debiased>)
+result<double> try_linear_cka(Backend& exec, Kind kind, const X& x, const Y& y) {
+  return on_view(x, "x", [&](matrix_view<const float> vx) {
+    return on_view(y, "y", [&](matrix_view<const float> vy) { return try_linear_cka(exec, kind, vx, vy); });
+  });
+}
+
 #if RESECT_EXCEPTIONS
+template <dense_backend<double> Backend, class Kind, operand_of<float> X, operand_of<float> Y>
+double linear_cka(Backend& exec, Kind kind, const X& x, const Y& y) {
+  return value_or_throw(try_linear_cka(exec, kind, x, y));
+}
 template <dense_backend<double> Backend, class Kind>
 double linear_cka(Backend& exec, Kind kind, matrix_view<const float> x, matrix_view<const float> y) {
   return value_or_throw(try_linear_cka(exec, kind, x, y));

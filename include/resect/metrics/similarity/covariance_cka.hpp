@@ -3,6 +3,7 @@
 
 #include <resect/core/array.hpp>
 #include <resect/core/math.hpp>
+#include <resect/core/operand.hpp>
 #include <resect/core/view.hpp>
 #include <resect/metrics/intervals/estimate.hpp>
 
@@ -28,6 +29,12 @@ class covariance_cka {
 
   // One batch: x (n, d1), y (n, d2), row for row the same tokens, n ≤ max_rows, any strides. Shape mismatch, null or
   // stride otherwise, and nothing is added. Cost n·(d1 + d2)² flop. No allocation.
+  template <operand_of<float> X, operand_of<float> Y>
+  status try_add(const X& x, const Y& y) noexcept {
+    return on_view(x, "x", [&](matrix_view<const float> vx) {
+      return on_view(y, "y", [&](matrix_view<const float> vy) { return try_add(vx, vy); });
+    });
+  }
   status try_add(matrix_view<const float> x, matrix_view<const float> y) noexcept {
     if (x.rows > max_rows_)
       return error{errc::shape_mismatch, "rows of a batch", text(x.rows), text("at most ", max_rows_)};

@@ -3,6 +3,7 @@
 
 #include <resect/core/array.hpp>
 #include <resect/core/math.hpp>
+#include <resect/core/operand.hpp>
 #include <resect/core/view.hpp>
 #include <resect/metrics/accumulators/joint.hpp>
 
@@ -53,6 +54,12 @@ class streaming_cka {
 
   // One batch: x (n, d1), y (n, d2), row for row the same tokens, 4 ≤ n ≤ max_rows, any strides. Shape mismatch, null
   // or stride otherwise, and nothing is added. Cost n²(d1 + d2) flop. No allocation.
+  template <operand_of<float> X, operand_of<float> Y>
+  status try_add(index_t cluster, const X& x, const Y& y) noexcept {
+    return on_view(x, "x", [&](matrix_view<const float> vx) {
+      return on_view(y, "y", [&](matrix_view<const float> vy) { return try_add(cluster, vx, vy); });
+    });
+  }
   status try_add(index_t cluster, matrix_view<const float> x, matrix_view<const float> y) noexcept {
     if (x.rows < 4 || x.rows > max_rows_)
       return error{errc::shape_mismatch, "rows of a batch", text(x.rows), text("4 to ", max_rows_)};

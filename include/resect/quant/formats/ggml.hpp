@@ -119,36 +119,16 @@ inline void decode_q6_k(const std::byte* b, float* y) noexcept {
 
 inline void decode_ggml_block(io::ggml_type type, const std::byte* b, float* y) noexcept {
   switch (type) {
-    case io::ggml_type::f32:
-      *y = std::bit_cast<float>(io::load_little<std::uint32_t>(b));
-      break;
-    case io::ggml_type::f16:
-      *y = f16_at(b);
-      break;
-    case io::ggml_type::bf16:
-      *y = bf16_at(b);
-      break;
-    case io::ggml_type::q8_0:
-      decode_q8_0(b, y);
-      break;
-    case io::ggml_type::q4_0:
-      decode_q4_0(b, y);
-      break;
-    case io::ggml_type::q4_1:
-      decode_q4_1(b, y);
-      break;
-    case io::ggml_type::q5_0:
-      decode_q5_0(b, y);
-      break;
-    case io::ggml_type::q5_1:
-      decode_q5_1(b, y);
-      break;
-    case io::ggml_type::q4_k:
-      decode_q4_k(b, y);
-      break;
-    case io::ggml_type::q6_k:
-      decode_q6_k(b, y);
-      break;
+    case io::ggml_type::f32: *y = std::bit_cast<float>(io::load_little<std::uint32_t>(b)); break;
+    case io::ggml_type::f16: *y = f16_at(b); break;
+    case io::ggml_type::bf16: *y = bf16_at(b); break;
+    case io::ggml_type::q8_0: decode_q8_0(b, y); break;
+    case io::ggml_type::q4_0: decode_q4_0(b, y); break;
+    case io::ggml_type::q4_1: decode_q4_1(b, y); break;
+    case io::ggml_type::q5_0: decode_q5_0(b, y); break;
+    case io::ggml_type::q5_1: decode_q5_1(b, y); break;
+    case io::ggml_type::q4_k: decode_q4_k(b, y); break;
+    case io::ggml_type::q6_k: decode_q6_k(b, y); break;
   }
 }
 
