@@ -8,8 +8,8 @@
 #include <thread>
 #include <vector>
 
-#include <Eigen/Core>
 #include <benchmark/benchmark.h>
+#include <Eigen/Core>
 
 #include "large_buffer.hpp"
 

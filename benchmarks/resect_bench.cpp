@@ -13,9 +13,9 @@
 
 #include <resect/backend/cpu.hpp>
 #include <resect/core/float16.hpp>
-#include <resect/metrics/similarity/cosine.hpp>
 #include <resect/metrics/rows/logits.hpp>
 #include <resect/metrics/rows/row_products.hpp>
+#include <resect/metrics/similarity/cosine.hpp>
 #include <resect/random/distributions.hpp>
 #include <resect/residual/run.hpp>
 #include <resect/residual/steer.hpp>

@@ -153,22 +153,27 @@ check_aarch64() {
   ln -sfn "$json" "$out/include/nlohmann"
   # shellcheck disable=SC2089
   flags="-std=c++20 -O1 $warnings -Wno-psabi -I$root/include -I$root/tests -I$root/examples -isystem $out/include -isystem $eigen -DRESECT_SOURCE_DIR=\"$root\""
-  # shellcheck disable=SC2086,SC2090
-  for source in tests/support/main examples/hosts/llama/load examples/hosts/llama/products; do
-    $compiler $flags -c "$root/$source.cpp" -o "$out/$(basename $source).o"
+  library=
+  for source in $(cd "$root" && find tests/support examples/hosts -name '*.cpp' | sort); do
+    object=$out/shared_$(echo "$source" | tr '/' '_').o
+    # shellcheck disable=SC2086,SC2090
+    $compiler $flags -c "$root/$source" -o "$object"
+    [ "$source" = tests/support/main.cpp ] && main=$object || library="$library $object"
   done
+  rm -f "$out/libshared.a"
+  # shellcheck disable=SC2086
+  "${compiler%g++}ar" rcs "$out/libshared.a" $library
   for module in ${AARCH64_MODULES:-core random linalg metrics io model quant factor residual conformance backend}; do
     objects=
-    case $module in model | residual | conformance) objects="$out/load.o $out/products.o" ;; esac
     for source in $(find "$root/tests/$module" -name '*.cpp' | sort); do
       [ "$(basename "$source")" != cblas.cpp ] || continue  # no BLAS for that machine
-      object=$out/${module}_$(basename "$source" .cpp).o
+      object=$out/${module}_$(echo "${source#"$root/tests/$module/"}" | tr '/' '_').o
       # shellcheck disable=SC2086,SC2090
       $compiler $flags -c "$source" -o "$object"
       objects="$objects $object"
     done
     # shellcheck disable=SC2086
-    $compiler -static $objects "$out/main.o" -pthread -o "$out/test_$module"
+    $compiler -static $objects "$main" "$out/libshared.a" -pthread -o "$out/test_$module"
     "$qemu" "$out/test_$module" >"$out/$module.log" 2>&1 || { tail -n 60 "$out/$module.log"; say "aarch64: $module fails"; return 1; }
     say "aarch64: $module: $(tail -n 2 "$out/$module.log" | tr -d '\n')"
   done

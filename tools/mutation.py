@@ -121,7 +121,8 @@ class Bench:
         self.host_dependencies = set().union(*(self.includes(f) for f in self.host_sources()))
 
     def host_sources(self):
-        return [self.tree / "examples/hosts/llama" / name for name in ("load.cpp", "products.cpp")]
+        return sorted((self.tree / "examples/hosts").rglob("*.cpp")) + \
+            sorted(p for p in (self.tree / "tests/support").glob("*.cpp") if p.name != "main.cpp")
 
     def command(self, arguments):
         return ["g++", *FLAGS, *(f"-I{self.tree / f}" for f in ("include", "tests", "examples")), *map(str, arguments)]

@@ -44,8 +44,7 @@ class vocabulary {
     for (lines rest{text}; rest.next();) {
       const std::string_view word = rest.line();
       if (word.empty()) return malformed(rest.number(), "an empty word", "one word a line");
-      if (word.find('\0') != std::string_view::npos)
-        return malformed(rest.number(), "a NUL byte", "words without one");
+      if (word.find('\0') != std::string_view::npos) return malformed(rest.number(), "a NUL byte", "words without one");
       if (word.find_first_of(blanks) != std::string_view::npos)
         return malformed(rest.number(), resect::text("white space ", shown(word).view()).view(), "one word a line");
       if (out.words_.size() == std::numeric_limits<std::int32_t>::max())

@@ -71,27 +71,13 @@ struct operand {
 
   operand(index_t m, index_t n, layout how, std::uint64_t seed) : rows(m), cols(n) {
     switch (how) {
-      case layout::row_major:
-        row_stride = n, col_stride = 1;
-        break;
-      case layout::col_major:
-        row_stride = 1, col_stride = m;
-        break;
-      case layout::padded_rows:
-        row_stride = n + 3, col_stride = 1;
-        break;
-      case layout::padded_cols:
-        row_stride = 1, col_stride = m + 5;
-        break;
-      case layout::general:
-        row_stride = 2 * n + 1, col_stride = 2;
-        break;
-      case layout::row_repeated:
-        row_stride = 0, col_stride = 1;
-        break;
-      case layout::element_repeated:
-        row_stride = 0, col_stride = 0;
-        break;
+      case layout::row_major: row_stride = n, col_stride = 1; break;
+      case layout::col_major: row_stride = 1, col_stride = m; break;
+      case layout::padded_rows: row_stride = n + 3, col_stride = 1; break;
+      case layout::padded_cols: row_stride = 1, col_stride = m + 5; break;
+      case layout::general: row_stride = 2 * n + 1, col_stride = 2; break;
+      case layout::row_repeated: row_stride = 0, col_stride = 1; break;
+      case layout::element_repeated: row_stride = 0, col_stride = 0; break;
     }
     const index_t extent = m == 0 || n == 0 ? 0 : (m - 1) * row_stride + (n - 1) * col_stride + 1;
     memory.assign(static_cast<std::size_t>(extent + 2 * margin), sentinel);
@@ -102,7 +88,9 @@ struct operand {
   }
 
   T& at(index_t r, index_t c) { return memory[static_cast<std::size_t>(margin + r * row_stride + c * col_stride)]; }
-  T old(index_t r, index_t c) const { return before[static_cast<std::size_t>(margin + r * row_stride + c * col_stride)]; }
+  T old(index_t r, index_t c) const {
+    return before[static_cast<std::size_t>(margin + r * row_stride + c * col_stride)];
+  }
   matrix_view<T> view() { return {memory.data() + margin, rows, cols, row_stride, col_stride}; }
   matrix_view<const T> read() { return view(); }
 
@@ -193,31 +181,11 @@ TEMPLATE_TEST_CASE("a product is within its bound where tiles and panels end", "
     index_t m, n, k;
   };
   double worst = 0;
-  for (const auto& e : {extents{191, 5, 30},
-                        {192, 17, 8},
-                        {193, 33, 257},
-                        {385, 9, 255},
-                        {5, 193, 256},
-                        {33, 769, 40},
-                        {767, 3, 12},
-                        {769, 193, 7},
-                        {194, 770, 5},
-                        {385, 20, 9},
-                        {20, 385, 9},
-                        {2, 2, 1025},
-                        {3, 1, 513},
-                        {1, 3, 2049},
-                        {1, 1, 5000},
-                        {40, 40, 640},
-                        {8, 8, 1},
-                        {12, 24, 321},
-                        {24, 32, 641},
-                        {133, 47, 322},
-                        {265, 33, 1281},
-                        {9, 2049, 20},
-                        {20, 4130, 9},
-                        {140, 1025, 5},
-                        {1321, 257, 6}}) {
+  for (const auto& e : {extents{191, 5, 30}, {192, 17, 8},  {193, 33, 257}, {385, 9, 255},  {5, 193, 256},
+                        {33, 769, 40},       {767, 3, 12},  {769, 193, 7},  {194, 770, 5},  {385, 20, 9},
+                        {20, 385, 9},        {2, 2, 1025},  {3, 1, 513},    {1, 3, 2049},   {1, 1, 5000},
+                        {40, 40, 640},       {8, 8, 1},     {12, 24, 321},  {24, 32, 641},  {133, 47, 322},
+                        {265, 33, 1281},     {9, 2049, 20}, {20, 4130, 9},  {140, 1025, 5}, {1321, 257, 6}}) {
     operand<T> a(e.m, e.k, layout::row_major, 4), b(e.k, e.n, layout::col_major, 5), c(e.m, e.n, layout::row_major, 6);
     const double share = share_of_bound(exec, T(1), a, b, T(0), c);
     CAPTURE(e.m, e.n, e.k);
@@ -303,7 +271,8 @@ TEMPLATE_TEST_CASE("a vector is a matrix of one row or column, at any stride", "
       for (const index_t gap : {1, 2}) CHECK(memory[static_cast<std::size_t>(3 * j + gap)] == operand<T>::sentinel);
     }
     REQUIRE(exec.try_gemm(T(1), b.read().transposed(), a.read().transposed(), T(0), strided.transposed()));
-    for (index_t j = 0; j < n; ++j) CHECK(std::fabs(strided(0, j) - plain.at(0, j)) <= T(84) * unit_roundoff<T> * T(100));
+    for (index_t j = 0; j < n; ++j)
+      CHECK(std::fabs(strided(0, j) - plain.at(0, j)) <= T(84) * unit_roundoff<T> * T(100));
   }
 }
 

@@ -157,9 +157,7 @@ struct on_a_device {
 static_assert(factoring_backend<on_a_device, float> && !host_factoring_backend<on_a_device, float>);
 
 template <class B, class T>
-constexpr bool orthonormalizes = requires(B& b, matrix_view<T> y) {
-  linalg::try_orthonormalize(b, y);
-};
+constexpr bool orthonormalizes = requires(B& b, matrix_view<T> y) { linalg::try_orthonormalize(b, y); };
 static_assert(orthonormalizes<least, float> && orthonormalizes<least, const double> && !orthonormalizes<least, int>);
 static_assert(!orthonormalizes<no_eigen, float> && !orthonormalizes<on_a_device, float>);
 

@@ -256,8 +256,10 @@ TEST_CASE("a state that lacks a row, and a weight that is read as what it was, a
   };
   CHECK(of(surgery_fault::states_lose_a_row).find("T1.f")->note ==
         "shape mismatch: rows of the state: got 22, wanted 23");
-  CHECK(of(surgery_fault::reads_the_original).find("T2.d")->note.view().find(
-            "is read as something else than what was written") != std::string_view::npos);
+  CHECK(of(surgery_fault::reads_the_original)
+            .find("T2.d")
+            ->note.view()
+            .find("is read as something else than what was written") != std::string_view::npos);
 }
 
 TEST_CASE("a host that says nothing of its model is refused by name") {
@@ -293,13 +295,15 @@ TEST_CASE("of a host that takes no rows, no check of writing applies, and the ce
   const auto c = of_fault(fault::writes_nowhere);
   INFO(to_text(c).c_str());
   CHECK(c.passed());
-  for (const char* id : {"T2.a", "T2.b", "T2.c", "T2.e", "T2.f", "T2.g", "T2.h", "T2.i", "T5.g", "T8.a", "T8.b", "T8.c"}) {
+  for (const char* id :
+       {"T2.a", "T2.b", "T2.c", "T2.e", "T2.f", "T2.g", "T2.h", "T2.i", "T5.g", "T8.a", "T8.b", "T8.c"}) {
     INFO(id);
     REQUIRE(c.find(id) != nullptr);
     CHECK(c.find(id)->result == verdict::not_applicable);
     CHECK_FALSE(c.find(id)->note.empty());
   }
-  for (const char* id : {"T1.a", "T1.d", "T2.d", "T3.a", "T4.b", "T5.a", "T7.a"}) CHECK(c.find(id)->result == verdict::pass);
+  for (const char* id : {"T1.a", "T1.d", "T2.d", "T3.a", "T4.b", "T5.a", "T7.a"})
+    CHECK(c.find(id)->result == verdict::pass);
 }
 
 TEST_CASE("a host that copies rows out, and back where a callback says that it modified them, conforms") {
@@ -335,8 +339,10 @@ TEST_CASE("a failure says where it was seen") {
   const auto future = of_fault(fault::leaks_future);
   CHECK(future.find("T4.b")->where.has_value());
   CHECK(future.find("T4.b")->where != site::embed_out);
-  for (const auto& [what, id] : {std::pair{fault::rows_reordered, "T4.a"}, {fault::site_missing, "T1.a"},
-                                 {fault::swallows_nan, "T8.a"}, {fault::override_without_effect, "T2.d"}}) {
+  for (const auto& [what, id] : {std::pair{fault::rows_reordered, "T4.a"},
+                                 {fault::site_missing, "T1.a"},
+                                 {fault::swallows_nan, "T8.a"},
+                                 {fault::override_without_effect, "T2.d"}}) {
     const auto c = of_fault(what);
     INFO(to_text(c).c_str());
     CHECK(c.find(id)->where.has_value());  // of what is counted, the first place
@@ -448,7 +454,9 @@ TEST_CASE("a certificate is the same every time, and leaves the host as it was")
 
 TEST_CASE("layers that are visited are spread from the first to the last") {
   llama_setting s;  // four layers
-  const auto visited = [&](int n) { return resect::conformance::bench<hosts::llama_host>(s.host, {.layers = n}, s.batch).layers; };
+  const auto visited = [&](int n) {
+    return resect::conformance::bench<hosts::llama_host>(s.host, {.layers = n}, s.batch).layers;
+  };
   CHECK(visited(0) == std::vector<int>{0, 1, 2, 3});
   CHECK(visited(1) == std::vector<int>{0});
   CHECK(visited(2) == std::vector<int>{0, 3});

@@ -93,7 +93,8 @@ TEST_CASE("an array is made of a size, of a size and a value, of a list, or of a
   const float from[] = {1, 2, 3};
   CHECK(values(array<float>(std::span(from))) == std::vector<float>{1, 2, 3});
   CHECK(array<float>(std::span<const float>{}).empty());
-  static_assert(!std::is_convertible_v<index_t, array<int>> && !std::is_convertible_v<std::span<const int>, array<int>>);
+  static_assert(!std::is_convertible_v<index_t, array<int>> &&
+                !std::is_convertible_v<std::span<const int>, array<int>>);
 }
 
 TEST_CASE("arrays are equal where their elements are") {
@@ -102,7 +103,8 @@ TEST_CASE("arrays are equal where their elements are") {
   CHECK_FALSE(x == array<double>{1, 2});
   CHECK_FALSE(x == array<double>{1, 2, 4});
   CHECK(array<double>{} == array<double>{});
-  CHECK_FALSE(array<double>{std::numeric_limits<double>::quiet_NaN()} == array<double>{std::numeric_limits<double>::quiet_NaN()});
+  CHECK_FALSE(array<double>{std::numeric_limits<double>::quiet_NaN()} ==
+              array<double>{std::numeric_limits<double>::quiet_NaN()});
   struct without_equality {};
   static_assert(std::equality_comparable<array<int>> && !std::equality_comparable<array<without_equality>>);
 }

@@ -156,7 +156,8 @@ TEST_CASE("a reduction may be over bool, by many workers") {
         pool, index_t{64 * 16}, index_t{1}, true, [&](index_t first, index_t) { return first != odd; },
         [](bool a, bool b) { return a && b; });
     const bool none = parallel_reduce(
-        pool, index_t{64 * 16}, index_t{1}, true, [](index_t, index_t) { return true; }, [](bool a, bool b) { return a && b; });
+        pool, index_t{64 * 16}, index_t{1}, true, [](index_t, index_t) { return true; },
+        [](bool a, bool b) { return a && b; });
     REQUIRE_FALSE(all);
     REQUIRE(none);
   }

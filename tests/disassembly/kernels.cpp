@@ -6,8 +6,8 @@
 #include <vector>
 
 #include <resect/core/executor.hpp>
-#include <resect/metrics/similarity/cosine.hpp>
 #include <resect/metrics/rows/sharded.hpp>
+#include <resect/metrics/similarity/cosine.hpp>
 
 int main(int argc, char** argv) {
   auto set = resect::best_instruction_set();

@@ -19,7 +19,7 @@ extern "C" int __sanitizer_install_malloc_and_free_hooks(void (*)(const volatile
 namespace {
 const int installed = __sanitizer_install_malloc_and_free_hooks([](const volatile void*, std::size_t) { ++count; },
                                                                 [](const volatile void*) {});
-}
+}  // namespace
 long embedding::allocations() noexcept { return installed > 0 ? count.load() : -1; }
 
 #elif defined(__GLIBC__)

@@ -4,22 +4,23 @@
 #include <vector>
 
 #include <resect/core/float16.hpp>
-#include <resect/metrics/similarity/centred_cosine.hpp>
-#include <resect/metrics/similarity/pooled_cosine.hpp>
-#include <resect/metrics/accumulators/delta_nll.hpp>
-#include <resect/metrics/accumulators/agreement.hpp>
-#include <resect/metrics/accumulators/kl.hpp>
 #include <resect/metrics/accumulators/accuracy.hpp>
+#include <resect/metrics/accumulators/agreement.hpp>
 #include <resect/metrics/accumulators/column_mean.hpp>
-#include <resect/metrics/similarity/cosine.hpp>
+#include <resect/metrics/accumulators/delta_nll.hpp>
 #include <resect/metrics/accumulators/explained_variance.hpp>
+#include <resect/metrics/accumulators/kl.hpp>
 #include <resect/metrics/accumulators/kl_profile.hpp>
-#include <resect/metrics/rows/logits.hpp>
-#include <resect/metrics/accumulators/perplexity.hpp>
 #include <resect/metrics/accumulators/norm_profile.hpp>
+#include <resect/metrics/accumulators/perplexity.hpp>
 #include <resect/metrics/accumulators/quantiles.hpp>
 #include <resect/metrics/accumulators/relative_error.hpp>
 #include <resect/metrics/accumulators/top_k.hpp>
+#include <resect/metrics/rows/logits.hpp>
+#include <resect/metrics/similarity/centred_cosine.hpp>
+#include <resect/metrics/similarity/cosine.hpp>
+#include <resect/metrics/similarity/pooled_cosine.hpp>
+#include <resect/model/widened_host.hpp>
 #include <resect/random/distributions.hpp>
 #include <resect/residual/noise.hpp>
 #include <resect/residual/norm_matching.hpp>
@@ -27,7 +28,6 @@
 #include <resect/residual/run.hpp>
 #include <resect/residual/select.hpp>
 #include <resect/residual/steer.hpp>
-#include <resect/model/widened_host.hpp>
 #include <support/catch.hpp>
 
 #include "allocation_count.hpp"
@@ -91,8 +91,8 @@ TEST_CASE("every way of taking memory is counted") {
   std::free(p);
   CHECK(allocated_by([&] { p = ::operator new(7); }) == 1);
   ::operator delete(p);
-  CHECK(allocated_by([&] { p = ::operator new (64, std::align_val_t{64}); }) == 1);
-  ::operator delete (p, std::align_val_t{64});
+  CHECK(allocated_by([&] { p = ::operator new(64, std::align_val_t{64}); }) == 1);
+  ::operator delete(p, std::align_val_t{64});
   std::vector<int> v;
   CHECK(allocated_by([&] { v.resize(100); }) == 1);
 }

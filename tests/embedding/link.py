@@ -53,7 +53,7 @@ def symbols(path, undefined):
 
 
 # What needs more than the standard library and Eigen.
-NEEDS_MORE = re.compile(r"backend/cblas|cuda")
+NEEDS_MORE = re.compile(r"backend/cblas|backend/cpu_extern|cuda")
 
 
 def no_exceptions(root, work, cxx):

@@ -32,8 +32,7 @@ class basic_still_host {
 
   const resect::model::model_desc& describe() const noexcept { return desc_; }
   resect::model::access supports(site, int) const noexcept { return resect::model::access::write; }
-  resect::status try_forward(batch_view batch, resect::model::site_set want,
-                             resect::model::observer<T> call) {
+  resect::status try_forward(batch_view batch, resect::model::site_set want, resect::model::observer<T> call) {
     return resect::model::try_observe(*this, batch, want, call);
   }
   resect::status try_forward(batch_view batch, const hooks& k) {

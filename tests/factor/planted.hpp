@@ -25,7 +25,8 @@ constexpr double unit = std::numeric_limits<T>::epsilon() / 2.0;
 template <class T>
 matrix<T> gaussian(index_t m, index_t n, std::uint64_t seed) {
   matrix<T> a(m, n);
-  for (resect::index_t i = 0; i < a.data.size(); ++i) a.data[i] = static_cast<T>(resect::random::gaussian(seed, 77, static_cast<std::uint64_t>(i)));
+  for (resect::index_t i = 0; i < a.data.size(); ++i)
+    a.data[i] = static_cast<T>(resect::random::gaussian(seed, 77, static_cast<std::uint64_t>(i)));
   return a;
 }
 

@@ -76,8 +76,7 @@ TEMPLATE_TEST_CASE("every direction searched: the exact decomposition up to roun
       CAPTURE(m, n, rank);
       const double norm = planted::frobenius(wide), error = checked_error(wide, *svd, rank, smaller);
       const double rounding = 16 * std::sqrt(static_cast<double>(smaller)) * planted::unit<T> * norm;
-      for (index_t i = 0; i < rank; ++i)
-        CHECK(std::fabs(svd->s[i] - sigma[static_cast<std::size_t>(i)]) <= rounding);
+      for (index_t i = 0; i < rank; ++i) CHECK(std::fabs(svd->s[i] - sigma[static_cast<std::size_t>(i)]) <= rounding);
       CHECK(std::fabs(error - planted::tail(sigma, rank)) <= rounding);
       if (rank < smaller) CHECK(error > 100 * rounding);
     }

@@ -48,36 +48,16 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   fuzz::require(array->size * size_of(array->type) == static_cast<resect::index_t>(array->bytes.size()),
                 "elements fill their bytes");
   switch (array->type) {
-    case io::npy_type::f64:
-      check_values<double>(*array);
-      break;
-    case io::npy_type::f32:
-      check_values<float>(*array);
-      break;
-    case io::npy_type::i64:
-      check_values<std::int64_t>(*array);
-      break;
-    case io::npy_type::i32:
-      check_values<std::int32_t>(*array);
-      break;
-    case io::npy_type::i16:
-      check_values<std::int16_t>(*array);
-      break;
-    case io::npy_type::i8:
-      check_values<std::int8_t>(*array);
-      break;
-    case io::npy_type::u64:
-      check_values<std::uint64_t>(*array);
-      break;
-    case io::npy_type::u32:
-      check_values<std::uint32_t>(*array);
-      break;
-    case io::npy_type::u16:
-      check_values<std::uint16_t>(*array);
-      break;
-    case io::npy_type::u8:
-      check_values<std::uint8_t>(*array);
-      break;
+    case io::npy_type::f64: check_values<double>(*array); break;
+    case io::npy_type::f32: check_values<float>(*array); break;
+    case io::npy_type::i64: check_values<std::int64_t>(*array); break;
+    case io::npy_type::i32: check_values<std::int32_t>(*array); break;
+    case io::npy_type::i16: check_values<std::int16_t>(*array); break;
+    case io::npy_type::i8: check_values<std::int8_t>(*array); break;
+    case io::npy_type::u64: check_values<std::uint64_t>(*array); break;
+    case io::npy_type::u32: check_values<std::uint32_t>(*array); break;
+    case io::npy_type::u16: check_values<std::uint16_t>(*array); break;
+    case io::npy_type::u8: check_values<std::uint8_t>(*array); break;
     case io::npy_type::f16:
     case io::npy_type::boolean:
       fuzz::require(!io::try_npy_values<float>(*array), "a type without a C++ type is refused");

@@ -4,8 +4,8 @@
 
 #include <support/catch.hpp>
 
-#include <resect/linalg/jacobi.hpp>
 #include <resect/core/threads.hpp>
+#include <resect/linalg/jacobi.hpp>
 #include <resect/random/distributions.hpp>
 
 using namespace resect;
@@ -17,7 +17,8 @@ using resect::index_t;
 
 matrix<double> gaussian(index_t k, index_t m, std::uint64_t seed) {
   matrix<double> a(k, m);
-  for (resect::index_t i = 0; i < a.data.size(); ++i) a.data[i] = random::gaussian(seed, 0, static_cast<std::uint64_t>(i));
+  for (resect::index_t i = 0; i < a.data.size(); ++i)
+    a.data[i] = random::gaussian(seed, 0, static_cast<std::uint64_t>(i));
   return a;
 }
 

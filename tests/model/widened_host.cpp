@@ -10,9 +10,9 @@
 #include <utility>
 #include <vector>
 
+#include <resect/conformance/suite.hpp>
 #include <resect/core/float16.hpp>
 #include <resect/core/float8.hpp>
-#include <resect/conformance/suite.hpp>
 #include <resect/residual/operators.hpp>
 #include <resect/residual/run.hpp>
 #include <resect/study/sensitivity.hpp>
@@ -79,9 +79,7 @@ template <class T>
 class looking_host : public bare_host<T> {  // of the lowest level
  public:
   using bare_host<T>::bare_host;
-  status try_forward(batch_view b, site_set want, observer<T> look) {
-    return bare_host<T>::try_forward(b, want, look);
-  }
+  status try_forward(batch_view b, site_set want, observer<T> look) { return bare_host<T>::try_forward(b, want, look); }
 };
 static_assert(observable_host<looking_host<f16>> && !editable_host<looking_host<f16>>);
 static_assert(observable_host<widened_host<looking_host<f16>>> && !editable_host<widened_host<looking_host<f16>>>);
@@ -262,7 +260,7 @@ TEST_CASE("a state's floats: written before a run, a copy or a head they count; 
   CHECK(same_bits(numbers(h), numbers(inner.stream(*direct))));
 
   h(5, 4) = 1.001f;  // no bf16
-  inner.stream(*direct)(5, 4) = bf16{1.001f};
+  inner.stream (*direct)(5, 4) = bf16{1.001f};
   const auto copy = host.snapshot(*state);
   auto moved = std::move(*state);
   REQUIRE(host.try_run(moved, 0, 2, quiet));
@@ -276,7 +274,7 @@ TEST_CASE("a state's floats: written before a run, a copy or a head they count; 
 
   // The head of two rows, one of them written just before.
   h(7, 1) = -3.0f;
-  inner.stream(*direct)(7, 1) = bf16{-3.0f};
+  inner.stream (*direct)(7, 1) = bf16{-3.0f};
   std::vector<float> norm(2 * 8), logits(2 * 36);
   std::vector<bf16> own_norm(norm.size()), own_logits(logits.size());
   REQUIRE(inner.describe().n_vocab == 36);
@@ -354,7 +352,8 @@ TEST_CASE("a head of matrices with strides, and of rows that a state has not") {
   REQUIRE(host.try_head(state, 2, strided_norm, strided_logits));
   CHECK(same_bits(numbers(strided_norm), norm));
   CHECK(same_bits(numbers(strided_logits), logits));
-  for (const auto& [row, rows] : {std::pair<index_t, index_t>{4, 2}, {-1, 2}, {0, -1}, {0, index_t{1} << 45}, {index_t{1} << 62, 2}})
+  for (const auto& [row, rows] :
+       {std::pair<index_t, index_t>{4, 2}, {-1, 2}, {0, -1}, {0, index_t{1} << 45}, {index_t{1} << 62, 2}})
     CHECK(host.try_head(state, row, {norm.data(), rows, 8}, {logits.data(), rows, 36}).error().operand ==
           "rows of the head");
   CHECK(host.try_head(state, 5, {nullptr, 0, 8}, {nullptr, 0, 36}));
@@ -489,11 +488,11 @@ TEST_CASE("the layer study of a host of bf16 says what that of the same host in 
   const auto narrow = study::sensitivity(exec, host, windows, calibration, options);
   REQUIRE(wide.rows.size() == narrow.rows.size());
   for (std::size_t i = 0; i < wide.rows.size(); ++i) {
-    INFO("layer " << wide.rows[i].layer);
+    INFO("layer " << wide.rows[i].layer());
     const double a = wide.rows[i].mean.kl.value, b = narrow.rows[i].mean.kl.value;
     // quadratic in a difference of logits that half an epsilon is off
     CHECK(std::fabs(a - b) <= static_cast<double>(bf16::epsilon()) * a);
-    CHECK(narrow.rows[i].layer == wide.rows[i].layer);
+    CHECK(narrow.rows[i].layer() == wide.rows[i].layer());
   }
 }
 

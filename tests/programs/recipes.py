@@ -28,7 +28,7 @@ def case_recipes_are_listed_and_an_unknown_one_is_refused_with_the_list(folder):
         said = run("study", *option, "--help").stdout
         assert "--quantize" in said and "--alterations" not in said and "study/compression" in said, said
     said = run("study", "--help").stdout
-    assert "--quantize" not in said and "--alterations" in said and re.search("--out TEXT=.*/study$", said, re.M), said
+    assert "--quantize" not in said and "--alterations" in said and re.search(r"--out TEXT=\S*/study(\s|$)", said), said
 
 
 def case_an_option_of_another_recipe_is_refused_with_its_name(folder):

@@ -54,47 +54,20 @@ inline floats drawn(family f, resect::index_t n, std::uint64_t seed) {
     float& x = out[i];
     const double u = resect::random::uniform(draws, i);
     switch (f) {
-      case family::gaussian:
-        break;
-      case family::heavy_tails:
-        x = x * x * x * x * x;
-        break;
-      case family::positive:
-        x = std::fabs(x) + 1e-3f;
-        break;
-      case family::negative:
-        x = -std::fabs(x) - 1e-3f;
-        break;
-      case family::far_from_zero:
-        x = 1000.0f + x;
-        break;
-      case family::few_values:
-        x = static_cast<float>(std::floor(4 * u)) * 0.37f - 0.74f;
-        break;
-      case family::ties:
-        x = static_cast<float>(std::floor(41 * u) - 20) * 0.25f;
-        break;
-      case family::constant:
-        x = seed % 2 == 0 ? 0.7182818f : -1.3f;
-        break;
-      case family::zeros:
-        x = u < 0.5 ? 0.0f : -0.0f;
-        break;
-      case family::mostly_zeros:
-        x = u < 0.9 ? 0.0f : x;
-        break;
-      case family::one_outlier:
-        x = i == out.size() / 2 ? 1e6f : x;
-        break;
-      case family::huge:
-        x = static_cast<float>((2 * u - 1) * 0x1p125);
-        break;
-      case family::tiny:
-        x *= 0x1p-120f;
-        break;
-      case family::subnormal:
-        x *= 0x1p-140f;
-        break;
+      case family::gaussian: break;
+      case family::heavy_tails: x = x * x * x * x * x; break;
+      case family::positive: x = std::fabs(x) + 1e-3f; break;
+      case family::negative: x = -std::fabs(x) - 1e-3f; break;
+      case family::far_from_zero: x = 1000.0f + x; break;
+      case family::few_values: x = static_cast<float>(std::floor(4 * u)) * 0.37f - 0.74f; break;
+      case family::ties: x = static_cast<float>(std::floor(41 * u) - 20) * 0.25f; break;
+      case family::constant: x = seed % 2 == 0 ? 0.7182818f : -1.3f; break;
+      case family::zeros: x = u < 0.5 ? 0.0f : -0.0f; break;
+      case family::mostly_zeros: x = u < 0.9 ? 0.0f : x; break;
+      case family::one_outlier: x = i == out.size() / 2 ? 1e6f : x; break;
+      case family::huge: x = static_cast<float>((2 * u - 1) * 0x1p125); break;
+      case family::tiny: x *= 0x1p-120f; break;
+      case family::subnormal: x *= 0x1p-140f; break;
     }
   }
   return out;

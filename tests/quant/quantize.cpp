@@ -125,8 +125,7 @@ TEST_CASE("every weight has the code and the parameters of its own group, tail g
             const auto [lo, hi] = std::minmax_element(first, last);
             const auto p = G::fit({*lo, *hi}), got = q.parameters(r, c / group);
             right = right && got.scale == p.scale && got.zero == p.zero &&
-                    q.codes[r * cols + c] ==
-                        G::encode(w[static_cast<std::size_t>(r * cols + c)], p);
+                    q.codes[r * cols + c] == G::encode(w[static_cast<std::size_t>(r * cols + c)], p);
           }
         CHECK(right);
         return {};
@@ -135,7 +134,8 @@ TEST_CASE("every weight has the code and the parameters of its own group, tail g
       bool decoded = true;
       for (index_t i = 0; i < q.codes.size(); ++i) {
         const auto p = q.parameters(i / cols, i % cols / group);
-        decoded = decoded && out[static_cast<std::size_t>(i)] == static_cast<float>(double{p.scale} * (int{q.codes[i]} - int{p.zero}));
+        decoded = decoded && out[static_cast<std::size_t>(i)] ==
+                                 static_cast<float>(double{p.scale} * (int{q.codes[i]} - int{p.zero}));
       }
       CHECK(decoded);
     }

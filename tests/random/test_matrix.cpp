@@ -125,7 +125,8 @@ TEST_CASE("projections on k columns keep squared lengths on average, within five
     double sum = 0;
     for (index_t c = 0; c < k; ++c) {
       double dot = 0;
-      for (index_t r = 0; r < n; ++r) dot += x[static_cast<std::size_t>(r)] * values[static_cast<std::size_t>(r * k + c)];
+      for (index_t r = 0; r < n; ++r)
+        dot += x[static_cast<std::size_t>(r)] * values[static_cast<std::size_t>(r * k + c)];
       sum += dot * dot;
     }
     return sum / static_cast<double>(k);

@@ -242,6 +242,11 @@ TEST_CASE("the fingerprint is 0 for the empty plan, the same for the same plan, 
     s.priority = 1;
     return s;
   };
+  const auto identified = [](step s, std::string_view id, std::uint64_t hash) {
+    s.id = id;
+    s.hash = hash;
+    return s;
+  };
   const std::vector<step> all{skip(layer(1)),
                               skip(layer(2)),
                               skip(layers(1, 3)),
@@ -266,7 +271,9 @@ TEST_CASE("the fingerprint is 0 for the empty plan, the same for the same plan, 
                               replace_span(layers(1, 3), nothing, 1),
                               idle_rows(site::resid_pre, layer(1)),
                               idle_rows(site::resid_post, layer(1)),
-                              idle_rows(site::resid_post, layer(1), "other"),
+                              identified(idle_rows(site::resid_post, layer(1)), "other/1", 0),
+                              identified(idle_rows(site::resid_post, layer(1)), "other/2", 0),
+                              identified(idle_rows(site::resid_post, layer(1)), "other/1", 3),
                               late(idle_rows(site::resid_post, layer(1)))};
   std::set<std::uint64_t> seen{0};
   for (const step& s : all) {
@@ -274,6 +281,7 @@ TEST_CASE("the fingerprint is 0 for the empty plan, the same for the same plan, 
     CHECK(of(s) == of(step(s)));
   }
   CHECK(seen.size() == all.size() + 1);
+  CHECK(of(idle_rows(site::resid_post, layer(1), "shown otherwise")) == of(idle_rows(site::resid_post, layer(1))));
   CHECK(of(reinit(layer(1), 1, norm_gains::keep)) == of(reinit(layer(1), 1, norm_gains::keep)));
 
   const auto x = support::affine_step(site::resid_post, layer(1), 2.0f, 0.0f),

@@ -3,8 +3,8 @@
 #include <support/runs.hpp>
 
 using namespace support;
-using resect::residual::plan;
 using resect::model::row_meta;
+using resect::residual::plan;
 
 TEST_CASE("the example runtime computes what the model says, to 1e-5 of the largest logit, both ways") {
   for (const auto& model : small_models()) {

@@ -251,10 +251,11 @@ TEST_CASE("what is seen at the sites adds up, and one layer's output is the next
 
 TEST_CASE("threads run one plan at once, each on a host and memory of its own, with the bits of one") {
   norm_counts counts;
-  const auto p = plan{} | skip(layer(1)) |
-                 resect::value_or_throw(try_match_norm(
-                     steer(steering::add{}, layer(3), site::resid_post, floats(8, 0.5f), 2.0f), per_row_original{}, &counts)) |
-                 noise(layer(4), site::resid_mid, 0.1f, 5);
+  const auto p =
+      plan{} | skip(layer(1)) |
+      resect::value_or_throw(try_match_norm(steer(steering::add{}, layer(3), site::resid_post, floats(8, 0.5f), 2.0f),
+                                            per_row_original{}, &counts)) |
+      noise(layer(4), site::resid_mid, 0.1f, 5);
   planted_host alone;
   const auto batch = alone.draw(4, 9);
   const auto want = by_forward(alone, p, batch);
@@ -285,7 +286,8 @@ TEST_CASE("observing changes no bit") {
     CHECK(same_bits(copied(host.logits()), want));
     for (const site s : all_sites) {
       forget_all(host, batch);
-      REQUIRE(host.try_forward(batch, hooks<float>{{s}, {s}, resect::model::detail::ignore_rows<float, resect::host_space>, 0}));
+      REQUIRE(host.try_forward(
+          batch, hooks<float>{{s}, {s}, resect::model::detail::ignore_rows<float, resect::host_space>, 0}));
       CHECK(same_bits(copied(host.logits()), want));
     }
     auto state = value_or_throw(host.try_embed(batch));
@@ -333,7 +335,8 @@ TEST_CASE("what is written at a site is what everything after it sees") {
   });
 }
 
-TEST_CASE("under every kind of step, a host that copies rows back only where told that they changed gives the same bits") {
+TEST_CASE(
+    "under every kind of step, a host that copies rows back only where told that they changed gives the same bits") {
   llama_setting s;
   faulty_host copies(s.host, fault::copies_back);
   auto plans = plans_of_one_step(4, s.model.config.d_model);
@@ -587,8 +590,7 @@ TEST_CASE(
   CHECK(refused(span, 4, 7) == "invalid argument | layers to run | [4, 7) | a range within [0, 6)");
   CHECK(refused(span, -1, 2) == "invalid argument | layers to run | [-1, 2) | a range within [0, 6)");
   CHECK(refused(span, 2, 1) == "invalid argument | layers to run | [2, 1) | a range within [0, 6)");
-  CHECK(refused(plan{} | skip(layers(5, 7)), 0, 6) ==
-        "invalid argument | layers of skip | [5, 7) | layers 0 to 5");
+  CHECK(refused(plan{} | skip(layers(5, 7)), 0, 6) == "invalid argument | layers of skip | [5, 7) | layers 0 to 5");
   CHECK(parts(try_run(host, plan{}, state, 0, 7)) ==
         "invalid argument | layers to run | [0, 7) | a range within [0, 6)");
   CHECK(parts(try_forward(host, plan{} | skip(layers(5, 7)), batch)) ==

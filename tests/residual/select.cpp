@@ -48,16 +48,11 @@ selection random_selection(const resect::random::philox_stream& draws, std::uint
     return how == 0 ? a & b : a | b;
   }
   switch (below(6)) {
-    case 0:
-      return last();
-    case 1:
-      return last_prompt();
-    case 2:
-      return decoding();
-    case 3:
-      return token_in({below(3), below(3)});
-    case 4:
-      return mask({{below(2), below(5)}, {below(2), below(5)}, {below(2), below(5)}});
+    case 0: return last();
+    case 1: return last_prompt();
+    case 2: return decoding();
+    case 3: return token_in({below(3), below(3)});
+    case 4: return mask({{below(2), below(5)}, {below(2), below(5)}, {below(2), below(5)}});
     default: {
       const int first = below(5);
       return range(first, first + below(4));

@@ -325,7 +325,6 @@ TEST_CASE("what a function reports is the error of the pass, with the matrix nam
 TEST_CASE("a host of the edit level has no weights to swap") {
   llama_setting s;
   const floats v(4, 1.0f);
-  CHECK(error_of([&] {
-          by_forward(s.host, plan{} | swap_matrix(layer(1), "attn.q", {v.data(), 2, 2}), s.batch);
-        }) == "unsupported | swap_matrix | a host of the edit level | a host of the surgery level");
+  CHECK(error_of([&] { by_forward(s.host, plan{} | swap_matrix(layer(1), "attn.q", {v.data(), 2, 2}), s.batch); }) ==
+        "unsupported | swap_matrix | a host of the edit level | a host of the surgery level");
 }

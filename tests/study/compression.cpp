@@ -78,7 +78,8 @@ TEST_CASE("a host that lists its weights by value gives the same report") {
   const auto want = compression(exec, host, s.evaluation, s.calibration, rounding(0.05f));
   const auto got = compression(exec, listing, s.evaluation, s.calibration, rounding(0.05f));
   REQUIRE(got.rows.size() == want.rows.size());
-  for (std::size_t i = 0; i < got.rows.size(); ++i) CHECK(got.rows[i].alone.mean.kl.value == want.rows[i].alone.mean.kl.value);
+  for (std::size_t i = 0; i < got.rows.size(); ++i)
+    CHECK(got.rows[i].alone.mean.kl.value == want.rows[i].alone.mean.kl.value);
 }
 
 TEST_CASE("S, R and I are those of models whose weights were altered by hand, bit for bit") {
@@ -164,11 +165,13 @@ TEST_CASE("where the altered model knows no more than word frequencies do, R is 
   }
 }
 
-TEST_CASE("the unigrams of a compression study are those of the whole calibration text, of its rows only where it has none") {
+TEST_CASE(
+    "the unigrams of a compression study are those of the whole calibration text, of its rows only where it has none") {
   const setting s;
   threaded exec{threads{1}};
   hosts::llama_host host(exec, s.model);
-  const weight_method same{"same", 1, [](const model::weight_desc&, matrix_view<float>, executor_ref) { return status{}; }, {}};
+  const weight_method same{
+      "same", 1, [](const model::weight_desc&, matrix_view<float>, executor_ref) { return status{}; }, {}};
   const auto distance = [&](const token_windows& calibration) {
     return compression(exec, host, s.evaluation, calibration, same, {.layers = {1}}).unigram_kl.value;
   };
@@ -240,10 +243,13 @@ TEST_CASE("a compression study refuses what it cannot do, by name") {
         "invalid argument: layers: got layer 4, wanted layers 0 to 3");
   CHECK(refusal(rounding(0.1f), {.head_rows = 0}, s.calibration).find("head_rows") != std::string::npos);
   CHECK(refusal(rounding(0.1f), {}, s.evaluation).find("calibration windows") != std::string::npos);
-  weight_method fails{"fails", 1, [](const model::weight_desc& w, matrix_view<float>, executor_ref) -> status {
+  weight_method fails{"fails",
+                      1,
+                      [](const model::weight_desc& w, matrix_view<float>, executor_ref) -> status {
                         if (w.layer == 2) return error{errc::invalid_argument, "rank", "0", "1 or more"};
                         return {};
-                      }, {}};
+                      },
+                      {}};
   CHECK(refusal(fails, {}, s.calibration) ==
         "invalid argument: fails of layer 2, attn.q: rank: got 0, wanted 1 or more");
 }

@@ -24,12 +24,12 @@ const prompts ragged{{5, 60, 7, 12, 33}, {1}, {44, 2, 9}, {17, 17, 17, 17, 17, 1
 
 struct setting : support::study_setting {
   cpu<> exec;
-  hosts::llama_host<cpu<>> host;
+  hosts::llama_host host;
   setting() : study_setting(4), host(exec, model) {}
 };
 
 // The logits after a text, by a pass over all of it in an empty cache.
-std::vector<float> recomputed(hosts::llama_host<cpu<>>& host, const plan& p, const std::vector<std::int32_t>& ids,
+std::vector<float> recomputed(hosts::llama_host& host, const plan& p, const std::vector<std::int32_t>& ids,
                               std::size_t prompt) {
   std::vector<model::row_meta> rows;
   for (const auto id : ids) rows.push_back({0, static_cast<std::int32_t>(rows.size()), id, 0});
@@ -45,7 +45,8 @@ std::vector<float> recomputed(hosts::llama_host<cpu<>>& host, const plan& p, con
 }
 
 // What generation has to give: every text recomputed at every step, one prompt at a time.
-std::vector<generation> by_recompute(hosts::llama_host<cpu<>>& host, const plan& p, const prompts& all, const generation_options& o) {
+std::vector<generation> by_recompute(hosts::llama_host& host, const plan& p, const prompts& all,
+                                     const generation_options& o) {
   std::vector<generation> out;
   for (std::size_t i = 0; i < all.size(); ++i) {
     auto ids = all[i];
@@ -91,7 +92,8 @@ TEST_CASE("greedy and sampled continuations under plans are those of a full reco
       for (const auto& g : got) CHECK((g.stopped || g.ids.size() == 12));
     }
   CHECK(different > 0);  // draws are draws
-  CHECK(std::count(greedy.begin(), greedy.end(), greedy[0]) < static_cast<std::ptrdiff_t>(greedy.size()));  // plans do something
+  CHECK(std::count(greedy.begin(), greedy.end(), greedy[0]) <
+        static_cast<std::ptrdiff_t>(greedy.size()));  // plans do something
 }
 
 TEST_CASE("a continuation does not depend on the other prompts of its batch") {
@@ -124,7 +126,8 @@ TEST_CASE("drawn ids have the frequencies of the softmax at the temperature") {
     std::vector<int> seen(logits.size());
     constexpr int draws = 20000;
     for (int i = 0; i < draws; ++i)
-      ++seen[static_cast<std::size_t>(study::detail::next_id(logits, {.temperature = temperature}, static_cast<std::size_t>(i), 3))];
+      ++seen[static_cast<std::size_t>(
+          study::detail::next_id(logits, {.temperature = temperature}, static_cast<std::size_t>(i), 3))];
     for (std::size_t i = 0; i < logits.size(); ++i) {
       const double want = p[i] / total, sd = std::sqrt(want * (1 - want) / draws);
       INFO("id " << i << " at temperature " << temperature);
@@ -144,14 +147,16 @@ TEST_CASE("generation refuses what it cannot do, by name, and leaves no sequence
   CHECK(refusal({{1, 61}}, {}) == "invalid argument: prompt 0, id 1: got 61, wanted 0 to 60");
   CHECK(refusal({{1}}, {.max_new = -1}) == "invalid argument: max_new: got -1, wanted 0 or more");
   CHECK(refusal({{1}}, {.temperature = NAN}).find("temperature") != std::string::npos);
-  CHECK(refusal({{1}}, {}, plan{} | residual::reinit(residual::layer(1), 1, residual::norm_gains::keep)).find("reinit") !=
-        std::string::npos);
+  CHECK(
+      refusal({{1}}, {}, plan{} | residual::reinit(residual::layer(1), 1, residual::norm_gains::keep)).find("reinit") !=
+      std::string::npos);
   CHECK(refusal({}, {}) == "fine");
   CHECK(refusal(ragged, {.max_new = 2}) == "fine");
   auto spoiled = s.model;
   spoiled.layers[2].down.data[7] = NAN;
-  hosts::llama_host<cpu<>> broken(s.exec, spoiled);
+  hosts::llama_host broken(s.exec, spoiled);
   const auto nan = try_generate(broken, plan{}, ragged);
   REQUIRE_FALSE(nan);
-  CHECK(nan.error().message() == "not finite: logits of prompt 0, step 0: got NaN or infinite values, wanted finite logits");
+  CHECK(nan.error().message() ==
+        "not finite: logits of prompt 0, step 0: got NaN or infinite values, wanted finite logits");
 }

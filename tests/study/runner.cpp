@@ -26,7 +26,7 @@ namespace {
 struct setting : support::study_setting {
   setting() : study_setting(6) {}
 };
-using llama = hosts::llama_host<cpu<>>;
+using llama = hosts::llama_host;
 using counted = support::counting_host<llama>;
 
 std::vector<arm> arms_of(std::vector<plan> plans) {
@@ -36,18 +36,23 @@ std::vector<arm> arms_of(std::vector<plan> plans) {
 }
 
 plan replaced(int first, int last, std::uint64_t identity) {
-  return plan{} | residual::replace_span(layers(first, last), [](const model::tap&, matrix_view<const float> in, matrix_view<float> out) {
-           for (index_t r = 0; r < in.rows; ++r)
-             for (index_t c = 0; c < in.cols; ++c) out(r, c) = 0.5f * in(r, c);
-         }, identity);
+  return plan{} | residual::replace_span(
+                      layers(first, last),
+                      [](const model::tap&, matrix_view<const float> in, matrix_view<float> out) {
+                        for (index_t r = 0; r < in.rows; ++r)
+                          for (index_t c = 0; c < in.cols; ++c) out(r, c) = 0.5f * in(r, c);
+                      },
+                      identity);
 }
 
 // Plans of every kind, some sharing a first part, two of them the same.
 std::vector<arm> varied() {
   return arms_of({plan{} | skip(layer(3)), plan{} | skip(layer(1)) | scale_delta(layer(4), 0.5f),
-                  plan{} | skip(layer(1)) | scale_delta(layer(4), 0.25f), plan{} | residual::reinit(layer(5), 3, residual::norm_gains::keep),
-                  replaced(1, 4, 7), replaced(1, 4, 7) | residual::zero_stream(layer(5)), replaced(1, 3, 7), plan{} | skip(layer(1)),
-                  plan{}, plan{} | skip(layer(3)), plan{} | residual::zero_stream(layer(0)), plan{} | residual::zero_stream(layer(2))});
+                  plan{} | skip(layer(1)) | scale_delta(layer(4), 0.25f),
+                  plan{} | residual::reinit(layer(5), 3, residual::norm_gains::keep), replaced(1, 4, 7),
+                  replaced(1, 4, 7) | residual::zero_stream(layer(5)), replaced(1, 3, 7), plan{} | skip(layer(1)),
+                  plan{}, plan{} | skip(layer(3)), plan{} | residual::zero_stream(layer(0)),
+                  plan{} | residual::zero_stream(layer(2))});
 }
 
 // The effect of one plan, run from the first layer without any company.
@@ -93,8 +98,8 @@ TEST_CASE("layers that arms share run once, and two snapshots live at a time whe
   counted host(inner);
   auto run = value_or_throw(runner<cpu<>, counted>::try_start(exec, host, s.evaluation, {.snapshot_bytes = 0}));
   host.reset();
-  const auto arms = arms_of({plan{} | skip(layer(2)) | scale_delta(layer(4), 0.5f), plan{} | skip(layer(2)) | scale_delta(layer(5), 0.5f),
-                             plan{} | skip(layer(2))});
+  const auto arms = arms_of({plan{} | skip(layer(2)) | scale_delta(layer(4), 0.5f),
+                             plan{} | skip(layer(2)) | scale_delta(layer(5), 0.5f), plan{} | skip(layer(2))});
   value_or_throw(run.try_effects(arms));
   // shared: layers 0, 1, 3 (2 is skipped); then 4, 5 of the first; 4 shared by the others; 5 and 5
   CHECK(host.n.layer_runs() == 3 + 2 + 1 + 2);
@@ -115,7 +120,8 @@ TEST_CASE("states are kept from call to call under the budget, so a search does 
   const double state = 4.0 * static_cast<double>(s.evaluation.rows.size()) * 32;
   const auto first = arms_of({plan{} | skip(layer(4))}), second = arms_of({plan{} | skip(layer(4)) | skip(layer(5))});
   for (const bool kept : {false, true}) {
-    auto run = value_or_throw(runner<cpu<>, counted>::try_start(exec, host, s.evaluation, {.snapshot_bytes = kept ? state : 0}));
+    auto run = value_or_throw(
+        runner<cpu<>, counted>::try_start(exec, host, s.evaluation, {.snapshot_bytes = kept ? state : 0}));
     value_or_throw(run.try_effects(first));
     host.reset();
     const double announced = run.estimate(second).flop;
@@ -131,7 +137,8 @@ TEST_CASE("the estimate of any list of arms is the work that is done") {
   cpu exec;
   llama inner(exec, s.model);
   counted host(inner);
-  const auto arms = arms_of({plan{} | skip(layer(3)), replaced(1, 4, 7), replaced(1, 4, 7) | skip(layer(5)), plan{} | scale_delta(layer(0), 0.5f), plan{}});
+  const auto arms = arms_of({plan{} | skip(layer(3)), replaced(1, 4, 7), replaced(1, 4, 7) | skip(layer(5)),
+                             plan{} | scale_delta(layer(0), 0.5f), plan{}});
   auto run = value_or_throw(runner<cpu<>, counted>::try_start(exec, host, s.evaluation));
   host.reset();
   const auto cost = run.estimate(arms);
@@ -142,7 +149,8 @@ TEST_CASE("the estimate of any list of arms is the work that is done") {
     last = p.done;
   }));
   CHECK(last == Approx(cost.flop));
-  const double layer_flop = study::detail::layer_flop(host, 0, 96), head = study::detail::head_flop(host.describe(), 96);
+  const double layer_flop = study::detail::layer_flop(host, 0, 96),
+               head = study::detail::head_flop(host.describe(), 96);
   CHECK(cost.flop == Approx(host.n.layer_runs() * layer_flop + 5 * head));
 }
 
@@ -172,12 +180,14 @@ TEST_CASE("a visitor gets rows at any layer, and may generate under the arm's pl
     const auto backwards = altered.try_run_to(2);
     CHECK(backwards.error().operand == "layer to run to");
     const std::vector<std::vector<std::int32_t>> prompt{{1, 2, 3}};
-    CHECK(generate(altered.host(), altered.plan(), prompt, {.max_new = 4}) == generate(host, arms[i].plan, prompt, {.max_new = 4}));
+    CHECK(generate(altered.host(), altered.plan(), prompt, {.max_new = 4}) ==
+          generate(host, arms[i].plan, prompt, {.max_new = 4}));
     return {};
   };
   value_or_throw(run.try_visit(arms, visit));
   CHECK(seen == std::set<std::size_t>{0, 1});
-  const auto failing = run.try_visit(arms, [](std::size_t, auto&) -> status { return error{errc::unsupported, "measure", "1", "2"}; });
+  const auto failing =
+      run.try_visit(arms, [](std::size_t, auto&) -> status { return error{errc::unsupported, "measure", "1", "2"}; });
   CHECK(failing.error().operand.view().substr(0, 4) == "skip");
   const auto missing = run.try_effects(arms_of({plan{} | skip(layer(9))}));
   CHECK(missing.error().message().view().find("skip 9") != std::string::npos);
@@ -188,7 +198,8 @@ TEST_CASE("plans of a user's own become one table, with marks and ranks over all
   cpu exec;
   llama host(exec, s.model);
   std::vector<arm> arms{{plan{} | skip(layers(1, 3)), "without 1 and 2"}, {plan{} | skip(layer(4))}, {plan{}}};
-  for (std::uint64_t seed = 1; seed <= 5; ++seed) arms.push_back({plan{} | residual::reinit(layer(0), seed, residual::norm_gains::keep)});
+  for (std::uint64_t seed = 1; seed <= 5; ++seed)
+    arms.push_back({plan{} | residual::reinit(layer(0), seed, residual::norm_gains::keep)});
   const auto report = compare_plans(exec, host, s.evaluation, arms, {.tables = table_of::all_arms, .bootstrap = 50});
   REQUIRE(report.rows.size() == 4);
   CHECK(report.rows[0].label == "without 1 and 2");

@@ -89,7 +89,8 @@ TEST_CASE("a run restarted from the shared prefix is the run from the first laye
     const auto plan =
         residual::plan{} | (row.id.operation == "skip" ? residual::skip(at) : residual::mean_delta(at, report.means));
     residual::run(host, plan, state, 0, 4);
-    const auto whole = value_or_throw(study::detail::try_effect(exec, host, state, s.evaluation, outputs, work)).estimate();
+    const auto whole =
+        value_or_throw(study::detail::try_effect(exec, host, state, s.evaluation, outputs, work)).estimate();
     CHECK(whole.kl.value == row.mean.kl.value);
     CHECK(whole.dlnppl.value == row.mean.dlnppl.value);
     CHECK(whole.cosine.value == row.mean.cosine.value);

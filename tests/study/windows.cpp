@@ -198,7 +198,7 @@ TEST_CASE("calibration windows out of another version of the evaluated text are 
   }
   CHECK_FALSE(check_disjoint(evaluation, windows({longer, {}}, {.sequences = 8, .context = 64, .bos = 3})));
   CHECK_FALSE(check_disjoint(windows({ids, {}}, {.sequences = 8, .context = 12}),
-                                     windows({longer, {}}, {.sequences = 8, .context = 12})));
+                             windows({longer, {}}, {.sequences = 8, .context = 12})));
   CHECK(check_disjoint(evaluation, windows({reversed, {}}, options)));
 
   // a phrase of 23 ids in a row is allowed; 24 are not, wherever they stand

@@ -10,7 +10,8 @@ namespace support {
 using resect::conformance::certificate;
 using resect::conformance::conformance_options;
 
-resect::result<certificate> try_certified(observe_ref host, resect::model::batch_view batch, const conformance_options& o);
+resect::result<certificate> try_certified(observe_ref host, resect::model::batch_view batch,
+                                          const conformance_options& o);
 resect::result<certificate> try_certified(edit_ref host, resect::model::batch_view batch, const conformance_options& o);
 resect::result<certificate> try_certified(host_ref host, resect::model::batch_view batch, const conformance_options& o);
 

@@ -35,8 +35,7 @@ class counting_host : public forwarding_surgical_host<H> {
   int refuse_override = -1;  // this one, counted from 0, fails
   int refuse_layer = -1;     // running this layer fails
 
-  resect::status try_forward(batch_view b, resect::model::site_set want,
-                             resect::model::observer<float> call) {
+  resect::status try_forward(batch_view b, resect::model::site_set want, resect::model::observer<float> call) {
     ++n.forwards;
     return host_.try_forward(b, want, call);
   }
@@ -69,8 +68,7 @@ class counting_host : public forwarding_surgical_host<H> {
     ++n.streams;
     return host_.stream(s);
   }
-  resect::result<weight_override> try_override_weight(const weight_desc& w,
-                                                      resect::matrix_view<const float> values) {
+  resect::result<weight_override> try_override_weight(const weight_desc& w, resect::matrix_view<const float> values) {
     if (n.overrides++ == refuse_override) return resect::error{resect::errc::out_of_memory, "weight", {}, {}};
     return host_.try_override_weight(w, values);
   }

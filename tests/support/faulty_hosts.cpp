@@ -119,8 +119,8 @@ resect::status faulty_host::try_read_weight(const weight_desc& w, view out) cons
   return {};
 }
 
-resect::result<faulty_host::weight_override> faulty_host::try_override_weight(
-    const weight_desc& w, resect::matrix_view<const float> values) {
+resect::result<faulty_host::weight_override> faulty_host::try_override_weight(const weight_desc& w,
+                                                                              resect::matrix_view<const float> values) {
   if (fault_ == fault::override_without_effect) {  // and the values are read back
     auto pretended = std::make_shared<std::vector<float>>();
     for (resect::index_t r = 0; r < values.rows; ++r)
@@ -290,7 +290,7 @@ resect::index_t padded_host::cached(std::int32_t seq) const {
 
 resect::model::access observed_only::supports(site s, int layer) const {
   return host_.supports(s, layer) == resect::model::access::none ? resect::model::access::none
-                                                                    : resect::model::access::read;
+                                                                 : resect::model::access::read;
 }
 
 }  // namespace support

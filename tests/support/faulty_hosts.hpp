@@ -177,7 +177,6 @@ class observed_only : public forwarding_host<host_ref> {
   resect::status try_forward(batch_view b, resect::model::site_set want, resect::model::observer<float> look) {
     return host_.try_forward(b, want, look);
   }
-
 };
 
 }  // namespace support

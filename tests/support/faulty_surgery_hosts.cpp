@@ -108,8 +108,7 @@ edit faulty_surgery_host::on_a_copy(const hooks& k, const tap& at, view h) {
   return k.call(at, {copy.data(), h.rows, h.cols});
 }
 
-edit faulty_surgery_host::in_whole_pass(const hooks& k, const tap& at, view h, batch_view batch,
-                                        bool continues) {
+edit faulty_surgery_host::in_whole_pass(const hooks& k, const tap& at, view h, batch_view batch, bool continues) {
   const bool only_written = k.write.contains(at.where) && !k.read.contains(at.where);
   if (only_written && is(surgery_fault::only_reads_call)) return edit::unchanged;
   if (only_written && is(surgery_fault::writes_call_twice)) k.call(at, h);

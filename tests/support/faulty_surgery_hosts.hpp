@@ -70,7 +70,6 @@ class faulty_surgery_host : public forwarding_surgical_host<host_ref> {
 
   faulty_surgery_host(host_ref host, surgery_fault f) : forwarding_surgical_host<host_ref>(host), fault_(f) {}
 
-
   resect::status try_forward(batch_view b, resect::model::site_set want, resect::model::observer<float> look) {
     return resect::model::try_observe(*this, b, want, look);
   }

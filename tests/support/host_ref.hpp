@@ -139,7 +139,8 @@ class ref_of_level {
 
   const resect::model::model_desc& describe() const { return host_->describe(); }
   resect::model::access supports(resect::model::site s, int layer) const { return host_->supports(s, layer); }
-  resect::status try_forward(resect::model::batch_view b, resect::model::site_set want, erased::float_observer look) const {
+  resect::status try_forward(resect::model::batch_view b, resect::model::site_set want,
+                             erased::float_observer look) const {
     return host_->try_forward(b, want, look);
   }
   resect::matrix_view<const float> logits() const { return host_->logits(); }
@@ -211,7 +212,8 @@ class host_ref : public ref_of_level<erased::surgical> {
   state snapshot(const state& s) const { return state(host_->snapshot(s.inner)); }
   erased::float_view stream(state& s) const { return host_->stream(s.inner); }
   resect::model::batch_view rows(const state& s) const { return host_->rows(s.inner); }
-  resect::status try_head(const state& s, resect::index_t row, erased::float_view norm, erased::float_view logits) const {
+  resect::status try_head(const state& s, resect::index_t row, erased::float_view norm,
+                          erased::float_view logits) const {
     return host_->try_head(s.inner, row, norm, logits);
   }
   std::span<const resect::model::weight_desc> weights(int layer) const { return host_->weights(layer); }

@@ -58,8 +58,8 @@ std::vector<resect::model::row_meta> random_batch(std::span<const int> lengths, 
   for (std::size_t s = 0; s < lengths.size(); ++s)
     for (int pos = 0; pos < lengths[s]; ++pos) {
       const auto token = resect::random::integer_below(draws, out.size(), static_cast<std::uint64_t>(n_vocab));
-      out.push_back({static_cast<std::int32_t>(s), pos, static_cast<std::int32_t>(token),
-                     resect::model::row_meta::wants_logits});
+      out.push_back(
+          {static_cast<std::int32_t>(s), pos, static_cast<std::int32_t>(token), resect::model::row_meta::wants_logits});
     }
   return out;
 }

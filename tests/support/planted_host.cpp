@@ -106,8 +106,7 @@ std::vector<double> basic_planted_host<T>::true_logits(int id, std::span<const d
   for (int v = 0; v < desc_.n_vocab; ++v) {
     double sum = 0.0;
     for (int c = 0; c < o_.d_model; ++c)
-      sum +=
-          static_cast<double>(head_[static_cast<std::size_t>(v * o_.d_model + c)]) * h[static_cast<std::size_t>(c)];
+      sum += static_cast<double>(head_[static_cast<std::size_t>(v * o_.d_model + c)]) * h[static_cast<std::size_t>(c)];
     out.push_back(sum);
   }
   return out;
@@ -134,8 +133,7 @@ resect::status basic_planted_host<T>::try_forward(batch_view batch, const hooks&
   state s;
   embed(batch, s);
   call(k, {site::embed_out, 0, s.rows}, s);
-  for (int l = 0; l < o_.n_layers; ++l)
-    run_layer(l, s, k, l + 1 == o_.n_layers ? o_.at_the_end : last_layer::all_rows);
+  for (int l = 0; l < o_.n_layers; ++l) run_layer(l, s, k, l + 1 == o_.n_layers ? o_.at_the_end : last_layer::all_rows);
   keep_wanted(s);
   call(k, {site::head_in, 0, s.rows}, s);
   call(k, {site::head_norm, 0, s.rows}, s);

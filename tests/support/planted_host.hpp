@@ -138,8 +138,7 @@ class basic_planted_host {
   const resect::model::model_desc& describe() const noexcept { return desc_; }
   resect::model::access supports(site s, int layer) const noexcept;
 
-  resect::status try_forward(batch_view batch, resect::model::site_set want,
-                             resect::model::observer<T> call) {
+  resect::status try_forward(batch_view batch, resect::model::site_set want, resect::model::observer<T> call) {
     return resect::model::try_observe(*this, batch, want, call);
   }
 

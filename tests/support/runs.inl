@@ -15,10 +15,10 @@ RESECT_COMPILED edit_ref::edit_ref(host_ref&);
 
 namespace resect::residual {
 
-#define RESECT_RUNS_OF(H)                                                                               \
-  RESECT_COMPILED status try_run(inline_executor&, H&, const plan&, H::state&, int, int);               \
-  RESECT_COMPILED status try_run(H&, const plan&, H::state&, int, int);                                 \
-  RESECT_COMPILED status try_forward(H&, const plan&, resect::model::batch_view, pass_memory&);         \
+#define RESECT_RUNS_OF(H)                                                                       \
+  RESECT_COMPILED status try_run(inline_executor&, H&, const plan&, H::state&, int, int);       \
+  RESECT_COMPILED status try_run(H&, const plan&, H::state&, int, int);                         \
+  RESECT_COMPILED status try_forward(H&, const plan&, resect::model::batch_view, pass_memory&); \
   RESECT_COMPILED status try_forward(H&, const plan&, resect::model::batch_view)
 
 RESECT_RUNS_OF(hosts::llama_host);

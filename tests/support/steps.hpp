@@ -10,10 +10,10 @@
 // Steps that a user could write: what the operators of the library do not cover.
 namespace support {
 
-using resect::residual::layer_range;
 using resect::model::site;
-using resect::residual::step;
 using resect::model::tap;
+using resect::residual::layer_range;
+using resect::residual::step;
 
 enum class effect_on_place { overwrites, edits };
 

@@ -33,10 +33,9 @@ llama_host::llama_host(backend_ref backend, const llama_model& model)
   for (int l = 0; l < c.n_layers; ++l)
     for (int id = 0; id < n_layer_weights; ++id) {
       const matrix& w = weight_of(model.layers[static_cast<std::size_t>(l)], id);
-      weights_.push_back(
-          {layer_weight_names[id], l, id,
-           is_norm_gain(id) ? resect::model::weight_role::norm_gain : resect::model::weight_role::matrix,
-           w.rows, w.cols});
+      weights_.push_back({layer_weight_names[id], l, id,
+                          is_norm_gain(id) ? resect::model::weight_role::norm_gain : resect::model::weight_role::matrix,
+                          w.rows, w.cols});
     }
 }
 
@@ -150,8 +149,8 @@ resect::result<std::vector<batch_sequence>> llama_host::split(batch_view batch) 
                            "0 or more"};
     if (!out.empty() && out.back().seq == row.seq) {
       if (row.pos != out.back().first_pos + out.back().rows)
-        return resect::error{resect::errc::invalid_argument, resect::text("position of row ", i),
-                             resect::text(row.pos), resect::text(out.back().first_pos + out.back().rows)};
+        return resect::error{resect::errc::invalid_argument, resect::text("position of row ", i), resect::text(row.pos),
+                             resect::text(out.back().first_pos + out.back().rows)};
       ++out.back().rows;
       continue;
     }

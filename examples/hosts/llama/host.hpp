@@ -84,8 +84,7 @@ class llama_host {
     return exists ? resect::model::access::write : resect::model::access::none;
   }
 
-  resect::status try_forward(batch_view batch, resect::model::site_set want,
-                             resect::model::observer<float> call) {
+  resect::status try_forward(batch_view batch, resect::model::site_set want, resect::model::observer<float> call) {
     return resect::model::try_observe(*this, batch, want, call);
   }
 

@@ -46,11 +46,9 @@ void for_chunks(resect::index_t n, F f, float* x, const Others*... others) {
 void softmax(std::span<float> x) {
   const auto n = static_cast<resect::index_t>(x.size());
   const float largest = *std::max_element(x.begin(), x.end());
-  for_chunks(
-      n, [largest](const chunk& v) -> chunk { return (v - largest).exp(); }, x.data());
+  for_chunks(n, [largest](const chunk& v) -> chunk { return (v - largest).exp(); }, x.data());
   const auto scale = static_cast<float>(1.0 / resect::sum(std::span<const float>(x)));
-  for_chunks(
-      n, [scale](const chunk& v) -> chunk { return v * scale; }, x.data());
+  for_chunks(n, [scale](const chunk& v) -> chunk { return v * scale; }, x.data());
 }
 
 // Whether there is no NaN and no infinity.
@@ -80,8 +78,7 @@ void rms_norm(backend_ref backend, resect::matrix_view<const float> x, resect::m
 void add(backend_ref backend, resect::matrix_view<const float> x, resect::matrix_view<float> h) {
   for_row_blocks(backend, h.rows, [&](resect::index_t first, resect::index_t last) {
     for (resect::index_t r = first; r < last; ++r)
-      for_chunks(
-          h.cols, [](const chunk& a, const chunk& b) -> chunk { return a + b; }, h.row(r).data, x.row(r).data);
+      for_chunks(h.cols, [](const chunk& a, const chunk& b) -> chunk { return a + b; }, h.row(r).data, x.row(r).data);
   });
 }
 

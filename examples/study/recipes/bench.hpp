@@ -20,7 +20,7 @@
 namespace studies {
 
 using backend = resect::cpu<resect::threads>;
-using host = hosts::llama_host<backend>;
+using host = hosts::llama_host;
 using runner = resect::study::runner<backend, host>;
 
 // A model that is studied. It stays where it is made, as its host refers to it.

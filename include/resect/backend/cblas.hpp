@@ -7,9 +7,9 @@
 #include <type_traits>
 #include <utility>
 
+#include <resect/backend/detail/views.hpp>
 #include <resect/core/array.hpp>
 #include <resect/core/backend.hpp>
-#include <resect/backend/detail/views.hpp>
 
 // The symbols of a Fortran BLAS and LAPACK with 32-bit integers (LP64), as ELF systems name them, under names of our
 // own: a program may include any cblas.h or lapacke.h beside this. Lengths of texts follow the last argument, as

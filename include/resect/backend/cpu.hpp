@@ -5,16 +5,16 @@
 #include <type_traits>
 #include <utility>
 
-#include <resect/core/array.hpp>
-#include <resect/core/backend.hpp>
 #include <resect/backend/detail/eigen_product.hpp>
 #include <resect/backend/detail/packed_product.hpp>
-#include <resect/linalg/symmetric_eigen.hpp>
-#include <resect/linalg/triangular.hpp>
 #include <resect/backend/detail/views.hpp>
+#include <resect/core/array.hpp>
+#include <resect/core/backend.hpp>
 #include <resect/core/executor.hpp>
 #include <resect/core/instruction_set.hpp>
 #include <resect/core/threads.hpp>
+#include <resect/linalg/symmetric_eigen.hpp>
+#include <resect/linalg/triangular.hpp>
 
 namespace RESECT_NAMESPACE {
 

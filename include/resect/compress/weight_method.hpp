@@ -15,8 +15,7 @@ namespace RESECT_NAMESPACE::compress {
 // A way to alter a matrix: quantize it, factorize it, anything else that makes other values of it.
 struct weight_method {
   // values (w.rows, w.cols), row-major: the intact weight, to be overwritten; `exec` shares out work
-  using function =
-      shared_function<status(const model::weight_desc& w, matrix_view<float> values, executor_ref exec)>;
+  using function = shared_function<status(const model::weight_desc& w, matrix_view<float> values, executor_ref exec)>;
 
   short_text<48> name;     // as tables and errors show it; nothing depends on it
   std::uint64_t hash = 0;  // of everything that changes what it does

@@ -43,7 +43,8 @@ constexpr std::string_view search_name() noexcept {
 // Whether the name of a search says everything that it does.
 template <class S>
 bool is_plain(const S& search) noexcept {
-  if constexpr (std::same_as<S, quant::mse_scale>) return search.importance.empty() && search.steps == S{}.steps && search.smallest == S{}.smallest;
+  if constexpr (std::same_as<S, quant::mse_scale>)
+    return search.importance.empty() && search.steps == S{}.steps && search.smallest == S{}.smallest;
   else return std::same_as<S, quant::min_max>;
 }
 
@@ -79,8 +80,7 @@ weight_method quantize_weights(const F& format, const S& search = {}, const R& r
     q.cols = w.cols;
     return q.stored_bits();
   };
-  m.apply = [format, search, rule](const model::weight_desc&, matrix_view<float> values,
-                                   executor_ref exec) -> status {
+  m.apply = [format, search, rule](const model::weight_desc&, matrix_view<float> values, executor_ref exec) -> status {
     const auto q = quant::try_quantize(exec, values, format, search, rule);
     if (!q) return q.error();
     return quant::try_dequantize(exec, *q, values);
@@ -103,7 +103,8 @@ weight_method factorize_weights(Backend& backend, const factor::truncated_svd_op
                .add(static_cast<std::uint64_t>(options.power_iterations))
                .add(options.seed)
                .value();
-  m.fields.add("rank", static_cast<double>(options.rank)).add("oversampling", static_cast<double>(options.oversampling));
+  m.fields.add("rank", static_cast<double>(options.rank))
+      .add("oversampling", static_cast<double>(options.oversampling));
   m.fields.add("power_iterations", static_cast<double>(options.power_iterations));
   m.fields.add("seed", static_cast<double>(options.seed)).complete();
   m.stored_bits = [rank = options.rank](const model::weight_desc& w) {

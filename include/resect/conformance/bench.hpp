@@ -28,7 +28,8 @@ inline constexpr std::uint64_t edited_epoch = 0x636f6e666f726du;
 // A host on the bench: what every check starts from. Whether it catches is part of the type, and so of every function that
 // takes it: translation units with exceptions and without share no function that only one of them can have.
 template <observable_host H, bool Catches = RESECT_EXCEPTIONS>
-requires(std::same_as<typename H::value, float>&& std::same_as<typename H::space, host_space>) class bench {
+  requires(std::same_as<typename H::value, float> && std::same_as<typename H::space, host_space>)
+class bench {
  public:
   H& host;
   conformance_options o;
@@ -104,7 +105,9 @@ requires(std::same_as<typename H::value, float>&& std::same_as<typename H::space
   // recorded. Plans leave `read` empty, and a host may treat a site that is read and written unlike one that is only
   // written.
   template <class F>
-  result<record> edited_on(batch_view b, site_set read, site_set write, F&& f) requires editable_host<H> {
+  result<record> edited_on(batch_view b, site_set read, site_set write, F&& f)
+    requires editable_host<H>
+  {
     record out;
     auto call = [&](const tap& at, matrix_view<float> h) {
       edit done = edit::unchanged;
@@ -118,7 +121,9 @@ requires(std::same_as<typename H::value, float>&& std::same_as<typename H::space
   }
   // The same from nothing.
   template <class F>
-  result<record> edited(batch_view b, site_set read, site_set write, F&& f) requires editable_host<H> {
+  result<record> edited(batch_view b, site_set read, site_set write, F&& f)
+    requires editable_host<H>
+  {
     forget(b);
     return edited_on(b, read, write, f);
   }
@@ -126,7 +131,8 @@ requires(std::same_as<typename H::value, float>&& std::same_as<typename H::space
   // Logits of every row of a state, and as a site the norm before them; `rows_at` says how many rows the call from a
   // row on is to give.
   template <class State, class Rows>
-  requires surgical_host<H> result<record> head(const State& state, Rows rows_at) {
+    requires surgical_host<H>
+  result<record> head(const State& state, Rows rows_at) {
     record out;
     const batch_view rows = host.rows(state);
     const auto n = static_cast<index_t>(rows.size());
@@ -147,11 +153,14 @@ requires(std::same_as<typename H::value, float>&& std::same_as<typename H::space
     return out;
   }
   template <class State>
-  requires surgical_host<H> result<record> head(const State& state) {
+    requires surgical_host<H>
+  result<record> head(const State& state) {
     return head(state, [&](index_t) { return static_cast<index_t>(host.rows(state).size()); });
   }
   // Layers [0, L) of a batch in one go, without callbacks.
-  result<record> by_state(batch_view b) requires surgical_host<H> {
+  result<record> by_state(batch_view b)
+    requires surgical_host<H>
+  {
     auto state = host.try_embed(b);
     if (!state) return state.error();
     if (auto s = host.try_run(*state, 0, n_layers(), no_hooks<float>()); !s) return s.error();
@@ -160,7 +169,8 @@ requires(std::same_as<typename H::value, float>&& std::same_as<typename H::space
 
   // |got − want| of a row, relative to the row; of a delta, to the stream it is added to where that is larger: a delta
   // may be next to nothing, its rounding is not.
-  double apart(std::span<const float> got, std::span<const float> want, site where, int layer, token_place place) const {
+  double apart(std::span<const float> got, std::span<const float> want, site where, int layer,
+               token_place place) const {
     const double d = difference(got, want);
     if (d == 0.0 || !(d < wrong)) return d;
     const site sum = where == site::attn_delta ? site::resid_mid : site::resid_post;

@@ -8,9 +8,9 @@
 #include <string_view>
 #include <vector>
 
+#include <resect/conformance/words.hpp>
 #include <resect/core/text.hpp>
 #include <resect/core/types.hpp>
-#include <resect/conformance/words.hpp>
 
 // What the conformance suite says of a host.
 namespace RESECT_NAMESPACE::conformance {
@@ -51,7 +51,7 @@ struct certificate {
   std::uint64_t model_fingerprint = 0;
   host_level level = host_level::observe;
   std::uint64_t batch_fingerprint = 0;  // of the rows that were run
-  index_t rows = 0, longest = 0;          // of that batch: nothing is said of larger ones
+  index_t rows = 0, longest = 0;        // of that batch: nothing is said of larger ones
   std::vector<check> checks;
 
   int count(verdict v) const noexcept {

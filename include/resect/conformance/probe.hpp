@@ -10,9 +10,9 @@
 #include <utility>
 #include <vector>
 
-#include <resect/random/distributions.hpp>
 #include <resect/conformance/certificate.hpp>
 #include <resect/conformance/words.hpp>
+#include <resect/random/distributions.hpp>
 #include <resect/residual/selection.hpp>
 
 // What the checks share: passes that are recorded row by row, and comparisons of records.

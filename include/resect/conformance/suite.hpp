@@ -64,8 +64,8 @@ inline status check_conformance_batch(const model_desc& m, batch_view batch, con
 // 18·n + 170.
 // Deterministic. Errors, of the caller: invalid_argument, shape_mismatch for a batch that no host has to run.
 template <observable_host H, bool Catches = RESECT_EXCEPTIONS>
-requires(std::same_as<typename H::value, float>&& std::same_as<typename H::space, host_space>)
-    result<certificate> try_conformance(H& host, batch_view batch, const conformance_options& options = {}) {
+  requires(std::same_as<typename H::value, float> && std::same_as<typename H::space, host_space>)
+result<certificate> try_conformance(H& host, batch_view batch, const conformance_options& options = {}) {
   const model_desc& m = host.describe();
   if (auto s = detail::check_conformance_batch(m, batch, options); !s) return s.error();
   auto rows =
@@ -77,8 +77,7 @@ requires(std::same_as<typename H::value, float>&& std::same_as<typename H::space
   out.level = surgical_host<H> ? host_level::surgery : editable_host<H> ? host_level::edit : host_level::observe;
   fingerprint f;
   for (const row_meta& row : rows)
-    f.add(row.place().key())
-        .add(static_cast<std::uint64_t>(static_cast<std::uint32_t>(row.token)));
+    f.add(row.place().key()).add(static_cast<std::uint64_t>(static_cast<std::uint32_t>(row.token)));
   out.batch_fingerprint = f.value();
   out.rows = static_cast<index_t>(rows.size());
   out.longest = conformance::longest(rows);

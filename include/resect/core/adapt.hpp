@@ -203,7 +203,8 @@ constexpr matrix_view<T> as_view(T* data, index_t rows, index_t cols) noexcept {
   return {data, rows, cols};
 }
 template <class T>
-constexpr matrix_view<T> as_view(T* data, index_t rows, index_t cols, index_t row_stride, index_t col_stride = 1) noexcept {
+constexpr matrix_view<T> as_view(T* data, index_t rows, index_t cols, index_t row_stride,
+                                 index_t col_stride = 1) noexcept {
   return {data, rows, cols, row_stride, col_stride};
 }
 template <class T>

@@ -11,6 +11,16 @@
 
 namespace RESECT_NAMESPACE {
 
+namespace detail {
+// Memory for n elements; a negative n asks for more than there ever is, and operator new refuses it. A call of its own:
+// where g++ 12 sees through it, it warns of sizes that no caller passes.
+[[gnu::noinline]] inline void* allocate(index_t n, std::size_t size) {
+  constexpr std::size_t most = static_cast<std::size_t>(-1);
+  const auto count = static_cast<std::size_t>(n);
+  return ::operator new(count <= most / size ? count * size : most);
+}
+}  // namespace detail
+
 // Owned elements in one memory space: a value with signed sizes and indices. Only the array in host memory is defined
 // here; an array in another space comes with the backend of that space, and is an incomplete type without its header.
 template <class T, class Space = host_space>
@@ -81,8 +91,9 @@ class array<T, host_space> {
   const T* begin() const noexcept { return data_; }
   T* end() noexcept { return data_ + size_; }
   const T* end() const noexcept { return data_ + size_; }
-  std::span<T> span() noexcept { return {data_, static_cast<std::size_t>(size_)}; }  // std::span's own conversion would
-  std::span<const T> span() const noexcept { return {data_, static_cast<std::size_t>(size_)}; }  // ask the ranges' concepts
+  // A conversion would go through the concepts of ranges.
+  std::span<T> span() noexcept { return {data_, static_cast<std::size_t>(size_)}; }
+  std::span<const T> span() const noexcept { return {data_, static_cast<std::size_t>(size_)}; }
   T& operator[](index_t i) noexcept { return data_[i]; }
   const T& operator[](index_t i) const noexcept { return data_[i]; }
   T& front() noexcept { return data_[0]; }
@@ -92,9 +103,7 @@ class array<T, host_space> {
 
   void reserve(index_t n) {
     if (n >= 0 && n <= room_) return;
-    constexpr std::size_t most = static_cast<std::size_t>(-1);
-    const auto count = static_cast<std::size_t>(n);  // a negative one asks for more than there ever is
-    T* const moved = static_cast<T*>(::operator new(count <= most / sizeof(T) ? count * sizeof(T) : most));
+    T* const moved = static_cast<T*>(detail::allocate(n, sizeof(T)));
     for (index_t i = 0; i < size_; ++i) {
       static_assert(noexcept(T(std::move(data_[i]))));
       ::new (static_cast<void*>(moved + i)) T(std::move(data_[i]));

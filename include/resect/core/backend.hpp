@@ -15,10 +15,11 @@ namespace RESECT_NAMESPACE {
 //   try_gemm(α, A, B, β, C)     C ← α·A·B + β·C;  A (m, k), B (k, n), C (m, n), any strides
 //                               (a transpose is a view); β = 0 ignores what C held, NaN included
 template <class B, class T>
-concept dense_backend = executor<B> && requires(B& b, matrix_view<const T, typename B::space> a, matrix_view<T, typename B::space> c, T s) {
-  typename B::space;
-  { b.try_gemm(s, a, a, s, c) } -> std::same_as<status>;
-};
+concept dense_backend =
+    executor<B> && requires(B& b, matrix_view<const T, typename B::space> a, matrix_view<T, typename B::space> c, T s) {
+      typename B::space;
+      { b.try_gemm(s, a, a, s, c) } -> std::same_as<status>;
+    };
 
 // What a Cholesky factorization found. Not an error: data decide it.
 struct cholesky_outcome {
@@ -45,15 +46,16 @@ struct eigen_outcome {
 //                               V, one orthonormal eigenvector a column, and w (n) with the eigenvalues in ascending
 //                               order. Both are unspecified unless converged. → result<eigen_outcome>
 template <class B, class T>
-concept factoring_backend = dense_backend<B, T> && dense_backend<B, double> &&
+concept factoring_backend =
+    dense_backend<B, T> && dense_backend<B, double> &&
     requires(B& b, matrix_view<double, typename B::space> core, vector_view<double, typename B::space> values,
              matrix_view<const double, typename B::space> factor, matrix_view<const T, typename B::space> l,
              matrix_view<T, typename B::space> x) {
-  { b.try_cholesky(core) } -> std::same_as<result<cholesky_outcome>>;
-  { b.try_solve_right(l, x) } -> std::same_as<status>;
-  { b.try_solve_right(factor, core) } -> std::same_as<status>;
-  { b.try_symmetric_eigen(core, values) } -> std::same_as<result<eigen_outcome>>;
-};
+      { b.try_cholesky(core) } -> std::same_as<result<cholesky_outcome>>;
+      { b.try_solve_right(l, x) } -> std::same_as<status>;
+      { b.try_solve_right(factor, core) } -> std::same_as<status>;
+      { b.try_symmetric_eigen(core, values) } -> std::same_as<result<eigen_outcome>>;
+    };
 
 // A backend whose operands lie in host memory, where algorithms may also touch elements themselves.
 template <class B, class T>

@@ -12,16 +12,16 @@ namespace RESECT_NAMESPACE {
 
 // What kind of thing went wrong, for programs; error::message says it to people.
 enum class errc : std::uint8_t {
-  invalid_argument,   // a value outside its allowed set
-  shape_mismatch,     // extents that do not fit each other
-  bad_stride,         // overlapping or negative strides where they are not allowed
-  null_pointer,       // null data with a non-empty extent
-  not_finite,         // NaN or infinity in an operand
-  conflict,           // a plan whose parts contradict each other
-  stale_cache,        // a cache built under another plan
-  unsupported,        // the host or the backend cannot do this
-  malformed,          // bytes that break the format
-  io,                 // a file that cannot be read or written
+  invalid_argument,  // a value outside its allowed set
+  shape_mismatch,    // extents that do not fit each other
+  bad_stride,        // overlapping or negative strides where they are not allowed
+  null_pointer,      // null data with a non-empty extent
+  not_finite,        // NaN or infinity in an operand
+  conflict,          // a plan whose parts contradict each other
+  stale_cache,       // a cache built under another plan
+  unsupported,       // the host or the backend cannot do this
+  malformed,         // bytes that break the format
+  io,                // a file that cannot be read or written
   out_of_memory,
 };
 

@@ -19,10 +19,8 @@ class function_ref<R(Args...)> {
   template <class F>
     requires(!std::same_as<std::remove_cvref_t<F>, function_ref> && std::is_invocable_r_v<R, F&, Args...>)
   function_ref(F&& f) noexcept : call_(&call<std::remove_reference_t<F>>) {
-    if constexpr (std::is_function_v<std::remove_reference_t<F>>)
-      target_.function = reinterpret_cast<void (*)()>(&f);
-    else
-      target_.object = const_cast<void*>(static_cast<const void*>(&f));
+    if constexpr (std::is_function_v<std::remove_reference_t<F>>) target_.function = reinterpret_cast<void (*)()>(&f);
+    else target_.object = const_cast<void*>(static_cast<const void*>(&f));
   }
 
   R operator()(Args... args) const { return call_(target_, std::forward<Args>(args)...); }

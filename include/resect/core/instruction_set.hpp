@@ -26,12 +26,9 @@ enum class instruction_set : std::uint8_t {
 // "portable", "avx2", "avx512".
 constexpr std::string_view name(instruction_set set) noexcept {
   switch (set) {
-    case instruction_set::portable:
-      return "portable";
-    case instruction_set::avx2:
-      return "avx2";
-    case instruction_set::avx512:
-      return "avx512";
+    case instruction_set::portable: return "portable";
+    case instruction_set::avx2: return "avx2";
+    case instruction_set::avx512: return "avx512";
   }
   return "unknown";
 }

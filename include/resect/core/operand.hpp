@@ -42,8 +42,8 @@ concept floating_output = output_of<X, float> || output_of<X, double>;
 
 // f(view) of an operand that is read, or what is wrong with it. R is what f returns: a status or a result.
 template <operand W, class F>
-auto on_view(const W& w, std::string_view name, F f)
-    -> std::invoke_result_t<F&, matrix_view<const matrix_element<const W&>>> {
+auto on_view(const W& w, std::string_view name,
+             F f) -> std::invoke_result_t<F&, matrix_view<const matrix_element<const W&>>> {
   const auto view = try_as_matrix(w, name);
   if (!view) return view.error();
   return f(matrix_view<const matrix_element<const W&>>(*view));

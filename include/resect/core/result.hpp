@@ -72,7 +72,8 @@ class [[nodiscard]] result {
   bool ok_;
 };
 
-#if defined(__GNUC__) && !defined(__clang__)  // under sanitizers g++ takes an error that is not there for one that is read
+#if defined(__GNUC__) && \
+    !defined(__clang__)  // under sanitizers g++ takes an error that is not there for one that is read
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif

@@ -36,8 +36,7 @@ class short_text {
     const auto end = [&] {
       if constexpr (std::is_floating_point_v<T>)
         return std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::general, 9);
-      else
-        return std::to_chars(buffer, buffer + sizeof buffer, value);
+      else return std::to_chars(buffer, buffer + sizeof buffer, value);
     }();
     return append(std::string_view{buffer, static_cast<std::size_t>(end.ptr - buffer)});
   }

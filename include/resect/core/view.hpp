@@ -88,8 +88,8 @@ constexpr bool product_fits(index_t first, index_t second, index_t third = 1) no
 }
 
 // check_view without the types: one function for all of them.
-inline status check_strided(const void* data, index_t rows, index_t cols, index_t row_stride, index_t col_stride, index_t element,
-                            view_access access, std::string_view operand) noexcept {
+inline status check_strided(const void* data, index_t rows, index_t cols, index_t row_stride, index_t col_stride,
+                            index_t element, view_access access, std::string_view operand) noexcept {
   if (rows < 0 || cols < 0)
     return error{errc::shape_mismatch, operand, text(rows, " x ", cols), "extents that are not negative"};
   if (rows == 0 || cols == 0) return {};

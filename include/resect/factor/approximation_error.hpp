@@ -3,11 +3,11 @@
 
 #include <cstdint>
 
-#include <resect/core/operand.hpp>
 #include <resect/core/backend.hpp>
 #include <resect/core/matrix.hpp>
-#include <resect/linalg/norms.hpp>
+#include <resect/core/operand.hpp>
 #include <resect/factor/range_finder.hpp>
+#include <resect/linalg/norms.hpp>
 
 // How far L·R is from W, measured from the numbers themselves: whatever made L and R, these hold.
 namespace RESECT_NAMESPACE::factor {
@@ -128,7 +128,8 @@ result<double> try_frobenius_error(B& exec, matrix_view<const T> w, matrix_view<
 // The same of any operands of one element type.
 template <floating_operand W, operand_of<matrix_element<const W&>> L, operand_of<matrix_element<const W&>> R,
           host_factoring_backend<matrix_element<const W&>> B>
-result<spectral_norm_estimate> try_spectral_error(B& exec, const W& w, const L& l, const R& r, spectral_norm_options options = {}) {
+result<spectral_norm_estimate> try_spectral_error(B& exec, const W& w, const L& l, const R& r,
+                                                  spectral_norm_options options = {}) {
   return on_view(w, "W", [&](auto vw) {
     return on_view(l, "L", [&](auto vl) {
       return on_view(r, "R", [&](auto vr) { return try_spectral_error(exec, vw, vl, vr, options); });

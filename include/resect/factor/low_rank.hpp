@@ -3,9 +3,9 @@
 
 #include <span>
 
-#include <resect/core/operand.hpp>
 #include <resect/core/backend.hpp>
 #include <resect/core/matrix.hpp>
+#include <resect/core/operand.hpp>
 
 namespace RESECT_NAMESPACE::factor {
 

@@ -48,7 +48,8 @@ result<matrix<T>> try_find_range(B& exec, matrix_view<const T> w, index_t k, int
 
 // The same of any operand of float or double.
 template <floating_operand W, host_factoring_backend<matrix_element<const W&>> B>
-result<matrix<matrix_element<const W&>>> try_find_range(B& exec, const W& w, index_t k, int power_iterations, std::uint64_t seed) {
+result<matrix<matrix_element<const W&>>> try_find_range(B& exec, const W& w, index_t k, int power_iterations,
+                                                        std::uint64_t seed) {
   return on_view(w, "W", [&](auto view) { return try_find_range(exec, view, k, power_iterations, seed); });
 }
 

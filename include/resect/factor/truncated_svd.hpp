@@ -14,9 +14,9 @@ namespace RESECT_NAMESPACE::factor {
 
 // How many directions are searched, and how.
 struct truncated_svd_options {
-  index_t rank = 0;            // 1 … min(m, n)
-  index_t oversampling = 10;   // further directions that are searched and then dropped; as many as there are, at most
-  int power_iterations = 2;  // 0 is for spectra that fall fast; a flat one gains up to about 4
+  index_t rank = 0;           // 1 … min(m, n)
+  index_t oversampling = 10;  // further directions that are searched and then dropped; as many as there are, at most
+  int power_iterations = 2;   // 0 is for spectra that fall fast; a flat one gains up to about 4
   std::uint64_t seed = 1;
   int error_probes = 6;  // see try_spectral_error; 0 leaves it out, which saves up to 5 passes over W
 };
@@ -32,9 +32,9 @@ struct truncation_quality {
 // W ≈ U·diag(s)·Vᵀ.
 template <class T>
 struct truncated_decomposition {
-  matrix<T> u;            // (m, r), orthonormal columns; the element of largest magnitude in each is positive
+  matrix<T> u;      // (m, r), orthonormal columns; the element of largest magnitude in each is positive
   array<double> s;  // (r), descending
-  matrix<T> v;            // (n, r), orthonormal columns
+  matrix<T> v;      // (n, r), orthonormal columns
   truncation_quality quality;
 };
 
@@ -102,8 +102,7 @@ void fix_signs(matrix<T>& u, matrix<T>& v) {
 template <class T>
 matrix<T> scale_columns(matrix<T> u, const array<double>& s, double (*of)(double)) {
   for (index_t r = 0; r < u.rows; ++r)
-    for (index_t c = 0; c < u.cols; ++c)
-      u(r, c) = static_cast<T>(static_cast<double>(u(r, c)) * of(s[c]));
+    for (index_t c = 0; c < u.cols; ++c) u(r, c) = static_cast<T>(static_cast<double>(u(r, c)) * of(s[c]));
   return u;
 }
 
@@ -201,7 +200,8 @@ result<truncated_decomposition<std::remove_const_t<T>>> try_truncated_svd(B& exe
 // The same of any operand of float or double.
 template <class B, floating_operand W>
   requires host_factoring_backend<B, matrix_element<const W&>>
-result<truncated_decomposition<matrix_element<const W&>>> try_truncated_svd(B& exec, const W& w, const truncated_svd_options& options) {
+result<truncated_decomposition<matrix_element<const W&>>> try_truncated_svd(B& exec, const W& w,
+                                                                            const truncated_svd_options& options) {
   return on_view(w, "W", [&](auto view) { return try_truncated_svd(exec, view, options); });
 }
 
@@ -226,7 +226,8 @@ truncated_decomposition<std::remove_const_t<T>> truncated_svd(B& exec, matrix_vi
 }
 template <class B, floating_operand W>
   requires host_factoring_backend<B, matrix_element<const W&>>
-truncated_decomposition<matrix_element<const W&>> truncated_svd(B& exec, const W& w, const truncated_svd_options& options) {
+truncated_decomposition<matrix_element<const W&>> truncated_svd(B& exec, const W& w,
+                                                                const truncated_svd_options& options) {
   return value_or_throw(try_truncated_svd(exec, w, options));
 }
 #endif

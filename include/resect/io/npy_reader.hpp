@@ -53,9 +53,9 @@ constexpr std::string_view name(npy_type type) noexcept {
 // C++ types that elements are read as, each from its own npy_type only: nothing is converted.
 template <class T>
 concept npy_element = std::same_as<T, double> || std::same_as<T, float> || std::same_as<T, std::int64_t> ||
-    std::same_as<T, std::int32_t> || std::same_as<T, std::int16_t> || std::same_as<T, std::int8_t> ||
-    std::same_as<T, std::uint64_t> || std::same_as<T, std::uint32_t> || std::same_as<T, std::uint16_t> ||
-    std::same_as<T, std::uint8_t>;
+                      std::same_as<T, std::int32_t> || std::same_as<T, std::int16_t> || std::same_as<T, std::int8_t> ||
+                      std::same_as<T, std::uint64_t> || std::same_as<T, std::uint32_t> ||
+                      std::same_as<T, std::uint16_t> || std::same_as<T, std::uint8_t>;
 
 namespace detail {
 

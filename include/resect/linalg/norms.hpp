@@ -15,7 +15,7 @@ namespace RESECT_NAMESPACE::linalg {
 struct matrix_range {
   double largest = 0;    // max |w|
   double frobenius = 0;  // √Σw²
-  index_t bad_row = -1;    // first element in row order that is not finite; −1 if all are
+  index_t bad_row = -1;  // first element in row order that is not finite; −1 if all are
   index_t bad_col = -1;
 
   bool finite() const noexcept { return bad_row < 0; }
@@ -77,7 +77,8 @@ matrix_range range_of(E& exec, matrix_view<const T> w) {
   exponent = std::clamp(exponent, -1000, 1000);
   const double scale = std::ldexp(1.0, -exponent);
   const double squares = parallel_reduce(
-      exec, w.rows, block, 0.0, [&](index_t first, index_t last) { return detail::squares_of_rows(w, first, last, scale); },
+      exec, w.rows, block, 0.0,
+      [&](index_t first, index_t last) { return detail::squares_of_rows(w, first, last, scale); },
       [](double a, double b) { return a + b; });
   range.frobenius = std::ldexp(std::sqrt(squares), exponent);
   return range;

@@ -22,7 +22,7 @@ template <class T>
 struct orthonormal_basis {
   matrix<T> q;       // (m, n); the first `rank` columns span the columns of Y, the rest complete them
   matrix<double> r;  // (n, n) in row-echelon form, upper triangular; rows from `rank` on are zero
-  index_t rank = 0;    // columns of Y that are further than 16·√n·u·‖y_j‖ from the span of those before them
+  index_t rank = 0;  // columns of Y that are further than 16·√n·u·‖y_j‖ from the span of those before them
   orthonormalization method = orthonormalization::cholesky_qr;
 };
 
@@ -74,8 +74,7 @@ result<orthonormal_basis<std::remove_const_t<T>>> try_orthonormalize(B& exec, ma
     basis.method = orthonormalization::gram_schmidt;
   }
   for (index_t c = 0; c < from.cols; ++c)
-    for (index_t i = 0; i < from.cols; ++i)
-      basis.r(i, c) = std::ldexp(basis.r(i, c), columns.exponent[c]);
+    for (index_t i = 0; i < from.cols; ++i) basis.r(i, c) = std::ldexp(basis.r(i, c), columns.exponent[c]);
   return basis;
 }
 

@@ -7,8 +7,8 @@
 #include <numeric>
 
 #include <resect/core/backend.hpp>
-#include <resect/linalg/jacobi.hpp>
 #include <resect/core/matrix.hpp>
+#include <resect/linalg/jacobi.hpp>
 
 namespace RESECT_NAMESPACE::linalg {
 
@@ -58,9 +58,7 @@ result<eigen_outcome> jacobi_symmetric_eigen(B& backend, matrix_view<double> a, 
   }
   array<index_t> order(n);
   std::iota(order.begin(), order.end(), index_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](index_t i, index_t j) {
-    return values[i] < values[j];
-  });
+  std::stable_sort(order.begin(), order.end(), [&](index_t i, index_t j) { return values[i] < values[j]; });
   for (index_t c = 0; c < n; ++c) {
     const index_t from = order[c];
     w[c] = std::ldexp(values[from], exponent);

@@ -49,7 +49,7 @@ struct hooks {
 namespace detail {
 template <class T, class Space>
 inline constexpr auto ignore_rows = [](const tap&, matrix_view<T, Space>) { return edit::unchanged; };
-}
+}  // namespace detail
 
 // Reads nothing, writes nothing: the intact model.
 template <class T, class Space = host_space>
@@ -85,27 +85,27 @@ void observe(H& host, batch_view batch, site_set want, observer<typename H::valu
 //   logits()                   (rows that want logits, n_vocab) of the last forward, in batch order
 //   forget(seq)                drops what is cached of one sequence
 template <class H>
-concept observable_host = requires(H& h, const H& c, batch_view b, site_set want,
-                                   observer<typename H::value, typename H::space> o) {
-  typename H::value;
-  typename H::space;
-  { c.describe() } -> std::convertible_to<const model_desc&>;
-  { c.supports(site{}, int{}) } -> std::same_as<access>;
-  { h.try_forward(b, want, o) } -> std::same_as<status>;
-  { c.logits() } -> std::convertible_to<matrix_view<const typename H::value, typename H::space>>;
-  { h.forget(std::int32_t{}) };
-};
+concept observable_host =
+    requires(H& h, const H& c, batch_view b, site_set want, observer<typename H::value, typename H::space> o) {
+      typename H::value;
+      typename H::space;
+      { c.describe() } -> std::convertible_to<const model_desc&>;
+      { c.supports(site{}, int{}) } -> std::same_as<access>;
+      { h.try_forward(b, want, o) } -> std::same_as<status>;
+      { c.logits() } -> std::convertible_to<matrix_view<const typename H::value, typename H::space>>;
+      { h.forget(std::int32_t{}) };
+    };
 
 // Level 2, edit: callbacks may write, and every sequence remembers the plan that its cache grew under.
 //   cache_epoch(seq)           epoch of its cache, 0 for none or for the intact model
 //   cached(seq)                number of positions in its cache
 template <class H>
-concept editable_host = observable_host<H> && requires(H& h, const H& c, batch_view b,
-                                                       const hooks<typename H::value, typename H::space>& k) {
-  { h.try_forward(b, k) } -> std::same_as<status>;
-  { c.cache_epoch(std::int32_t{}) } -> std::same_as<std::uint64_t>;
-  { c.cached(std::int32_t{}) } -> std::convertible_to<index_t>;
-};
+concept editable_host = observable_host<H> &&
+                        requires(H& h, const H& c, batch_view b, const hooks<typename H::value, typename H::space>& k) {
+                          { h.try_forward(b, k) } -> std::same_as<status>;
+                          { c.cache_epoch(std::int32_t{}) } -> std::same_as<std::uint64_t>;
+                          { c.cached(std::int32_t{}) } -> std::convertible_to<index_t>;
+                        };
 
 // Level 3, surgery: a pass can be cut anywhere. A `state` is the residual stream of a batch of whole
 // sequences (from position 0) between two layers; it is moved, and copied by `snapshot` alone.
@@ -122,20 +122,20 @@ concept editable_host = observable_host<H> && requires(H& h, const H& c, batch_v
 //   try_override_weight(w, values) replaces them, in partial and in whole passes, until the returned guard is
 //                                  destroyed; then what was there before is back, be it an override
 template <class H>
-concept surgical_host = editable_host<H> && std::movable<typename H::state> &&
-    std::movable<typename H::weight_override> &&
+concept surgical_host =
+    editable_host<H> && std::movable<typename H::state> && std::movable<typename H::weight_override> &&
     requires(H& h, const H& c, batch_view b, typename H::state& s, const typename H::state& cs, int l,
              const hooks<typename H::value, typename H::space>& k,
              matrix_view<typename H::value, typename H::space> out, const weight_desc& w, matrix_view<float> values) {
-  { h.try_embed(b) } -> std::same_as<result<typename H::state>>;
-  { h.try_run(s, l, l, k) } -> std::same_as<status>;
-  { h.snapshot(cs) } -> std::same_as<typename H::state>;
-  { h.stream(s) } -> std::same_as<matrix_view<typename H::value, typename H::space>>;
-  { h.rows(cs) } -> std::convertible_to<batch_view>;
-  { h.try_head(cs, index_t{}, out, out) } -> std::same_as<status>;
-  { c.weights(l) } -> std::convertible_to<std::span<const weight_desc>>;
-  { c.try_read_weight(w, values) } -> std::same_as<status>;
-  { h.try_override_weight(w, matrix_view<const float>{}) } -> std::same_as<result<typename H::weight_override>>;
-};
+      { h.try_embed(b) } -> std::same_as<result<typename H::state>>;
+      { h.try_run(s, l, l, k) } -> std::same_as<status>;
+      { h.snapshot(cs) } -> std::same_as<typename H::state>;
+      { h.stream(s) } -> std::same_as<matrix_view<typename H::value, typename H::space>>;
+      { h.rows(cs) } -> std::convertible_to<batch_view>;
+      { h.try_head(cs, index_t{}, out, out) } -> std::same_as<status>;
+      { c.weights(l) } -> std::convertible_to<std::span<const weight_desc>>;
+      { c.try_read_weight(w, values) } -> std::same_as<status>;
+      { h.try_override_weight(w, matrix_view<const float>{}) } -> std::same_as<result<typename H::weight_override>>;
+    };
 
 }  // namespace RESECT_NAMESPACE::model

@@ -28,8 +28,8 @@ inline constexpr int n_sites = 9;
 
 // As reports and errors call it.
 constexpr std::string_view name(site s) noexcept {
-  constexpr std::string_view names[n_sites] = {"embed_out", "resid_pre",  "attn_delta", "resid_mid", "mlp_delta",
-                                               "resid_post", "head_in", "head_norm",  "logits"};
+  constexpr std::string_view names[n_sites] = {"embed_out",  "resid_pre", "attn_delta", "resid_mid", "mlp_delta",
+                                               "resid_post", "head_in",   "head_norm",  "logits"};
   return names[static_cast<int>(s)];
 }
 

@@ -33,10 +33,10 @@ constexpr std::string_view name(grid_kind k) noexcept {
 struct grid_detection {
   grid_kind kind = grid_kind::none;
   int bits = 0;         // that hold 99 % of the groups that fit
-  index_t group = 0;      // columns that share parameters, the widest that explains the weights at this width
+  index_t group = 0;    // columns that share parameters, the widest that explains the weights at this width
   double share = 0.0;   // of the groups that say something, those that fit (none: the largest seen)
   double levels = 0.0;  // distinct values a group that fits, mean
-  index_t groups = 0;     // groups that say something at this width: at least 8 weights that are not 0
+  index_t groups = 0;   // groups that say something at this width: at least 8 weights that are not 0
 
   bool found() const noexcept { return kind != grid_kind::none; }
 };
@@ -169,7 +169,8 @@ inline bool is_codebook(const reading& few, const reading& even) noexcept {
   return few.what.share > even.what.share + 0.25 && few.cost + 1 < even.half_cost;
 }
 
-inline reading read_counts(const std::array<index_t, 9>& fits, index_t levels, index_t told, index_t width, grid_kind kind) {
+inline reading read_counts(const std::array<index_t, 9>& fits, index_t levels, index_t told, index_t width,
+                           grid_kind kind) {
   index_t all = 0, so_far = 0;
   for (const index_t n : fits) all += n;
   reading out;

@@ -66,7 +66,7 @@ struct quantization_loss {
   double relative_frobenius = 0.0;  // ‖W − Ŵ‖_F / ‖W‖_F, 0/0 = 0
   double mean_square = 0.0;         // of W − Ŵ over all weights
   double largest = 0.0;             // |w − ŵ|
-  index_t clipped = 0;                // weights with |w − ŵ| > |s|/2·(1 + 2^(b−13)): beyond the last level
+  index_t clipped = 0;              // weights with |w − ŵ| > |s|/2·(1 + 2^(b−13)): beyond the last level
 };
 
 // Compares a quantized matrix with what it came from, in double. The same bits for any number of workers.
@@ -123,8 +123,8 @@ result<quantization_loss> try_loss(E& exec, const W& w, const quantized& q) {
 
 #if RESECT_EXCEPTIONS
 template <executor E, class F, scale_search S = min_max, rounding_rule R = nearest>
-requires(static_format<F> || std::same_as<F, affine_format>) quantized
-    quantize(E& exec, matrix_view<const float> W, const F& format, const S& search = {}, const R& rule = {}) {
+  requires(static_format<F> || std::same_as<F, affine_format>)
+quantized quantize(E& exec, matrix_view<const float> W, const F& format, const S& search = {}, const R& rule = {}) {
   return value_or_throw(try_quantize(exec, W, format, search, rule));
 }
 template <executor E, operand_of<float> W, class F, scale_search S = min_max, rounding_rule R = nearest>

@@ -14,10 +14,10 @@ namespace RESECT_NAMESPACE::quant {
 // rule.template round<Grid>(exec, w, search, out) → status: w is finite with contiguous rows; out has its format,
 // extents and room for all of its parts. Nothing may be reported wrong once something is written.
 template <class R>
-concept rounding_rule = requires(const R& rule, inline_executor& exec, matrix_view<const float> w,
-                                 const min_max& search, quantized& out) {
-  { rule.template round<integer_grid<4, zero_point::integer>>(exec, w, search, out) } -> std::same_as<status>;
-};
+concept rounding_rule =
+    requires(const R& rule, inline_executor& exec, matrix_view<const float> w, const min_max& search, quantized& out) {
+      { rule.template round<integer_grid<4, zero_point::integer>>(exec, w, search, out) } -> std::same_as<status>;
+    };
 
 // Every weight to its nearest level, ties to an even number of steps from zero. Least Σ(w − ŵ)² for given parameters.
 struct nearest {

@@ -41,8 +41,8 @@ struct matrix_sketch {
   std::uint32_t revision = 1;  // of the bucket and sign functions below
   std::uint64_t seed = 0;
   index_t rows = 0, cols = 0;
-  double squared_norm = 0;      // ‖W‖_F², exact up to one rounding
-  array<double> buckets;  // s_b, exact up to one rounding
+  double squared_norm = 0;  // ‖W‖_F², exact up to one rounding
+  array<double> buckets;    // s_b, exact up to one rounding
 
   friend bool operator==(const matrix_sketch&, const matrix_sketch&) = default;
 };
@@ -199,9 +199,9 @@ class sketcher {
 
   std::uint64_t seed_;
   index_t rows_, cols_;
-  index_t count_ = 0;              // elements added
+  index_t count_ = 0;            // elements added
   std::uint64_t positions_ = 0;  // of the elements added
-  index_t used_ = 0;               // additions since the sums were normalized
+  index_t used_ = 0;             // additions since the sums were normalized
   array<exact_sum> sums_;
   exact_square_sum squares_;
 };

@@ -113,8 +113,8 @@ namespace detail {
 
 template <class Policy>
 concept norm_policy = std::same_as<Policy, no_matching> || std::same_as<Policy, per_row_original> ||
-    std::same_as<Policy, per_row_teacher> || std::same_as<Policy, per_channel_affine> ||
-    std::same_as<Policy, global_scalar>;
+                      std::same_as<Policy, per_row_teacher> || std::same_as<Policy, per_channel_affine> ||
+                      std::same_as<Policy, global_scalar>;
 
 inline std::uint64_t hash_of(const per_row_original&) noexcept { return 1; }
 inline std::uint64_t hash_of(const per_row_teacher& p) noexcept {

@@ -101,10 +101,10 @@ inline step zero_stream(layer_range where) {
 struct delta_means {
   int n_layers = 0;
   index_t width = 0;
-  index_t rows = 0;                // reference rows averaged
-  std::uint64_t model = 0;       // fingerprint of the model
-  std::uint64_t reference = 0;   // fingerprint of the reference rows (sequence, position, token)
-  std::vector<float> mean;       // (n_layers, width)
+  index_t rows = 0;             // reference rows averaged
+  std::uint64_t model = 0;      // fingerprint of the model
+  std::uint64_t reference = 0;  // fingerprint of the reference rows (sequence, position, token)
+  std::vector<float> mean;      // (n_layers, width)
 
   std::span<const float> of(int l) const noexcept {
     return {mean.data() + static_cast<index_t>(l) * width, static_cast<std::size_t>(width)};
@@ -160,7 +160,7 @@ enum class norm_gains : std::uint8_t { keep, reset };
 // How re-initialized weights are drawn.
 struct reinit_options {
   float std = 0.0f;  // of the normal distribution that matrices are drawn from; 0: each matrix's own root mean square
-  float reset_gain = 1.0f;   // what a reset gain becomes (0 where the host's norm uses 1 + gain)
+  float reset_gain = 1.0f;  // what a reset gain becomes (0 where the host's norm uses 1 + gain)
 };
 
 // Every matrix W of the layers := σ·ε, ε ~ N(0, 1) drawn by Philox at (seed, layer, weight, element), so the draws

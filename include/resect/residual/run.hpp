@@ -111,9 +111,8 @@ status run_edited_layer(executor_ref exec, H& host, const plan& p, typename H::s
       while (!guards.empty()) guards.pop_back();
     }
   } overrides;
-  const bool leaves_out = any_step(p, [&](const step& s) {
-    return s.what == step::kind::block && !s.reads_output && covers(s, l);
-  });
+  const bool leaves_out =
+      any_step(p, [&](const step& s) { return s.what == step::kind::block && !s.reads_output && covers(s, l); });
   for (const step& s : p.steps()) {
     if (s.what != step::kind::weights || !covers(s, l)) continue;
     for (const weight_desc& w : host.weights(l)) {
@@ -172,9 +171,7 @@ status try_run(E& exec, H& host, const plan& p, typename H::state& state, int fi
   if (auto s = detail::check_access(host, p, detail::inner_sites(p)); !s) return s;
   if (auto s = detail::check_weights(host, p, first, last); !s) return s;
 
-  const auto touched = [&](int l) {
-    return detail::any_step(p, [&](const step& s) { return detail::covers(s, l); });
-  };
+  const auto touched = [&](int l) { return detail::any_step(p, [&](const step& s) { return detail::covers(s, l); }); };
   for (int l = first; l < last;) {
     int next = l;
     while (next < last && !touched(next)) ++next;
@@ -292,8 +289,7 @@ status try_forward(H& host, const plan& p, batch_view batch, pass_memory& memory
                     text("sequence ", want.seq, " position ", want.pos), "a row of the layer's input, in its order"};
           return edit::unchanged;
         }
-        for (index_t c = 0; c < width; ++c)
-          before[r * width + c] = input[from * width + c];
+        for (index_t c = 0; c < width; ++c) before[r * width + c] = input[from * width + c];
       }
       const matrix_view<const float> in{before.data(), h.rows, h.cols};
       for (const step& s : p.steps()) {

@@ -97,7 +97,9 @@ result<S> try_at(const selection& chosen, S s) {
 
 #if RESECT_EXCEPTIONS
 template <std::same_as<step> S>
-S at(const selection& chosen, S s) { return value_or_throw(try_at(chosen, std::move(s))); }
+S at(const selection& chosen, S s) {
+  return value_or_throw(try_at(chosen, std::move(s)));
+}
 #endif
 
 }  // namespace RESECT_NAMESPACE::residual

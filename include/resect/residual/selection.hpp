@@ -56,11 +56,8 @@ class selection {
           f.add(static_cast<std::uint64_t>(n.last - n.first));
           break;
         case kind::flag:
-        case kind::positions:
-          f.add(static_cast<std::uint64_t>(n.first)).add(static_cast<std::uint64_t>(n.last));
-          break;
-        default:
-          break;
+        case kind::positions: f.add(static_cast<std::uint64_t>(n.first)).add(static_cast<std::uint64_t>(n.last)); break;
+        default: break;
       }
     }
     return f.value();
@@ -155,22 +152,14 @@ class selection {
   bool holds(index_t at, const row_meta& row, const Ask& ask) const noexcept {
     const node& n = nodes_[at];
     switch (n.what) {
-      case kind::text:
-        return true;
-      case kind::flag:
-        return (row.flags & n.first) != 0;
-      case kind::positions:
-        return row.pos >= n.first && row.pos < n.last;
-      case kind::tokens:
-        return listed_here(n, {0, row.token});
-      case kind::list:
-        return listed_here(n, {row.seq, row.pos});
-      case kind::function:
-        return ask(n);
-      case kind::inverse:
-        return !holds(at - 1, row, ask);
-      default:
-        break;
+      case kind::text: return true;
+      case kind::flag: return (row.flags & n.first) != 0;
+      case kind::positions: return row.pos >= n.first && row.pos < n.last;
+      case kind::tokens: return listed_here(n, {0, row.token});
+      case kind::list: return listed_here(n, {row.seq, row.pos});
+      case kind::function: return ask(n);
+      case kind::inverse: return !holds(at - 1, row, ask);
+      default: break;
     }
     const bool second = holds(at - 1, row, ask);
     if (second == (n.what == kind::either)) return second;
@@ -223,9 +212,7 @@ class selection {
         for (const std::int32_t seq : sequences)
           for (std::uint32_t f = flags;; f = (f - 1) & flags) {  // all subsets of the flags
             for (std::uint64_t answers = 0; answers >> functions.size() == 0; ++answers) {
-              const auto ask = [&](const node& n) {
-                return (answers >> place_of(n.identity, functions) & 1) != 0;
-              };
+              const auto ask = [&](const node& n) { return (answers >> place_of(n.identity, functions) & 1) != 0; };
               if (s.holds(s.nodes_.size() - 1, {seq, pos, token, f}, ask)) return true;
             }
             if (f == 0) break;
@@ -265,7 +252,8 @@ inline selection mask(std::initializer_list<token_place> places) { return mask({
 // Rows for which f(row) is true. `identity` has to differ between predicates that differ: it is what a plan's
 // fingerprint gets. f is pure (of a row alone, not of other rows or earlier calls) and does not throw.
 template <class F>
-requires std::is_invocable_r_v<bool, const F&, const row_meta&> selection satisfying(F f, std::uint64_t identity) {
+  requires std::is_invocable_r_v<bool, const F&, const row_meta&>
+selection satisfying(F f, std::uint64_t identity) {
   return selection::of_function(std::move(f), identity);
 }
 

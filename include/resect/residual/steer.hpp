@@ -24,9 +24,9 @@ struct project_out {};  // h − ⟨h, u⟩·u: clamp at 0
 
 // One of the ways above.
 template <class M>
-concept steering_mode = std::same_as<M, steering::add> || std::same_as<M, steering::relative> ||
-                        std::same_as<M, steering::keep_norm> || std::same_as<M, steering::clamp> ||
-                        std::same_as<M, steering::project_out>;
+concept steering_mode =
+    std::same_as<M, steering::add> || std::same_as<M, steering::relative> || std::same_as<M, steering::keep_norm> ||
+    std::same_as<M, steering::clamp> || std::same_as<M, steering::project_out>;
 
 namespace detail {
 
@@ -94,8 +94,8 @@ result<step> try_steer(Mode, layer_range where, site at, std::span<const float> 
   for (const float x : v) {
     const double element = scaled ? static_cast<double>(x) * static_cast<double>(c) : static_cast<double>(x) / norm;
     if (math::fabs(element) > static_cast<double>(std::numeric_limits<float>::max()))
-      return error{errc::not_finite, text("direction times strength of ", name), text(element, " in element ", w.size()),
-                   "finite values in fp32"};
+      return error{errc::not_finite, text("direction times strength of ", name),
+                   text(element, " in element ", w.size()), "finite values in fp32"};
     w.push_back(static_cast<float>(element));
   }
   step s;

@@ -68,32 +68,33 @@ struct step {
 
   kind what = kind::rows;
   layer_range range;
-  site where = site::resid_post;    // rows: the site; others act on the whole block
-  bool overwrites = true;           // leaves nothing of what was there: at most one such step a place
-  bool reads_output = true;         // block: needs the layer to run; false lets a host leave it out
-  index_t width = 0;                  // columns that it expects, 0 for any
-  selection rows;                   // rows, block: which rows it acts on (set by `at`, which makes its functions do so)
-  bool removes = false;             // block: of those rows' layer nothing is left, although it runs for the others
-  weight_selector weight;           // weights: which ones; others are not even read
-  int priority = 0;                 // order among steps at one place, ascending; then by first layer, then as added
-  short_text<48> name;              // as errors and tables show it; nothing depends on it
-  std::string_view id;              // "resect.skip/1": the operator and its revision; a literal, kept by reference
-  std::uint64_t hash = 0;           // of everything else that changes what it does
-  field_list fields;               // the same for people, as reports list it
+  site where = site::resid_post;  // rows: the site; others act on the whole block
+  bool overwrites = true;         // leaves nothing of what was there: at most one such step a place
+  bool reads_output = true;       // block: needs the layer to run; false lets a host leave it out
+  index_t width = 0;              // columns that it expects, 0 for any
+  selection rows;                 // rows, block: which rows it acts on (set by `at`, which makes its functions do so)
+  bool removes = false;           // block: of those rows' layer nothing is left, although it runs for the others
+  weight_selector weight;         // weights: which ones; others are not even read
+  int priority = 0;               // order among steps at one place, ascending; then by first layer, then as added
+  short_text<48> name;            // as errors and tables show it; nothing depends on it
+  std::string_view id;            // "resect.skip/1": the operator and its revision; a literal, kept by reference
+  std::uint64_t hash = 0;         // of everything else that changes what it does
+  field_list fields;              // the same for people, as reports list it
   std::optional<std::uint64_t> seed;  // of what is drawn
-  status outcome;                   // what is wrong with what it was made of, if anything: no plan takes it then
+  status outcome;                     // what is wrong with what it was made of, if anything: no plan takes it then
 
-  rows_function on_rows;            // rows(tap, h): changes h
-  block_function on_block;          // block(tap, h_l, h): h holds h_{l+1} (h_l where reads_output is false)
-  replace_function on_replace;      // replace(tap, h_i, h): h is to become h_j
-  weight_function on_weight;        // weights(w, values, exec): changes them (row-major), or returns false
+  rows_function on_rows;        // rows(tap, h): changes h
+  block_function on_block;      // block(tap, h_l, h): h holds h_{l+1} (h_l where reads_output is false)
+  replace_function on_replace;  // replace(tap, h_i, h): h is to become h_j
+  weight_function on_weight;    // weights(w, values, exec): changes them (row-major), or returns false
 
   // Of everything that changes what the step does in a layer, its range excepted (a replaced span includes it).
   std::uint64_t identity() const noexcept {
     fingerprint f;
     f.add(id).add(hash).add(static_cast<std::uint64_t>(where)).add(static_cast<std::uint64_t>(what));
     f.add(static_cast<std::uint64_t>(static_cast<std::uint32_t>(priority))).add(weight.name.view());
-    if (what == kind::replace) f.add(static_cast<std::uint64_t>(range.first)).add(static_cast<std::uint64_t>(range.last));
+    if (what == kind::replace)
+      f.add(static_cast<std::uint64_t>(range.first)).add(static_cast<std::uint64_t>(range.last));
     return f.value();
   }
 };

@@ -35,9 +35,9 @@ struct parameter {
 //   family  the key without layers and seed: the arms of one table
 struct arm_identity {
   std::string key, group, family;
-  std::string operation;             // "skip"; of several operators "skip + mean_delta"
-  std::vector<int> layers;           // that a step touches, ascending
-  std::string matrix;                // the one that a step names, else empty
+  std::string operation;              // "skip"; of several operators "skip + mean_delta"
+  std::vector<int> layers;            // that a step touches, ascending
+  std::string matrix;                 // the one that a step names, else empty
   std::optional<std::uint64_t> seed;  // of the steps that draw, where they share one
   std::vector<parameter> parameters;
 
@@ -108,11 +108,13 @@ inline std::string rest_of_identity(const residual::step& s) {
 inline std::vector<key_part> key_parts(const residual::plan& plan) {
   std::vector<key_part> parts;
   for (const residual::step& s : plan.steps()) {
-    key_part part{operator_name(s.id), std::string(s.weight.name.view()), parameter_text(s), s.identity(), s.seed, {}, &s};
+    key_part part{
+        operator_name(s.id), std::string(s.weight.name.view()), parameter_text(s), s.identity(), s.seed, {}, &s};
     if (const std::string rest = rest_of_identity(s); !rest.empty())
       part.parameters += (part.parameters.empty() ? "" : ", ") + rest;
     auto same = std::find_if(parts.begin(), parts.end(), [&](const key_part& p) {
-      return p.operation == part.operation && p.matrix == part.matrix && p.parameters == part.parameters && p.seed == s.seed;
+      return p.operation == part.operation && p.matrix == part.matrix && p.parameters == part.parameters &&
+             p.seed == s.seed;
     });
     if (same == parts.end()) same = parts.insert(parts.end(), std::move(part));
     for (int l = s.range.first; l < s.range.last; ++l) same->layers.push_back(l);
@@ -121,7 +123,8 @@ inline std::vector<key_part> key_parts(const residual::plan& plan) {
     std::sort(p.layers.begin(), p.layers.end());
     p.layers.erase(std::unique(p.layers.begin(), p.layers.end()), p.layers.end());
   }
-  std::stable_sort(parts.begin(), parts.end(), [](const key_part& a, const key_part& b) { return a.layers < b.layers; });
+  std::stable_sort(parts.begin(), parts.end(),
+                   [](const key_part& a, const key_part& b) { return a.layers < b.layers; });
   return parts;
 }
 

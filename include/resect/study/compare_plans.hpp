@@ -23,7 +23,8 @@ struct comparison_report {
 // Determinism: the same bits for any number of workers. Cost: estimate_cost(host, windows, arms).
 // Errors: invalid_argument without an arm; as runner::try_start and runner::try_effects.
 template <class Backend, model::surgical_host H>
-result<comparison_report> try_compare_plans(Backend& backend, H& host, const token_windows& windows, std::span<const arm> arms,
+result<comparison_report> try_compare_plans(Backend& backend, H& host, const token_windows& windows,
+                                            std::span<const arm> arms,
                                             const table_options& options = {.tables = table_of::all_arms},
                                             progress_report report = detail::no_report) {
   if (arms.empty()) return error{errc::invalid_argument, "arms", "none", "one at least"};

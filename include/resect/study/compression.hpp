@@ -25,19 +25,19 @@ namespace RESECT_NAMESPACE::study {
 struct compression_options {
   std::vector<int> layers{};  // empty: all. All of them are altered together in KL(p₀ ‖ p_all)
   std::uint64_t seed = 1;     // of the bootstrap
-  index_t bootstrap = 1000;     // resamples for the intervals of ranks
-  index_t head_rows = 512;      // rows whose logits are held at a time
+  index_t bootstrap = 1000;   // resamples for the intervals of ranks
+  index_t head_rows = 512;    // rows whose logits are held at a time
 };
 
 // One layer: S_l = mean KL(p₀ ‖ p_l), its matrices altered and no other; R_l = mean [KL(p₀ ‖ p_all) − KL(p₀ ‖ p_all∖l)]
 // on the same positions; I_l = R_l − S_l. Standard errors of R and I from differences cluster by cluster.
 struct compression_row {
-  table_row alone;                  // alone.mean.kl is S_l; its mark and rank
-  effect_sums without;              // of every chosen layer but this one
-  arm_identity without_id;          // of that arm
-  metrics::causal_effect causal;    // S_l, R_l, I_l; R and I are NaN where saturated
-  double error = metrics::nan;      // ‖W − Ŵ‖_F / ‖W‖_F over the matrices of the layer
-  double bits = metrics::nan;       // stored bits a weight of them, where the method says
+  table_row alone;                // alone.mean.kl is S_l; its mark and rank
+  effect_sums without;            // of every chosen layer but this one
+  arm_identity without_id;        // of that arm
+  metrics::causal_effect causal;  // S_l, R_l, I_l; R and I are NaN where saturated
+  double error = metrics::nan;    // ‖W − Ŵ‖_F / ‖W‖_F over the matrices of the layer
+  double bits = metrics::nan;     // stored bits a weight of them, where the method says
 
   int layer() const noexcept { return alone.layer(); }
 };
@@ -47,12 +47,12 @@ struct compression_report {
   compression_options options;
   short_text<48> method;
   std::uint64_t method_hash = 0;
-  field_list parameters;          // of the method
-  arm_identity all_id;            // of the arm that alters every chosen layer
+  field_list parameters;  // of the method
+  arm_identity all_id;    // of the arm that alters every chosen layer
   effect all;
   effect_sums all_sums{0};
-  metrics::estimate unigram_kl;   // KL(p₀ ‖ unigram), unigrams of the calibration text, one added to every count
-  bool saturated = false;         // KL(p₀ ‖ p_all) > ½·KL(p₀ ‖ unigram): R_l says nothing then
+  metrics::estimate unigram_kl;  // KL(p₀ ‖ unigram), unigrams of the calibration text, one added to every count
+  bool saturated = false;        // KL(p₀ ‖ p_all) > ½·KL(p₀ ‖ unigram): R_l says nothing then
   std::vector<compression_row> rows;
 };
 
@@ -120,7 +120,8 @@ inline residual::step stored_values(const compress::weight_method& method, int l
 }
 
 template <model::surgical_host H>
-result<layer_artifact> try_layer_artifact(executor_ref exec, const H& host, const compress::weight_method& method, int l) {
+result<layer_artifact> try_layer_artifact(executor_ref exec, const H& host, const compress::weight_method& method,
+                                          int l) {
   altered_matrices made;
   const auto& held = host.weights(l);
   const std::span<const model::weight_desc> all = held;
@@ -143,8 +144,8 @@ inline status try_unigram_logits(const token_windows& calibration, std::span<flo
 
 // KL(p₀ ‖ unigram) over the counted rows.
 template <executor Backend>
-result<metrics::clustered_sums> try_unigram_kl(Backend& backend, const intact_outputs& intact, const token_windows& windows,
-                                               const token_windows& calibration) {
+result<metrics::clustered_sums> try_unigram_kl(Backend& backend, const intact_outputs& intact,
+                                               const token_windows& windows, const token_windows& calibration) {
   const auto rows = static_cast<index_t>(windows.rows.size());
   std::vector<float> unigram(static_cast<std::size_t>(intact.vocabulary));
   if (auto s = try_unigram_logits(calibration, unigram); !s) return s.error();
@@ -170,7 +171,8 @@ inline result<arm> arm_without(std::span<const layer_artifact> artifacts, std::s
 }
 
 // Every layer alone, every layer spared, and all layers: 2n + 1 arms in this order.
-inline result<std::vector<arm>> try_compression_arms(const compress::weight_method& method, const std::vector<int>& layers,
+inline result<std::vector<arm>> try_compression_arms(const compress::weight_method& method,
+                                                     const std::vector<int>& layers,
                                                      std::span<const layer_artifact> artifacts) {
   std::vector<arm> out;
   const auto label = [&](const auto&... parts) { return std::string(text(method.name.view(), parts...).view()); };
@@ -180,7 +182,8 @@ inline result<std::vector<arm>> try_compression_arms(const compress::weight_meth
     out.push_back(std::move(alone));
   }
   for (std::size_t i = 0; i <= layers.size(); ++i) {
-    auto others = arm_without(artifacts, i, i < layers.size() ? label(" of all but layer ", layers[i]) : label(" of all layers"));
+    auto others =
+        arm_without(artifacts, i, i < layers.size() ? label(" of all but layer ", layers[i]) : label(" of all layers"));
     if (!others) return others.error();
     out.push_back(std::move(*others));
   }
@@ -202,7 +205,8 @@ inline std::vector<layer_artifact> no_artifacts(const std::vector<int>& layers, 
 // What try_compression would cost; nothing is run. The making of the altered weights is not counted. Options that
 // try_compression refuses cost nothing.
 template <model::surgical_host H>
-study_cost estimate_compression_cost(const H& host, const token_windows& evaluation, const compression_options& o = {}) {
+study_cost estimate_compression_cost(const H& host, const token_windows& evaluation,
+                                     const compression_options& o = {}) {
   const auto& m = host.describe();
   if (!detail::check_layers(o.layers, m.n_layers)) return {};
   const auto layers = detail::chosen_layers(o.layers, m.n_layers);
@@ -222,8 +226,9 @@ study_cost estimate_compression_cost(const H& host, const token_windows& evaluat
 // Marks after Holm over the layers; ranks by S_l with bootstrap intervals over clusters.
 // Determinism: the same bits for any number of workers. Errors: as try_compression.
 template <class Backend, model::surgical_host H>
-result<compression_report> try_compression(Backend& backend, H& host, runner<Backend, H>& run, const token_windows& calibration,
-                                           const compress::weight_method& method, const compression_options& options,
+result<compression_report> try_compression(Backend& backend, H& host, runner<Backend, H>& run,
+                                           const token_windows& calibration, const compress::weight_method& method,
+                                           const compression_options& options,
                                            progress_report report = detail::no_report, progress at = {}) {
   const model::model_desc& m = host.describe();
   if (auto s = detail::check_layers(options.layers, m.n_layers); !s) return s.error();
@@ -262,10 +267,10 @@ result<compression_report> try_compression(Backend& backend, H& host, runner<Bac
                             {table_of::all_arms, options.seed, options.bootstrap});
   if (!alone) return alone.error();
   for (std::size_t i = 0; i < n; ++i) {
-    compression_row row{std::move((*alone)[i]), (*measured)[n + i], identity_of((*arms)[n + i].plan), {}, artifacts[i].error,
-                        artifacts[i].bits};
-    auto causal = metrics::try_causal_effect(row.alone.runs.front().kl.sums(), out.all_sums.kl.sums(), row.without.kl.sums(),
-                                             *unigram_kl);
+    compression_row row{std::move((*alone)[i]), (*measured)[n + i], identity_of((*arms)[n + i].plan), {},
+                        artifacts[i].error,     artifacts[i].bits};
+    auto causal = metrics::try_causal_effect(row.alone.runs.front().kl.sums(), out.all_sums.kl.sums(),
+                                             row.without.kl.sums(), *unigram_kl);
     if (!causal) return causal.error();
     row.causal = *causal;
     out.saturated = causal->saturated;

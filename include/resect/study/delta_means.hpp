@@ -25,7 +25,8 @@ result<residual::delta_means> try_delta_means(H& host, const token_windows& wind
   if (out.rows == 0) return error{errc::invalid_argument, "calibration rows", "0", "1 or more"};
   std::vector<double> sum;
   const auto walked = detail::try_walk_layers(
-      host, windows, "calibration windows", [&](int, matrix_view<const float> before, matrix_view<const float> after) -> status {
+      host, windows, "calibration windows",
+      [&](int, matrix_view<const float> before, matrix_view<const float> after) -> status {
         sum.assign(static_cast<std::size_t>(m.d_model), 0.0);
         for (index_t r = 0; r < after.rows; ++r) {
           if (windows.cluster[static_cast<std::size_t>(r)] < 0) continue;

@@ -4,12 +4,12 @@
 #include <span>
 #include <vector>
 
-#include <resect/metrics/similarity/cosine.hpp>
-#include <resect/metrics/rows/logits.hpp>
 #include <resect/metrics/accumulators/agreement.hpp>
 #include <resect/metrics/accumulators/delta_nll.hpp>
 #include <resect/metrics/accumulators/kl.hpp>
 #include <resect/metrics/intervals/two_way.hpp>
+#include <resect/metrics/rows/logits.hpp>
+#include <resect/metrics/similarity/cosine.hpp>
 
 // How the outputs of an altered model differ from those of the intact model on the same tokens.
 namespace RESECT_NAMESPACE::study {
@@ -42,9 +42,9 @@ struct head_workspace {
 //   cosine      mean cosine between the rows that the output matrix reads
 struct effect {
   metrics::estimate kl, top1, dlnppl, cosine;
-  double kl_seed_sd = metrics::nan;      // between seeds; NaN for a single run
+  double kl_seed_sd = metrics::nan;  // between seeds; NaN for a single run
   double dlnppl_seed_sd = metrics::nan;
-  double degrees = 0;                    // of freedom of the intervals; 0 where they are n_clusters − 1
+  double degrees = 0;  // of freedom of the intervals; 0 where they are n_clusters − 1
 };
 
 // The same as sums a cluster: what intervals, ranks, paired comparisons and reports are made of.

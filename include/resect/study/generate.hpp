@@ -44,17 +44,20 @@ inline status check_generation(const model::model_desc& m, std::span<const std::
     if (prompts[i].empty()) return error{errc::invalid_argument, text("prompt ", i), "no id", "1 or more"};
     for (std::size_t k = 0; k < prompts[i].size(); ++k)
       if (prompts[i][k] < 0 || prompts[i][k] >= m.n_vocab)
-        return error{errc::invalid_argument, text("prompt ", i, ", id ", k), text(prompts[i][k]), text("0 to ", m.n_vocab - 1)};
+        return error{errc::invalid_argument, text("prompt ", i, ", id ", k), text(prompts[i][k]),
+                     text("0 to ", m.n_vocab - 1)};
   }
   return {};
 }
 
 // The rows of all prompts; the last row of each wants logits.
-inline std::vector<model::row_meta> prompt_rows(std::span<const std::vector<std::int32_t>> prompts, std::int32_t first_sequence) {
+inline std::vector<model::row_meta> prompt_rows(std::span<const std::vector<std::int32_t>> prompts,
+                                                std::int32_t first_sequence) {
   std::vector<model::row_meta> rows;
   for (std::size_t i = 0; i < prompts.size(); ++i) {
     std::int32_t pos = 0;
-    for (const std::int32_t id : prompts[i]) rows.push_back({first_sequence + static_cast<std::int32_t>(i), pos++, id, 0});
+    for (const std::int32_t id : prompts[i])
+      rows.push_back({first_sequence + static_cast<std::int32_t>(i), pos++, id, 0});
     rows.back().flags = model::row_meta::wants_logits | model::row_meta::prompt_end;
   }
   return rows;
@@ -78,13 +81,15 @@ inline std::int32_t draw_id(std::span<const float> logits, double temperature, d
 }
 
 // The next id of a prompt: greedy, or drawn by Philox at (seed, prompt, step).
-inline std::int32_t next_id(std::span<const float> logits, const generation_options& o, std::size_t prompt, index_t step) {
+inline std::int32_t next_id(std::span<const float> logits, const generation_options& o, std::size_t prompt,
+                            index_t step) {
   if (o.temperature == 0) {
     const auto top = metrics::row_argmax(logits).id;
     return top >= 0 && std::isfinite(logits[static_cast<std::size_t>(top)]) ? static_cast<std::int32_t>(top) : -1;
   }
   const random::philox_stream stream{o.seed, static_cast<std::uint64_t>(prompt)};
-  return draw_id(logits, o.temperature, random::uniform_open_f64(stream.block(static_cast<std::uint64_t>(step), 0).pair(0)));
+  return draw_id(logits, o.temperature,
+                 random::uniform_open_f64(stream.block(static_cast<std::uint64_t>(step), 0).pair(0)));
 }
 
 // Forgets the sequences of a batch before a generation and after it, whatever ends it.
@@ -93,7 +98,8 @@ struct borrowed_sequences {
   H& host;
   std::int32_t first, last;
 
-  borrowed_sequences(H& h, std::int32_t begin, std::size_t n) : host(h), first(begin), last(begin + static_cast<std::int32_t>(n)) {
+  borrowed_sequences(H& h, std::int32_t begin, std::size_t n)
+      : host(h), first(begin), last(begin + static_cast<std::int32_t>(n)) {
     forget();
   }
   borrowed_sequences(const borrowed_sequences&) = delete;
@@ -118,7 +124,8 @@ struct borrowed_sequences {
 // refused). The sequences are forgotten in any case.
 template <model::editable_host H>
   requires(std::same_as<typename H::value, float> && std::same_as<typename H::space, host_space>)
-result<std::vector<generation>> try_generate(H& host, const residual::plan& plan, std::span<const std::vector<std::int32_t>> prompts,
+result<std::vector<generation>> try_generate(H& host, const residual::plan& plan,
+                                             std::span<const std::vector<std::int32_t>> prompts,
                                              const generation_options& options = {}) {
   if (auto s = detail::check_generation(host.describe(), prompts, options); !s) return s.error();
   std::vector<generation> out(prompts.size());
@@ -139,7 +146,8 @@ result<std::vector<generation>> try_generate(H& host, const residual::plan& plan
       const std::span<const float> row{logits.row(static_cast<index_t>(k)).data, static_cast<std::size_t>(logits.cols)};
       const std::int32_t id = detail::next_id(row, options, i, step);
       if (id < 0)
-        return error{errc::not_finite, text("logits of prompt ", i, ", step ", step), "NaN or infinite values", "finite logits"};
+        return error{errc::not_finite, text("logits of prompt ", i, ", step ", step), "NaN or infinite values",
+                     "finite logits"};
       if (std::find(options.stop_ids.begin(), options.stop_ids.end(), id) != options.stop_ids.end()) {
         out[i].stopped = true;
         continue;
@@ -158,7 +166,8 @@ result<std::vector<generation>> try_generate(H& host, const residual::plan& plan
 
 #if RESECT_EXCEPTIONS
 template <model::editable_host H>
-std::vector<generation> generate(H& host, const residual::plan& plan, std::span<const std::vector<std::int32_t>> prompts,
+std::vector<generation> generate(H& host, const residual::plan& plan,
+                                 std::span<const std::vector<std::int32_t>> prompts,
                                  const generation_options& options = {}) {
   return value_or_throw(try_generate(host, plan, prompts, options));
 }

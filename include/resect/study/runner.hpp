@@ -28,7 +28,7 @@ struct study_cost {
 
 // How far a study is, in work done.
 struct progress {
-  double done = 0;        // flop so far
+  double done = 0;  // flop so far
   double total = 0;
   std::string_view step;  // "baseline", or the label of the arm
 };
@@ -37,8 +37,8 @@ using progress_report = function_ref<void(const progress&)>;
 
 // What a runner holds.
 struct runner_options {
-  index_t head_rows = 512;       // rows whose logits are held at a time
-  double snapshot_bytes = 256e6; // states that are kept from one call to the next
+  index_t head_rows = 512;        // rows whose logits are held at a time
+  double snapshot_bytes = 256e6;  // states that are kept from one call to the next
 };
 
 namespace detail {
@@ -58,7 +58,8 @@ inline double held_bytes(const model::model_desc& m, index_t rows, const runner_
 
 // What measuring all arms would cost on this host; nothing is run. The same walk as the runner's.
 template <model::surgical_host H>
-study_cost estimate_cost(const H& host, const token_windows& windows, std::span<const arm> arms, const runner_options& o = {}) {
+study_cost estimate_cost(const H& host, const token_windows& windows, std::span<const arm> arms,
+                         const runner_options& o = {}) {
   const auto rows = static_cast<index_t>(windows.rows.size());
   const auto plans = detail::plans_of(arms);
   const auto paths = detail::paths_of(plans, host.describe().n_layers);
@@ -88,9 +89,9 @@ class runner {
   // Runs the intact model over the windows, keeps its outputs, and measures the stream at every layer.
   // Errors: invalid_argument for head_rows below 1; what windows.check says; not_finite names the layer or the row; what
   // the host reports.
-  static result<runner> try_start(Backend& backend, H& host, const token_windows& windows, const runner_options& options = {}) {
-    if (options.head_rows < 1)
-      return error{errc::invalid_argument, "head_rows", text(options.head_rows), "1 or more"};
+  static result<runner> try_start(Backend& backend, H& host, const token_windows& windows,
+                                  const runner_options& options = {}) {
+    if (options.head_rows < 1) return error{errc::invalid_argument, "head_rows", text(options.head_rows), "1 or more"};
     runner out(backend, host, windows, options);
     auto intact = detail::try_baseline(backend, host, windows, out.work_, out.outputs_);
     if (!intact) return intact.error();
@@ -165,7 +166,11 @@ class runner {
 
  private:
   runner(Backend& backend, H& host, const token_windows& windows, const runner_options& options)
-      : backend_(&backend), host_(&host), windows_(&windows), options_(options), work_{.rows = options.head_rows},
+      : backend_(&backend),
+        host_(&host),
+        windows_(&windows),
+        options_(options),
+        work_{.rows = options.head_rows},
         kept_(options.snapshot_bytes) {}
 
   index_t rows() const noexcept { return static_cast<index_t>(windows_->rows.size()); }
@@ -234,7 +239,8 @@ template <class Backend, model::surgical_host H>
 result<speed> try_measure_speed(Backend& backend, H& host, const token_windows& windows, const runner_options& o = {}) {
   token_windows few = windows;
   few.n_windows = std::min<index_t>(4, windows.n_windows);
-  const auto rows = windows.rows.size() / static_cast<std::size_t>(windows.n_windows) * static_cast<std::size_t>(few.n_windows);
+  const auto rows =
+      windows.rows.size() / static_cast<std::size_t>(windows.n_windows) * static_cast<std::size_t>(few.n_windows);
   few.rows.resize(rows);
   few.cluster.resize(rows);
   auto run = runner<Backend, H>::try_start(backend, host, few, o);  // not timed: memory is touched first here

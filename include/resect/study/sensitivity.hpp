@@ -34,13 +34,13 @@ constexpr std::string_view name(alteration a) noexcept {
 struct sensitivity_options {
   std::vector<alteration> alterations{alteration::skip, alteration::mean_delta, alteration::reinit,
                                       alteration::zero_stream};
-  std::vector<int> layers{};     // empty: all
-  std::uint64_t seed = 1;        // of re-initialization and of the bootstrap
+  std::vector<int> layers{};  // empty: all
+  std::uint64_t seed = 1;     // of re-initialization and of the bootstrap
   int reinit_seeds = 5;
   residual::norm_gains reinit_gains = residual::norm_gains::reset;
   residual::reinit_options reinit{};
-  index_t bootstrap = 1000;        // resamples for the intervals of ranks
-  index_t head_rows = 512;         // rows whose logits are held at a time
+  index_t bootstrap = 1000;  // resamples for the intervals of ranks
+  index_t head_rows = 512;   // rows whose logits are held at a time
 };
 
 // What the study found: the intact model, and a row for every altered layer. `options` are those it ran with, layers
@@ -48,8 +48,8 @@ struct sensitivity_options {
 struct sensitivity_report {
   sensitivity_options options;
   baseline intact;
-  residual::delta_means means;     // of the calibration rows; empty without mean_delta
-  std::vector<table_row> rows;     // by alteration, then by layer
+  residual::delta_means means;  // of the calibration rows; empty without mean_delta
+  std::vector<table_row> rows;  // by alteration, then by layer
 
   // The row of an alteration and layer, or nothing.
   const table_row* find(alteration what, int layer) const noexcept {
@@ -73,7 +73,8 @@ inline status check_layers(const std::vector<int>& layers, int n_layers) {
     if (layers[i] < 0 || layers[i] >= n_layers)
       return error{errc::invalid_argument, "layers", text("layer ", layers[i]), text("layers 0 to ", n_layers - 1)};
     if (i > 0 && layers[i] <= layers[i - 1])
-      return error{errc::invalid_argument, "layers", text(layers[i], " after ", layers[i - 1]), "ascending layers, each once"};
+      return error{errc::invalid_argument, "layers", text(layers[i], " after ", layers[i - 1]),
+                   "ascending layers, each once"};
   }
   return {};
 }

@@ -25,7 +25,7 @@ struct table_row {
   effect mean;                       // over seeds
   std::vector<effect> per_run;
   metrics::mark mark = metrics::mark::none;
-  metrics::rank_interval rank;       // by KL among the rows of its table, 1 = largest
+  metrics::rank_interval rank;  // by KL among the rows of its table, 1 = largest
 
   // The first layer that the arm touches: its layer, where it touches one.
   int layer() const noexcept { return id.layers.empty() ? -1 : id.layers.front(); }
@@ -40,8 +40,8 @@ enum class table_of : std::uint8_t {
 // How a table is made.
 struct table_options {
   table_of tables = table_of::each_family;
-  std::uint64_t seed = 1;   // of the bootstrap
-  index_t bootstrap = 1000; // resamples for the intervals of ranks
+  std::uint64_t seed = 1;    // of the bootstrap
+  index_t bootstrap = 1000;  // resamples for the intervals of ranks
 };
 
 namespace detail {
@@ -75,9 +75,8 @@ inline double fewest_degrees(std::span<table_row* const> table) noexcept {
 inline status mark_and_rank(std::span<table_row* const> table, const table_options& o) {
   std::vector<metrics::estimate> deltas;
   std::vector<metrics::clustered_sums> kl;
-  const bool same_runs = std::all_of(table.begin(), table.end(), [&](const table_row* row) {
-    return row->runs.size() == table.front()->runs.size();
-  });
+  const bool same_runs = std::all_of(
+      table.begin(), table.end(), [&](const table_row* row) { return row->runs.size() == table.front()->runs.size(); });
   for (const table_row* row : table) {
     deltas.push_back(row->mean.dlnppl);
     kl.push_back(same_runs ? kl_over_runs(*row) : kl_of_mean_run(*row));
@@ -96,9 +95,8 @@ inline std::vector<table_row> rows_by_group(std::span<const arm> arms, std::span
   std::vector<table_row> rows;
   for (std::size_t i = 0; i < arms.size(); ++i) {
     arm_identity id = identity_of(arms[i].plan);
-    auto row = std::find_if(rows.begin(), rows.end(), [&](const table_row& r) {
-      return id.seed && !r.seeds.empty() && r.id.group == id.group;
-    });
+    auto row = std::find_if(rows.begin(), rows.end(),
+                            [&](const table_row& r) { return id.seed && !r.seeds.empty() && r.id.group == id.group; });
     if (row == rows.end()) row = rows.insert(rows.end(), table_row{});
     if (id.seed) row->seeds.push_back(*id.seed);
     row->runs.push_back(measured[i]);

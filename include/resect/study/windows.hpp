@@ -31,9 +31,9 @@ struct token_windows {
   index_t n_clusters = 0;
   index_t n_windows = 0;
   index_t context = 0;
-  std::vector<std::int32_t> documents;  // of each cluster, where the text marks them
-  std::vector<index_t> starts;            // first id of each window
-  std::uint64_t text = 0;               // fingerprint of all ids of the text that the windows are of
+  std::vector<std::int32_t> documents;      // of each cluster, where the text marks them
+  std::vector<index_t> starts;              // first id of each window
+  std::uint64_t text = 0;                   // fingerprint of all ids of the text that the windows are of
   std::vector<metrics::id_count> unigrams;  // of calibration windows: of all that evaluation leaves of their text
 
   index_t counted() const noexcept { return n_windows * context; }
@@ -66,8 +66,7 @@ struct token_windows {
   std::uint64_t fingerprint() const noexcept {
     resect::fingerprint f;
     for (const auto& row : rows)
-      f.add(row.place().key())
-          .add(static_cast<std::uint64_t>(static_cast<std::uint32_t>(row.token)));
+      f.add(row.place().key()).add(static_cast<std::uint64_t>(static_cast<std::uint32_t>(row.token)));
     return f.value();
   }
 };
@@ -244,8 +243,9 @@ inline result<token_windows> try_calibration_windows(const token_text& t, const 
     run = 0;
   }
   if (free.empty())
-    return error{errc::invalid_argument, "calibration text", text("no stretch of ", o.context, " tokens outside the ",
-                 evaluation.n_windows, " evaluation windows"), "a longer text, or fewer or shorter windows"};
+    return error{errc::invalid_argument, "calibration text",
+                 text("no stretch of ", o.context, " tokens outside the ", evaluation.n_windows, " evaluation windows"),
+                 "a longer text, or fewer or shorter windows"};
   token_windows out;
   out.context = o.context;
   out.text = detail::fingerprint_of(t.ids);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // A system that starts five threads and then no more, for the pools of two parts.
-#include <cerrno>
-#include <cstdio>
 #include <dlfcn.h>
 #include <pthread.h>
+#include <cerrno>
+#include <cstdio>
 
 namespace {
 int started = 0, ended = 0;

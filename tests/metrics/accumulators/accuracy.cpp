@@ -8,8 +8,8 @@
 #include <vector>
 
 #include <metrics/merge.hpp>
-#include <resect/metrics/rows/logits.hpp>
 #include <resect/metrics/accumulators/perplexity.hpp>
+#include <resect/metrics/rows/logits.hpp>
 #include <support/catch.hpp>
 
 namespace tests {
@@ -74,9 +74,7 @@ TEST_CASE("accuracies merge to one pass") {
 }
 
 template <class A, class B>
-concept merges_with = requires(A a, const B& b) {
-  a.merge(b);
-};
+concept merges_with = requires(A a, const B& b) { a.merge(b); };
 
 TEST_CASE("agreement with a model is not accuracy: the types do not merge") {
   STATIC_REQUIRE(merges_with<token_accuracy, token_accuracy>);

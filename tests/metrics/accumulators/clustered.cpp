@@ -195,7 +195,8 @@ TEST_CASE("what cannot be averaged is not: NaN, infinity and cluster ids outside
   with_inf.add(3, std::numeric_limits<double>::infinity());
   CHECK(with_inf.estimate().value == std::numeric_limits<double>::infinity());
   CHECK_FALSE(with_inf.estimate().has_interval());
-  for (const index_t bad : {index_t{-1}, index_t{8}, std::numeric_limits<index_t>::max(), std::numeric_limits<index_t>::min()}) {
+  for (const index_t bad :
+       {index_t{-1}, index_t{8}, std::numeric_limits<index_t>::max(), std::numeric_limits<index_t>::min()}) {
     clustered_sums a = filled();
     a.add(bad, 1.0);
     CHECK(a.rejected() == 1);

@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include <resect/metrics/accumulators/disjoint.hpp>
-#include <resect/metrics/similarity/pooled_cosine.hpp>
-#include <resect/metrics/accumulators/perplexity.hpp>
 #include <resect/metrics/accumulators/agreement.hpp>
+#include <resect/metrics/accumulators/disjoint.hpp>
 #include <resect/metrics/accumulators/kl.hpp>
+#include <resect/metrics/accumulators/perplexity.hpp>
+#include <resect/metrics/similarity/pooled_cosine.hpp>
 
 #include <type_traits>
 #include <vector>
 
 #include <metrics/merge.hpp>
 #include <resect/metrics/accumulators/accuracy.hpp>
-#include <resect/metrics/similarity/cosine_profile.hpp>
 #include <resect/metrics/accumulators/explained_variance.hpp>
-#include <resect/metrics/verdicts/goodhart.hpp>
 #include <resect/metrics/accumulators/kl_profile.hpp>
 #include <resect/metrics/accumulators/norm_profile.hpp>
-#include <resect/metrics/verdicts/recovery.hpp>
 #include <resect/metrics/accumulators/relative_error.hpp>
-#include <resect/metrics/similarity/streaming_cka.hpp>
 #include <resect/metrics/accumulators/top_k.hpp>
+#include <resect/metrics/similarity/cosine_profile.hpp>
+#include <resect/metrics/similarity/streaming_cka.hpp>
+#include <resect/metrics/verdicts/goodhart.hpp>
+#include <resect/metrics/verdicts/recovery.hpp>
 #include <support/catch.hpp>
 
 namespace tests {
@@ -44,7 +44,7 @@ void check_disjoint(A low, A high, A again, Add add) {
   CHECK(refused.error().code == resect::errc::conflict);
   CHECK(refused.error().operand.view() == "cluster 2");
   CHECK(detail::counted(sum).count(2) == detail::counted(low).count(2));  // untouched
-  CHECK(sum.merge(again));                                                 // exact, and allowed by that name
+  CHECK(sum.merge(again));                                                // exact, and allowed by that name
   CHECK(detail::counted(sum).count(2) == detail::counted(low).count(2) + detail::counted(again).count(2));
 }
 

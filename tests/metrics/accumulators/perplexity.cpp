@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include <resect/metrics/accumulators/perplexity.hpp>
-#include <resect/metrics/accumulators/delta_nll.hpp>
 #include <resect/metrics/accumulators/agreement.hpp>
+#include <resect/metrics/accumulators/delta_nll.hpp>
 #include <resect/metrics/accumulators/kl.hpp>
+#include <resect/metrics/accumulators/perplexity.hpp>
 
 #include <cmath>
 #include <type_traits>
@@ -228,13 +228,11 @@ TEST_CASE("moments: known values, the merge law at an offset of 1e8, minima and 
       s2 += (x.back() - static_cast<long double>(offset)) * (x.back() - static_cast<long double>(offset));
     }
     const auto feed = [&](moments& a, index_t i) { a.add(x[static_cast<std::size_t>(i)]); };
-    const moments whole = tests::one_pass(
-        3000, [] { return moments{}; }, feed);
+    const moments whole = tests::one_pass(3000, [] { return moments{}; }, feed);
     CHECK(whole.squared_deviations() == Approx(static_cast<double>(s2 - s * s / 3000)).epsilon(1e-12));
     CHECK(whole.mean() == Approx(static_cast<double>(offset + s / 3000)).epsilon(1e-15));
     for (std::uint64_t seed = 0; seed < 25; ++seed) {
-      const moments merged = tests::merged_from_parts(
-          seed, 7, 3000, [] { return moments{}; }, feed);
+      const moments merged = tests::merged_from_parts(seed, 7, 3000, [] { return moments{}; }, feed);
       CHECK(tests::same_number(merged.mean(), whole.mean(), 1e-15));
       CHECK(tests::same_number(merged.squared_deviations(), whole.squared_deviations(), 1e-12));
       CHECK(merged.min() == whole.min());

@@ -157,10 +157,11 @@ TEST_CASE("the jackknife of a mean is its textbook standard error, of skewed val
   }
   const std::vector<double> totals{34, 6};
   std::vector<double> unit(2), rest(2);
-  const auto j = resect::metrics::detail::leave_one_out(mean_of, totals, 6, mean, unit, rest, [&](index_t d, double* u) {
-    u[0] = x[static_cast<std::size_t>(d)];
-    u[1] = 1;
-  });
+  const auto j =
+      resect::metrics::detail::leave_one_out(mean_of, totals, 6, mean, unit, rest, [&](index_t d, double* u) {
+        u[0] = x[static_cast<std::size_t>(d)];
+        u[1] = 1;
+      });
   CHECK(j.se == Approx(std::sqrt(m2 / 5 / 6)).epsilon(1e-13));
   CHECK(j.acceleration == Approx(m3 / (6 * std::pow(m2, 1.5))).epsilon(1e-12));
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include <resect/metrics/intervals/student_t.hpp>
 #include <resect/metrics/intervals/special_functions.hpp>
+#include <resect/metrics/intervals/student_t.hpp>
 
 #include <cmath>
 #include <limits>

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include <resect/metrics/intervals/wilson.hpp>
-#include <resect/metrics/accumulators/delta_nll.hpp>
 #include <resect/metrics/accumulators/agreement.hpp>
+#include <resect/metrics/accumulators/delta_nll.hpp>
+#include <resect/metrics/intervals/wilson.hpp>
 
 #include <cmath>
 #include <vector>
 
 #include <resect/metrics/accumulators/accuracy.hpp>
-#include <resect/metrics/verdicts/goodhart.hpp>
 #include <resect/metrics/accumulators/perplexity.hpp>
-#include <resect/metrics/verdicts/recovery.hpp>
 #include <resect/metrics/accumulators/top_k.hpp>
+#include <resect/metrics/verdicts/goodhart.hpp>
+#include <resect/metrics/verdicts/recovery.hpp>
 #include <support/catch.hpp>
 
 // The known values of wilson itself stand in student_t.cpp, beside the quantiles that it uses.

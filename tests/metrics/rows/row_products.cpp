@@ -168,7 +168,8 @@ TEST_CASE("rows are multiplied with the instruction set that a backend was made 
   std::vector<row_sums> out(3);
   row_products(exec, matrix_view<const float>{a.data(), 3, 4}, matrix_view<const float>{a.data(), 3, 4}, out);
   CHECK(exec.asked == 1);
-  row_products(exec, matrix_view<const float>{a.data(), 3, 4}, matrix_view<const resect::bf16>{b.stored.data(), 3, 4}, out);
+  row_products(exec, matrix_view<const float>{a.data(), 3, 4}, matrix_view<const resect::bf16>{b.stored.data(), 3, 4},
+               out);
   CHECK(exec.asked == 2);
   row_products(instruction_set::portable, exec, matrix_view<const float>{a.data(), 3, 4}, {a.data(), 3, 4}, out);
   CHECK(exec.asked == 2);

@@ -46,7 +46,8 @@ TEST_CASE("a table of angles holds the mean of every pair of depths, and names t
   for (index_t n = 1; n < depths; ++n) {
     index_t best = 0;
     for (index_t l = 0; l + n < depths; ++l) {
-      const auto got = table.between(l, n).estimate(), want = wanted[static_cast<std::size_t>(l * depths + l + n)].estimate();
+      const auto got = table.between(l, n).estimate(),
+                 want = wanted[static_cast<std::size_t>(l * depths + l + n)].estimate();
       CHECK((got.value == want.value && got.se == want.se && got.n == 20));
       if (got.value < table.between(best, n).estimate().value) best = l;
     }

@@ -23,7 +23,6 @@ std::vector<float> row(int n, std::uint64_t seed, double sd = 1) {
 
 }  // namespace
 
-
 TEST_CASE("cosine: equal rows 1, opposite −1, orthogonal 0, scale free, symmetric") {
   for (const int n : {1, 7, 8, 9, 576, 4096}) {
     const auto a = row(n, 3), b = row(n, 4);
@@ -68,13 +67,10 @@ TEST_CASE("the mean cosine is the mean over rows, not the pooled cosine, and mer
   const auto feed = [&](mean_cosine& a, index_t i) {
     a.add(i % 9, row(64, 100 + static_cast<std::uint64_t>(i)), row(64, 1000 + static_cast<std::uint64_t>(i % 50)));
   };
-  const auto whole = tests::one_pass(
-      300, [] { return mean_cosine{9}; }, feed);
+  const auto whole = tests::one_pass(300, [] { return mean_cosine{9}; }, feed);
   for (std::uint64_t seed = 0; seed < 10; ++seed)
-    CHECK(tests::same_estimate(tests::merged_from_parts(
-                                   seed, 5, 300, [] { return mean_cosine{9}; }, feed)
-                                   .estimate(),
-                               whole.estimate()));
+    CHECK(tests::same_estimate(
+        tests::merged_from_parts(seed, 5, 300, [] { return mean_cosine{9}; }, feed).estimate(), whole.estimate()));
 }
 
 }  // namespace tests

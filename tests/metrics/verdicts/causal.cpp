@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include <resect/metrics/verdicts/causal.hpp>
 #include <resect/metrics/rows/unigrams.hpp>
+#include <resect/metrics/verdicts/causal.hpp>
 
 #include <cmath>
 #include <cstdio>

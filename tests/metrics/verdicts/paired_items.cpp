@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include <resect/metrics/verdicts/paired_items.hpp>
 #include <resect/metrics/verdicts/mcnemar.hpp>
+#include <resect/metrics/verdicts/paired_items.hpp>
 
 #include <cmath>
 #include <cstdio>
@@ -82,7 +82,9 @@ TEST_CASE("Newcombe's interval of a paired difference: his published example, sy
   CHECK(same.hi > 0);
 }
 
-TEST_CASE("Newcombe's interval is his formula for every small table, with the correction that lowers a positive correlation") {
+TEST_CASE(
+    "Newcombe's interval is his formula for every small table, with the correction that lowers a positive "
+    "correlation") {
   const double z = 1.959963984540054;
   const auto score = [&](double k, double n) {  // Wilson's limits
     const double p = k / n, centre = (p + z * z / (2 * n)) / (1 + z * z / n);

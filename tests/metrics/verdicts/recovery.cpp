@@ -63,7 +63,8 @@ TEST_CASE("negatives never are the own candidate, reach every other, and depend 
     }
   const auto draw = [](recovery_place at) {
     std::vector<index_t> out;
-    for (index_t j = 0; j < recovery_negatives; ++j) out.push_back(resect::metrics::detail::negative(at, j, 0, 1 << 20));
+    for (index_t j = 0; j < recovery_negatives; ++j)
+      out.push_back(resect::metrics::detail::negative(at, j, 0, 1 << 20));
     return out;
   };
   CHECK(draw({1, 2, 3}) == draw({1, 2, 3}));
@@ -180,9 +181,7 @@ TEST_CASE("void questions have no answer and spoil the estimate") {
 }
 
 template <class A, class B>
-concept merges_with = requires(A a, const B& b) {
-  a.merge(b);
-};
+concept merges_with = requires(A a, const B& b) { a.merge(b); };
 
 TEST_CASE("rates merge to one pass; answers to different questions do not merge") {
   const rows e{50, 8}, q{120, 9};

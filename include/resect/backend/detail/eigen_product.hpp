@@ -71,7 +71,8 @@ matrix_view<const T> copy_row_major(matrix_view<const T> a, array<T>& storage) {
 
 // C ← α·A·B + β·C; A (m, k), B (k, n), any strides; C (m, n) row-major.
 template <class T>
-void eigen_product(executor_ref exec, T alpha, matrix_view<const T> a, matrix_view<const T> b, T beta, matrix_view<T> c) {
+void eigen_product(executor_ref exec, T alpha, matrix_view<const T> a, matrix_view<const T> b, T beta,
+                   matrix_view<T> c) {
   array<T> a_copy, b_copy;
   if (!is_row_major(a) && !is_col_major(a)) a = copy_row_major(a, a_copy);
   if (!is_row_major(b) && !is_col_major(b)) b = copy_row_major(b, b_copy);
@@ -80,14 +81,15 @@ void eigen_product(executor_ref exec, T alpha, matrix_view<const T> a, matrix_vi
     else b = copy_row_major(b, b_copy);
   }
   const auto tiling = eigen_tiling<T>::of(c.rows, c.cols, a.cols);
-  for_each_tile(exec, c.rows, c.cols, tiling.tile_rows, tiling.tile_cols, [&](index_t r, index_t s, index_t m, index_t n) {
-    const auto tile = c.block(r, s, m, n);
-    if (beta != T{1}) scale(beta, tile);
-    for (index_t p = 0; p < a.cols; p += tiling.panel) {
-      const index_t k = std::min(tiling.panel, a.cols - p);
-      gemm_panel(alpha, a.block(r, p, m, k), b.block(p, s, k, n), tile);
-    }
-  });
+  for_each_tile(exec, c.rows, c.cols, tiling.tile_rows, tiling.tile_cols,
+                [&](index_t r, index_t s, index_t m, index_t n) {
+                  const auto tile = c.block(r, s, m, n);
+                  if (beta != T{1}) scale(beta, tile);
+                  for (index_t p = 0; p < a.cols; p += tiling.panel) {
+                    const index_t k = std::min(tiling.panel, a.cols - p);
+                    gemm_panel(alpha, a.block(r, p, m, k), b.block(p, s, k, n), tile);
+                  }
+                });
 }
 
 }  // namespace RESECT_NAMESPACE::detail

@@ -35,8 +35,10 @@ inline constexpr unsigned tile_rows = 12, row_step = 4, tile_vectors = 2, deepes
 template <class T>
 struct product_kernels {
   index_t tile_rows = 0, row_step = 1, tile_cols = 0, col_step = 1, deepest = 0;
-  void (*pack)(const T* in, index_t across, index_t along, index_t count, index_t full, index_t step, index_t k, T* out) = nullptr;
-  void (*multiply)(index_t m, index_t n, index_t k, T alpha, const T* a, const T* b, into how, T* c, index_t stride) = nullptr;
+  void (*pack)(const T* in, index_t across, index_t along, index_t count, index_t full, index_t step, index_t k,
+               T* out) = nullptr;
+  void (*multiply)(index_t m, index_t n, index_t k, T alpha, const T* a, const T* b, into how, T* c,
+                   index_t stride) = nullptr;
 
   explicit operator bool() const noexcept { return multiply != nullptr; }
 };
@@ -46,10 +48,10 @@ template <class T>
 product_kernels<T> product_kernels_of(instruction_set set) noexcept {
 #if defined(__x86_64__)
   if (set == instruction_set::avx512)
-    return {avx512::tile_rows, avx512::row_step, avx512::tile_cols<T>,       avx512::vector_width<T>,
+    return {avx512::tile_rows, avx512::row_step, avx512::tile_cols<T>,      avx512::vector_width<T>,
             avx512::deepest,   avx512::pack<T>,  avx512::multiply_packed<T>};
   if (set == instruction_set::avx2)
-    return {avx2::tile_rows, avx2::row_step, avx2::tile_cols<T>,       avx2::vector_width<T>,
+    return {avx2::tile_rows, avx2::row_step, avx2::tile_cols<T>,      avx2::vector_width<T>,
             avx2::deepest,   avx2::pack<T>,  avx2::multiply_packed<T>};
 #endif
   static_cast<void>(set);

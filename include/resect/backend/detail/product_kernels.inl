@@ -20,7 +20,7 @@ using vector = typename vector_of<T>::type;
 template <class T>
 inline constexpr index_t vector_width = static_cast<index_t>(sizeof(vector<T>) / sizeof(T));
 template <class T>
-inline constexpr index_t tile_cols = vector_width<T>* tile_vectors;
+inline constexpr index_t tile_cols = vector_width<T> * tile_vectors;
 
 template <class T>
 using four [[gnu::vector_size(4 * sizeof(T))]] = T;
@@ -50,8 +50,8 @@ template <class T>
 // One strip: out[p·strip + i] ← in[i·across + p·along], zeros for count ≤ i < strip. Rows go through registers four by
 // four, a cache line of each at a time, so that both sides stay in the first cache whatever their strides.
 template <class T>
-[[RESECT_KERNEL]] inline void pack_strip(const T* in, index_t across, index_t along, index_t count, index_t strip, index_t k,
-                                         T* out) noexcept {
+[[RESECT_KERNEL]] inline void pack_strip(const T* in, index_t across, index_t along, index_t count, index_t strip,
+                                         index_t k, T* out) noexcept {
   constexpr index_t line = static_cast<index_t>(64 / sizeof(T));
   const index_t fours = count / 4 * 4;
   index_t done = 0;  // of k, for the rows in `fours`
@@ -73,8 +73,8 @@ template <class T>
 
 // All strips of `count` rows, `full` wide each and the last a multiple of `step`.
 template <class T>
-[[RESECT_KERNEL]] inline void pack(const T* in, index_t across, index_t along, index_t count, index_t full, index_t step, index_t k,
-                                   T* out) noexcept {
+[[RESECT_KERNEL]] inline void pack(const T* in, index_t across, index_t along, index_t count, index_t full,
+                                   index_t step, index_t k, T* out) noexcept {
   for (index_t first = 0; first < count; first += full) {
     const index_t rows = count - first < full ? count - first : full;
     const index_t strip = (rows + step - 1) / step * step;
@@ -143,15 +143,16 @@ template <class T, unsigned Vectors>
 
 // C (rows, cols) of one register tile; where C ends inside of it, by way of a whole one.
 template <class T>
-[[RESECT_KERNEL gnu::always_inline]] inline void multiply_whole(index_t rows, index_t cols, const T* a, const T* b, index_t k,
-                                                                T alpha, into how, T* c, index_t stride) noexcept {
+[[RESECT_KERNEL gnu::always_inline]] inline void multiply_whole(index_t rows, index_t cols, const T* a, const T* b,
+                                                                index_t k, T alpha, into how, T* c,
+                                                                index_t stride) noexcept {
   if (cols > 2 * vector_width<T>) multiply_rows<T, tile_vectors>(rows, a, b, k, alpha, how, c, stride);
   else if (cols > vector_width<T>) multiply_rows<T, 2>(rows, a, b, k, alpha, how, c, stride);
   else multiply_rows<T, 1>(rows, a, b, k, alpha, how, c, stride);
 }
 template <class T>
-[[RESECT_KERNEL]] inline void multiply_part(index_t rows, index_t cols, const T* a, const T* b, index_t k, T alpha, into how,
-                                            T* c, index_t stride) noexcept {
+[[RESECT_KERNEL]] inline void multiply_part(index_t rows, index_t cols, const T* a, const T* b, index_t k, T alpha,
+                                            into how, T* c, index_t stride) noexcept {
   T whole[tile_rows * tile_cols<T>] = {};
   const auto row = static_cast<std::size_t>(cols) * sizeof(T);
   for (index_t i = 0; i < rows; ++i) __builtin_memcpy(whole + i * tile_cols<T>, c + i * stride, row);
@@ -161,8 +162,8 @@ template <class T>
 
 // C (m, n) from packed blocks of A (m, k) and B (k, n). All strips of A pass by one of B.
 template <class T>
-[[RESECT_KERNEL]] inline void multiply_packed(index_t m, index_t n, index_t k, T alpha, const T* a, const T* b, into how,
-                                              T* c, index_t stride) noexcept {
+[[RESECT_KERNEL]] inline void multiply_packed(index_t m, index_t n, index_t k, T alpha, const T* a, const T* b,
+                                              into how, T* c, index_t stride) noexcept {
   for (index_t j = 0; j < n; j += tile_cols<T>)
     for (index_t i = 0; i < m; i += tile_rows) {
       const index_t rows = m - i < tile_rows ? m - i : tile_rows;

@@ -9,8 +9,8 @@
 namespace RESECT_NAMESPACE::factor::detail {
 
 struct core_svd {
-  matrix<double> u, v;    // (k, k), orthonormal columns
-  array<double> s;  // descending
+  matrix<double> u, v;  // (k, k), orthonormal columns
+  array<double> s;      // descending
   bool converged = false;
 };
 
@@ -44,8 +44,8 @@ result<core_svd> svd_of_core(B& exec, const matrix<double>& c) {
   double norm = 0;
   for (const double e : scaled_core.data) norm += e * e;
   norm = std::sqrt(norm);
-  const auto jacobi =
-      linalg::one_sided_jacobi(exec, x.view(), directions.view(), 2 * std::max(4.0, std::sqrt(size)) * 0x1p-52, noise * norm);
+  const auto jacobi = linalg::one_sided_jacobi(exec, x.view(), directions.view(),
+                                               2 * std::max(4.0, std::sqrt(size)) * 0x1p-52, noise * norm);
   out.converged = jacobi.converged;
 
   array<double> norms(k);
@@ -56,9 +56,7 @@ result<core_svd> svd_of_core(B& exec, const matrix<double>& c) {
   }
   array<index_t> order(k);
   std::iota(order.begin(), order.end(), index_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](index_t i, index_t j) {
-    return norms[i] > norms[j];
-  });
+  std::stable_sort(order.begin(), order.end(), [&](index_t i, index_t j) { return norms[i] > norms[j]; });
   bool rounding = false;
   for (index_t c2 = 0; c2 < k; ++c2) {
     const index_t from = order[c2];

@@ -16,8 +16,10 @@ class clustered_mean {
 
   // One token of a cluster. No allocation.
   template <class... Args>
-  requires requires(const Args&... args) { Measure::value(args...); }
-  void add(index_t cluster, const Args&... args) noexcept { sums_.add(cluster, Measure::value(args...)); }
+    requires requires(const Args&... args) { Measure::value(args...); }
+  void add(index_t cluster, const Args&... args) noexcept {
+    sums_.add(cluster, Measure::value(args...));
+  }
   status merge(const clustered_mean& other) noexcept { return sums_.merge(other.sums_); }
 
   metrics::estimate estimate(double level = 0.95) const noexcept { return sums_.estimate(level); }

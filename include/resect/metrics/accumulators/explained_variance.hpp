@@ -164,8 +164,8 @@ class explained_variance {
 
   index_t columns_ = 0;
   array<cell> cells_;
-  array<float> origin_;    // (G, d): the first row of each cluster
-  array<double> shifted_;  // (G, d): Σ(x − first row)
+  array<float> origin_;         // (G, d): the first row of each cluster
+  array<double> shifted_;       // (G, d): Σ(x − first row)
   array<double> shifted_rest_;  // what rounding dropped of it
   index_t rejected_ = 0;
 };

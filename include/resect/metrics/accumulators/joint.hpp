@@ -24,7 +24,8 @@ class joint_sums {
 
   // One observation of all K. A cluster outside 0 … G−1 is counted in `rejected`, and then no estimate is given.
   template <class... T>
-  requires(sizeof...(T) == K) void add(index_t cluster, T... values) noexcept {
+    requires(sizeof...(T) == K)
+  void add(index_t cluster, T... values) noexcept {
     const double v[K] = {static_cast<double>(values)...};
     add_sums(cluster, v, 1);
   }

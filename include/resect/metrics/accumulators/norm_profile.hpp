@@ -6,9 +6,9 @@
 
 #include <resect/core/math.hpp>
 #include <resect/metrics/accumulators/clustered_mean.hpp>
+#include <resect/metrics/accumulators/quantiles.hpp>
 #include <resect/metrics/similarity/block_influence.hpp>
 #include <resect/metrics/similarity/cosine.hpp>
-#include <resect/metrics/accumulators/quantiles.hpp>
 
 namespace RESECT_NAMESPACE::metrics {
 

@@ -11,7 +11,7 @@ namespace RESECT_NAMESPACE::metrics {
 struct scoring_rule {
   index_t window = 0;  // tokens that run together; 0: not said
   index_t skip = 0;    // rows at the start of a window whose next token is not scored (llama-perplexity: half of them)
-  bool bos = false;  // windows begin with a token that marks the beginning of a text
+  bool bos = false;    // windows begin with a token that marks the beginning of a text
 
   friend bool operator==(const scoring_rule&, const scoring_rule&) = default;
 };

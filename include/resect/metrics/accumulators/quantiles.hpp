@@ -52,9 +52,7 @@ class log_histogram {
 
   // The ⌈p·n⌉-th smallest value (the first for p = 0) to within 1/64 of itself: the middle of its bin, kept inside
   // [min, max]. NaN when empty, with invalid values, or for p outside [0, 1]. Cost: one pass over the bins.
-  double quantile(double p) const noexcept {
-    return p >= 0 && p <= 1 ? ranked(quantile_rank(p, n_)) : nan;
-  }
+  double quantile(double p) const noexcept { return p >= 0 && p <= 1 ? ranked(quantile_rank(p, n_)) : nan; }
   // The rank-th smallest value, 1 … n, as well.
   double ranked(index_t rank) const noexcept {
     if (!usable()) return nan;

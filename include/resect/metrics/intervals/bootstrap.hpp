@@ -113,7 +113,7 @@ class resampling_units {
 
   matrix_view<const double> table_;
   index_t draws_, candidates_;
-  index_t length_ = 0;             // of a block; 0: rows are units
+  index_t length_ = 0;     // of a block; 0: rows are units
   array<double> running_;  // (T + 1, sums)
 };
 
@@ -274,8 +274,8 @@ result<bootstrap_estimate> try_bootstrap(E& exec, Method method, const joint_sum
   array<double> table;
   for (index_t c = 0; c < data.clusters(); ++c)
     for (std::size_t k = 0; k < K && data.count(c) > 0; ++k) table.push_back(data.sum(c, k));
-  const matrix_view<const double> view{table.data(), data.used_clusters(), static_cast<index_t>(K), static_cast<index_t>(K),
-                                       1};
+  const matrix_view<const double> view{table.data(), data.used_clusters(), static_cast<index_t>(K),
+                                       static_cast<index_t>(K), 1};
   auto out = try_bootstrap(
       exec, whole_clusters{}, method, view,
       [&f](std::span<const double> totals) {
@@ -303,16 +303,17 @@ result<bootstrap_estimate> try_bootstrap(E& exec, Method method, const clustered
 template <executor E, class Scheme, class Method, operand_of<double> Table, class F>
 result<bootstrap_estimate> try_bootstrap(E& exec, Scheme scheme, Method method, const Table& table, F f,
                                          const bootstrap_options& options = {}) {
-  return on_view(table, "table", [&](matrix_view<const double> view) {
-    return try_bootstrap(exec, scheme, method, view, f, options);
-  });
+  return on_view(table, "table",
+                 [&](matrix_view<const double> view) { return try_bootstrap(exec, scheme, method, view, f, options); });
 }
 
 #if RESECT_EXCEPTIONS
 // The same, throwing; arguments as try_bootstrap.
 template <executor E, class... Args>
-requires requires(E& e, const Args&... args) { try_bootstrap(e, args...); }
-bootstrap_estimate bootstrap(E& exec, const Args&... args) { return value_or_throw(try_bootstrap(exec, args...)); }
+  requires requires(E& e, const Args&... args) { try_bootstrap(e, args...); }
+bootstrap_estimate bootstrap(E& exec, const Args&... args) {
+  return value_or_throw(try_bootstrap(exec, args...));
+}
 #endif
 
 }  // namespace RESECT_NAMESPACE::metrics

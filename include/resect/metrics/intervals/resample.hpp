@@ -23,9 +23,9 @@ namespace detail {
 // Draw d of replicate b, out of `draws` draws a replicate from 0 … n−1: a pure function of (stream, b, d), so
 // replicates may be made in any order on any worker, and the same streams pair several statistics.
 inline index_t resampled(const random::philox_stream& stream, index_t replicate, index_t draw, index_t draws,
-                       index_t n) noexcept {
+                         index_t n) noexcept {
   return static_cast<index_t>(random::integer_below(stream, static_cast<std::uint64_t>(replicate * draws + draw),
-                                                  static_cast<std::uint64_t>(n)));
+                                                    static_cast<std::uint64_t>(n)));
 }
 
 // How often each of times.size() clusters is in a replicate that draws as many clusters as there are.

@@ -13,7 +13,8 @@ namespace RESECT_NAMESPACE::metrics {
 // mismatch, bad stride, null; then nothing is called.
 template <class F>
 status for_counted_rows(matrix_view<const float> a, matrix_view<const float> b, std::span<const index_t> cluster,
-                        F take) noexcept(noexcept(take(index_t{}, std::span<const float>{}, std::span<const float>{}))) {
+                        F take) noexcept(noexcept(take(index_t{}, std::span<const float>{},
+                                                       std::span<const float>{}))) {
   if (status s = check_view(a, static_cast<index_t>(cluster.size()), a.cols, "a"); !s) return s;
   if (status s = check_view(b, a.rows, a.cols, "b"); !s) return s;
   if (!a.rows_contiguous() || !b.rows_contiguous())

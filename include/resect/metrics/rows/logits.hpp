@@ -22,7 +22,7 @@ namespace RESECT_NAMESPACE::metrics {
 
 // Where the largest logit of a row stands.
 struct row_top {
-  index_t id = -1;     // lowest id of the largest logit; −1 for an empty row or one with NaN
+  index_t id = -1;   // lowest id of the largest logit; −1 for an empty row or one with NaN
   bool tie = false;  // another id has the same logit
 };
 

@@ -6,9 +6,9 @@
 #include <resect/core/executor.hpp>
 #include <resect/core/operand.hpp>
 #include <resect/core/view.hpp>
+#include <resect/metrics/intervals/estimate.hpp>
 #include <resect/metrics/rows/detail/row_kernels.hpp>
 #include <resect/metrics/rows/detail/widened_piece.hpp>
-#include <resect/metrics/intervals/estimate.hpp>
 
 // The four sums behind cosine, norms and relative error of two rows, in one pass over both.
 namespace RESECT_NAMESPACE::metrics {

@@ -25,12 +25,14 @@ class logit_shard {
               index_t target = -1) noexcept {
     scan(runnable(set), full, edited, first_id, target);
   }
-  logit_shard(std::span<const float> full, std::span<const float> edited, index_t first_id, index_t target = -1) noexcept
+  logit_shard(std::span<const float> full, std::span<const float> edited, index_t first_id,
+              index_t target = -1) noexcept
       : logit_shard(best_instruction_set(), full, edited, first_id, target) {}
   // Of small types, as in logits.hpp.
   template <widening_row Full, widening_row Edited>
     requires(small_row<Full> || small_row<Edited>)
-  logit_shard(instruction_set set, const Full& full, const Edited& edited, index_t first_id, index_t target = -1) noexcept {
+  logit_shard(instruction_set set, const Full& full, const Edited& edited, index_t first_id,
+              index_t target = -1) noexcept {
     scan(runnable(set), detail::row_of(full), detail::row_of(edited), first_id, target);
   }
   template <widening_row Full, widening_row Edited>

@@ -40,8 +40,7 @@ status unigram_logits(std::span<const Item> items, Id id_of, Count count_of, std
 // every id (a distribution with zeros would be infinitely far from any model). Counting id by id stops at 2²⁴ of the
 // same id. Errors: no id at all, an id outside 0 … out.size()−1; then nothing is written.
 inline status try_unigram_logits(std::span<const std::int32_t> ids, std::span<float> out) noexcept {
-  return detail::unigram_logits(
-      ids, [](std::int32_t id) { return id; }, [](std::int32_t) { return index_t{1}; }, out);
+  return detail::unigram_logits(ids, [](std::int32_t id) { return id; }, [](std::int32_t) { return index_t{1}; }, out);
 }
 
 // The same of counts; those of the same id add up. Errors: also a negative count.

@@ -41,10 +41,10 @@ class angular_table {
 #endif
   // Shape mismatch when depths or clusters differ; then nothing changes.
   status merge(const angular_table& other) noexcept {
-    if (other.depths_ != depths_)
-      return error{errc::shape_mismatch, "depths", text(other.depths_), text(depths_)};
+    if (other.depths_ != depths_) return error{errc::shape_mismatch, "depths", text(other.depths_), text(depths_)};
     for (index_t i = 0; i < pairs_.size(); ++i)
-      if (status s = pairs_[i].merge(other.pairs_[i]); !s) return s;  // all have one number of clusters: the first fails
+      if (status s = pairs_[i].merge(other.pairs_[i]); !s)
+        return s;  // all have one number of clusters: the first fails
     return {};
   }
 

@@ -4,8 +4,8 @@
 #include <span>
 #include <type_traits>
 
-#include <resect/core/backend.hpp>
 #include <resect/core/array.hpp>
+#include <resect/core/backend.hpp>
 #include <resect/core/math.hpp>
 #include <resect/core/operand.hpp>
 #include <resect/metrics/accumulators/joint.hpp>
@@ -29,8 +29,7 @@ inline array<double> centred(matrix_view<const float> x) {
     for (index_t c = 0; c < x.cols; ++c) mean[c] += static_cast<double>(x(r, c));
   for (index_t r = 0; r < x.rows; ++r)
     for (index_t c = 0; c < x.cols; ++c)
-      out[r * x.cols + c] =
-          static_cast<double>(x(r, c)) - mean[c] / static_cast<double>(x.rows);
+      out[r * x.cols + c] = static_cast<double>(x(r, c)) - mean[c] / static_cast<double>(x.rows);
   return out;
 }
 inline array<double> squared_norms(matrix_view<const double> x) {
@@ -74,9 +73,8 @@ inline status check_rows(matrix_view<const float> x, matrix_view<const float> y)
 // tell). Cost 2n(d1·d2 + d1² + d2²) or 2n²(d1 + d2) flop. One number without an interval (tokens are dependent);
 // streaming_cka gives one. Errors: shape mismatch (also below 4 rows), null, stride, out of what the backend gives.
 template <dense_backend<double> Backend, class Kind>
-requires(std::is_same_v<Kind, biased> ||
-         std::is_same_v<Kind, debiased>) result<double> try_linear_cka(Backend& exec, Kind, matrix_view<const float> x,
-                                                                       matrix_view<const float> y) {
+  requires(std::is_same_v<Kind, biased> || std::is_same_v<Kind, debiased>)
+result<double> try_linear_cka(Backend& exec, Kind, matrix_view<const float> x, matrix_view<const float> y) {
   if (status s = detail::check_rows(x, y); !s) return s.error();
   const array<double> xs = detail::centred(x), ys = detail::centred(y);
   const matrix_view<const double> cx{xs.data(), x.rows, x.cols, x.cols, 1}, cy{ys.data(), y.rows, y.cols, y.cols, 1};

@@ -3,8 +3,8 @@
 
 #include <span>
 
-#include <resect/metrics/similarity/cosine.hpp>
 #include <resect/metrics/accumulators/quantiles.hpp>
+#include <resect/metrics/similarity/cosine.hpp>
 
 namespace RESECT_NAMESPACE::metrics {
 

@@ -22,14 +22,10 @@ enum class mark : std::uint8_t {
 // As tables show it; nothing for none.
 constexpr std::string_view name(mark m) noexcept {
   switch (m) {
-    case mark::none:
-      return "";
-    case mark::critical:
-      return "critical";
-    case mark::negligible:
-      return "negligible";
-    case mark::better_than_intact:
-      return "better than intact";
+    case mark::none: return "";
+    case mark::critical: return "critical";
+    case mark::negligible: return "negligible";
+    case mark::better_than_intact: return "better than intact";
   }
   return "";
 }

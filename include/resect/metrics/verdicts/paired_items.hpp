@@ -26,14 +26,10 @@ enum class paired_verdict : std::uint8_t {
 // As tables show it.
 constexpr std::string_view name(paired_verdict v) noexcept {
   switch (v) {
-    case paired_verdict::undecidable:
-      return "undecidable at this N";
-    case paired_verdict::no_difference_shown:
-      return "no difference shown";
-    case paired_verdict::first_better:
-      return "first better";
-    case paired_verdict::second_better:
-      return "second better";
+    case paired_verdict::undecidable: return "undecidable at this N";
+    case paired_verdict::no_difference_shown: return "no difference shown";
+    case paired_verdict::first_better: return "first better";
+    case paired_verdict::second_better: return "second better";
   }
   return "";
 }
@@ -109,7 +105,7 @@ class paired_items {
 // where nothing can be needed: a difference of 0 or above the discordance, or shares outside (0, 1]; alpha, power outside
 // (0, 1). Source: Connor, Biometrics 43 (1987), eq. 3.
 inline index_t paired_items_needed(double difference, double discordance, double alpha = 0.05,
-                                 double power = 0.8) noexcept {
+                                   double power = 0.8) noexcept {
   const double square = difference * difference;
   if (!(square > 0 && square <= discordance * discordance && discordance > 0 && discordance <= 1)) return 0;
   if (!(alpha > 0 && alpha < 1 && power > 0 && power < 1)) return 0;

@@ -110,8 +110,8 @@ struct row_range {
 // Of an altered run's `row`: is the intact run's row `own` at the same place nearer by cosine than 31 random others of
 // `intact` (rows, d_model)? `sequence` are the rows of own's sequence (unused for `anywhere`). Negatives, cost and void
 // questions as above; void also where there is no other row to draw or `own` is not in its sequence.
-inline recovery recover_row(std::span<const float> row, matrix_view<const float> intact, index_t own, negatives_from from,
-                            row_range sequence, const recovery_place& at) noexcept {
+inline recovery recover_row(std::span<const float> row, matrix_view<const float> intact, index_t own,
+                            negatives_from from, row_range sequence, const recovery_place& at) noexcept {
   if (!detail::askable(row, intact, own)) return {};
   if (from == negatives_from::anywhere) sequence = {0, intact.rows};
   const index_t inside = sequence.last - sequence.first;

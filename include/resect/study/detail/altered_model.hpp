@@ -66,8 +66,8 @@ struct visit_context {
 template <class Backend, model::surgical_host H>
 class altered_model {
  public:
-  altered_model(detail::visit_context<Backend, H>& context, const detail::path& path, typename H::state state, int layer,
-                std::optional<std::size_t> twin)
+  altered_model(detail::visit_context<Backend, H>& context, const detail::path& path, typename H::state state,
+                int layer, std::optional<std::size_t> twin)
       : context_(context), path_(path), state_(std::move(state)), layer_(layer), twin_(twin) {}
 
   const residual::plan& plan() const noexcept { return *path_.plan; }

@@ -32,19 +32,20 @@ template <model::surgical_host H>
 result<typename H::state> try_profile(H& host, const token_windows& windows, baseline& out) {
   const int n_layers = host.describe().n_layers;
   out.output = metrics::norm_profile(windows.n_clusters);
-  return try_walk_layers(host, windows, "windows", [&](int l, matrix_view<const float> before, matrix_view<const float> after) -> status {
-    if (auto s = check_finite_stream(after, windows, l); !s) return s;
-    metrics::norm_profile profile(windows.n_clusters);
-    for (index_t r = 0; r < after.rows; ++r) {
-      const auto i = static_cast<std::size_t>(r);
-      if (windows.cluster[i] < 0) continue;
-      profile.add(windows.cluster[i], windows.rows[i].pos, row_span(before, r), row_span(after, r));
-      if (l + 1 == n_layers)
-        out.output.add(windows.cluster[i], windows.rows[i].pos, row_span(after, r), row_span(after, r));
-    }
-    out.layers.push_back(std::move(profile));
-    return {};
-  });
+  return try_walk_layers(
+      host, windows, "windows", [&](int l, matrix_view<const float> before, matrix_view<const float> after) -> status {
+        if (auto s = check_finite_stream(after, windows, l); !s) return s;
+        metrics::norm_profile profile(windows.n_clusters);
+        for (index_t r = 0; r < after.rows; ++r) {
+          const auto i = static_cast<std::size_t>(r);
+          if (windows.cluster[i] < 0) continue;
+          profile.add(windows.cluster[i], windows.rows[i].pos, row_span(before, r), row_span(after, r));
+          if (l + 1 == n_layers)
+            out.output.add(windows.cluster[i], windows.rows[i].pos, row_span(after, r), row_span(after, r));
+        }
+        out.layers.push_back(std::move(profile));
+        return {};
+      });
 }
 
 // The outputs of the intact model and its perplexity, from the state after the last layer.
@@ -59,24 +60,25 @@ status try_keep_outputs(Backend& backend, H& host, const typename H::state& stat
   outputs.logits.resize(static_cast<std::size_t>(rows * m.n_vocab));
   ppl = metrics::perplexity(windows.n_clusters, windows.scoring());
   std::vector<double> nll;
-  return for_head_chunks(host, state, rows, work, [&](index_t first, matrix_view<float> norm, matrix_view<float> logits) -> status {
-    std::copy_n(norm.data, norm.rows * norm.cols, outputs.head_norm.begin() + first * norm.cols);
-    std::copy_n(logits.data, logits.rows * logits.cols, outputs.logits.begin() + first * logits.cols);
-    nll.assign(static_cast<std::size_t>(norm.rows), 0.0);
-    const instruction_set set = instructions_of(backend);
-    backend.bulk(norm.rows, [&](index_t r) {
-      const auto next = windows.next_token(first + r);
-      const auto row = outputs.logits_of(first + r);
-      nll[static_cast<std::size_t>(r)] = next >= 0 ? metrics::nll(set, row, next) : metrics::log_sum_exp(set, row);
-    });
-    for (index_t r = 0; r < norm.rows; ++r) {
-      const index_t cluster = windows.cluster[static_cast<std::size_t>(first + r)];
-      const double value = nll[static_cast<std::size_t>(r)];
-      if (!std::isfinite(value)) return not_finite_row(windows, first + r);
-      if (cluster >= 0 && windows.next_token(first + r) >= 0) ppl.add(cluster, value);
-    }
-    return {};
-  });
+  return for_head_chunks(
+      host, state, rows, work, [&](index_t first, matrix_view<float> norm, matrix_view<float> logits) -> status {
+        std::copy_n(norm.data, norm.rows * norm.cols, outputs.head_norm.begin() + first * norm.cols);
+        std::copy_n(logits.data, logits.rows * logits.cols, outputs.logits.begin() + first * logits.cols);
+        nll.assign(static_cast<std::size_t>(norm.rows), 0.0);
+        const instruction_set set = instructions_of(backend);
+        backend.bulk(norm.rows, [&](index_t r) {
+          const auto next = windows.next_token(first + r);
+          const auto row = outputs.logits_of(first + r);
+          nll[static_cast<std::size_t>(r)] = next >= 0 ? metrics::nll(set, row, next) : metrics::log_sum_exp(set, row);
+        });
+        for (index_t r = 0; r < norm.rows; ++r) {
+          const index_t cluster = windows.cluster[static_cast<std::size_t>(first + r)];
+          const double value = nll[static_cast<std::size_t>(r)];
+          if (!std::isfinite(value)) return not_finite_row(windows, first + r);
+          if (cluster >= 0 && windows.next_token(first + r) >= 0) ppl.add(cluster, value);
+        }
+        return {};
+      });
 }
 
 // Runs the intact model over the windows, keeps its outputs, measures the stream at every layer.

@@ -20,7 +20,9 @@ result<typename H::state> try_walk_layers(H& host, const token_windows& windows,
     const auto before = residual::detail::copy_rows(host.stream(*state));
     if (auto s = host.try_run(*state, l, l + 1, model::no_hooks<float>()); !s) return s.error();
     const auto after = host.stream(*state);
-    if (auto s = look(l, matrix_view<const float>{before.data(), after.rows, after.cols}, matrix_view<const float>(after)); !s)
+    if (auto s =
+            look(l, matrix_view<const float>{before.data(), after.rows, after.cols}, matrix_view<const float>(after));
+        !s)
       return s.error();
   }
   return state;

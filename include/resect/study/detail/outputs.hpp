@@ -56,27 +56,30 @@ result<effect_sums> try_effect(Backend& backend, H& host, const typename H::stat
   };
   std::vector<outcome> outcomes;
   auto done = for_head_chunks(host, state, static_cast<index_t>(windows.rows.size()), work,
-                                      [&](index_t first, matrix_view<float> norm, matrix_view<float> logits) -> status {
-    outcomes.resize(static_cast<std::size_t>(norm.rows));
-    const instruction_set set = instructions_of(backend);
-    backend.bulk(norm.rows, [&](index_t r) {
-      outcomes[static_cast<std::size_t>(r)] = {
-          metrics::compare_logits(set, intact.logits_of(first + r), row_span(logits, r),
-                                  windows.next_token(first + r)),
-          metrics::cosine(set, intact.head_norm_of(first + r), row_span(norm, r))};
-    });
-    for (index_t r = 0; r < norm.rows; ++r) {
-      const index_t cluster = windows.cluster[static_cast<std::size_t>(first + r)];
-      if (cluster < 0) continue;
-      const outcome& o = outcomes[static_cast<std::size_t>(r)];
-      if (!std::isfinite(o.logits.kl) || !std::isfinite(o.cosine)) return not_finite_row(windows, first + r);
-      sums.kl.add(cluster, o.logits.kl);
-      sums.top1.add(cluster, o.logits.top1_full, o.logits.top1_edited, o.logits.tie_full || o.logits.tie_edited);
-      sums.cosine.add(cluster, o.cosine);
-      if (windows.next_token(first + r) >= 0) sums.dlnppl.add(cluster, o.logits.nll_full, o.logits.nll_edited);
-    }
-    return {};
-  });
+                              [&](index_t first, matrix_view<float> norm, matrix_view<float> logits) -> status {
+                                outcomes.resize(static_cast<std::size_t>(norm.rows));
+                                const instruction_set set = instructions_of(backend);
+                                backend.bulk(norm.rows, [&](index_t r) {
+                                  outcomes[static_cast<std::size_t>(r)] = {
+                                      metrics::compare_logits(set, intact.logits_of(first + r), row_span(logits, r),
+                                                              windows.next_token(first + r)),
+                                      metrics::cosine(set, intact.head_norm_of(first + r), row_span(norm, r))};
+                                });
+                                for (index_t r = 0; r < norm.rows; ++r) {
+                                  const index_t cluster = windows.cluster[static_cast<std::size_t>(first + r)];
+                                  if (cluster < 0) continue;
+                                  const outcome& o = outcomes[static_cast<std::size_t>(r)];
+                                  if (!std::isfinite(o.logits.kl) || !std::isfinite(o.cosine))
+                                    return not_finite_row(windows, first + r);
+                                  sums.kl.add(cluster, o.logits.kl);
+                                  sums.top1.add(cluster, o.logits.top1_full, o.logits.top1_edited,
+                                                o.logits.tie_full || o.logits.tie_edited);
+                                  sums.cosine.add(cluster, o.cosine);
+                                  if (windows.next_token(first + r) >= 0)
+                                    sums.dlnppl.add(cluster, o.logits.nll_full, o.logits.nll_edited);
+                                }
+                                return {};
+                              });
   if (!done) return done.error();
   return sums;
 }

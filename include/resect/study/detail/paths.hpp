@@ -79,7 +79,8 @@ inline bool runs_layer(const residual::plan& plan, int l) noexcept {
 inline int end_of_unit(const residual::plan& plan, int l) noexcept {
   int end = l + 1;
   for (const residual::step& s : plan.steps())
-    if (s.what == residual::step::kind::replace && l >= s.range.first && l < s.range.last) end = std::max(end, s.range.last);
+    if (s.what == residual::step::kind::replace && l >= s.range.first && l < s.range.last)
+      end = std::max(end, s.range.last);
   return end;
 }
 
@@ -135,7 +136,8 @@ class walk {
   static std::vector<group> split(const group& g, int l) {
     std::vector<group> parts;
     for (const path* p : g) {
-      auto to = std::find_if(parts.begin(), parts.end(), [&](const group& part) { return part.front()->of(l) == p->of(l); });
+      auto to =
+          std::find_if(parts.begin(), parts.end(), [&](const group& part) { return part.front()->of(l) == p->of(l); });
       if (to == parts.end()) to = parts.insert(parts.end(), group{});
       to->push_back(p);
     }

@@ -5,8 +5,8 @@
 
 #include <resect/core/ieee.hpp>
 #include <resect/core/math.hpp>
-#include <resect/metrics/rows/detail/row_kernels.hpp>
 #include <resect/metrics/intervals/estimate.hpp>
+#include <resect/metrics/rows/detail/row_kernels.hpp>
 
 // What a pass over logits keeps. Rows are read once, in chunks; a chunk, a shard of the vocabulary and a whole row are
 // the same thing, and two of them merge.
@@ -23,7 +23,7 @@ inline constexpr float far = 65536;
 // The maximum, and Σe^x in units of 2^power·e^offset. A sum over logits that are not −∞ is at least ½ in its unit.
 struct exp_state {
   float max = -infinity;
-  index_t id = -1;     // the lowest id of the maximum; −1 where there is no logit
+  index_t id = -1;   // the lowest id of the maximum; −1 where there is no logit
   bool tie = false;  // another id has the same logit
   double sum = 0;    // NaN where a logit is NaN or +∞
   double top = 0;    // the maximum's own term in the sum

@@ -14,7 +14,7 @@ namespace RESECT_NAMESPACE::metrics::detail {
 // Elements of two operands, const or not, that are not both float: those have functions of their own, which convert.
 template <class A, class B>
 concept small_pair = widens_to_float<std::remove_const_t<A>> && widens_to_float<std::remove_const_t<B>> &&
-    (small_float<std::remove_const_t<A>> || small_float<std::remove_const_t<B>>);
+                     (small_float<std::remove_const_t<A>> || small_float<std::remove_const_t<B>>);
 
 template <widening_row Row>
 std::span<const resect::detail::element_of<Row>> row_of(const Row& row) noexcept {
