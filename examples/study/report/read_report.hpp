@@ -74,6 +74,15 @@ inline cluster_sums read_cluster_sums(const npz_file& npz, const resect::io::rep
   return out;
 }
 
+// Reports from before arms had keys cannot be paired by them.
+inline void check_age(const nlohmann::json& json) {
+  const auto rows = json.find("rows");
+  if (rows == json.end() || !rows->is_array() || rows->empty() || !rows->front().is_object()) return;
+  if (!rows->front().contains("arm") && !json.contains("recipe"))
+    refuse_report("report.rows[0].arm", "nothing, as in a report of an earlier version",
+                  "a report of this one: run the study again");
+}
+
 // What the section "options" says to this reader.
 inline void read_options(const resect::io::json_place& options, stored_report& to) {
   to.cluster = options["cluster"].text();
@@ -124,6 +133,7 @@ inline stored_report read_report(const std::string& path) {
   stored_report out;
   out.path = fs::is_directory(path, ignored) ? (fs::path(path) / "report.json").string() : path;
   const auto json = need(hosts::try_read_json(out.path));
+  detail::check_age(json);
   out.report = need(resect::io::try_report_of(json));
   resect::error failure;
   const resect::io::json_place root{&json, "report", failure};

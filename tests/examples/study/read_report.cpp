@@ -122,6 +122,20 @@ TEST_CASE("a report.json that is not what it should be is refused by the field")
   CHECK(refusal([&] { studies::read_report(path.string()); }) == "");
 }
 
+TEST_CASE("a report from before arms had keys is refused as what it is") {
+  const folders f;
+  f.write(noisy(), "a");
+  const auto path = f.root / "a" / "report.json";
+  auto old = studies::json::parse(read(path));
+  old.erase("recipe");
+  for (auto& row : old["rows"]) row.erase("arm");
+  studies::write_file(path.string(), old.dump());
+  CHECK(refusal([&] { studies::read_report(path.string()); }) ==
+        "malformed: report.rows[0].arm: got nothing, as in a report of an earlier version, wanted a report of this "
+        "one: run "
+        "the study again");
+}
+
 TEST_CASE("sums of another study are not taken for this one's") {
   const folders f;
   f.write(noisy(), "a");

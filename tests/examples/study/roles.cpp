@@ -55,6 +55,19 @@ std::set<std::vector<std::int32_t>> runs(const study::token_windows& w) {
   return out;
 }
 
+// The documents of a text, each as its ids.
+std::set<std::vector<std::int32_t>> documents(const studies::tokens& t) {
+  std::set<std::vector<std::int32_t>> out;
+  std::vector<std::int32_t> one;
+  for (std::size_t i = 0; i < t.ids.size(); ++i) {
+    one.push_back(t.ids[i]);
+    if (i + 1 < t.ids.size() && t.documents[i + 1] == t.documents[i]) continue;
+    out.insert(one);
+    one.clear();
+  }
+  return out;
+}
+
 void check_apart(const study::token_windows& a, const study::token_windows& b) {
   const auto of_a = runs(a), of_b = runs(b);
   CHECK(!of_a.empty());
@@ -119,6 +132,9 @@ TEST_CASE("a document that stands in a text several times goes to one role") {
   const auto text = studies::read_tokens({{once, ""}, {once, ""}, {once, ""}}, tiny, 224);
   CHECK(text.name == "once.txt + once.txt + once.txt");
   const auto got = sets({role::calibration, role::train}, {}, text);
+  const auto calibration = documents(got.at(role::calibration).text), train = documents(got.at(role::train).text);
+  CHECK(calibration.size() > 20);
+  CHECK(std::none_of(train.begin(), train.end(), [&](const auto& d) { return calibration.contains(d); }));
   check_apart(got.at(role::calibration).windows, got.at(role::train).windows);
   check_apart(study::windows(text.view(), few), got.at(role::train).windows);
 }
