@@ -183,10 +183,14 @@ inline resect::result<llama_model> load_folder(const std::filesystem::path& fold
   std::error_code ignored;
   const auto config = try_read_json((folder / "config.json").string());
   if (!config) return config.error();
-  resect::result<nlohmann::json> tokenizer{nlohmann::json{}};
-  if (const auto path = folder / "tokenizer_config.json"; std::filesystem::exists(path, ignored)) {
-    tokenizer = try_read_json(path.string());
-    if (!tokenizer) return tokenizer.error();
+  tokenizer_files tokenizer;
+  tokenizer.sentencepiece = std::filesystem::exists(folder / "tokenizer.model", ignored);
+  for (const auto& [name, to] :
+       {std::pair{"tokenizer_config.json", &tokenizer.config}, std::pair{"tokenizer.json", &tokenizer.model}}) {
+    if (!std::filesystem::exists(folder / name, ignored)) continue;
+    auto read = try_read_json((folder / name).string());
+    if (!read) return read.error();
+    *to = std::move(*read);
   }
   const auto weights = folder / "model.safetensors";
   if (!std::filesystem::exists(weights, ignored) &&
@@ -197,7 +201,7 @@ inline resect::result<llama_model> load_folder(const std::filesystem::path& fold
   if (!file) return file.error();
   const auto contents = resect::io::try_read_safetensors(file->bytes());
   if (!contents) return contents.error();
-  auto source = try_llama_source(*contents, *config, *tokenizer);
+  auto source = try_llama_source(*contents, *config, tokenizer);
   if (!source) return source.error();
   source->name = (folder.has_filename() ? folder : folder.parent_path()).filename().string();
   return llama_assembler{*source}.assemble();

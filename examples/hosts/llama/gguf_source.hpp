@@ -9,6 +9,7 @@
 #include <string_view>
 #include <utility>
 
+#include <hosts/llama/begin_of_text.hpp>
 #include <hosts/llama/source.hpp>
 #include <resect/io/gguf_contents.hpp>
 
@@ -53,7 +54,7 @@ class gguf_config_reader : public number_checks {
     same("llama.attention.value_length", c.head_dim);
     same("llama.rope.dimension_count", c.head_dim);
     c.n_vocab = vocabulary_size();
-    c.bos = begin_of_text();
+    read_begin_of_text(c);
     return c;
   }
 
@@ -146,21 +147,19 @@ class gguf_config_reader : public number_checks {
     return n;
   }
 
-  int begin_of_text() {
-    const bool wanted = take(file_.find_bool("tokenizer.ggml.add_bos_token")).value_or(begins_by_default());
-    if (!wanted) return -1;
+  void read_begin_of_text(llama_config& c) {
+    const auto said = take(file_.find_bool("tokenizer.ggml.add_bos_token"));
+    auto [adds, rule] = bos_of_gguf_kind(take(file_.find_string("tokenizer.ggml.model")).value_or(""),
+                                         take(file_.find_string("tokenizer.ggml.pre")).value_or(""));
+    if (said) {
+      adds = *said;
+      rule = std::string("tokenizer.ggml.add_bos_token is ") + (adds ? "true" : "false");
+    }
+    c.bos_rule = std::move(rule);
+    if (!adds) return;
     const auto id = file_.get_u64("tokenizer.ggml.bos_token_id");
-    if (id) return bounded(operand("tokenizer.ggml.bos_token_id").view(), *id, 0, most_tokens);
-    fail(id.error());
-    return -1;
-  }
-
-  // What llama.cpp does for the tokenizers of Llama 1 to 3 where a file leaves it open.
-  bool begins_by_default() {
-    const std::string_view model = take(file_.find_string("tokenizer.ggml.model")).value_or("");
-    const std::string_view splitter = take(file_.find_string("tokenizer.ggml.pre")).value_or("");
-    return model == "llama" ||
-           (model == "gpt2" && (splitter == "llama3" || splitter == "llama-v3" || splitter == "llama-bpe"));
+    if (id) c.bos = bounded(operand("tokenizer.ggml.bos_token_id").view(), *id, 0, most_tokens);
+    else fail(id.error());
   }
 
   const resect::io::gguf_contents& file_;

@@ -9,6 +9,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <hosts/llama/begin_of_text.hpp>
 #include <hosts/llama/source.hpp>
 #include <resect/io/ggml_type.hpp>
 #include <resect/io/safetensors_contents.hpp>
@@ -59,14 +60,6 @@ class json_config_reader : public number_checks {
   }
 
   bool tied() { return flag("tie_word_embeddings"); }
-
-  int begin_of_text() {
-    const json* value = find(config_, "bos_token_id");
-    if (value != nullptr && value->is_number_unsigned())
-      return bounded(operand("bos_token_id").view(), value->get<std::uint64_t>(), 0, most_tokens);
-    wrong("bos_token_id", value, "an id: the tokenizer adds this token");
-    return -1;
-  }
 
  private:
   // Null and absent mean the same.
@@ -159,17 +152,20 @@ class json_config_reader : public number_checks {
 
 // The Llama model that a safetensors file and its config.json make up. The file's bytes and `file` have to outlive what
 // is returned.
-// @param tokenizer  tokenizer_config.json, or null: its add_bos_token decides whether a text begins with a BOS
+// @param tokenizer  what the folder says about its tokenizer: whether a text begins with a BOS
 inline resect::result<llama_source> try_llama_source(const resect::io::safetensors_contents& file,
-                                                     const nlohmann::json& config, const nlohmann::json& tokenizer) {
+                                                     const nlohmann::json& config, const tokenizer_files& tokenizer) {
   detail::json_config_reader reader{config};
   llama_source source;
   source.names = detail::safetensors_names;
   source.config = reader.read();
   source.tied = reader.tied();
-  if (tokenizer.is_object() && tokenizer.value("add_bos_token", nlohmann::json{}) == true)
-    source.config.bos = reader.begin_of_text();
-  if (reader.failure()) return *reader.failure();
+  detail::begin_of_text_reader start{config, tokenizer};
+  const begin_of_text bos = start.read();
+  source.config.bos = bos.id;
+  source.config.bos_rule = bos.rule;
+  for (const auto& failure : {reader.failure(), start.failure()})
+    if (failure) return *failure;
   for (const resect::io::safetensor& tensor : file.tensors()) {
     const resect::io::ggml_block* block = resect::io::find_ggml_block(tensor.dtype);
     source.tensors.push_back({tensor.name, tensor.dtype, block != nullptr ? std::optional{block->type} : std::nullopt,

@@ -68,7 +68,7 @@ struct tokens {
 
 struct text_source {
   std::string text;  // path of the text; of the ids where no text was given with them
-  std::string ids;   // path of its token ids (int32), where the model has no plain vocabulary
+  std::string ids;   // path of its token ids (int32 or .npy), where the model has no plain vocabulary
 };
 
 // What was asked for: the texts, each with the ids that were given for it; or ids alone, which then are the texts that
@@ -108,9 +108,10 @@ inline void check_ids(const std::vector<std::int32_t>& ids, int n_vocab) {
 }
 
 // Ids come from the file given, or from the model folder's vocab.txt (words; one line of text a document).
-inline void append_text(tokens& to, const text_source& from, const std::string& bytes, const std::string& model_path) {
+inline void append_text(tokens& to, const text_source& from, const std::string& bytes, const std::string& model_path,
+                        int n_vocab) {
   if (!from.ids.empty()) {
-    const auto ids = need(hosts::try_read_ids(from.ids));
+    const auto ids = need(hosts::try_read_ids(from.ids, n_vocab));
     to.ids.insert(to.ids.end(), ids.begin(), ids.end());
     return;
   }
@@ -124,15 +125,27 @@ inline void append_text(tokens& to, const text_source& from, const std::string& 
   for (const std::int32_t d : encoded.document) to.documents.push_back(first + d);
 }
 
+inline void drop_bos(tokens& t, std::size_t first, int bos, const text_source& from) {
+  if (bos < 0 || t.ids.size() <= first || t.ids[first] != bos) return;
+  t.ids.erase(t.ids.begin() + static_cast<std::ptrdiff_t>(first));
+  if (!t.documents.empty()) t.documents.erase(t.documents.begin() + static_cast<std::ptrdiff_t>(first));
+  std::fprintf(stderr, "note: %s begins with the BOS (id %d) already, which is not put there twice\n",
+               from.ids.empty() ? from.text.c_str() : from.ids.c_str(), bos);
+}
+
 }  // namespace detail
 
-inline tokens read_tokens(const std::vector<text_source>& from, const std::string& model_path, int n_vocab) {
+// The texts as one. Where `bos` is an id, the BOS that already begins a text's ids is dropped, with a note: it is put in
+// front again where the ids are run, and not twice.
+inline tokens read_tokens(const std::vector<text_source>& from, const std::string& model_path, int n_vocab,
+                          int bos = -1) {
   tokens out;
   std::string all;
   for (const text_source& one : from) {
     const std::string bytes = read_file(one.text, "text");
     const std::size_t before = out.ids.size();
-    detail::append_text(out, one, bytes, model_path);
+    detail::append_text(out, one, bytes, model_path, n_vocab);
+    detail::drop_bos(out, before, bos, one);
     const std::string name = std::filesystem::path(one.text).filename().string();
     out.name += (out.name.empty() ? "" : " + ") + name;
     out.parts.push_back({name, sha256(bytes), static_cast<std::int64_t>(out.ids.size() - before)});

@@ -52,15 +52,17 @@ inline resect::study::token_windows joined(const std::vector<const resect::study
       out.rows.push_back(row);
     }
     for (const auto c : w->cluster) out.cluster.push_back(c < 0 ? c : c + out.n_clusters);
+    out.contents.insert(out.contents.end(), w->contents.begin(), w->contents.end());
     out.n_clusters += w->n_clusters;
     out.n_windows += w->n_windows;
     out.context = out.context == 0 ? w->context : std::min(out.context, w->context);
   }
+  std::sort(out.contents.begin(), out.contents.end());
   return out;
 }
 
-// Pieces of a text that are dealt whole: its documents that evaluation does not touch, the same words always to the
-// same set; where it marks none, stretches of a window's length between the evaluated ones.
+// Pieces of a text that are dealt whole: its documents that evaluation does not touch, nor copies of them, the same words
+// always to the same set; where it marks none, stretches of a window's length between the evaluated ones.
 struct piece {
   std::size_t first = 0, last = 0;
 };
@@ -70,8 +72,8 @@ inline std::vector<piece> document_pieces(const tokens& t, const resect::study::
   for (std::size_t i = 0; i < t.ids.size();) {
     std::size_t end = i + 1;
     while (end < t.ids.size() && t.documents[end] == t.documents[i]) ++end;
-    const auto& taken = evaluation.documents;
-    if (std::find(taken.begin(), taken.end(), t.documents[i]) == taken.end()) out.push_back({i, end});
+    const auto content = resect::study::detail::fingerprint_of(std::span(t.ids).subspan(i, end - i));
+    if (!std::binary_search(evaluation.contents.begin(), evaluation.contents.end(), content)) out.push_back({i, end});
     i = end;
   }
   return out;
@@ -150,14 +152,18 @@ inline std::map<role, text_source> role_files(const std::vector<role>& needed, c
     if (said && *found->second.text != rest_of_text) out[r] = {*found->second.text, found->second.ids};
     else if (!said && own != defaults.end()) out[r] = {own->second, ""};
   }
-  std::error_code ignored;
-  for (const auto& [r, source] : out)
-    for (const auto& [other, second] : out)
-      if (other < r && std::filesystem::equivalent(source.text, second.text, ignored))
-        fail({resect::errc::conflict, resect::text("--", name(r)),
-              resect::text(hosts::shown_path(source.text).view(), ", which --", name(other), " also names"),
-              "a text of its own"});
   return out;
+}
+
+// Two roles may not have one text, whatever the files are called.
+inline void check_texts_differ(const std::map<role, tokens>& texts, const std::map<role, text_source>& files) {
+  for (const auto& [r, text] : texts)
+    for (const auto& [other, second] : texts)
+      if (other < r && text.ids == second.ids)
+        fail({resect::errc::conflict, resect::text("--", name(r)),
+              resect::text(hosts::shown_path(files.at(r).text).view(), ", of which --", name(other),
+                           " has the same token ids"),
+              "a text of its own"});
 }
 
 inline void check_all_disjoint(const std::map<role, role_set>& sets, const resect::study::token_windows& evaluation) {
@@ -180,10 +186,12 @@ inline std::map<role, role_set> make_role_sets(const std::vector<role>& needed, 
                                                int n_vocab) {
   std::map<role, role_set> out;
   std::map<role, tokens> of_files;
-  for (const auto& [r, source] : detail::role_files(needed, given, defaults)) {
-    auto t = read_tokens({source}, model_path, n_vocab);
+  const auto files = detail::role_files(needed, given, defaults);
+  for (const auto& [r, source] : files) {
+    auto t = read_tokens({source}, model_path, n_vocab, o.bos);
     if (t.ids != text.ids) of_files[r] = std::move(t);
   }
+  detail::check_texts_differ(of_files, files);
   std::vector<role> of_rest;
   for (const role r : needed)
     if (!of_files.contains(r)) of_rest.push_back(r);

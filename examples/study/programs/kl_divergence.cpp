@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // How far a model is from another one whose logits llama.cpp has stored (llama-perplexity --kl-divergence-base FILE):
 // KL, nll, top token, on the same tokens and by the same chunking as its own --kl-divergence.
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -106,22 +107,58 @@ class stored_logits {
   std::size_t codes_at_ = 0;
 };
 
+// Logits in the file's 16-bit form and read back, as read_row gives them: codes from the largest logit down to the
+// smallest, or to 16 below the largest.
+void as_stored(std::span<const float> logits, double log_sum_exp, std::span<float> out) {
+  const auto [low, high] = std::minmax_element(logits.begin(), logits.end());
+  const float least = std::max(*low, *high - 16), scale = (*high - least) / 65535;
+  const float offset = static_cast<float>(static_cast<double>(least) - log_sum_exp);
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const float code = scale > 0 && logits[i] > least ? std::nearbyint((logits[i] - least) / scale) : 0.0f;
+    const float x = scale * code + offset;
+    out[i] = x > -16 ? x : -std::numeric_limits<float>::infinity();
+  }
+}
+
+// What comparing a row of stored logits with logits gives. Its KL is that of the stored p as they are: they need not sum to 1,
+// so that the KL of a row may be below 0 by as much as their form is inexact.
+resect::metrics::logit_comparison compare_stored(resect::instruction_set set, std::span<const float> stored,
+                                                 std::span<const float> logits, std::int32_t next) {
+  auto c = resect::metrics::compare_logits(set, stored, logits, next);
+  // KL of the normalized distribution, back to what is stored: Σ p·(ln p − ln q) with Σ p = s
+  const double log_s = resect::metrics::log_sum_exp(set, stored);
+  c.kl = std::exp(log_s) * (c.kl + log_s);
+  return c;
+}
+
 struct measures {
   resect::metrics::kl_profile kl;
   resect::metrics::top1_agreement top1;
   resect::metrics::paired_tokens nll;
   resect::metrics::clustered_sums kl_tokens;  // every token a cluster: as llama.cpp takes them
+  double floor_sum = 0, floor_max = 0;        // KL between the model's own logits and their 16-bit form
 
-  explicit measures(const stored_logits& b)
-      : kl(b.chunks()), top1(b.chunks()), nll(b.chunks()), kl_tokens(resect::index_t{b.chunks()} * b.scored()) {}
+  measures(const stored_logits& b, resect::index_t clusters)
+      : kl(clusters), top1(clusters), nll(clusters), kl_tokens(resect::index_t{b.chunks()} * b.scored()) {}
+  double floor_mean() const { return floor_sum / static_cast<double>(kl_tokens.clusters()); }
 };
+
+// The cluster of every chunk: chunks of the same text are one.
+std::vector<resect::index_t> clusters_of(const stored_logits& base) {
+  std::vector<std::int32_t> ids;
+  for (int chunk = 0; chunk < base.chunks(); ++chunk)
+    for (int i = 0; i < base.context(); ++i) ids.push_back(base.token(chunk, i));
+  return studies::chunk_clusters(ids, base.context(), base.chunks());
+}
 
 measures compare(const arguments& a, const hosts::llama_model& model, const stored_logits& base) {
   resect::cpu exec{resect::threads{a.threads}};
   hosts::llama_host host(exec, model);
   studies::progress_bar bar(studies::progress_bar::style_of_stderr());
-  measures out(base);
+  const auto clusters = clusters_of(base);
+  measures out(base, studies::cluster_count(clusters));
   std::vector<resect::metrics::logit_comparison> rows(static_cast<std::size_t>(base.scored()));
+  std::vector<double> floor(rows.size());
   for (int chunk = 0; chunk < base.chunks(); ++chunk) {
     const auto batch =
         studies::chunk_batch(base.context(), model.config.bos, [&](int i) { return base.token(chunk, i); });
@@ -132,22 +169,25 @@ measures compare(const arguments& a, const hosts::llama_model& model, const stor
       std::vector<float> stored(static_cast<std::size_t>(base.vocabulary()));
       const std::int32_t next = base.token(chunk, base.first_scored() + 1 + static_cast<int>(r));
       const double of_next = base.read_row(chunk, static_cast<int>(r), next, stored);
+      const std::span<const float> own{logits.row(r).data, stored.size()};
       auto& c = rows[static_cast<std::size_t>(r)];
-      c = resect::metrics::compare_logits(exec.instructions(), stored, {logits.row(r).data, stored.size()}, next);
-      // KL of the normalized distribution, back to what is stored: Σ p·(ln p − ln q) with Σ p = s
-      const double log_s = resect::metrics::log_sum_exp(exec.instructions(), stored);
-      c.kl = std::exp(log_s) * (c.kl + log_s);
+      c = compare_stored(exec.instructions(), stored, own, next);
       c.nll_full = -of_next;
+      as_stored(own, resect::metrics::log_sum_exp(exec.instructions(), own), stored);
+      floor[static_cast<std::size_t>(r)] = compare_stored(exec.instructions(), stored, own, next).kl;
     });
+    const auto cluster = clusters[static_cast<std::size_t>(chunk)];
     for (std::size_t r = 0; r < rows.size(); ++r) {
       const auto& c = rows[r];
       if (!std::isfinite(c.kl) || !std::isfinite(c.nll_full) || !std::isfinite(c.nll_edited))
         studies::fail({resect::errc::not_finite, resect::text("logits of chunk ", chunk, ", scored position ", r),
                        "NaN or infinite values", "finite logits"});
-      out.kl.add(chunk, c.kl);
+      out.kl.add(cluster, c.kl);
+      out.floor_sum += floor[r];
+      out.floor_max = std::max(out.floor_max, floor[r]);
       out.kl_tokens.add(resect::index_t{chunk} * base.scored() + static_cast<resect::index_t>(r), c.kl);
-      out.top1.add(chunk, c.top1_full, c.top1_edited, c.tie_full || c.tie_edited);
-      out.nll.add(chunk, c.nll_full, c.nll_edited);
+      out.top1.add(cluster, c.top1_full, c.top1_edited, c.tie_full || c.tie_edited);
+      out.nll.add(cluster, c.nll_full, c.nll_edited);
     }
     bar.show(chunk + 1, base.chunks(), "chunk " + std::to_string(chunk + 1) + " of " + std::to_string(base.chunks()));
   }
@@ -176,12 +216,19 @@ int run(const arguments& a) {
   std::printf("mean Δln PPL %.6f ± %.6f, correlation of the two nll %s\n", log_ratio.value, log_ratio.se,
               studies::fixed(m.nll.correlation(), 4).c_str());
   std::printf("mean KL %.6f ± %.6f, ± %.6f by chunk, nats\n", kl.value, tokens.se, kl.se);
+  std::printf("floor of KL, the model's own logits against their 16-bit form: mean %s, largest %s\n",
+              studies::scientific(m.floor_mean()).c_str(), studies::scientific(m.floor_max).c_str());
   std::printf("KL median %.6f, 99 %% %.6f, 99.9 %% %.6f, largest %.6f\n", m.kl.median(), m.kl.p99(), m.kl.p999(),
               m.kl.max());
   std::printf("Δp of the right token: mean %.4f ± %.4f %%, RMS %.4f ± %.4f %%\n", 100 * delta_p.value, 100 * delta_p.se,
               100 * rms_delta_p.value, 100 * rms_delta_p.se);
-  std::printf("same top token %.3f ± %.3f %%; %s tokens in %d chunks of %d\n", 100 * top.value, 100 * top_tokens.se,
-              studies::grouped(kl.n).c_str(), base.chunks(), base.context());
+  std::printf("same top token %.3f ± %.3f %%; %s tokens in %d chunks of %d%s\n", 100 * top.value, 100 * top_tokens.se,
+              studies::grouped(kl.n).c_str(), base.chunks(), base.context(),
+              studies::copies_text(base.chunks(), kl.n_clusters).c_str());
+  if (model.config.bos >= 0)
+    std::printf("begin of text: id %d in the place of each chunk's first id (%s)\n", model.config.bos,
+                model.config.bos_rule.c_str());
+  else std::printf("begin of text: none (%s)\n", model.config.bos_rule.c_str());
   if (!a.json.empty())
     studies::write_file(a.json, resect::io::json_text(nlohmann::ordered_json{
                                     {"kl", kl.value},
@@ -189,6 +236,10 @@ int run(const arguments& a) {
                                     {"kl_se_clustered", resect::io::to_json(kl.se)},
                                     {"kl_median", m.kl.median()},
                                     {"kl_max", m.kl.max()},
+                                    {"kl_floor", m.floor_mean()},
+                                    {"kl_floor_max", m.floor_max},
+                                    {"bos_id", studies::bos_json(model.config.bos)},
+                                    {"bos_rule", model.config.bos_rule},
                                     {"top1", top.value},
                                     {"top1_se_tokens", resect::io::to_json(top_tokens.se)},
                                     {"ppl", ppl},

@@ -12,7 +12,7 @@ int main(int argc, char** argv) {
   std::string model = "tiny", ids, out;
   int first = 0, count = 64, threads = 2;
   options.add_option("--model", model, "tiny, a GGUF file or a safetensors folder");
-  options.add_option("--ids", ids, "token ids, int32")->required();
+  options.add_option("--ids", ids, "token ids (int32, or .npy)")->required();
   options.add_option("--first", first, "first id")->check(CLI::NonNegativeNumber);
   options.add_option("--count", count, "number of ids, one sequence from position 0")->check(CLI::PositiveNumber);
   options.add_option("--threads", threads, "worker threads")->check(CLI::PositiveNumber);
@@ -25,7 +25,7 @@ int main(int argc, char** argv) {
     inputs.push_back(ids);
     studies::check_output_file(out, "--out", inputs);
     const auto loaded = studies::need(hosts::try_load_llama(model_path));
-    const auto tokens = studies::need(hosts::try_read_ids(ids));
+    const auto tokens = studies::need(hosts::try_read_ids(ids, loaded.config.n_vocab));
     if (static_cast<std::size_t>(first) + static_cast<std::size_t>(count) > tokens.size())
       studies::fail({resect::errc::invalid_argument, "ids to run", resect::text("[", first, ", ", first + count, ")"),
                      resect::text("a stretch of the ", tokens.size(), " ids")});

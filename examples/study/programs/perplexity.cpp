@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Perplexity of a text by llama.cpp's chunking: chunk i holds ids [i·C, (i + 1)·C) and is run from position 0;
-// positions C/2 … C−2 are scored on the id that follows. Where the model asks for a BOS it takes the place of a
-// chunk's first id.
+// positions C/2 … C−2 are scored on the id that follows. Where the model uses a BOS it goes before the whole text, then
+// the chunks are cut, then it takes the place of each chunk's first id.
 #include <chrono>
 #include <optional>
 #include <thread>
@@ -33,7 +33,7 @@ void declare(CLI::App& app, arguments& a) {
   app.add_option("--model", a.model, "tiny, a GGUF file or a safetensors folder")->capture_default_str();
   app.add_option("--text", a.text,
                  "text, for models with a plain vocabulary (default: the model folder's heldout.txt)");
-  app.add_option("--ids", a.ids, "token ids of the text (int32), for other models");
+  app.add_option("--ids", a.ids, "token ids of the text (int32, or .npy), for other models");
   app.add_option("--chunks", a.chunks, "chunks to score, 0 for all that fit")
       ->capture_default_str()
       ->check(CLI::Range(0, 1 << 30));
@@ -59,7 +59,9 @@ resect::metrics::perplexity score(const arguments& a, const hosts::llama_model& 
   hosts::llama_host host(exec, model);
   studies::progress_bar bar(studies::progress_bar::style_of_stderr());
   const int first = a.context / 2;
-  resect::metrics::perplexity out(chunks, {.window = a.context, .skip = first, .bos = model.config.bos >= 0});
+  const auto cluster = studies::chunk_clusters(ids, a.context, chunks);
+  resect::metrics::perplexity out(studies::cluster_count(cluster),
+                                  {.window = a.context, .skip = first, .bos = model.config.bos >= 0});
   std::vector<double> nll(static_cast<std::size_t>(a.context - 1 - first));
   for (int chunk = 0; chunk < chunks; ++chunk) {
     const auto tokens = ids.subspan(static_cast<std::size_t>(chunk) * static_cast<std::size_t>(a.context),
@@ -79,7 +81,7 @@ resect::metrics::perplexity score(const arguments& a, const hosts::llama_model& 
         studies::fail({resect::errc::not_finite,
                        resect::text("logits of chunk ", chunk, ", position ", first + static_cast<int>(i)),
                        "NaN or infinite values", "finite logits"});
-      out.add(chunk, nll[i]);
+      out.add(cluster[static_cast<std::size_t>(chunk)], nll[i]);
     }
     bar.show(chunk + 1, chunks, "chunk " + std::to_string(chunk + 1) + " of " + std::to_string(chunks));
   }
@@ -94,9 +96,11 @@ int run(const arguments& a) {
   inputs.insert(inputs.end(), {text.front().text, text.front().ids});
   studies::check_output_file(a.json, "--json", inputs);
   const auto model = studies::need(hosts::try_load_llama(model_path));
-  const auto ids = studies::read_tokens(text, model_path, model.config.n_vocab).ids;
+  const auto& config = model.config;
+  auto ids = studies::read_tokens(text, model_path, config.n_vocab, config.bos).ids;
+  if (config.bos >= 0) ids.insert(ids.begin(), config.bos);
   const int chunks = chunks_to_score(a, ids.size());
-  studies::note_long_context(a.context, model.config.context);
+  studies::note_long_context(a.context, config.context);
 
   const auto start = std::chrono::steady_clock::now();
   const auto measured = score(a, model, ids, chunks);
@@ -112,8 +116,13 @@ int run(const arguments& a) {
     std::printf(
         "95 %% interval by chunk: %.4f to %.4f%s\n", by_chunk.lo, by_chunk.hi,
         resect::metrics::reliability_of(by_chunk) == resect::metrics::reliability::marked ? " (few chunks)" : "");
-  std::printf("%s tokens scored in %d chunks of %d, %s (%.1f tokens/s run)\n", studies::grouped(by_token.n).c_str(),
-              chunks, a.context, studies::duration(seconds).c_str(), rate);
+  std::printf("%s tokens scored in %d chunks of %d%s, %s (%.1f tokens/s run)\n", studies::grouped(by_token.n).c_str(),
+              chunks, a.context, studies::copies_text(chunks, by_chunk.n_clusters).c_str(),
+              studies::duration(seconds).c_str(), rate);
+  if (config.bos >= 0)
+    std::printf("begin of text: id %d, before the text and in the place of each chunk's first id (%s)\n", config.bos,
+                config.bos_rule.c_str());
+  else std::printf("begin of text: none (%s)\n", config.bos_rule.c_str());
   if (!a.json.empty())
     studies::write_file(a.json,
                         resect::io::json_text(nlohmann::ordered_json{{"ppl", by_token.value},
@@ -123,9 +132,12 @@ int run(const arguments& a) {
                                                                      {"hi", resect::io::to_json(by_chunk.hi)},
                                                                      {"tokens", by_token.n},
                                                                      {"chunks", chunks},
+                                                                     {"clusters", by_chunk.n_clusters},
                                                                      {"context", a.context},
                                                                      {"skip", measured.rule().skip},
                                                                      {"bos", measured.rule().bos},
+                                                                     {"bos_id", studies::bos_json(config.bos)},
+                                                                     {"bos_rule", config.bos_rule},
                                                                      {"seconds", seconds},
                                                                      {"tokens_per_second", rate}}));
   return 0;

@@ -8,7 +8,8 @@
 What the program cannot do for itself is done first:
 - `--model smollm2` becomes the path of that model, which is obtained (fetch_smollm2.py).
 - A text for a GGUF model becomes token ids (tokenize_gguf.py), kept in CACHE/ids by content. Without a text it is
-  passage.txt. `--text` gets `--ids`, `--calibration` gets `--calibration-ids`, and so on.
+  passage.txt. `--text` gets `--ids`, `--calibration` gets `--calibration-ids`, and so on. For `perplexity` one newline at
+  the end of the text is dropped, as llama.cpp does with a file that -f names.
 - `study` gets `--command`, the line that a user would type to run it again.
 Everything else goes to the program as it is. Python packages (gguf, tokenizers) are installed into BUILD/venv when they
 are needed. Exit status: the program's, or 2 with one line that says what was wrong.
@@ -95,14 +96,22 @@ def digest(*paths):
     return out.hexdigest()[:16]
 
 
-def token_ids(text, gguf, build, cache):
-    """The file of the text's ids under the model."""
+def ends_in_newline(path):
+    with open(path, "rb") as file:
+        return file.seek(0, os.SEEK_END) > 0 and file.seek(-1, os.SEEK_END) >= 0 and file.read() == b"\n"
+
+
+def token_ids(text, gguf, build, cache, as_prompt_file):
+    """The file of the text's ids under the model; of a prompt file, as llama.cpp reads it, without a newline at its end."""
     if not os.path.isfile(text):
         raise Refused(f"text: got {text}, wanted a readable file")
-    ids = cache / "ids" / f"{digest(text)}-{digest(gguf, TOKENIZER)}.i32"
+    cut = as_prompt_file and ends_in_newline(text)
+    ids = cache / "ids" / f"{digest(text)}-{digest(gguf, TOKENIZER)}{'-cut' if cut else ''}.i32"
     if not ids.exists():
         ids.parent.mkdir(parents=True, exist_ok=True)
-        say(run([python_with_packages(build), TOKENIZER, "--model", gguf, "--text", text, "--out", ids], "tokenizing"))
+        options = ["--drop-last-newline"] if cut else []
+        say(run([python_with_packages(build), TOKENIZER, "--model", gguf, "--text", text, "--out", ids, *options],
+                "tokenizing"))
     return str(ids)
 
 
@@ -130,7 +139,7 @@ def prepared(program, arguments, build, cache):
         for option, ids in IDS_OF.items():
             if ids not in names:
                 for text in [v for n, v in zip(out, out[1:]) if n == option and v != REST]:
-                    out += [ids, token_ids(text, gguf, build, cache)]
+                    out += [ids, token_ids(text, gguf, build, cache, program == "perplexity")]
     if program == "study" and "--command" not in names:
         out += ["--command", shlex.join(["./run", program, *arguments])]
     return out

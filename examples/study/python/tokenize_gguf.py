@@ -9,7 +9,7 @@ Writes little-endian int32 ids, nothing else. Needs the Python packages `gguf` (
 
 - The text is read as bytes, without newline translation; it must be UTF-8.
 - Special tokens in the text are ordinary text, as in llama-perplexity.
-- No BOS is put in front: the program that runs the model does that when the model's file asks for one.
+- No BOS is put in front: the program that runs the model does that where the model uses one, and says so.
 - llama.cpp's programs drop one newline at the end of a prompt file; `--drop-last-newline` does the same. Without it the
   last id can differ from theirs.
 - A model whose kind of tokenizer is not known here is refused: a wrong pre-tokenizer gives plausible ids and wrong
@@ -43,7 +43,7 @@ def pre_tokenizer(kind):
 
 
 def read_model(path):
-    """The tokenizer of the model, and whether the model asks for a BOS."""
+    """The tokenizer of the model, and the size of its vocabulary."""
     import gguf
     from tokenizers import Tokenizer, models
 
@@ -81,8 +81,7 @@ def read_model(path):
 
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
     tokenizer.pre_tokenizer = splitter
-    asks_for_bos = "tokenizer.ggml.add_bos_token" in fields and bool(field("tokenizer.ggml.add_bos_token"))
-    return tokenizer, len(tokens), asks_for_bos
+    return tokenizer, len(tokens)
 
 
 def read_text(path, drop_last_newline):
@@ -126,7 +125,7 @@ def main():
     options = parser.parse_args()
     try:
         text = read_text(options.text, options.drop_last_newline)
-        tokenizer, size, asks_for_bos = read_model(options.model)
+        tokenizer, size = read_model(options.model)
         ids = tokenizer.encode(text, add_special_tokens=False).ids
         write_ids(options.out, ids)
     except Refused as refusal:
@@ -135,7 +134,7 @@ def main():
     except ImportError as error:
         print(f"tokenize_gguf: Python package {error.name!r} is missing: pip install gguf tokenizers", file=sys.stderr)
         return 2
-    print(f"{options.out}: {len(ids)} ids, vocabulary {size}, the model asks for a BOS: {'yes' if asks_for_bos else 'no'}")
+    print(f"{options.out}: {len(ids)} ids, vocabulary {size}")
     return 0
 
 

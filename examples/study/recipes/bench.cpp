@@ -68,7 +68,8 @@ bench::bench(const recipe& what, const common_options& options)
   }
   const auto& config = studied().model.config;
   layers_ = chosen_layers(options_.layers, config.n_layers);
-  text_ = read_tokens(choose_texts(options_.texts, options_.ids, studied().path), studied().path, config.n_vocab);
+  text_ = read_tokens(choose_texts(options_.texts, options_.ids, studied().path), studied().path, config.n_vocab,
+                      config.bos);
   options_.windows.bos = config.bos;
   evaluation_ = need(resect::study::try_windows(text_.view(), options_.windows));
   sets_ = make_role_sets(needed_roles(what), options_.roles, documents_of(studied().path), text_, evaluation_,
@@ -89,7 +90,7 @@ bench::bench(const recipe& what, const common_options& options)
   r.sets.push_back({"evaluation", studies::to_record(text_, evaluation_)});
   for (const auto& [role, set] : sets_)
     r.sets.push_back({std::string(name(role)), studies::to_record(set.text, set.windows)});
-  r.rules = rules_of(record_.documents, config.bos);
+  r.rules = rules_of(record_.documents, config.bos, config.bos_rule);
   r.baseline.push_back({"unigram_nll", unigram_nll(need(resect::study::try_unigrams(text_.view(), evaluation_)),
                                                    evaluation_, config.n_vocab)});
 }
@@ -102,6 +103,10 @@ const resect::study::token_windows& bench::windows(role r) const {
 
 resect::study::study_cost bench::cost(const std::vector<arm_table>& tables) {
   return resect::study::estimate_cost(model(), evaluation_, all_arms(tables));
+}
+
+double bench::floor_flop() {
+  return resect::study::kl_floor_flop(model(), static_cast<resect::index_t>(evaluation_.rows.size()));
 }
 
 void bench::start_progress(const resect::study::study_cost& cost) {
@@ -119,14 +124,16 @@ runner& bench::run() {
   if (runner_) return *runner_;
   runner_ = need(runner::try_start(exec_, model(), evaluation_));
   add_baseline(record_, runner_->intact(), evaluation_);
-  show("intact model", done_ + total_.baseline_flop);
+  show("floor", done_ + total_.baseline_flop);
+  add_floor(record_, need(resect::study::try_kl_floor(exec_, model(), evaluation_, runner_->outputs())));
+  show("intact model", done_ + floor_flop());
   return *runner_;
 }
 
 void bench::tabulate(const std::vector<arm_table>& tables) {
   const auto arms = all_arms(tables);
   const auto measured = need(run().try_effects(arms, report_, progress()));
-  const resect::study::table_options options{resect::study::table_of::all_arms, seed(), bootstrap_resamples};
+  const resect::study::table_options options{resect::study::table_of::all_arms, seed(), bootstrap_resamples, floor()};
   std::size_t first = 0;
   for (const arm_table& t : tables) {
     const auto rows = need(resect::study::try_tabulate(std::span(arms).subspan(first, t.arms.size()),

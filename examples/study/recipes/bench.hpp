@@ -63,8 +63,12 @@ class bench {
   // Measures all arms, each shared prefix once, and adds a table of each list to the record.
   void tabulate(const std::vector<arm_table>& tables);
 
-  // For recipes that do more. The runner has run the intact model, whose numbers are in the record then.
+  // For recipes that do more. The runner has run the intact model, whose numbers and floor are in the record then.
   runner& run();
+  // Of the KL of all tables, once the intact model has run; 0 before.
+  double floor() const noexcept { return record_.floor ? record_.floor->mean : 0; }
+  // Operations that measuring it takes, which are no recipe's own.
+  double floor_flop();
   study_record& record() noexcept { return record_; }
   // How far the study is: `progress()` goes on from what was reported last.
   void start_progress(const resect::study::study_cost& cost);

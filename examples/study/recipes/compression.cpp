@@ -76,7 +76,7 @@ void check_rank(bench& b, const options& o) {
 }
 
 study::compression_options study_options(const bench& b) {
-  return {.layers = b.layers(), .seed = b.seed(), .bootstrap = bootstrap_resamples};
+  return {.layers = b.layers(), .seed = b.seed(), .bootstrap = bootstrap_resamples, .floor = b.floor()};
 }
 
 study::study_cost cost(bench& b, const options& o) {

@@ -35,9 +35,10 @@ void declare(CLI::App& app, common_options& o) {
   repeated(app.add_option("--text", o.texts,
                           "text to evaluate on; several are evaluated as one (default: that of --ids, or the model "
                           "folder's heldout.txt)"));
-  repeated(app.add_option("--ids", o.ids,
-                          "token ids of the text (int32), for models without a plain vocabulary; without --text they "
-                          "are the text that the report names"));
+  repeated(app.add_option(
+      "--ids", o.ids,
+      "token ids of the text (int32, or .npy), for models without a plain vocabulary; without --text they "
+      "are the text that the report names"));
   app.add_option("--sequences", o.windows.sequences, "windows to evaluate")->capture_default_str();
   app.add_option("--context", o.windows.context, "tokens a window")->capture_default_str();
   app.add_option("--layers", o.layers, "layers to alter, as in 0-3,7 (default: all)");
@@ -59,7 +60,7 @@ void declare(CLI::App& app, const recipe& r, common_options& o) {
     role_source& to = o.roles[one];
     app.add_option(option, to.text,
                    "text for " + std::string(name(one)) + ", or `rest`: what evaluation leaves of its own");
-    app.add_option(option + "-ids", to.ids, "its token ids (int32)")->needs(option);
+    app.add_option(option + "-ids", to.ids, "its token ids (int32, or .npy)")->needs(option);
   }
 }
 
@@ -135,13 +136,16 @@ void print_models(bench& b) {
 void print_sets(bench& b) {
   const auto& r = b.record();
   const auto& e = r.evaluation();
+  std::printf("%s", detail::wrapped(begin_text(r.report.rules), "begin  ", "       ").c_str());
   const std::string documents = r.documents ? " from " + std::to_string(e.clusters) + " documents" : std::string();
   std::printf("text   %s: %s tokens\n       evaluation: %lld windows of %lld%s\n", r.report.text.name.c_str(),
               grouped(r.report.text.tokens).c_str(), static_cast<long long>(e.windows),
               static_cast<long long>(e.context), documents.c_str());
   for (const auto& [one, set] : b.sets()) {
-    std::printf("       %s: %s, %s tokens, of them %lld windows of %lld\n", std::string(name(one)).c_str(),
-                set.text.name.c_str(), grouped(static_cast<long long>(set.text.ids.size())).c_str(),
+    const std::string evaluated =
+        set.windows.left_out > 0 ? " (" + grouped(set.windows.left_out) + " of them evaluated or used, left out)" : "";
+    std::printf("       %s: %s, %s tokens%s, of them %lld windows of %lld\n", std::string(name(one)).c_str(),
+                set.text.name.c_str(), grouped(static_cast<long long>(set.text.ids.size())).c_str(), evaluated.c_str(),
                 static_cast<long long>(set.windows.n_windows), static_cast<long long>(set.windows.context));
     if (const auto warning = small_set_warning(one, set, b.options().windows.sequences); !warning.empty())
       std::fprintf(stderr, "note: %s\n", warning.c_str());
@@ -205,7 +209,8 @@ int run(const recipe& what, common_options o) {
 
   bench b(what, o);
   if (what.check) what.check(b);
-  const auto cost = what.cost(b);
+  auto cost = what.cost(b);
+  cost.flop += b.floor_flop();
   if (!o.quiet) {
     print_models(b);
     print_sets(b);

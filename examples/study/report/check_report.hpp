@@ -58,6 +58,11 @@ inline resect::metrics::seeded_estimate over_runs(const stored_report& r, const 
   return out;
 }
 
+// Whether a row's KL is at the floor that the report names.
+inline bool is_at_floor(const stored_report& r, const stored_row& row) {
+  return resect::study::is_at_floor(over_runs(r, row, 0).mean, r.report.floor.value_or(0));
+}
+
 // Of every row of a table, as a study marks them.
 inline std::vector<std::string> marks_of(const stored_report& r, const stored_table& table) {
   std::vector<estimate> deltas;
@@ -70,6 +75,8 @@ inline std::vector<std::string> marks_of(const stored_report& r, const stored_ta
   std::vector<std::string> out;
   for (const auto& m : resect::metrics::assign_marks(deltas, {.degrees = degrees}))
     out.emplace_back(resect::metrics::name(m.verdict));
+  for (std::size_t i = 0; i < out.size(); ++i)
+    if (is_at_floor(r, table.rows[i])) out[i] = at_floor_mark;
   return out;
 }
 
@@ -95,10 +102,12 @@ inline void check_rank(const stored_report& r, const stored_table& table, const 
   std::int64_t above = 0, level = 0;
   const double own = mean_kl(r, of), close = 1e-12 * std::abs(own);
   for (const stored_row& other : table.rows) {
+    if (is_at_floor(r, other)) continue;  // it has no rank
     const double x = mean_kl(r, other);
     above += x > own + close;
     level += std::abs(x - own) <= close;
   }
+  if (is_at_floor(r, of)) within(".value", rank.value, 0, 0);
   if (rank.value == 0) return;
   within(".value", rank.value, above + 1, above + level);
   if (rank.lo == 0 && rank.hi == 0) return;

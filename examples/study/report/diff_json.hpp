@@ -9,9 +9,10 @@
 #include <study/report/report_json.hpp>
 
 // A comparison of two reports for programs, schema 1:
-//   {schema, resect, a, b {report, command, recipe, seed, model {name, fingerprint, layers}},
+//   {schema, resect, a, b {report, command, recipe, seed, bos {id, rule}, model {name, fingerprint, layers}},
 //    text {name, sha256, windows, context, clusters, cluster},
 //    baseline {perplexity_a, perplexity_b, nll_difference, perplexity_ratio: estimate, p, differs},
+//    floor {a, b}: of KL, nats, or null,
 //    rows [{arm, arm_b, table, operator, layers, first, last, matrix, seeds_a, seeds_b,
 //           metrics {kl, top1_agreement, dlnppl, cosine_head_norm: {a, b, difference: estimate, p, p_holm, differs}},
 //           rank {a, b: {value, lo, hi}, differs}}],
@@ -21,13 +22,19 @@ namespace studies {
 
 namespace detail {
 
+inline json floor_json(const stored_report& r) { return r.report.floor ? json(*r.report.floor) : json(); }
+
+inline json begin_json(const stored_report& r) {
+  const auto& rules = r.report.rules;
+  return {{"id", rules.bos ? json(*rules.bos) : json()}, {"rule", rules.bos_rule}};
+}
+
 inline json side_json(const stored_report& r) {
   const auto& m = r.report.models.front();
-  return {{"report", r.path},
-          {"command", r.report.command},
-          {"recipe", r.report.recipe},
-          {"seed", r.report.seed},
-          {"model", {{"name", m.name}, {"fingerprint", m.fingerprint}, {"layers", m.layers}}}};
+  return {
+      {"report", r.path},          {"command", r.report.command},
+      {"recipe", r.report.recipe}, {"seed", r.report.seed},
+      {"bos", begin_json(r)},      {"model", {{"name", m.name}, {"fingerprint", m.fingerprint}, {"layers", m.layers}}}};
 }
 
 inline json only_json(const report_difference& d, const std::vector<std::string>& tables,
@@ -86,6 +93,7 @@ inline json diff_json(const stored_report& a, const stored_report& b, const repo
              {"perplexity_ratio", resect::io::to_json(d.perplexity_ratio)},
              {"p", resect::io::to_json(d.nll_p)},
              {"differs", d.nll_p <= diff_alpha}}},
+           {"floor", {{"a", detail::floor_json(a)}, {"b", detail::floor_json(b)}}},
            {"rows", json::array()},
            {"only_a", detail::only_json(d, d.only_a, &table_difference::only_a)},
            {"only_b", detail::only_json(d, d.only_b, &table_difference::only_b)},

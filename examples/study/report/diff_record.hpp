@@ -30,7 +30,7 @@ struct measure_difference {
 struct row_difference {
   report_row a, b;                                      // without their metrics
   std::array<measure_difference, n_measures> measures;  // in the order of measure_names
-  resect::io::report_rank rank_a, rank_b;               // by KL, among the rows that both reports have
+  resect::io::report_rank rank_a, rank_b;               // by KL, among the rows above the floor of both reports
   bool rank_differs = false;                            // both have intervals, and these do not meet
 };
 
@@ -72,7 +72,7 @@ inline double p_different(const estimate& e, double degrees) {
 
 inline std::string_view start_of(const std::string& hash) { return std::string_view(hash).substr(0, 16); }
 
-// Pairs need the same tokens in the same windows and clusters.
+// Pairs need the same tokens in the same windows and clusters. What files they came from does not matter.
 inline void check_same_tokens(const stored_report& a, const stored_report& b) {
   const auto hash = [](const char* what, const std::string& x, const std::string& y) {
     if (x != y)
@@ -83,7 +83,6 @@ inline void check_same_tokens(const stored_report& a, const stored_report& b) {
     if (x != y) refuse_pair(what, resect::text(y), resect::text(x));
   };
   const auto &of_a = a.evaluation(), &of_b = b.evaluation();
-  hash("text", a.report.text.sha256, b.report.text.sha256);
   hash("token ids", a.report.text.ids_sha256, b.report.text.ids_sha256);
   number("context", of_a.context, of_b.context);
   number("windows", of_a.windows, of_b.windows);
@@ -230,18 +229,22 @@ inline std::vector<row_pair> pairs_of(const stored_report& a, const stored_table
 inline void add_ranks(const stored_report& a, const stored_report& b, const std::vector<row_pair>& pairs,
                       table_difference& to) {
   std::vector<const stored_row*> rows_a, rows_b;
-  for (const auto& [in_a, in_b] : pairs) {
+  std::vector<row_difference*> ranked;
+  for (std::size_t i = 0; i < pairs.size(); ++i) {
+    const auto& [in_a, in_b] = pairs[i];
+    if (is_at_floor(a, *in_a) || is_at_floor(b, *in_b)) continue;
     rows_a.push_back(in_a);
     rows_b.push_back(in_b);
+    ranked.push_back(&to.rows[i]);
   }
   const resect::metrics::rank_options bootstrap{.seed = a.report.seed,
                                                 .resamples = a.bootstrap};  // the same draws for both
   const auto ranks_a = ranks_of(a, rows_a, bootstrap), ranks_b = ranks_of(b, rows_b, bootstrap);
-  for (std::size_t i = 0; i < to.rows.size(); ++i) {
+  for (std::size_t i = 0; i < ranked.size(); ++i) {
     const auto &x = ranks_a[i], &y = ranks_b[i];
-    to.rows[i].rank_a = x;
-    to.rows[i].rank_b = y;
-    to.rows[i].rank_differs = x.hi > 0 && y.hi > 0 && (x.hi < y.lo || y.hi < x.lo);
+    ranked[i]->rank_a = x;
+    ranked[i]->rank_b = y;
+    ranked[i]->rank_differs = x.hi > 0 && y.hi > 0 && (x.hi < y.lo || y.hi < x.lo);
   }
 }
 
@@ -297,6 +300,10 @@ inline void add_notes(const stored_report& a, const stored_report& b, report_dif
   note("recipe", a.report.recipe, b.report.recipe);
   note("layers of the model", std::to_string(of_a.layers), std::to_string(of_b.layers));
   note("vocabulary", std::to_string(of_a.vocabulary), std::to_string(of_b.vocabulary));
+  if (a.report.rules.bos != b.report.rules.bos)
+    note("begin of text (BOS)", begin_text(a.report.rules), begin_text(b.report.rules));
+  if (a.report.text.sha256 != b.report.text.sha256)
+    out.notes.push_back("text: another file in B than in A, with the same token ids");
   for (const auto& [role, set] : a.report.sets)
     if (const auto* other = resect::io::find_named(b.report.sets, role); other && other->sha256 != set.sha256)
       out.notes.push_back(role + ": other windows in B than in A");

@@ -75,7 +75,15 @@ inline std::string arms_only(const std::vector<report_row>& rows, const char* wh
          (studies::is_by_layer(list) ? layers_text(layers_of(list)) : and_list(arms)) + "\n";
 }
 
-inline std::string difference_table(const table_difference& t) {
+// The floors of KL of both reports; a difference of KL below them says nothing.
+inline std::string floors_text(const stored_report& a, const stored_report& b) {
+  const auto shown = [](const std::optional<double>& floor) {
+    return !floor ? std::string("not measured") : *floor == 0 ? std::string("0") : scientific(*floor);
+  };
+  return "  floor of KL, nats: " + shown(a.report.floor) + " in A, " + shown(b.report.floor) + " in B\n";
+}
+
+inline std::string difference_table(const table_difference& t, const std::string& floors) {
   std::string what = printable(t.says_a);
   if (t.says_a != t.says_b) what = printable(t.says_b) + " in B, " + what + " in A";
   std::string out = printable(shown_table(t.name)) + (what.empty() ? "" : ": " + what) + "; B − A\n";
@@ -98,7 +106,7 @@ inline std::string difference_table(const table_difference& t) {
   table.add("cosine", measure(3));
   if (!t.name.empty()) table.add("rank", column([](const auto& row) { return rank_change(row); }), align::left);
   table.add("differs", column([](const auto& row) { return what_differs(row); }), align::left);
-  if (!t.rows.empty()) out += table.text();
+  if (!t.rows.empty()) out += table.text() + floors;
   return out + arms_only(t.only_a, "A") + arms_only(t.only_b, "B") + "\n";
 }
 
@@ -188,7 +196,8 @@ inline std::string diff_table(const stored_report& a, const stored_report& b, co
   out += "intact perplexity  A " + with_interval(d.perplexity_a) + ", B " + with_interval(d.perplexity_b) + "\n" +
          "                   B / A " + (detail::is_exactly_zero(d.nll) ? "1" : with_interval(d.perplexity_ratio)) +
          "\n\n";
-  for (const auto& t : d.tables) out += detail::difference_table(t);
+  const std::string floors = detail::floors_text(a, b);
+  for (const auto& t : d.tables) out += detail::difference_table(t, floors);
   out += detail::wrapped(
       "Differences are B − A of what each altered model does to its own intact model, taken " + unit + " by " + unit +
           " and so paired; ± is half of the 95 % interval. Rank: of the row by KL, in A → in B; it differs where the "

@@ -36,8 +36,9 @@ inline std::string sha256_of_ids(std::span<const std::int32_t> ids) {
 }
 
 inline resect::io::report_set to_record(const tokens& text, const resect::study::token_windows& w) {
-  std::vector<std::int32_t> ids;
-  for (const auto& row : w.rows) ids.push_back(row.token);
+  std::vector<std::int32_t> ids;  // of the text: a BOS in front is a rule of the study (rules.bos)
+  for (std::size_t r = 0; r < w.rows.size(); ++r)
+    if (w.cluster[r] >= 0) ids.push_back(w.rows[r].token);
   return {text.name, sha256_of_ids(ids), w.n_windows,
           w.context, w.n_clusters,       static_cast<std::int64_t>(text.ids.size())};
 }
@@ -47,13 +48,14 @@ inline resect::io::report_text to_record(const tokens& text, const resect::study
           o.context, text.parts};
 }
 
-inline resect::io::report_rules rules_of(bool documents, int bos) {
+// `why` says what decided whether there is a BOS.
+inline resect::io::report_rules rules_of(bool documents, int bos, const std::string& why) {
   resect::io::report_rules out;
   out.interval = std::string("95 %, mean over tokens, variance of the sums of ") +
                  (documents ? "documents" : "windows") +
                  " (and of seeds, where there are any), t over clusters; Wilson of the clusters for rates at 0 or 1";
   if (bos >= 0) out.bos = bos;
-  out.bos_rule = bos >= 0 ? "run in front of every window, not counted" : "none, as the model asks for none";
+  out.bos_rule = bos >= 0 ? why + "; run in front of every window, not counted" : "none: " + why;
   return out;
 }
 
@@ -144,6 +146,16 @@ inline std::vector<std::string> varying_parameters(const row_list& rows) {
 
 }  // namespace detail
 
+// What a report says of an arm in its table: that its KL is at the floor, or else its mark.
+inline std::string mark_text(bool at_floor, resect::metrics::mark mark) {
+  return at_floor ? std::string(at_floor_mark) : std::string(resect::metrics::name(mark));
+}
+
+inline void add_floor(study_record& to, resect::study::kl_floor floor) {
+  to.report.floor = floor.mean;
+  to.floor = std::move(floor);
+}
+
 // One run of one arm that stands in no table.
 inline void add_run(study_record& to, const resect::study::arm_identity& id, const resect::study::effect_sums& sums) {
   report_row row = detail::to_row(id);
@@ -159,7 +171,7 @@ inline void add_table(study_record& to, table_record table, std::span<const rese
   for (const auto& measured : rows) {
     report_row row = detail::to_row(measured.id);
     row.metrics = detail::to_metrics(measured.mean);
-    row.verdict = resect::io::report_verdict{table.name, std::string(resect::metrics::name(measured.mark)),
+    row.verdict = resect::io::report_verdict{table.name, mark_text(measured.at_floor, measured.mark),
                                              detail::to_record(measured.rank), table.control};
     table.rows.push_back(to.report.rows.size());
     row.seeds = measured.seeds;

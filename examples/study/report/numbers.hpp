@@ -34,6 +34,14 @@ inline int decimals_for(double size) {
 
 inline std::string plain(double value) { return fixed(value, decimals_for(std::abs(value) / 10)); }
 
+// "3.1e-09": two digits of a number that is too small for decimals.
+inline std::string scientific(double value) {
+  if (!std::isfinite(value)) return fixed(value, 0);
+  char buffer[32];
+  std::snprintf(buffer, sizeof buffer, "%.1e", value);
+  return buffer;
+}
+
 inline double half_width(const estimate& e) { return e.hi - e.value; }
 
 inline int decimals_of(const estimate& e, double scale = 1) {

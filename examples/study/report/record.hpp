@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -13,6 +14,7 @@
 #include <resect/io/report.hpp>
 #include <resect/metrics/accumulators/clustered.hpp>
 #include <resect/metrics/intervals/estimate.hpp>
+#include <resect/study/floor.hpp>
 
 // Everything that a study found, as plain values: what the table, the page, the plots, report.json and clusters.npz are
 // written from.
@@ -24,6 +26,9 @@ using resect::metrics::estimate;
 // The four measures of an altered model, as report.json calls them.
 inline constexpr std::array measure_names{"kl", "top1_agreement", "dlnppl", "cosine_head_norm"};
 inline constexpr std::size_t n_measures = measure_names.size();
+
+// The mark of an arm whose KL cannot be told from that of the intact model with itself.
+inline constexpr std::string_view at_floor_mark = "at the floor";
 
 struct measures {
   estimate kl, top1, dlnppl, cosine;
@@ -94,6 +99,11 @@ struct grid_record {
   std::string kind;
 };
 
+// Which id begins a text and why: "id 1: tokenizer.ggml.add_bos_token is true; …", "none: …".
+inline std::string begin_text(const resect::io::report_rules& r) {
+  return r.bos ? "id " + std::to_string(*r.bos) + ": " + r.bos_rule : r.bos_rule;
+}
+
 struct study_record {
   resect::io::report report;  // its sections and findings are made of the rest when it is written
   std::string title;          // of the recipe: what was done
@@ -107,6 +117,7 @@ struct study_record {
   std::vector<table_record> tables;
   std::vector<compression_record> compressions;
   grid_record grid;
+  std::optional<resect::study::kl_floor> floor;  // of the KL of all tables; its mean is report.floor
   cluster_sums sums;
 
   const resect::io::report_set& evaluation() const { return report.sets.front().value; }

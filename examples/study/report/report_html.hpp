@@ -112,7 +112,9 @@ inline std::string html_arms(const study_record& r, const table_record& t) {
            interval_cell(m.dlnppl, 1, sign::always) + interval_cell(m.cosine) + mark_cell(verdict_of(*row).mark) +
            "</tr>\n";
   }
-  return out + "</table></div>\n";
+  const std::string floor = floor_text(r);
+  return out + "</table></div>\n" +
+         (floor.empty() ? "" : "<p class=\"note\">" + escaped(with_capital(floor)) + ".</p>\n");
 }
 
 inline std::string html_further(const study_record& r, const table_record& t) {
@@ -189,6 +191,8 @@ it.</dd>
 <dl>
 <dt class="critical">critical</dt><dd>Δln PPL is above 0.1.</dd>
 <dt class="negligible">negligible</dt><dd>Δln PPL is within ± 0.01.</dd>
+<dt>at the floor</dt><dd>The interval of KL begins below 3 times the floor, which is the KL of the intact model with
+itself, run in another way: what the order of additions does. Such a row has no rank.</dd>
 <dt class="better">better than intact</dt><dd>Δln PPL is below 0. Confirm on another text before acting on it.</dd>
 </dl>
 <p class="note">A mark is given only where the bounds of the interval say so after Holm's correction over all rows

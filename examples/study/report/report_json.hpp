@@ -12,8 +12,8 @@
 #include <study/report/findings.hpp>
 #include <study/report/record.hpp>
 
-// report.json, schema 1 (resect/io/report.hpp), with the sections of the study program: options, tables, profile, grid
-// and compressions.
+// report.json, schema 1 (resect/io/report.hpp), with the sections of the study program: options, tables, profile, floor_of_kl,
+// grid and compressions.
 namespace studies {
 
 using json = nlohmann::ordered_json;
@@ -66,6 +66,12 @@ inline json tables_json(const study_record& r) {
   return out;
 }
 
+inline json floor_json(const resect::study::kl_floor& f) {
+  json passes = json::array();
+  for (const auto& p : f.passes) passes.push_back({{"pass", p.by}, {"mean", p.mean}, {"max", p.max}});
+  return {{"mean", f.mean}, {"max", f.max}, {"passes", std::move(passes)}};
+}
+
 inline json compression_json(const compression_record& c) {
   return {{"table", c.name},
           {"description", c.description},
@@ -86,6 +92,7 @@ inline json report_json(const study_record& r, const std::vector<finding>& findi
   out.sections["options"] = detail::options_json(r);
   out.sections["tables"] = detail::tables_json(r);
   out.sections["profile"] = detail::profile_json(r);
+  if (r.floor) out.sections["floor_of_kl"] = detail::floor_json(*r.floor);
   if (r.grid.matrices > 0)
     out.sections["grid"] = {{"matrices", r.grid.matrices},
                             {"on_grid", r.grid.on_grid},

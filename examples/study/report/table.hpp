@@ -83,6 +83,17 @@ inline std::string rank_cell(const resect::io::report_rank& r) {
   return std::to_string(r.value) + " [" + std::to_string(r.lo) + "–" + std::to_string(r.hi) + "]";
 }
 
+// The floor of a table's KL in words; nothing where it was not measured.
+inline std::string floor_text(const study_record& r) {
+  if (!r.floor) return "";
+  const auto& f = *r.floor;
+  if (f.max == 0) return "floor of KL: 0 (the intact model has the same bits however it is run)";
+  const auto largest =
+      std::max_element(f.passes.begin(), f.passes.end(), [](const auto& a, const auto& b) { return a.mean < b.mean; });
+  return "floor of KL: mean " + scientific(f.mean) + ", maximum " + scientific(f.max) + " nats (the intact model run " +
+         std::string(largest->by) + ")";
+}
+
 namespace detail {
 
 template <class F>
@@ -138,7 +149,9 @@ inline std::string arms_table(const study_record& r, const table_record& record)
                 return mark == "better than intact" ? "better" : mark;
               }),
         align::left);
-  return record.name + ": " + record.says + seeds_text(rows) + "\n" + t.text() + "\n";
+  const std::string floor = floor_text(r);
+  return record.name + ": " + record.says + seeds_text(rows) + "\n" + t.text() +
+         (floor.empty() ? "" : "  " + floor + "\n") + "\n";
 }
 
 // What the recipe gives beside the measures.
@@ -236,7 +249,8 @@ inline std::string legend_text(const study_record& r) {
                                    "token; top-1: tokens whose most likely successor stays the same; cosine: of what "
                                    "the output matrix reads. Ranks by KL, with bootstrap intervals. Marks hold for all "
                                    "rows of a table together (Holm): critical Δln PPL > 0.1, negligible within ±0.01, "
-                                   "better below 0.",
+                                   "better below 0. At the floor: the interval of KL begins below 3 times the floor, "
+                                   "so the row has no rank.",
                                "", "");
 }
 

@@ -17,7 +17,8 @@ struct comparison_report {
 };
 
 // Measures any plans against the intact model on the same windows, each shared prefix once: KL, top-1 agreement, Δln PPL and
-// cosine with intervals, marks after Holm and ranks over all of them (table_of::all_arms), or a table an operator.
+// cosine with intervals, marks after Holm and ranks over all of them (table_of::all_arms), or a table an operator. options.floor marks rows that
+// cannot be told from rounding (study/floor.hpp measures it).
 //   const auto rows = study::compare_plans(exec, host, windows, {{plan{} | skip(layers(3, 5)), "without 3 and 4"},
 //                                                                {plan{} | skip(layer(3))}}).rows;
 // Determinism: the same bits for any number of workers. Cost: estimate_cost(host, windows, arms).

@@ -27,6 +27,7 @@ struct compression_options {
   std::uint64_t seed = 1;     // of the bootstrap
   index_t bootstrap = 1000;   // resamples for the intervals of ranks
   index_t head_rows = 512;    // rows whose logits are held at a time
+  double floor = 0;           // of KL (table_options::floor)
 };
 
 // One layer: S_l = mean KL(p₀ ‖ p_l), its matrices altered and no other; R_l = mean [KL(p₀ ‖ p_all) − KL(p₀ ‖ p_all∖l)]
@@ -264,7 +265,7 @@ result<compression_report> try_compression(Backend& backend, H& host, runner<Bac
   out.all = out.all_sums.estimate();
   out.all_id = identity_of(arms->back().plan);
   auto alone = try_tabulate(std::span(*arms).first(n), std::span(*measured).first(n),
-                            {table_of::all_arms, options.seed, options.bootstrap});
+                            {table_of::all_arms, options.seed, options.bootstrap, options.floor});
   if (!alone) return alone.error();
   for (std::size_t i = 0; i < n; ++i) {
     compression_row row{std::move((*alone)[i]), (*measured)[n + i], identity_of((*arms)[n + i].plan), {},

@@ -41,6 +41,7 @@ struct sensitivity_options {
   residual::reinit_options reinit{};
   index_t bootstrap = 1000;  // resamples for the intervals of ranks
   index_t head_rows = 512;   // rows whose logits are held at a time
+  double floor = 0;          // of KL (table_options::floor)
 };
 
 // What the study found: the intact model, and a row for every altered layer. `options` are those it ran with, layers
@@ -193,7 +194,8 @@ result<sensitivity_report> try_sensitivity(Backend& backend, H& host, const toke
   if (!arms) return arms.error();
   const auto measured = run->try_effects(*arms, report, at);
   if (!measured) return measured.error();
-  auto rows = try_tabulate(*arms, *measured, {.seed = options.seed, .bootstrap = options.bootstrap});
+  auto rows =
+      try_tabulate(*arms, *measured, {.seed = options.seed, .bootstrap = options.bootstrap, .floor = options.floor});
   if (!rows) return rows.error();
   out.rows = std::move(*rows);
   return out;

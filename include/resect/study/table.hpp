@@ -12,6 +12,7 @@
 #include <resect/metrics/verdicts/rank.hpp>
 #include <resect/study/arm.hpp>
 #include <resect/study/effect.hpp>
+#include <resect/study/floor.hpp>
 
 // What was measured of a list of arms, as rows: seeds together, marks after Holm, ranks with intervals.
 namespace RESECT_NAMESPACE::study {
@@ -25,7 +26,9 @@ struct table_row {
   effect mean;                       // over seeds
   std::vector<effect> per_run;
   metrics::mark mark = metrics::mark::none;
-  metrics::rank_interval rank;  // by KL among the rows of its table, 1 = largest
+  metrics::rank_interval
+      rank;               // by KL among the rows of its table that are above the floor, 1 = largest; 0 at the floor
+  bool at_floor = false;  // KL cannot be told from the floor (is_at_floor)
 
   // The first layer that the arm touches: its layer, where it touches one.
   int layer() const noexcept { return id.layers.empty() ? -1 : id.layers.front(); }
@@ -42,6 +45,7 @@ struct table_options {
   table_of tables = table_of::each_family;
   std::uint64_t seed = 1;    // of the bootstrap
   index_t bootstrap = 1000;  // resamples for the intervals of ranks
+  double floor = 0;          // kl_floor::mean of the same windows; rows at it are not ranked. 0: none is
 };
 
 namespace detail {
@@ -75,19 +79,21 @@ inline double fewest_degrees(std::span<table_row* const> table) noexcept {
 inline status mark_and_rank(std::span<table_row* const> table, const table_options& o) {
   std::vector<metrics::estimate> deltas;
   std::vector<metrics::clustered_sums> kl;
+  std::vector<table_row*> ranked;
   const bool same_runs = std::all_of(
       table.begin(), table.end(), [&](const table_row* row) { return row->runs.size() == table.front()->runs.size(); });
-  for (const table_row* row : table) {
+  for (table_row* row : table) {
     deltas.push_back(row->mean.dlnppl);
+    row->at_floor = is_at_floor(row->mean.kl, o.floor);
+    if (row->at_floor) continue;
+    ranked.push_back(row);
     kl.push_back(same_runs ? kl_over_runs(*row) : kl_of_mean_run(*row));
   }
   const auto marks = metrics::assign_marks(deltas, {.degrees = fewest_degrees(table)});
   const auto ranks = metrics::try_rank_intervals(kl, {.seed = o.seed, .resamples = o.bootstrap});
   if (!ranks) return ranks.error();
-  for (std::size_t i = 0; i < table.size(); ++i) {
-    table[i]->mark = marks[i].verdict;
-    table[i]->rank = (*ranks)[i];
-  }
+  for (std::size_t i = 0; i < table.size(); ++i) table[i]->mark = marks[i].verdict;
+  for (std::size_t i = 0; i < ranked.size(); ++i) ranked[i]->rank = (*ranks)[i];
   return {};
 }
 

@@ -13,6 +13,7 @@
 #include <resect/metrics/accumulators/perplexity.hpp>
 #include <resect/metrics/rows/unigrams.hpp>
 #include <resect/model/row.hpp>
+#include <resect/study/detail/same_text.hpp>
 
 namespace RESECT_NAMESPACE::study {
 
@@ -23,18 +24,20 @@ struct token_text {
   std::span<const std::int32_t> documents;
 };
 
-// Rows to run, and what their measurements are clustered by: a document where the text marks them, else
-// the window. `cluster[r]` is dense from 0; −1 marks a row that is run but not counted (a BOS).
+// Rows to run, and what their measurements are clustered by: a document where the text marks them, else the window; copies
+// are one cluster (try_windows). `cluster[r]` is dense from 0; −1 marks a row that is run but not counted (a BOS).
 struct token_windows {
   std::vector<model::row_meta> rows;
   std::vector<index_t> cluster;
   index_t n_clusters = 0;
   index_t n_windows = 0;
   index_t context = 0;
-  std::vector<std::int32_t> documents;      // of each cluster, where the text marks them
+  std::vector<std::int32_t> documents;      // of each cluster, where the text marks them; of copies the first
+  std::vector<std::uint64_t> contents;      // fingerprints of the ids of all documents that the windows touch, sorted
   std::vector<index_t> starts;              // first id of each window
   std::uint64_t text = 0;                   // fingerprint of all ids of the text that the windows are of
   std::vector<metrics::id_count> unigrams;  // of calibration windows: of all that evaluation leaves of their text
+  index_t left_out = 0;                     // of calibration windows: ids of their text that evaluation holds
 
   index_t counted() const noexcept { return n_windows * context; }
 
@@ -71,14 +74,6 @@ struct token_windows {
   }
 };
 
-namespace detail {
-inline std::uint64_t fingerprint_of(std::span<const std::int32_t> ids) noexcept {
-  resect::fingerprint f;
-  for (const std::int32_t id : ids) f.add(static_cast<std::uint64_t>(static_cast<std::uint32_t>(id)));
-  return f.value();
-}
-}  // namespace detail
-
 // How many windows are cut out of a text, and how long they are.
 struct window_options {
   index_t sequences = 32;
@@ -103,43 +98,88 @@ inline status check_windows(const token_text& text_, const window_options& o) no
   return {};
 }
 
-inline void append_window(token_windows& out, const token_text& t, index_t start, const window_options& o,
-                          std::vector<std::int32_t>& known) {
+inline void append_window(token_windows& out, const token_text& t, index_t start, const window_options& o) {
   const auto seq = static_cast<std::int32_t>(out.n_windows++);
   std::int32_t pos = 0;
-  if (o.bos >= 0) {
-    out.rows.push_back({seq, pos++, o.bos, model::row_meta::wants_logits});
-    out.cluster.push_back(-1);
-  }
+  if (o.bos >= 0) out.rows.push_back({seq, pos++, o.bos, model::row_meta::wants_logits});
   out.starts.push_back(start);
-  for (index_t i = start; i < start + o.context; ++i) {
-    const auto at = static_cast<std::size_t>(i);
-    out.rows.push_back({seq, pos++, t.ids[at], model::row_meta::wants_logits});
-    if (t.documents.empty()) {
-      out.cluster.push_back(seq);
-      continue;
-    }
-    const auto found = std::find(known.begin(), known.end(), t.documents[at]);
-    out.cluster.push_back(found - known.begin());
-    if (found == known.end()) known.push_back(t.documents[at]);
-  }
+  for (index_t i = start; i < start + o.context; ++i)
+    out.rows.push_back({seq, pos++, t.ids[static_cast<std::size_t>(i)], model::row_meta::wants_logits});
   out.rows.back().flags |= model::row_meta::sequence_end | model::row_meta::prompt_end;
+}
+
+// The class of every id of the windows, window after window: documents of the same ids are one class, as are windows of a
+// text without documents that hold the same text, and whatever shares `same_run` ids in a row.
+inline std::vector<index_t> classes_of(const token_text& t, std::span<const index_t> starts, index_t context,
+                                       std::vector<std::uint64_t>& contents) {
+  std::vector<index_t> out(starts.size() * static_cast<std::size_t>(context));
+  index_t n = static_cast<index_t>(starts.size());
+  if (t.documents.empty())
+    for (std::size_t i = 0; i < out.size(); ++i) out[i] = static_cast<index_t>(i) / context;
+  else {
+    const auto all = document_contents(t.ids, t.documents);
+    for (const index_t start : starts)
+      for (index_t i = start; i < start + context; ++i)
+        contents.push_back(content_of(all, t.documents[static_cast<std::size_t>(i)]));
+    const auto of_ids = contents;
+    resect::detail::sort_unique(contents);
+    for (std::size_t i = 0; i < out.size(); ++i)
+      out[i] = std::lower_bound(contents.begin(), contents.end(), of_ids[i]) - contents.begin();
+    n = static_cast<index_t>(contents.size());
+  }
+  joined_classes classes(n);
+  join_same_text(
+      t.ids, starts, context, [&](index_t w, index_t i) { return out[static_cast<std::size_t>(w * context + i)]; },
+      classes);
+  for (index_t& c : out) c = classes.find(c);
+  return out;
+}
+
+// Gives the rows their clusters: the classes of their ids, numbered in the order in which they come.
+inline void add_clusters(token_windows& out, const token_text& t, const window_options& o) {
+  const auto classes = classes_of(t, out.starts, o.context, out.contents);
+  std::vector<index_t> known(classes.size(), -1);
+  for (std::size_t i = 0; i < classes.size(); ++i) {
+    const auto window = i / static_cast<std::size_t>(o.context), at = i % static_cast<std::size_t>(o.context);
+    if (at == 0 && o.bos >= 0) out.cluster.push_back(-1);
+    index_t& cluster = known[static_cast<std::size_t>(classes[i])];
+    if (cluster < 0) {
+      cluster = out.n_clusters++;
+      if (!t.documents.empty()) out.documents.push_back(t.documents[static_cast<std::size_t>(out.starts[window]) + at]);
+    }
+    out.cluster.push_back(cluster);
+  }
 }
 
 }  // namespace detail
 
-// S windows of C ids, window i beginning at id ⌊i·(N−C+1)/S⌋ of the N ids.
-// Errors: empty text, S·C > N (says how many fit).
+// S windows of C ids, window i beginning at id ⌊i·(N−C+1)/S⌋ of the N ids. Clusters are judged by content: documents of
+// the same ids are one cluster, and so are documents or windows that share 24 ids in a row, for they are copies of each
+// other (windows of fewer ids are compared together with the ids behind them).
+// Errors: empty text, S·C > N (says how many fit). Cost: O(N log D) for D documents and O(S·C log(S·C)).
 inline result<token_windows> try_windows(const token_text& t, const window_options& o = {}) {
   if (auto s = detail::check_windows(t, o); !s) return s.error();
   token_windows out;
   out.context = o.context;
   out.text = detail::fingerprint_of(t.ids);
-  std::vector<std::int32_t> known;
   const auto room = static_cast<index_t>(t.ids.size()) - o.context + 1;
-  for (index_t i = 0; i < o.sequences; ++i) detail::append_window(out, t, i * room / o.sequences, o, known);
-  out.n_clusters = t.documents.empty() ? out.n_windows : static_cast<index_t>(known.size());
-  out.documents = std::move(known);
+  for (index_t i = 0; i < o.sequences; ++i) detail::append_window(out, t, i * room / o.sequences, o);
+  detail::add_clusters(out, t, o);
+  return out;
+}
+
+// The cluster of every window of `context` ids of a text without documents: its own, or that of an earlier window of the
+// same text (as try_windows judges it). Dense from 0, in the order of `starts`; all windows lie inside the text.
+inline std::vector<index_t> window_clusters(std::span<const std::int32_t> ids, std::span<const index_t> starts,
+                                            index_t context) {
+  detail::joined_classes classes(static_cast<index_t>(starts.size()));
+  detail::join_same_text(ids, starts, context, [](index_t w, index_t) { return w; }, classes);
+  std::vector<index_t> out;
+  index_t n = 0;
+  for (index_t w = 0; w < static_cast<index_t>(starts.size()); ++w) {
+    const index_t first = classes.find(w);
+    out.push_back(first == w ? n++ : out[static_cast<std::size_t>(first)]);
+  }
   return out;
 }
 
@@ -160,8 +200,8 @@ void for_runs(const token_windows& w, index_t n, F add) {
   }
 }
 
-// How many ids in a row two texts may not share: 24, or all of a window where windows are shorter.
-inline index_t shared_run(index_t context, index_t other) noexcept { return std::min({index_t{24}, context, other}); }
+// How many ids in a row two sets of windows may not share: 24, or all of a window where windows are shorter.
+inline index_t shared_run(index_t context, index_t other) noexcept { return std::min({same_run, context, other}); }
 
 // The fingerprints of all runs of n ids, sorted.
 inline std::vector<std::uint64_t> runs_of(const token_windows& w, index_t n) {
@@ -185,20 +225,28 @@ inline std::vector<metrics::id_count> count_ids(std::span<const std::int32_t> id
   return out;
 }
 
-// Which ids of `t` calibration must leave out.
+// Marks every run of `length` ids of `t` that the evaluated windows hold, too.
+inline void take_shared_runs(const token_text& t, const token_windows& evaluation, index_t length,
+                             std::vector<bool>& taken) {
+  if (length < 1) return;
+  const auto evaluated = runs_of(evaluation, length);
+  const auto size = static_cast<std::size_t>(length);
+  for (std::size_t i = 0; i + size <= t.ids.size(); ++i)
+    if (std::binary_search(evaluated.begin(), evaluated.end(), fingerprint_of(t.ids.subspan(i, size))))
+      std::fill_n(taken.begin() + static_cast<index_t>(i), length, true);
+}
+
+// Which ids of `t` calibration must leave out: by content, and in the evaluated text itself also by place and number.
 inline result<std::vector<bool>> try_evaluated(const token_text& t, const token_windows& evaluation, index_t context) {
   const std::size_t n = t.ids.size();
   std::vector<bool> taken(n, false);
-  if (fingerprint_of(t.ids) != evaluation.text) {
-    const index_t length = shared_run(context, evaluation.context);
-    if (length < 1) return taken;
-    const auto evaluated = runs_of(evaluation, length);
-    const auto size = static_cast<std::size_t>(length);
-    for (std::size_t i = 0; i + size <= n; ++i)
-      if (std::binary_search(evaluated.begin(), evaluated.end(), fingerprint_of(t.ids.subspan(i, size))))
-        std::fill_n(taken.begin() + static_cast<index_t>(i), length, true);
-    return taken;
-  }
+  take_shared_runs(t, evaluation, shared_run(context, evaluation.context), taken);
+  const auto contents = document_contents(t.ids, t.documents);
+  for (std::size_t i = 0; i < t.documents.size(); ++i)
+    if (std::binary_search(evaluation.contents.begin(), evaluation.contents.end(),
+                           content_of(contents, t.documents[i])))
+      taken[i] = true;
+  if (fingerprint_of(t.ids) != evaluation.text) return taken;
   for (const index_t start : evaluation.starts) {
     if (start < 0 || evaluation.context < 0 || start > static_cast<index_t>(n) - evaluation.context)
       return error{errc::invalid_argument, "evaluation windows, starts", text(start),
@@ -215,8 +263,9 @@ inline result<std::vector<bool>> try_evaluated(const token_text& t, const token_
 }  // namespace detail
 
 // How often each id occurs in what `evaluation` leaves of a text, by id: unigrams for judging what evaluation measures.
-// Of the same text its windows and documents are left out, of another text what shares 24 ids in a row with it. Errors:
-// evaluation windows whose parts do not belong together. Cost O(N log N).
+// Left out are the evaluated windows and documents, copies of these documents, and what shares 24 ids in a row with the
+// windows (all ids of a window where windows are shorter). Errors: evaluation windows whose parts do not belong together.
+// Cost O(N log N).
 inline result<std::vector<metrics::id_count>> try_unigrams(const token_text& t, const token_windows& evaluation) {
   if (auto s = evaluation.check("evaluation windows"); !s) return s.error();
   const auto taken = detail::try_evaluated(t, evaluation, evaluation.context);
@@ -225,7 +274,9 @@ inline result<std::vector<metrics::id_count>> try_unigrams(const token_text& t, 
 }
 
 // Windows for calibration: at most S of them, spread over a text, such that check_disjoint accepts them beside
-// `evaluation`. Of the same text they share no id and no document with it; of another text, no 24 ids in a row.
+// `evaluation`. They hold no document with the ids of an evaluated one, and share no 24 ids in a row with the evaluated
+// windows (of shorter windows, not all their ids); of the same text they also share no id with them. `left_out` of the
+// result counts what the text has of that.
 // Errors: nothing is left over; evaluation windows whose parts do not belong together.
 inline result<token_windows> try_calibration_windows(const token_text& t, const token_windows& evaluation,
                                                      const window_options& o = {}) {
@@ -250,24 +301,24 @@ inline result<token_windows> try_calibration_windows(const token_text& t, const 
   out.context = o.context;
   out.text = detail::fingerprint_of(t.ids);
   out.unigrams = detail::count_ids(t.ids, *taken);
-  std::vector<std::int32_t> known;
+  out.left_out = std::count(taken->begin(), taken->end(), true);
   const auto count = std::min(o.sequences, static_cast<index_t>(free.size()));
   for (index_t i = 0; i < count; ++i)
-    detail::append_window(out, t, free[static_cast<std::size_t>(i * static_cast<index_t>(free.size()) / count)], o,
-                          known);
-  out.n_clusters = t.documents.empty() ? out.n_windows : static_cast<index_t>(known.size());
-  out.documents = std::move(known);
+    detail::append_window(out, t, free[static_cast<std::size_t>(i * static_cast<index_t>(free.size()) / count)], o);
+  detail::add_clusters(out, t, o);
   return out;
 }
 
-// Whether a study may calibrate on one set of windows and evaluate on the other. Of one text (the same fingerprint of
-// all ids), windows that share an id or a document are refused. Of two texts, which may be parts or versions of each
-// other, those that share 24 ids in a row, or all ids of a window where windows are shorter: set phrases of different
-// documents are seldom as long (of 16 ids they are not rare). Errors: invalid_argument says which. Cost O(24·rows).
+// Whether a study may calibrate on one set of windows and evaluate on the other. Content decides, whatever texts, names and
+// numbers say: refused are two documents of the same ids, and windows that share 24 ids in a row, or all ids of a window
+// where windows are shorter (set phrases of different documents are seldom as long; of 16 ids they are not rare). Of one
+// text (the same fingerprint of all ids), windows that share an id or a document's number are refused, too.
+// Errors: invalid_argument says which. Cost O(24·rows).
 inline status check_disjoint(const token_windows& evaluation, const token_windows& calibration) {
   if (auto s = evaluation.check("evaluation windows"); !s) return s;
   if (auto s = calibration.check("calibration windows"); !s) return s;
-  if (evaluation.text == calibration.text) {
+  const bool same_text = evaluation.text == calibration.text;
+  if (same_text) {
     for (const index_t a : evaluation.starts)
       for (const index_t b : calibration.starts)
         if (a < b + calibration.context && b < a + evaluation.context)
@@ -278,8 +329,11 @@ inline status check_disjoint(const token_windows& evaluation, const token_window
         if (d == e)
           return error{errc::invalid_argument, "calibration windows", text("document ", d, ", also evaluated"),
                        "documents that no evaluation window holds"};
-    return {};
   }
+  for (const std::uint64_t content : calibration.contents)
+    if (std::binary_search(evaluation.contents.begin(), evaluation.contents.end(), content))
+      return error{errc::invalid_argument, "calibration windows", "a document with the ids of an evaluated one",
+                   "documents that no evaluation window holds"};
   const index_t n = detail::shared_run(evaluation.context, calibration.context);
   if (n < 1) return {};
   const auto evaluated = detail::runs_of(evaluation, n);
@@ -289,7 +343,7 @@ inline status check_disjoint(const token_windows& evaluation, const token_window
   });
   if (shared < 0) return {};
   return error{errc::invalid_argument, "calibration windows",
-               text(n, " ids in a row of window ", shared, ", also evaluated, of another text"),
+               text(n, " ids in a row of window ", shared, ", also evaluated", same_text ? "" : ", of another text"),
                "ids that no evaluation window holds"};
 }
 
