@@ -132,9 +132,8 @@ TEST_CASE("calibration windows of another text are cut out of what it does not s
 }
 
 TEST_CASE("unigrams count every id that evaluation leaves, not only those of the calibration windows") {
-  const auto ids = counting(400);
-  std::vector<std::int32_t> twice(ids);
-  twice.insert(twice.end(), ids.begin(), ids.end());
+  std::vector<std::int32_t> twice(counting(400));
+  for (std::int32_t i = 0; i < 400; ++i) twice.push_back(7 * i % 400);  // every id again, in another order
   const auto evaluation = windows({twice, {}}, {.sequences = 4, .context = 10});
   std::vector<resect::index_t> count(400, 2);
   for (const auto& row : evaluation.rows) --count[static_cast<std::size_t>(row.token)];
@@ -216,4 +215,169 @@ TEST_CASE("the check of calibration windows does not take a run for one that cro
   std::vector<std::int32_t> halves(119);  // windows at 0 and 40: ids 8 … 27 end the first, 28 … 47 begin the second
   for (std::size_t i = 0; i < 119; ++i) halves[i] = static_cast<std::int32_t>(i >= 20 && i < 60 ? i - 12 : 1000 + i);
   CHECK(check_disjoint(evaluation, windows({halves, {}}, {.sequences = 2, .context = 40})));
+}
+
+namespace {
+
+// Ids without a pattern.
+std::vector<std::int32_t> mixed(resect::index_t n, std::uint32_t salt = 0) {
+  std::vector<std::int32_t> ids;
+  for (std::uint32_t i = 0; i < static_cast<std::uint32_t>(n); ++i) {
+    std::uint32_t x = (i + 1) * 2654435761u + salt * 40503u;
+    x = (x ^ (x >> 15)) * 2246822519u;
+    ids.push_back(static_cast<std::int32_t>((x ^ (x >> 13)) & 1023));
+  }
+  return ids;
+}
+
+struct text {
+  std::vector<std::int32_t> ids, documents;
+
+  token_text view() const { return {ids, documents}; }
+  void append(const std::vector<std::int32_t>& document) {
+    const std::int32_t number = documents.empty() ? 0 : documents.back() + 1;
+    ids.insert(ids.end(), document.begin(), document.end());
+    documents.insert(documents.end(), document.size(), number);
+  }
+};
+
+// `count` documents of 20 to 59 ids.
+text documents(int count, std::uint32_t salt) {
+  text out;
+  for (int d = 0; d < count; ++d) out.append(mixed(20 + d * 7 % 40, salt + static_cast<std::uint32_t>(d)));
+  return out;
+}
+
+// The document as a list of ids that a row of windows comes from, for comparing by content.
+std::set<std::vector<std::int32_t>> contents_of(const text& t, const token_windows& w) {
+  std::set<std::vector<std::int32_t>> out;
+  for (const auto start : w.starts)
+    for (auto i = static_cast<std::size_t>(start); i < static_cast<std::size_t>(start + w.context); ++i) {
+      std::vector<std::int32_t> ids;
+      for (std::size_t k = 0; k < t.ids.size(); ++k)
+        if (t.documents[k] == t.documents[i]) ids.push_back(t.ids[k]);
+      out.insert(ids);
+    }
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("copies of a document in one text are one cluster, wherever windows cut them") {
+  const text once = documents(30, 1);
+  text thrice;
+  for (int k = 0; k < 3; ++k)
+    for (std::size_t i = 0; i < once.ids.size(); ++i) {
+      thrice.ids.push_back(once.ids[i]);
+      thrice.documents.push_back(once.documents[i] + 30 * k);
+    }
+  for (const resect::index_t sequences : {12, 24, 70}) {
+    const auto w = windows(thrice.view(), {.sequences = sequences, .context = 32, .bos = 7});
+    CHECK(w.n_clusters == static_cast<resect::index_t>(contents_of(thrice, w).size()));
+    CHECK(w.n_clusters <= 30);
+    CHECK(w.documents.size() == static_cast<std::size_t>(w.n_clusters));
+    for (std::size_t r = 0; r < w.rows.size(); ++r) {  // the cluster is the document, up to its copies
+      const auto window = static_cast<std::size_t>(w.rows[r].seq);
+      if (w.cluster[r] < 0) continue;
+      const auto at = static_cast<std::size_t>(w.starts[window] + w.rows[r].pos - 1);
+      CHECK(w.documents[static_cast<std::size_t>(w.cluster[r])] % 30 == thrice.documents[at] % 30);
+    }
+    CHECK(w.check("w"));
+  }
+  const auto w = windows(once.view(), {.sequences = 20, .context = 32});  // no copy, no change
+  CHECK(w.n_clusters == static_cast<resect::index_t>(contents_of(once, w).size()));
+}
+
+TEST_CASE("documents that share 24 ids in a row in the windows are one cluster, those that share 23 are two") {
+  for (const std::size_t length : {23u, 24u}) {
+    text t;
+    const auto phrase = mixed(static_cast<resect::index_t>(length), 77);
+    for (std::uint32_t d = 0; d < 8; ++d) {
+      auto ids = mixed(40, 100 + d);
+      if (d == 2 || d == 5) std::copy(phrase.begin(), phrase.end(), ids.begin() + 3 + d);
+      t.append(ids);
+    }
+    const auto w = windows(t.view(), {.sequences = 8, .context = 40});
+    CHECK(w.n_clusters == (length == 23 ? 8 : 7));
+    CHECK((w.cluster[2 * 40] == w.cluster[5 * 40]) == (length == 24));
+    CHECK(w.cluster[3 * 40] == 3);  // clusters are numbered as they come
+  }
+}
+
+TEST_CASE("windows of a text without documents are one cluster where they hold the same text") {
+  const auto once = mixed(400, 5);
+  auto twice = once;
+  twice.insert(twice.end(), once.begin(), once.end());
+  const auto whole = windows({twice, {}}, {.sequences = 10, .context = 80});
+  CHECK(whole.n_clusters == 5);
+  for (std::size_t r = 0; r < 400; ++r) CHECK(whole.cluster[r] == whole.cluster[r + 400]);
+  // copies that the windows cut elsewhere, and windows shorter than a run, which are compared with the ids behind them
+  CHECK(windows({twice, {}}, {.sequences = 11, .context = 64}).n_clusters < 11);
+  CHECK(windows({twice, {}}, {.sequences = 32, .context = 16}).n_clusters < 32);
+  auto phrases = mixed(800, 6);
+  for (const std::ptrdiff_t at : {0, 200, 400, 600}) std::copy_n(once.begin(), 16, phrases.begin() + at);
+  CHECK(windows({phrases, {}}, {.sequences = 4, .context = 16}).n_clusters == 4);  // set phrases are no copies
+  CHECK(window_clusters(twice, std::vector<resect::index_t>{0, 80, 400, 560}, 80) ==
+        std::vector<resect::index_t>{0, 1, 0, 2});
+}
+
+TEST_CASE("calibration leaves out copies of what is evaluated, in the same text and in others") {
+  const text once = documents(200, 3);
+  text twice = once;
+  for (std::size_t i = 0; i < once.ids.size(); ++i) {
+    twice.ids.push_back(once.ids[i]);
+    twice.documents.push_back(once.documents[i] + 200);
+  }
+  const window_options options{.sequences = 24, .context = 32};
+  const auto evaluation = windows(once.view(), options), of_twice = windows(twice.view(), options);
+  const auto evaluated = contents_of(once, evaluation), evaluated_twice = contents_of(twice, of_twice);
+  const auto own = calibration_windows(twice.view(), of_twice, options);
+  const auto other =
+      calibration_windows(twice.view(), evaluation, options);  // another text, which holds the evaluated one
+  CHECK((own.n_windows == 24 && other.n_windows == 24));
+  for (const auto& content : contents_of(twice, own)) CHECK_FALSE(evaluated_twice.contains(content));
+  for (const auto& content : contents_of(twice, other)) CHECK_FALSE(evaluated.contains(content));
+  CHECK(check_disjoint(of_twice, own));
+  CHECK(check_disjoint(evaluation, other));
+  resect::index_t held = 0;
+  for (std::size_t i = 0; i < twice.ids.size(); ++i) {
+    std::vector<std::int32_t> ids;
+    for (std::size_t k = 0; k < twice.ids.size(); ++k)
+      if (twice.documents[k] == twice.documents[i]) ids.push_back(twice.ids[k]);
+    held += evaluated.contains(ids);
+  }
+  CHECK(other.left_out == held);
+}
+
+TEST_CASE("calibration windows that hold evaluated documents are refused, whatever names and numbers say") {
+  const text once = documents(200, 3);
+  const window_options options{.sequences = 24, .context = 32};
+  const auto evaluation = windows(once.view(), options);
+  text renumbered;
+  for (std::size_t i = 0; i < once.ids.size(); ++i) {
+    renumbered.ids.push_back(once.ids[i]);
+    renumbered.documents.push_back(10000 - once.documents[i]);
+  }
+  renumbered.append(mixed(50, 9000));
+  const auto copies = windows(renumbered.view(), options);
+  const auto refused = check_disjoint(evaluation, copies);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().operand == "calibration windows");
+  CHECK(refused.error().got == "a document with the ids of an evaluated one");
+  // the same text without marks: by its ids; with its fingerprint forged: still by its ids
+  CHECK_FALSE(check_disjoint(evaluation, windows({renumbered.ids, {}}, options)));
+  auto forged = windows({renumbered.ids, {}}, options);
+  forged.text = evaluation.text;
+  forged.starts.assign(forged.starts.size(), 1 << 20);
+  CHECK(check_disjoint(evaluation, forged).error().got.view().find("24 ids in a row of window") == 0);
+  // another part of a document that is evaluated in part shares no run with the windows, and is refused as a document
+  text large;
+  large.append(mixed(64, 1));
+  const auto first =
+      windows({std::span(large.ids).first(32), std::span(large.documents).first(32)}, {.sequences = 1, .context = 32});
+  auto whole = windows(large.view(), {.sequences = 2, .context = 32});
+  CHECK(whole.n_clusters == 1);
+  CHECK(first.contents != whole.contents);
+  const text apart = documents(50, 5000);
+  CHECK(check_disjoint(evaluation, windows(apart.view(), options)));
 }

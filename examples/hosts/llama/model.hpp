@@ -46,8 +46,8 @@ struct llama_config {
   float rms_eps = 1e-5f;
   float rope_theta = 10000.0f;
   rope_layout rope = rope_layout::half;
-  int bos = -1;          // id to put in front of a text, −1 where the model asks for none
-  std::string bos_rule;  // what says so: "tokenizer.ggml.add_bos_token is true"
+  int bos = -1;               // id to put in front of a text, −1 where the model asks for none
+  std::string bos_rule = {};  // what says so: "tokenizer.ggml.add_bos_token is true"
 };
 
 // Weights are (out, in); a norm's gain is 1 × d_model.

@@ -111,11 +111,11 @@ int run(const arguments& a) {
 
   std::printf("PPL = %.4f ± %.4f (tokens independent, as llama.cpp) ± %s (by chunk)%s\n", by_token.value, by_token.se,
               studies::fixed(by_chunk.se, 4).c_str(),
-              by_chunk.has_interval() ? "" : ", too few chunks for an interval (6 are needed)");
+              by_chunk.has_interval() ? "" : ", too few clusters for an interval (6 are needed)");
   if (by_chunk.has_interval())
     std::printf(
         "95 %% interval by chunk: %.4f to %.4f%s\n", by_chunk.lo, by_chunk.hi,
-        resect::metrics::reliability_of(by_chunk) == resect::metrics::reliability::marked ? " (few chunks)" : "");
+        resect::metrics::reliability_of(by_chunk) == resect::metrics::reliability::marked ? " (few clusters)" : "");
   std::printf("%s tokens scored in %d chunks of %d%s, %s (%.1f tokens/s run)\n", studies::grouped(by_token.n).c_str(),
               chunks, a.context, studies::copies_text(chunks, by_chunk.n_clusters).c_str(),
               studies::duration(seconds).c_str(), rate);

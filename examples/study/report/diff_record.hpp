@@ -301,7 +301,8 @@ inline void add_notes(const stored_report& a, const stored_report& b, report_dif
   note("layers of the model", std::to_string(of_a.layers), std::to_string(of_b.layers));
   note("vocabulary", std::to_string(of_a.vocabulary), std::to_string(of_b.vocabulary));
   if (a.report.rules.bos != b.report.rules.bos)
-    note("begin of text (BOS)", begin_text(a.report.rules), begin_text(b.report.rules));
+    out.notes.push_back("begin of text (BOS): in A " + begin_text(a.report.rules) + "; in B " +
+                        begin_text(b.report.rules));
   if (a.report.text.sha256 != b.report.text.sha256)
     out.notes.push_back("text: another file in B than in A, with the same token ids");
   for (const auto& [role, set] : a.report.sets)

@@ -155,7 +155,7 @@ inline void add_clusters(token_windows& out, const token_text& t, const window_o
 
 // S windows of C ids, window i beginning at id ⌊i·(N−C+1)/S⌋ of the N ids. Clusters are judged by content: documents of
 // the same ids are one cluster, and so are documents or windows that share 24 ids in a row, for they are copies of each
-// other (windows of fewer ids are compared together with the ids behind them).
+// other (windows of fewer ids are compared together with the ids around them).
 // Errors: empty text, S·C > N (says how many fit). Cost: O(N log D) for D documents and O(S·C log(S·C)).
 inline result<token_windows> try_windows(const token_text& t, const window_options& o = {}) {
   if (auto s = detail::check_windows(t, o); !s) return s.error();

@@ -145,6 +145,148 @@ TEST_CASE("a text begins with a BOS where the files say so", "[hosts][load]") {
   expect_error(load(small_safetensors(), config, "{"), malformed, {"tokenizer_config.json", "a JSON error"});
 }
 
+TEST_CASE("where a GGUF file leaves the BOS open, its kind of tokenizer decides as in llama.cpp", "[hosts][load]") {
+  gguf_writer w = small_gguf();
+  w.remove("tokenizer.ggml.add_bos_token");
+  CHECK(load(w)->config.bos_rule == "the file brings no tokenizer");
+  const auto bos = [&](std::string_view model, std::string_view pre) {
+    w.remove("tokenizer.ggml.model");
+    w.remove("tokenizer.ggml.pre");
+    w.add_string("tokenizer.ggml.model", model);
+    if (!pre.empty()) w.add_string("tokenizer.ggml.pre", pre);
+    return load(w)->config.bos;
+  };
+  CHECK(bos("llama", "") == 3);
+  CHECK(bos("llama", "default") == 3);
+  CHECK(bos("bert", "") == 3);
+  for (const char* model : {"t5", "rwkv", "none"}) CHECK(bos(model, "") == -1);
+  for (const char* pre : {"llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2",
+                          "tekken", "chameleon", "jina-v5-nano"}) {
+    INFO(pre);
+    CHECK(bos("gpt2", pre) == 3);
+    CHECK(bos("t5", pre) == -1);  // pre-tokenizers belong to byte-level BPE
+  }
+  for (const char* pre : {"", "default", "smollm", "gpt-2", "qwen2", "falcon", "llama4", "llama-bpe2"})
+    CHECK(bos("gpt2", pre) == -1);
+  CHECK(bos("gpt2", "tekken") == 3);
+  CHECK(load(w)->config.bos_rule == "tokenizer.ggml.pre 'tekken' begins with one unless the file says otherwise");
+  w.add_bool("tokenizer.ggml.add_bos_token", false);
+  CHECK(load(w)->config.bos == -1);
+  CHECK(load(w)->config.bos_rule == "tokenizer.ggml.add_bos_token is false");
+}
+
+namespace {
+
+using nlohmann::json;
+
+// A tokenizer.json whose post-processor puts the token <s> in front, with this id.
+json template_of(int id) {
+  const json single = {{{"SpecialToken", {{"id", "<s>"}, {"type_id", 0}}}},
+                       {{"Sequence", {{"id", "A"}, {"type_id", 0}}}}};
+  return {{"type", "TemplateProcessing"},
+          {"single", single},
+          {"special_tokens", {{"<s>", {{"id", "<s>"}, {"ids", {id}}, {"tokens", {"<s>"}}}}}}};
+}
+json tokenizer_of(const json& processor, const json& model = {{"type", "BPE"}}) {
+  return {{"post_processor", processor}, {"model", model}, {"added_tokens", json::array()}};
+}
+
+// The decision on a folder with these files (null: not there).
+llama_config start_of(const json& config, const json& tokenizer, bool sentencepiece = false,
+                      const json& model = small_config()) {
+  const temporary_folder folder;
+  folder.write("model.safetensors", small_safetensors().bytes());
+  folder.write("config.json", model.dump());
+  if (!config.is_null()) folder.write("tokenizer_config.json", config.dump());
+  if (!tokenizer.is_null()) folder.write("tokenizer.json", tokenizer.dump());
+  if (sentencepiece) folder.write("tokenizer.model", "not read");
+  const auto m = try_load_llama(folder.path());
+  INFO((m ? "" : m.error().message().c_str()));
+  REQUIRE(m);
+  return m->config;
+}
+
+}  // namespace
+
+TEST_CASE("a folder's BOS follows add_bos_token, the post-processor, then the class of the tokenizer",
+          "[hosts][load]") {
+  const json fast = {{"tokenizer_class", "PreTrainedTokenizerFast"}}, slow = {{"tokenizer_class", "LlamaTokenizer"}};
+  const auto with = [](json config, bool add) {
+    config["add_bos_token"] = add;
+    return config;
+  };
+  const json puts = tokenizer_of(template_of(2)), silent = tokenizer_of(nullptr);
+  // (tokenizer_config.json, tokenizer.json) → id
+  CHECK(start_of(nullptr, nullptr).bos == -1);
+  CHECK(start_of(slow, nullptr).bos == 3);
+  CHECK(start_of(with(slow, true), nullptr).bos == 3);
+  CHECK(start_of(with(slow, false), nullptr).bos == -1);
+  CHECK(start_of(slow, silent).bos == 3);
+  CHECK(start_of(fast, silent).bos == -1);
+  CHECK(start_of(fast, puts).bos == 2);  // the id that stands there, whatever config.json says
+  CHECK(start_of(nullptr, puts).bos == 2);
+  CHECK(start_of(with(fast, true), silent).bos == 3);
+  const auto contradicted = start_of(with(fast, false), puts);
+  CHECK(contradicted.bos == -1);
+  CHECK(contradicted.bos_rule ==
+        "tokenizer_config.json says add_bos_token false, though tokenizer.json puts a token in front");
+  CHECK(start_of(fast, puts).bos_rule == "the post-processor of tokenizer.json puts it in front");
+  CHECK(start_of({{"tokenizer_class", "GPT2Tokenizer"}}, nullptr).bos == -1);
+  CHECK(start_of({{"tokenizer_class", "LlamaTokenizer"}, {"bos_token", nullptr}}, nullptr).bos == -1);
+  json named = small_config();
+  named["tokenizer_class"] = "LlamaTokenizerFast";
+  CHECK(start_of(json::object(), nullptr, false, named).bos == 3);
+}
+
+TEST_CASE("SentencePiece begins with a BOS where nothing else is said, byte-level BPE does not", "[hosts][load]") {
+  CHECK(start_of(nullptr, nullptr, true).bos == 3);
+  CHECK(start_of(nullptr, tokenizer_of(nullptr, {{"type", "Unigram"}})).bos == 3);
+  CHECK(start_of(nullptr, tokenizer_of(nullptr, {{"type", "BPE"}, {"byte_fallback", true}})).bos == 3);
+  CHECK(start_of(nullptr, tokenizer_of(nullptr, {{"type", "BPE"}, {"byte_fallback", false}})).bos == -1);
+  CHECK(start_of(nullptr, tokenizer_of(nullptr)).bos == -1);
+}
+
+TEST_CASE("post-processors of every form are read", "[hosts][load]") {
+  const json byte_level = {{"type", "ByteLevel"}};
+  json without = template_of(2);
+  without["single"].erase(0);
+  const auto bos = [](const json& processor) { return start_of(nullptr, tokenizer_of(processor)).bos; };
+  CHECK(bos({{"type", "Sequence"}, {"processors", {byte_level, template_of(2)}}}) == 2);
+  CHECK(bos({{"type", "Sequence"}, {"processors", {byte_level}}}) == -1);
+  CHECK(bos(byte_level) == -1);
+  CHECK(bos(without) == -1);
+  CHECK(bos({{"type", "RobertaProcessing"}, {"sep", {"</s>", 4}}, {"cls", {"<s>", 1}}}) == 1);
+}
+
+TEST_CASE("the BOS's id is that of the tokenizer's bos_token, else config.json's", "[hosts][load]") {
+  json config = {{"add_bos_token", true}, {"bos_token", "<s>"}};
+  json tokenizer = tokenizer_of(nullptr);
+  CHECK(start_of(config, tokenizer).bos == 3);  // the token is nowhere
+  tokenizer["model"]["vocab"] = {{"a", 0}, {"<s>", 1}};
+  CHECK(start_of(config, tokenizer).bos == 1);
+  tokenizer["added_tokens"] = {{{"id", 4}, {"content", "<s>"}}};
+  CHECK(start_of(config, tokenizer).bos == 4);
+  config["bos_token"] = {{"content", "<s>"}};
+  config["added_tokens_decoder"] = {{"2", {{"content", "<s>"}}}};
+  CHECK(start_of(config, tokenizer).bos == 2);
+  json model = small_config();
+  model["bos_token_id"] = {1};
+  CHECK(start_of({{"add_bos_token", true}}, nullptr, false, model).bos == 1);
+  model["bos_token_id"] = {1, 2};
+  expect_error(load(small_safetensors(), model, R"({"add_bos_token": true})"), malformed, {"'bos_token_id'", "array"});
+  expect_error(load(small_safetensors(), small_config(), R"({"add_bos_token": "yes"})"), malformed,
+               {"tokenizer_config.json 'add_bos_token'", "got string", "a bool"});
+  const temporary_folder folder;
+  folder.write("model.safetensors", small_safetensors().bytes());
+  folder.write("config.json", small_config().dump());
+  json two = template_of(2);
+  two["single"].insert(two["single"].begin(), two["single"][0]);
+  for (const json& bad : {two, json{{"type", "TemplateProcessing"}, {"single", {two["single"][0]}}}}) {
+    folder.write("tokenizer.json", tokenizer_of(bad).dump());
+    expect_error(try_load_llama(folder.path()), malformed, {"tokenizer.json 'post_processor'", "one token"});
+  }
+}
+
 TEST_CASE("config.json leaves some keys to the format's defaults", "[hosts][load]") {
   nlohmann::json config = small_config();
   config.erase("rope_theta");

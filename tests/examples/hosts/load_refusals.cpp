@@ -234,7 +234,7 @@ TEST_CASE("mutated configs never crash the loader", "[hosts][load]") {
   nlohmann::json config = small_config();
   config["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 500.0}};
   const std::string text = config.dump();
-  const nlohmann::json tokenizer = {{"add_bos_token", true}};
+  const tokenizer_files tokenizer{.config = {{"add_bos_token", true}}};
   std::size_t loaded = 0;
   const auto bytes = as_bytes(text);
   const std::size_t read = support::parse_mutations({bytes.begin(), bytes.end()}, 10'000, 4, [&](auto changed) {

@@ -55,13 +55,91 @@ TEST_CASE("what is no file with content is refused by its path", "[hosts][mapped
 TEST_CASE("token ids are read as little-endian int32", "[hosts][token_ids]") {
   const temporary_folder folder;
   const auto bytes = byte_writer{}.number(1u).number(0x01020304u).number(0x7fffffffu).bytes();
-  const auto ids = try_read_ids(folder.write("ids", bytes));
+  constexpr std::int64_t all = std::int64_t{1} << 31;
+  const auto ids = try_read_ids(folder.write("ids", bytes), all);
   REQUIRE(ids);
   CHECK(*ids == std::vector<std::int32_t>{1, 0x01020304, 0x7fffffff});
-  expect_error(try_read_ids(folder.write("odd", "12345")), malformed, {"odd", "5 bytes", "multiple of 4"});
+  expect_error(try_read_ids(folder.write("ids", bytes), 0x7fffffff), malformed,
+               {"token id 2147483647 at 2", "0 to 2147483646"});
+  expect_error(try_read_ids(folder.write("odd", "\1\2\3\4\5"), 9), malformed, {"odd", "5 bytes", "multiple of 4"});
   const auto negative = byte_writer{}.number(1u).number(0xffffffffu).bytes();
-  expect_error(try_read_ids(folder.write("negative", negative)), malformed, {"negative", "token id -1 at 1"});
-  expect_error(try_read_ids(folder / "none"), io, {"none"});
+  expect_error(try_read_ids(folder.write("negative", negative), all), malformed, {"negative", "token id -1 at 1"});
+  expect_error(try_read_ids(folder / "none", all), io, {"none"});
+}
+
+TEST_CASE("ids of another width, order or form are refused by what they look like", "[hosts][token_ids]") {
+  const temporary_folder folder;
+  const std::vector<std::uint32_t> ids{5, 96, 3, 17, 0, 44, 8, 21};
+  byte_writer wide, narrow, swapped;
+  for (const auto id : ids) {
+    wide.number(std::uint64_t{id});
+    narrow.number(static_cast<std::uint16_t>(id));
+    swapped.number(id << 24);
+  }
+  const auto refused = [&](const auto& bytes, std::string_view why) {
+    expect_error(try_read_ids(folder.write("f", bytes), 97), malformed,
+                 {"f", why, "wanted little-endian int32 ids below 97, or a .npy file"});
+  };
+  refused(wide.bytes(), "what looks like int64: every second int32 is 0");
+  refused(narrow.bytes(), "what looks like uint16");
+  refused(swapped.bytes(), "what looks like big-endian numbers");
+  refused(std::string("5 96 3 17 0 44"), "what looks like text");
+  refused(std::string("[5, 96, 3]"), "what looks like text");
+  refused(std::string("PK\3\4 and more"), "an archive (.npz, or what torch.save writes)");
+  // zeros here and there, everywhere, and of one pair are ids
+  for (const std::vector<std::uint32_t>& good :
+       {std::vector<std::uint32_t>{5, 0, 7, 0, 9, 1}, {0, 0, 0, 0}, {4, 0}, {0, 5, 0, 7}}) {
+    byte_writer as_they_are;
+    for (const auto id : good) as_they_are.number(id);
+    const auto read = try_read_ids(folder.write("good", as_they_are.bytes()), 97);
+    REQUIRE(read);
+    CHECK(std::vector<std::uint32_t>(read->begin(), read->end()) == good);
+  }
+}
+
+TEST_CASE("ids of .npy files are read from any type of integers, whatever the file is called", "[hosts][token_ids]") {
+  const temporary_folder folder;
+  const auto npy = [](std::string_view type, std::string_view shape, const byte_writer& elements) {
+    std::string header =
+        "{'descr': '" + std::string(type) + "', 'fortran_order': False, 'shape': " + std::string(shape) + ", }";
+    header.resize((header.size() + 1 + 10 + 63) / 64 * 64 - 10 - 1, ' ');
+    header += '\n';
+    return byte_writer{}
+        .raw("\x93NUMPY\x01")
+        .number(std::uint8_t{0})
+        .number(static_cast<std::uint16_t>(header.size()))
+        .raw(header)
+        .raw(elements.bytes())
+        .bytes();
+  };
+  const std::vector<std::int32_t> wanted{5, 96, 0, 17};
+  const auto check = [&](auto zero, std::string_view type, std::string_view shape = "(4,)") {
+    byte_writer elements;
+    for (const auto id : wanted) elements.number(static_cast<decltype(zero)>(id));
+    const auto read = try_read_ids(folder.write("ids.i32", npy(type, shape, elements)), 97);
+    INFO(type);
+    REQUIRE(read);
+    CHECK(*read == wanted);
+  };
+  check(std::uint8_t{}, "|i1");
+  check(std::uint8_t{}, "|u1");
+  check(std::uint16_t{}, "<i2");
+  check(std::uint16_t{}, "<u2");
+  check(std::uint32_t{}, "<i4");
+  check(std::uint32_t{}, "<u4");
+  check(std::uint64_t{}, "<i8");
+  check(std::uint64_t{}, "<u8", "(1, 4)");
+  const auto four = byte_writer{}
+                        .number(std::uint64_t{1})
+                        .number(std::uint64_t{2})
+                        .number(~std::uint64_t{0})
+                        .number(std::uint64_t{97});
+  expect_error(try_read_ids(folder.write("n", npy("<i8", "(4,)", four)), 97), malformed, {"n", "token id -1 at 2"});
+  expect_error(try_read_ids(folder.write("n", npy("<i8", "(2, 2)", four)), 97), resect::errc::shape_mismatch,
+               {"n", "2 dimensions", "a row of ids"});
+  expect_error(try_read_ids(folder.write("n", npy("<f8", "(4,)", four)), 97), resect::errc::unsupported,
+               {"n", "f64", "integers"});
+  expect_error(try_read_ids(folder.write("n", npy("<i8", "(5,)", four)), 97), malformed, {"n, npy elements"});
 }
 
 TEST_CASE("a file of JSON is read, and errors call it by its path", "[hosts][json]") {

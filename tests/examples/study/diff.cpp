@@ -196,7 +196,6 @@ TEST_CASE("reports of other texts, windows or clusters are refused by what diffe
   const auto starts = [](const std::string& text, const std::string& with) {
     return text.substr(0, with.size()) == with;
   };
-  CHECK(starts(refused([](auto& p) { p.text = "other.txt"; }), "conflict: text of the second report: got sha256 '"));
   CHECK(starts(refused([](auto& p) { p.first_id = 3; }), "conflict: token ids of the second report: got sha256 '"));
   CHECK(refused([](auto& p) { p.windows = 10, p.context = 10; }) ==
         "conflict: context of the second report: got 10, wanted 5, as in the first: pairs need the same tokens");
@@ -223,6 +222,37 @@ TEST_CASE("reports of other texts, windows or clusters are refused by what diffe
                "conflict: clusters of the second report: got other numbers"));
   CHECK(refused([](auto& p) { p.alterations = {alteration::zero_stream}; }) ==
         "conflict: arms: got none that both reports have, wanted one at least");
+}
+
+TEST_CASE("reports of one text are compared whatever its file is called or holds, and the BOS that differs is named") {
+  const folders f;
+  auto p = noisy();
+  const auto a = f.write(p, "a");
+  p.text = "the same ids in another file.npy";
+  p.bos = 3;
+  const auto d = studies::compare_reports(a, f.write(p, "b"));
+  CHECK(row_of(d, "skip", 0).measures[0].difference.value == 0);
+  CHECK(d.notes == std::vector<std::string>{"begin of text (BOS): in A none: the model says so; in B id 3: the model "
+                                            "says so; run in front of every window, not counted",
+                                            "text: another file in B than in A, with the same token ids"});
+}
+
+TEST_CASE("rows at the floor have no rank, and a report that ranks or marks them otherwise is refused") {
+  const folders f;
+  auto p = noisy();
+  p.floor = 0.45;  // 3 times that lies above the KL of layers 1 and 2, and below that of layer 0
+  const auto a = f.write(p, "a");
+  const auto& rows = a.report.rows;
+  CHECK((rows[0].verdict->mark == "critical" && rows[0].verdict->rank.value == 1));
+  CHECK((rows[2].verdict->mark == "at the floor" && rows[2].verdict->rank.value == 0));
+  const auto d = studies::compare_reports(a, a);
+  CHECK((row_of(d, "skip", 0).rank_a.value == 1 && row_of(d, "skip", 2).rank_a.value == 0));
+  CHECK(studies::diff_table(a, a, d).find("  floor of KL, nats: 4.5e-01 in A, 4.5e-01 in B\n") != std::string::npos);
+  CHECK(studies::diff_json(a, a, d)["floor"]["b"] == 0.45);
+  auto json = studies::json::parse(studies::read_file(a.path, "report"));
+  json["floor"] = nullptr;
+  studies::write_file(a.path, json.dump());
+  CHECK(refusal([&] { studies::read_report(a.path); }).find("report.rows[1].mark") != std::string::npos);
 }
 
 TEST_CASE("the table and the JSON say the same, and too few clusters make no claims") {

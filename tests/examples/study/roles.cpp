@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <set>
 #include <string>
 
@@ -177,10 +178,38 @@ TEST_CASE("roles that cannot be kept apart are refused by their names") {
   const auto twice =
       refusal({role::calibration, role::train}, {{role::calibration, {mine, ""}}, {role::train, {mine, ""}}}, text);
   CHECK(twice.find("conflict: --train: got ") == 0);
-  CHECK(twice.find("which --calibration also names") != std::string::npos);
+  CHECK(twice.find("of which --calibration has the same token ids") != std::string::npos);
+  const auto copy = s.lines("copy.txt", 300, 200);  // another file of the same content
+  CHECK(refusal({role::calibration, role::train}, {{role::calibration, {mine, ""}}, {role::train, {copy, ""}}}, text) ==
+        "conflict: --train: got " + copy + ", of which --calibration has the same token ids, wanted a text of its own");
   const auto one = s.lines("one.txt", 0, 1);
   CHECK(refusal({role::selection}, {{role::selection, {one, ""}}}, text).find("selection: ") != std::string::npos);
   CHECK(refusal(all, {}, unmarked(200)).find("calibration: ") != std::string::npos);
+}
+
+TEST_CASE("a calibration text that holds evaluated documents under another name is cut by what it holds") {
+  const scratch s;
+  const auto whole = s.lines("whole.txt", 0, 200), later = s.lines("later.txt", 100, 300);
+  const auto text = studies::read_tokens({{whole, ""}}, tiny, 224);
+  const auto evaluation = study::windows(text.view(), few);
+  const auto got = sets({role::calibration}, {{role::calibration, {later, ""}}}, text).at(role::calibration);
+  check_apart(evaluation, got.windows);
+  CHECK(got.windows.left_out > 0);
+  std::vector<std::uint64_t> both;
+  std::set_intersection(evaluation.contents.begin(), evaluation.contents.end(), got.windows.contents.begin(),
+                        got.windows.contents.end(), std::back_inserter(both));
+  CHECK(both.empty());
+}
+
+TEST_CASE("ids that begin with the BOS lose it where a BOS is put in front, and else keep it") {
+  const scratch s;
+  const auto path = (s.path / "ids.i32").string();
+  const std::vector<std::int32_t> ids{5, 9, 5, 11, 12};
+  std::ofstream(path, std::ios::binary).write(reinterpret_cast<const char*>(ids.data()), 20);
+  const std::vector<studies::text_source> from{{path, path}, {path, path}};
+  CHECK(studies::read_tokens(from, tiny, 224, 5).ids == std::vector<std::int32_t>{9, 5, 11, 12, 9, 5, 11, 12});
+  CHECK(studies::read_tokens(from, tiny, 224, 9).ids.size() == 10);
+  CHECK(studies::read_tokens(from, tiny, 224).ids.size() == 10);
 }
 
 TEST_CASE("a small set is said to be small") {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <functional>
@@ -31,6 +32,8 @@ struct planted_study {
   std::string text = "heldout.txt", model = "tiny", says = "what is done";
   resect::residual::reinit_options reinit{};
   std::int32_t first_id = 0;  // of the text's ids
+  int bos = -1;               // −1: the model uses none
+  double floor = -1;          // of KL; below 0: not measured
   // of token t of a cluster, under an alteration of a layer with a seed
   std::function<token_values(resect::study::alteration, int layer, std::uint64_t seed, resect::index_t cluster, int t)>
       token = [](auto, int, std::uint64_t, resect::index_t, int) { return token_values{}; };
@@ -64,8 +67,8 @@ inline void write_study(const planted_study& p, const std::filesystem::path& fol
   namespace study = resect::study;
   studies::tokens text{p.text, studies::sha256(p.text), {}, {}};
   for (resect::index_t i = 0; i < p.windows * p.context; ++i)
-    text.ids.push_back(p.first_id + static_cast<std::int32_t>(i % 7));
-  const study::window_options options{.sequences = p.windows, .context = p.context};
+    text.ids.push_back(p.first_id + static_cast<std::int32_t>(i));  // no two windows hold the same text
+  const study::window_options options{.sequences = p.windows, .context = p.context, .bos = p.bos};
   const auto windows = study::windows(text.view(), options);
 
   study::baseline intact;
@@ -81,8 +84,9 @@ inline void write_study(const planted_study& p, const std::filesystem::path& fol
   record.report.models = {{p.model, "0x0123456789abcdef", p.layers, 4, 16}};
   record.report.text = studies::to_record(text, options);
   record.report.sets = {{"evaluation", studies::to_record(text, windows)}};
-  record.report.rules = studies::rules_of(false, -1);
+  record.report.rules = studies::rules_of(false, p.bos, "the model says so");
   studies::add_baseline(record, intact, windows);
+  if (p.floor >= 0) studies::add_floor(record, {p.floor, p.floor, {}});
   for (const auto a : p.alterations) {
     std::vector<study::arm> arms;
     std::vector<study::effect_sums> sums;
@@ -91,8 +95,8 @@ inline void write_study(const planted_study& p, const std::filesystem::path& fol
         arms.push_back(planted_arm(p, a, l, p.seed + static_cast<std::uint64_t>(s)));
         sums.push_back(planted_sums(p, a, l, p.seed + static_cast<std::uint64_t>(s)));
       }
-    const auto rows =
-        resect::value_or_throw(study::try_tabulate(arms, sums, {study::table_of::all_arms, p.seed, record.bootstrap}));
+    const auto rows = resect::value_or_throw(
+        study::try_tabulate(arms, sums, {study::table_of::all_arms, p.seed, record.bootstrap, std::max(p.floor, 0.0)}));
     studies::add_table(record, {.name = std::string(study::name(a)), .says = p.says}, rows);
   }
   if (p.all_together)

@@ -47,8 +47,8 @@ class joined_classes {
 };
 
 // Joins the classes of windows of one text that hold the same text: where two windows share `same_run` ids in a row, the
-// classes of every two ids that stand at the same place of the run. Of windows that are shorter than a run, the ids behind
-// them in the text belong to the comparison. class_of(window, i) is the class of the i-th id of a window of `length` ids.
+// classes of every two ids that stand at the same place of the run. A window that is shorter than a run takes part with every
+// run of the text that holds it. class_of(window, i) is the class of the i-th id of a window of `length` ids.
 // Cost: O(S·C·log(S·C)) for S windows of C ids.
 template <class F>
 void join_same_text(std::span<const std::int32_t> ids, std::span<const index_t> starts, index_t length, F class_of,
@@ -64,13 +64,15 @@ void join_same_text(std::span<const std::int32_t> ids, std::span<const index_t> 
     return ids.subspan(static_cast<std::size_t>(starts[static_cast<std::size_t>(p.window)] + p.offset),
                        static_cast<std::size_t>(run));
   };
-  for (index_t w = 0; w < static_cast<index_t>(starts.size()); ++w)
-    for (index_t i = 0; i == 0 || i + run <= length; ++i) {
+  for (index_t w = 0; w < static_cast<index_t>(starts.size()); ++w) {
+    const index_t start = starts[static_cast<std::size_t>(w)];
+    for (index_t i = std::min(index_t{0}, length - run); i <= std::max(index_t{0}, length - run); ++i) {
       place p{0, w, i};
-      if (starts[static_cast<std::size_t>(w)] + i + run > n) p.offset = n - run - starts[static_cast<std::size_t>(w)];
+      if (start + i < 0 || start + i + run > n) continue;
       p.hash = fingerprint_of(part(p));
       places.push_back(p);
     }
+  }
   std::sort(places.begin(), places.end(), [](const place& a, const place& b) {
     return std::tie(a.hash, a.window, a.offset) < std::tie(b.hash, b.window, b.offset);
   });
