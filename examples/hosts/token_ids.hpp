@@ -55,7 +55,7 @@ inline std::string_view seen_as(std::span<const std::byte> bytes, std::int64_t n
   };
   if (is_text(bytes)) return "text";
   if (bytes.size() % 4 == 0 && fits(numbers_of<std::uint32_t>(bytes, true))) return "big-endian numbers";
-  if (bytes.size() % 2 == 0 && fits(numbers_of<std::uint16_t>(bytes))) return "uint16";
+  if (n_vocab < 65536 && bytes.size() % 2 == 0 && fits(numbers_of<std::uint16_t>(bytes))) return "uint16";
   return "";
 }
 

@@ -2,6 +2,7 @@
 """Recipes of `study`, the texts that they ask for, and how ./run prepares them. Usage: see support.py."""
 import hashlib
 import json
+import random
 import re
 import struct
 import subprocess
@@ -119,8 +120,13 @@ def case_several_texts_are_evaluated_as_one(folder):
     ids.write_bytes(struct.pack("<400i", *((7 * i * i + 3 * i) % 200 for i in range(400))))
     expect_refusal(run("study", *SMALL, *texts, "--ids", ids, "--out", folder / "x"), "--ids", "1 file", "2, one a text")
     expect_refusal(run("study", *SMALL, *texts, "--text", folder / "gone", "--out", folder / "x"), "gone")
-    _, by_ids = study(folder, *texts, "--ids", ids, "--ids", ids)
+    draw, mixed = random.Random(1), [folder / "first.i32", folder / "second.i32"]
+    for path in mixed:
+        path.write_bytes(struct.pack("<400i", *(draw.randrange(200) for _ in range(400))))
+    _, by_ids = study(folder, *texts, "--ids", mixed[0], "--ids", mixed[1])
     assert by_ids["text"]["tokens"] == 800 and by_ids["evaluation"]["clusters"] == 8
+    _, twice = study(folder, *texts, "--ids", mixed[0], "--ids", mixed[0])  # the same again: copies are no further clusters
+    assert twice["text"]["tokens"] == 800 and twice["evaluation"]["clusters"] < 8
 
 
 def corpus(folder, *arguments):

@@ -230,7 +230,7 @@ std::vector<std::int32_t> mixed(resect::index_t n, std::uint32_t salt = 0) {
   return ids;
 }
 
-struct text {
+struct marked_text {
   std::vector<std::int32_t> ids, documents;
 
   token_text view() const { return {ids, documents}; }
@@ -242,14 +242,14 @@ struct text {
 };
 
 // `count` documents of 20 to 59 ids.
-text documents(int count, std::uint32_t salt) {
-  text out;
+marked_text documents(int count, std::uint32_t salt) {
+  marked_text out;
   for (int d = 0; d < count; ++d) out.append(mixed(20 + d * 7 % 40, salt + static_cast<std::uint32_t>(d)));
   return out;
 }
 
 // The document as a list of ids that a row of windows comes from, for comparing by content.
-std::set<std::vector<std::int32_t>> contents_of(const text& t, const token_windows& w) {
+std::set<std::vector<std::int32_t>> contents_of(const marked_text& t, const token_windows& w) {
   std::set<std::vector<std::int32_t>> out;
   for (const auto start : w.starts)
     for (auto i = static_cast<std::size_t>(start); i < static_cast<std::size_t>(start + w.context); ++i) {
@@ -264,8 +264,8 @@ std::set<std::vector<std::int32_t>> contents_of(const text& t, const token_windo
 }  // namespace
 
 TEST_CASE("copies of a document in one text are one cluster, wherever windows cut them") {
-  const text once = documents(30, 1);
-  text thrice;
+  const marked_text once = documents(30, 1);
+  marked_text thrice;
   for (int k = 0; k < 3; ++k)
     for (std::size_t i = 0; i < once.ids.size(); ++i) {
       thrice.ids.push_back(once.ids[i]);
@@ -288,19 +288,28 @@ TEST_CASE("copies of a document in one text are one cluster, wherever windows cu
   CHECK(w.n_clusters == static_cast<resect::index_t>(contents_of(once, w).size()));
 }
 
-TEST_CASE("documents that share 24 ids in a row in the windows are one cluster, those that share 23 are two") {
-  for (const std::size_t length : {23u, 24u}) {
-    text t;
-    const auto phrase = mixed(static_cast<resect::index_t>(length), 77);
+TEST_CASE("documents are copies where more than half of one stands in runs of 24 ids of the other") {
+  struct planted {
+    std::size_t length, count;  // of phrases that two documents share
+    bool copies;
+  };
+  for (const auto& p : {planted{23, 2, false}, planted{24, 1, false}, planted{40, 1, false}, planted{41, 1, true},
+                        planted{24, 2, true}}) {
+    INFO(p.length << " ids, " << p.count << " times");
+    marked_text t;
     for (std::uint32_t d = 0; d < 8; ++d) {
-      auto ids = mixed(40, 100 + d);
-      if (d == 2 || d == 5) std::copy(phrase.begin(), phrase.end(), ids.begin() + 3 + d);
+      auto ids = mixed(80, 100 + d);
+      for (std::size_t k = 0; k < p.count && (d == 2 || d == 5); ++k) {
+        const auto phrase = mixed(static_cast<resect::index_t>(p.length), 77 + static_cast<std::uint32_t>(k));
+        std::copy(phrase.begin(), phrase.end(), ids.begin() + static_cast<std::ptrdiff_t>(k * 40 + d));
+      }
       t.append(ids);
     }
-    const auto w = windows(t.view(), {.sequences = 8, .context = 40});
-    CHECK(w.n_clusters == (length == 23 ? 8 : 7));
-    CHECK((w.cluster[2 * 40] == w.cluster[5 * 40]) == (length == 24));
-    CHECK(w.cluster[3 * 40] == 3);  // clusters are numbered as they come
+    t.append(mixed(79, 99));  // so that window i is document i
+    const auto w = windows(t.view(), {.sequences = 8, .context = 80});
+    CHECK(w.n_clusters == (p.copies ? 7 : 8));
+    CHECK((w.cluster[2 * 80] == w.cluster[5 * 80]) == p.copies);
+    CHECK(w.cluster[3 * 80] == 3);  // clusters are numbered as they come
   }
 }
 
@@ -308,22 +317,29 @@ TEST_CASE("windows of a text without documents are one cluster where they hold t
   const auto once = mixed(400, 5);
   auto twice = once;
   twice.insert(twice.end(), once.begin(), once.end());
+  const auto rest = mixed(79, 8);
+  twice.insert(twice.end(), rest.begin(), rest.end());  // so that window i begins at 80·i
   const auto whole = windows({twice, {}}, {.sequences = 10, .context = 80});
   CHECK(whole.n_clusters == 5);
   for (std::size_t r = 0; r < 400; ++r) CHECK(whole.cluster[r] == whole.cluster[r + 400]);
-  // copies that the windows cut elsewhere, and windows shorter than a run, which are compared with the ids behind them
-  CHECK(windows({twice, {}}, {.sequences = 11, .context = 64}).n_clusters < 11);
-  CHECK(windows({twice, {}}, {.sequences = 32, .context = 16}).n_clusters < 32);
+  // copies that the windows cut elsewhere: each belongs to the window that it shares most with, and no chain joins them all
+  const auto apart = windows({twice, {}}, {.sequences = 11, .context = 64});
+  CHECK((apart.n_clusters >= 6 && apart.n_clusters < 11));
+  // windows shorter than a run are compared with the ids around them
+  CHECK(window_clusters(twice, std::vector<resect::index_t>{0, 80, 400, 480, 384, 784}, 16) ==
+        std::vector<resect::index_t>{0, 1, 0, 1, 2, 2});
   auto phrases = mixed(800, 6);
   for (const std::ptrdiff_t at : {0, 200, 400, 600}) std::copy_n(once.begin(), 16, phrases.begin() + at);
   CHECK(windows({phrases, {}}, {.sequences = 4, .context = 16}).n_clusters == 4);  // set phrases are no copies
   CHECK(window_clusters(twice, std::vector<resect::index_t>{0, 80, 400, 560}, 80) ==
         std::vector<resect::index_t>{0, 1, 0, 2});
+  const std::vector<std::int32_t> constant(4000, 7);
+  CHECK(windows({constant, {}}, {.sequences = 40, .context = 64}).n_clusters == 1);
 }
 
 TEST_CASE("calibration leaves out copies of what is evaluated, in the same text and in others") {
-  const text once = documents(200, 3);
-  text twice = once;
+  const marked_text once = documents(200, 3);
+  marked_text twice = once;
   for (std::size_t i = 0; i < once.ids.size(); ++i) {
     twice.ids.push_back(once.ids[i]);
     twice.documents.push_back(once.documents[i] + 200);
@@ -350,10 +366,10 @@ TEST_CASE("calibration leaves out copies of what is evaluated, in the same text 
 }
 
 TEST_CASE("calibration windows that hold evaluated documents are refused, whatever names and numbers say") {
-  const text once = documents(200, 3);
+  const marked_text once = documents(200, 3);
   const window_options options{.sequences = 24, .context = 32};
   const auto evaluation = windows(once.view(), options);
-  text renumbered;
+  marked_text renumbered;
   for (std::size_t i = 0; i < once.ids.size(); ++i) {
     renumbered.ids.push_back(once.ids[i]);
     renumbered.documents.push_back(10000 - once.documents[i]);
@@ -371,13 +387,13 @@ TEST_CASE("calibration windows that hold evaluated documents are refused, whatev
   forged.starts.assign(forged.starts.size(), 1 << 20);
   CHECK(check_disjoint(evaluation, forged).error().got.view().find("24 ids in a row of window") == 0);
   // another part of a document that is evaluated in part shares no run with the windows, and is refused as a document
-  text large;
+  marked_text large;
   large.append(mixed(64, 1));
   const auto first =
       windows({std::span(large.ids).first(32), std::span(large.documents).first(32)}, {.sequences = 1, .context = 32});
   auto whole = windows(large.view(), {.sequences = 2, .context = 32});
   CHECK(whole.n_clusters == 1);
   CHECK(first.contents != whole.contents);
-  const text apart = documents(50, 5000);
+  const marked_text apart = documents(50, 5000);
   CHECK(check_disjoint(evaluation, windows(apart.view(), options)));
 }

@@ -108,8 +108,8 @@ inline void append_window(token_windows& out, const token_text& t, index_t start
   out.rows.back().flags |= model::row_meta::sequence_end | model::row_meta::prompt_end;
 }
 
-// The class of every id of the windows, window after window: documents of the same ids are one class, as are windows of a
-// text without documents that hold the same text, and whatever shares `same_run` ids in a row.
+// The class of every id of the windows, window after window: documents of the same ids are one class, and so are documents or
+// windows that are copies by join_copies.
 inline std::vector<index_t> classes_of(const token_text& t, std::span<const index_t> starts, index_t context,
                                        std::vector<std::uint64_t>& contents) {
   std::vector<index_t> out(starts.size() * static_cast<std::size_t>(context));
@@ -127,10 +127,12 @@ inline std::vector<index_t> classes_of(const token_text& t, std::span<const inde
       out[i] = std::lower_bound(contents.begin(), contents.end(), of_ids[i]) - contents.begin();
     n = static_cast<index_t>(contents.size());
   }
+  std::vector<index_t> sizes(static_cast<std::size_t>(n), 0);
+  for (const index_t c : out) ++sizes[static_cast<std::size_t>(c)];
   joined_classes classes(n);
-  join_same_text(
+  join_copies(
       t.ids, starts, context, [&](index_t w, index_t i) { return out[static_cast<std::size_t>(w * context + i)]; },
-      classes);
+      sizes, classes);
   for (index_t& c : out) c = classes.find(c);
   return out;
 }
@@ -154,8 +156,9 @@ inline void add_clusters(token_windows& out, const token_text& t, const window_o
 }  // namespace detail
 
 // S windows of C ids, window i beginning at id ⌊i·(N−C+1)/S⌋ of the N ids. Clusters are judged by content: documents of
-// the same ids are one cluster, and so are documents or windows that share 24 ids in a row, for they are copies of each
-// other (windows of fewer ids are compared together with the ids around them).
+// the same ids are one cluster, and so are two documents, or two windows of a text without documents, where more than half
+// of what the windows hold of one of them stands in runs of 24 ids that they hold of the other one, too (a window of fewer
+// ids is compared together with the ids around it).
 // Errors: empty text, S·C > N (says how many fit). Cost: O(N log D) for D documents and O(S·C log(S·C)).
 inline result<token_windows> try_windows(const token_text& t, const window_options& o = {}) {
   if (auto s = detail::check_windows(t, o); !s) return s.error();
@@ -173,7 +176,8 @@ inline result<token_windows> try_windows(const token_text& t, const window_optio
 inline std::vector<index_t> window_clusters(std::span<const std::int32_t> ids, std::span<const index_t> starts,
                                             index_t context) {
   detail::joined_classes classes(static_cast<index_t>(starts.size()));
-  detail::join_same_text(ids, starts, context, [](index_t w, index_t) { return w; }, classes);
+  const std::vector<index_t> sizes(starts.size(), context);
+  detail::join_copies(ids, starts, context, [](index_t w, index_t) { return w; }, sizes, classes);
   std::vector<index_t> out;
   index_t n = 0;
   for (index_t w = 0; w < static_cast<index_t>(starts.size()); ++w) {

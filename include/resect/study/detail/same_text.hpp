@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <compare>
 #include <cstdint>
 #include <numeric>
 #include <span>
@@ -46,43 +47,91 @@ class joined_classes {
   std::vector<index_t> parent_;
 };
 
-// Joins the classes of windows of one text that hold the same text: where two windows share `same_run` ids in a row, the
-// classes of every two ids that stand at the same place of the run. A window that is shorter than a run takes part with every
-// run of the text that holds it. class_of(window, i) is the class of the i-th id of a window of `length` ids.
-// Cost: O(S·C·log(S·C)) for S windows of C ids.
+// A stretch of ids of class `a` that class `b` holds, too; `first` counts the ids of all windows, window after window.
+struct shared_part {
+  index_t a, b, first, length;
+  friend auto operator<=>(const shared_part&, const shared_part&) = default;
+};
+
+// A run of ids, `offset` behind the beginning of a window; it may reach out of the window.
+struct same_place {
+  std::uint64_t hash;
+  index_t window, offset;
+};
+
+// Appends what two places share, cut where the classes change. class_of(window, i) is that of the i-th of `length` ids.
 template <class F>
-void join_same_text(std::span<const std::int32_t> ids, std::span<const index_t> starts, index_t length, F class_of,
-                    joined_classes& classes) {
+void append_shared(const same_place& x, const same_place& y, index_t run, index_t length, F class_of,
+                   std::vector<shared_part>& out) {
+  const index_t begin = std::max({index_t{0}, -x.offset, -y.offset});
+  const index_t end = std::min({run, length - x.offset, length - y.offset});
+  for (index_t i = begin; i < end;) {
+    const index_t a = class_of(x.window, x.offset + i), b = class_of(y.window, y.offset + i), first = i;
+    while (i < end && class_of(x.window, x.offset + i) == a && class_of(y.window, y.offset + i) == b) ++i;
+    if (a == b) continue;
+    out.push_back({a, b, x.window * length + x.offset + first, i - first});
+    out.push_back({b, a, y.window * length + y.offset + first, i - first});
+  }
+}
+
+// What windows of one text share with each other in runs of `same_run` ids. A window that is shorter than a run takes part
+// with every run of the text that holds it. Of a run that stands in very many windows, each is compared with the 8 before it.
+template <class F>
+std::vector<shared_part> shared_parts(std::span<const std::int32_t> ids, std::span<const index_t> starts,
+                                      index_t length, F class_of) {
+  constexpr std::size_t most = 8;
   const auto n = static_cast<index_t>(ids.size());
-  const index_t run = std::min(same_run, n);
-  struct place {
-    std::uint64_t hash;
-    index_t window, offset;
-  };
-  std::vector<place> places;
-  const auto part = [&](const place& p) {
+  const index_t run = std::min(same_run, n), spare = length - run;
+  std::vector<same_place> places;
+  const auto part = [&](const same_place& p) {
     return ids.subspan(static_cast<std::size_t>(starts[static_cast<std::size_t>(p.window)] + p.offset),
                        static_cast<std::size_t>(run));
   };
   for (index_t w = 0; w < static_cast<index_t>(starts.size()); ++w) {
     const index_t start = starts[static_cast<std::size_t>(w)];
-    for (index_t i = std::min(index_t{0}, length - run); i <= std::max(index_t{0}, length - run); ++i) {
-      place p{0, w, i};
-      if (start + i < 0 || start + i + run > n) continue;
-      p.hash = fingerprint_of(part(p));
-      places.push_back(p);
-    }
+    for (index_t i = std::min(index_t{0}, spare); i <= std::max(index_t{0}, spare); ++i)
+      if (start + i >= 0 && start + i + run <= n) {
+        places.push_back({0, w, i});
+        places.back().hash = fingerprint_of(part(places.back()));
+      }
   }
-  std::sort(places.begin(), places.end(), [](const place& a, const place& b) {
-    return std::tie(a.hash, a.window, a.offset) < std::tie(b.hash, b.window, b.offset);
+  std::sort(places.begin(), places.end(), [](const same_place& x, const same_place& y) {
+    return std::tie(x.hash, x.window, x.offset) < std::tie(y.hash, y.window, y.offset);
   });
-  const auto inside = [&](index_t i) { return i >= 0 && i < length; };
+  std::vector<shared_part> out;
+  const auto compare = [&](std::size_t j, std::size_t k) {
+    if (std::ranges::equal(part(places[j]), part(places[k])))
+      append_shared(places[j], places[k], run, length, class_of, out);
+  };
+  std::vector<std::size_t> earlier;  // the last place of the run in each window before
   for (std::size_t k = 1; k < places.size(); ++k) {
-    const place &a = places[k - 1], &b = places[k];
-    if (a.hash != b.hash || !std::ranges::equal(part(a), part(b))) continue;
-    for (index_t i = 0; i < run; ++i)
-      if (inside(a.offset + i) && inside(b.offset + i))
-        classes.join(class_of(a.window, a.offset + i), class_of(b.window, b.offset + i));
+    if (places[k - 1].hash != places[k].hash) {
+      earlier.clear();
+      continue;
+    }
+    if (places[k - 1].window == places[k].window) compare(k - 1, k);
+    else earlier.push_back(k - 1);
+    for (std::size_t i = earlier.size() - std::min(most, earlier.size()); i < earlier.size(); ++i)
+      compare(earlier[i], k);
+  }
+  return out;
+}
+
+// Joins classes of the ids of windows that are copies: more than half of the ids of one of them stand in runs of `same_run`
+// ids that the other one holds. sizes[c] is how many ids class c has in the windows.
+// Cost: O(S·C·log(S·C)) for S windows of C ids.
+template <class F>
+void join_copies(std::span<const std::int32_t> ids, std::span<const index_t> starts, index_t length, F class_of,
+                 std::span<const index_t> sizes, joined_classes& classes) {
+  auto parts = shared_parts(ids, starts, length, class_of);
+  std::sort(parts.begin(), parts.end());
+  index_t shared = 0, end = 0;
+  for (std::size_t k = 0; k < parts.size(); ++k) {
+    const shared_part& p = parts[k];
+    if (k == 0 || parts[k - 1].a != p.a || parts[k - 1].b != p.b) shared = end = 0;
+    shared += std::max(index_t{0}, p.first + p.length - std::max(end, p.first));
+    end = std::max(end, p.first + p.length);
+    if (2 * shared > sizes[static_cast<std::size_t>(p.a)]) classes.join(p.a, p.b);
   }
 }
 
