@@ -100,5 +100,34 @@ def case_kl_divergence_reads_stored_logits(folder):
         expect_refusal(run("kl_divergence", "--model", "tiny", "--base", base), *words)
 
 
+def case_kl_divergence_prints_the_floor_of_the_stored_form(folder):
+    """A model against its own logits, stored in 16 bits here: its KL is the floor, and tokens may have one below 0."""
+    vocabulary, context, chunks = 224, 12, 3
+    ids = [(7 * i * i + 3 * i) % 200 for i in range(context * chunks)]
+    (folder / "ids.i32").write_bytes(struct.pack(f"<{len(ids)}i", *ids))
+    data, kl = b"_logits_" + struct.pack("<3i", context, vocabulary, chunks) + struct.pack(f"<{len(ids)}i", *ids), []
+    for chunk in range(chunks):
+        assert run("logits", "--model", "tiny", "--ids", folder / "ids.i32", "--first", chunk * context, "--count", context,
+                   "--out", folder / "logits.f32").returncode == 0
+        logits = struct.unpack(f"<{context * vocabulary}f", (folder / "logits.f32").read_bytes())
+        for at in range(context // 2, context - 1):
+            q = logits[at * vocabulary:(at + 1) * vocabulary]
+            top, low = max(q), max(min(q), max(q) - 16)
+            lse = top + math.log(sum(math.exp(x - top) for x in q))
+            scale, offset = struct.unpack("<2f", struct.pack("<2f", (top - low) / 65535, low - lse))
+            codes = [round((x - low) / scale) if x > low else 0 for x in q]
+            data += struct.pack("<2f", scale, offset) + struct.pack(f"<{vocabulary}H", *codes)
+            lp = [scale * c + offset for c in codes]
+            kl.append(sum(math.exp(p) * (p - (x - lse)) for p, x in zip(lp, q) if p > -16))
+    (folder / "own.kld").write_bytes(data)
+    done = run("kl_divergence", "--model", "tiny", "--base", folder / "own.kld", "--json", folder / "kl.json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads((folder / "kl.json").read_text())
+    assert any(x < 0 for x in kl) and "floor of KL" in done.stdout
+    for name, wanted, within in (("kl", sum(kl) / len(kl), 2e-6), ("kl_floor", sum(kl) / len(kl), 2e-6), ("kl_floor_max", max(kl), 1e-5)):
+        assert abs(result[name] - wanted) < within, (name, result[name], wanted)
+    assert max(kl) > 2e-5, kl  # so that the comparison says something
+
+
 if __name__ == "__main__":
     main(globals())

@@ -86,3 +86,23 @@ TEST_CASE("long findings are broken between words") {
       studies::detail::wrapped(std::string(60, 'a') + " " + std::string(60, 'b') + " c", "  - ", "    ");
   CHECK(text == "  - " + std::string(60, 'a') + "\n    " + std::string(60, 'b') + " c\n");
 }
+
+TEST_CASE("every table prints the floor of its KL, where it was measured") {
+  auto r = support::small_study();
+  const auto count = [](const std::string& text, const std::string& what) {
+    int n = 0;
+    for (std::size_t at = text.find(what); at != text.npos; at = text.find(what, at + 1)) ++n;
+    return n;
+  };
+  CHECK(count(studies::study_table(r), "floor of KL") == 0);
+  r.floor = resect::study::kl_floor{
+      2.5e-9,
+      3e-7,
+      {{"one sequence at a time", 0, 0}, {"with a cache", 2.5e-9, 1e-7}, {"in whole passes", 1e-9, 3e-7}}};
+  const std::string said =
+      "\n  floor of KL: mean 2.5e-09, maximum 3.0e-07 nats (the intact model run with a cache)\n\n";
+  CHECK(count(studies::study_table(r), said) == 3);
+  r.floor = resect::study::kl_floor{};
+  CHECK(count(studies::study_table(r), "\n  floor of KL: 0 (the intact model has the same bits however it is run)\n") ==
+        3);
+}
