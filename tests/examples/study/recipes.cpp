@@ -59,9 +59,14 @@ TEST_CASE("a recipe is a list of arms: its tables are marked and ranked apart, c
   CHECK(report["rows"][4]["table"] == "lost");
   CHECK(report["rows"][4]["control"] == true);
   std::vector<int> places;
-  for (int i = 0; i < 4; ++i) places.push_back(report["rows"][static_cast<std::size_t>(i)]["rank"]["value"]);
+  for (std::size_t i = 0; i < 4; ++i) {  // rows at the floor have no place
+    const auto& row = report["rows"][i];
+    CHECK(row["rank"]["value"].is_null() == (row["mark"] == "at the floor"));
+    if (!row["rank"]["value"].is_null()) places.push_back(row["rank"]["value"]);
+  }
   std::sort(places.begin(), places.end());
-  CHECK(places == std::vector{1, 2, 3, 4});
+  REQUIRE(places.size() >= 2);
+  for (std::size_t i = 0; i < places.size(); ++i) CHECK(places[i] == static_cast<int>(i) + 1);
   CHECK(report["tables"][1]["says"] == "a control");
   CHECK(!report.contains("calibration"));
 }

@@ -26,7 +26,11 @@ studies::tokens heldout() { return studies::read_tokens({{tiny + "/heldout.txt",
 // A text of its own ids without documents.
 studies::tokens unmarked(int n) {
   studies::tokens out{"ids", "x", {}, {}};
-  for (int i = 0; i < n; ++i) out.ids.push_back((7 * i * i + 3 * i) % 211);
+  std::uint32_t x = 1;
+  for (int i = 0; i < n; ++i) {
+    x ^= x << 13, x ^= x >> 17, x ^= x << 5;  // Marsaglia 2003
+    out.ids.push_back(static_cast<std::int32_t>(x % 211));
+  }
   return out;
 }
 
