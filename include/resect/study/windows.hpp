@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <string_view>
 #include <vector>
 
-#include <resect/core/detail/sorted.hpp>
+#include <resect/core/algorithm.hpp>
+#include <resect/core/array.hpp>
 #include <resect/core/hash.hpp>
 #include <resect/core/result.hpp>
 #include <resect/metrics/accumulators/perplexity.hpp>
@@ -72,7 +72,8 @@ struct token_windows {
 };
 
 namespace detail {
-inline std::uint64_t fingerprint_of(std::span<const std::int32_t> ids) noexcept {
+template <class = void>
+std::uint64_t fingerprint_of(std::span<const std::int32_t> ids) noexcept {
   resect::fingerprint f;
   for (const std::int32_t id : ids) f.add(static_cast<std::uint64_t>(static_cast<std::uint32_t>(id)));
   return f.value();
@@ -88,7 +89,8 @@ struct window_options {
 
 namespace detail {
 
-inline status check_windows(const token_text& text_, const window_options& o) noexcept {
+template <class = void>
+status check_windows(const token_text& text_, const window_options& o) noexcept {
   const auto n = static_cast<index_t>(text_.ids.size());
   if (n == 0) return error{errc::invalid_argument, "text", "no token", "some text"};
   if (o.sequences < 1) return error{errc::invalid_argument, "sequences", text(o.sequences), "1 or more"};
@@ -103,8 +105,9 @@ inline status check_windows(const token_text& text_, const window_options& o) no
   return {};
 }
 
-inline void append_window(token_windows& out, const token_text& t, index_t start, const window_options& o,
-                          std::vector<std::int32_t>& known) {
+template <class = void>
+void append_window(token_windows& out, const token_text& t, index_t start, const window_options& o,
+                   std::vector<std::int32_t>& known) {
   const auto seq = static_cast<std::int32_t>(out.n_windows++);
   std::int32_t pos = 0;
   if (o.bos >= 0) {
@@ -119,7 +122,7 @@ inline void append_window(token_windows& out, const token_text& t, index_t start
       out.cluster.push_back(seq);
       continue;
     }
-    const auto found = std::find(known.begin(), known.end(), t.documents[at]);
+    const auto found = algo::find(known.begin(), known.end(), t.documents[at]);
     out.cluster.push_back(found - known.begin());
     if (found == known.end()) known.push_back(t.documents[at]);
   }
@@ -130,7 +133,8 @@ inline void append_window(token_windows& out, const token_text& t, index_t start
 
 // S windows of C ids, window i beginning at id ⌊i·(N−C+1)/S⌋ of the N ids.
 // Errors: empty text, S·C > N (says how many fit).
-inline result<token_windows> try_windows(const token_text& t, const window_options& o = {}) {
+template <class = void>
+result<token_windows> try_windows(const token_text& t, const window_options& o = {}) {
   if (auto s = detail::check_windows(t, o); !s) return s.error();
   token_windows out;
   out.context = o.context;
@@ -161,22 +165,28 @@ void for_runs(const token_windows& w, index_t n, F add) {
 }
 
 // How many ids in a row two texts may not share: 24, or all of a window where windows are shorter.
-inline index_t shared_run(index_t context, index_t other) noexcept { return std::min({index_t{24}, context, other}); }
+template <class = void>
+index_t shared_run(index_t context, index_t other) noexcept {
+  return algo::min(index_t{24}, algo::min(context, other));
+}
 
 // The fingerprints of all runs of n ids, sorted.
-inline std::vector<std::uint64_t> runs_of(const token_windows& w, index_t n) {
+template <class = void>
+std::vector<std::uint64_t> runs_of(const token_windows& w, index_t n) {
   std::vector<std::uint64_t> out;
   for_runs(w, n, [&](std::uint64_t run, std::int32_t) { out.push_back(run); });
-  resect::detail::sort_unique(out);
+  algo::sort(out.begin(), out.end());
+  out.erase(algo::unique(out.begin(), out.end()), out.end());
   return out;
 }
 
 // How often each id occurs where it is not taken.
-inline std::vector<metrics::id_count> count_ids(std::span<const std::int32_t> ids, const std::vector<bool>& taken) {
+template <class = void>
+std::vector<metrics::id_count> count_ids(std::span<const std::int32_t> ids, const array<bool>& taken) {
   std::vector<std::int32_t> left;
   for (std::size_t i = 0; i < ids.size(); ++i)
-    if (!taken[i]) left.push_back(ids[i]);
-  std::sort(left.begin(), left.end());
+    if (!taken.data()[i]) left.push_back(ids[i]);
+  algo::sort(left.begin(), left.end());
   std::vector<metrics::id_count> out;
   for (const std::int32_t id : left) {
     if (out.empty() || out.back().id != id) out.push_back({id, 0});
@@ -186,29 +196,33 @@ inline std::vector<metrics::id_count> count_ids(std::span<const std::int32_t> id
 }
 
 // Which ids of `t` calibration must leave out.
-inline result<std::vector<bool>> try_evaluated(const token_text& t, const token_windows& evaluation, index_t context) {
+template <class = void>
+result<array<bool>> try_evaluated(const token_text& t, const token_windows& evaluation, index_t context) {
   const std::size_t n = t.ids.size();
-  std::vector<bool> taken(n, false);
+  array<bool> taken(static_cast<index_t>(n));
+  const auto take = [&](index_t first, index_t length) {
+    for (index_t i = first; i < first + length; ++i) taken[i] = true;
+  };
   if (fingerprint_of(t.ids) != evaluation.text) {
     const index_t length = shared_run(context, evaluation.context);
     if (length < 1) return taken;
     const auto evaluated = runs_of(evaluation, length);
     const auto size = static_cast<std::size_t>(length);
     for (std::size_t i = 0; i + size <= n; ++i)
-      if (std::binary_search(evaluated.begin(), evaluated.end(), fingerprint_of(t.ids.subspan(i, size))))
-        std::fill_n(taken.begin() + static_cast<index_t>(i), length, true);
+      if (algo::binary_search(evaluated.begin(), evaluated.end(), fingerprint_of(t.ids.subspan(i, size))))
+        take(static_cast<index_t>(i), length);
     return taken;
   }
   for (const index_t start : evaluation.starts) {
     if (start < 0 || evaluation.context < 0 || start > static_cast<index_t>(n) - evaluation.context)
       return error{errc::invalid_argument, "evaluation windows, starts", text(start),
                    text("0 to ", static_cast<index_t>(n) - evaluation.context)};
-    std::fill_n(taken.begin() + start, evaluation.context, true);
+    take(start, evaluation.context);
   }
   for (std::size_t i = 0; i < t.documents.size(); ++i)
-    if (std::find(evaluation.documents.begin(), evaluation.documents.end(), t.documents[i]) !=
+    if (algo::find(evaluation.documents.begin(), evaluation.documents.end(), t.documents[i]) !=
         evaluation.documents.end())
-      taken[i] = true;
+      take(static_cast<index_t>(i), 1);
   return taken;
 }
 
@@ -217,7 +231,8 @@ inline result<std::vector<bool>> try_evaluated(const token_text& t, const token_
 // How often each id occurs in what `evaluation` leaves of a text, by id: unigrams for judging what evaluation measures.
 // Of the same text its windows and documents are left out, of another text what shares 24 ids in a row with it. Errors:
 // evaluation windows whose parts do not belong together. Cost O(N log N).
-inline result<std::vector<metrics::id_count>> try_unigrams(const token_text& t, const token_windows& evaluation) {
+template <class = void>
+result<std::vector<metrics::id_count>> try_unigrams(const token_text& t, const token_windows& evaluation) {
   if (auto s = evaluation.check("evaluation windows"); !s) return s.error();
   const auto taken = detail::try_evaluated(t, evaluation, evaluation.context);
   if (!taken) return taken.error();
@@ -227,8 +242,9 @@ inline result<std::vector<metrics::id_count>> try_unigrams(const token_text& t, 
 // Windows for calibration: at most S of them, spread over a text, such that check_disjoint accepts them beside
 // `evaluation`. Of the same text they share no id and no document with it; of another text, no 24 ids in a row.
 // Errors: nothing is left over; evaluation windows whose parts do not belong together.
-inline result<token_windows> try_calibration_windows(const token_text& t, const token_windows& evaluation,
-                                                     const window_options& o = {}) {
+template <class = void>
+result<token_windows> try_calibration_windows(const token_text& t, const token_windows& evaluation,
+                                              const window_options& o = {}) {
   if (auto s = detail::check_windows(t, {1, o.context, o.bos}); !s) return s.error();
   const auto n = static_cast<index_t>(t.ids.size());
   if (auto s = evaluation.check("evaluation windows"); !s) return s.error();
@@ -237,7 +253,7 @@ inline result<token_windows> try_calibration_windows(const token_text& t, const 
 
   std::vector<index_t> free;
   for (index_t i = 0, run = 0; i < n; ++i) {
-    run = (*taken)[static_cast<std::size_t>(i)] ? 0 : run + 1;
+    run = (*taken)[i] ? 0 : run + 1;
     if (run < o.context) continue;
     free.push_back(i - o.context + 1);
     run = 0;
@@ -251,7 +267,7 @@ inline result<token_windows> try_calibration_windows(const token_text& t, const 
   out.text = detail::fingerprint_of(t.ids);
   out.unigrams = detail::count_ids(t.ids, *taken);
   std::vector<std::int32_t> known;
-  const auto count = std::min(o.sequences, static_cast<index_t>(free.size()));
+  const auto count = algo::min(o.sequences, static_cast<index_t>(free.size()));
   for (index_t i = 0; i < count; ++i)
     detail::append_window(out, t, free[static_cast<std::size_t>(i * static_cast<index_t>(free.size()) / count)], o,
                           known);
@@ -264,7 +280,8 @@ inline result<token_windows> try_calibration_windows(const token_text& t, const 
 // all ids), windows that share an id or a document are refused. Of two texts, which may be parts or versions of each
 // other, those that share 24 ids in a row, or all ids of a window where windows are shorter: set phrases of different
 // documents are seldom as long (of 16 ids they are not rare). Errors: invalid_argument says which. Cost O(24·rows).
-inline status check_disjoint(const token_windows& evaluation, const token_windows& calibration) {
+template <class = void>
+status check_disjoint(const token_windows& evaluation, const token_windows& calibration) {
   if (auto s = evaluation.check("evaluation windows"); !s) return s;
   if (auto s = calibration.check("calibration windows"); !s) return s;
   if (evaluation.text == calibration.text) {
@@ -285,7 +302,7 @@ inline status check_disjoint(const token_windows& evaluation, const token_window
   const auto evaluated = detail::runs_of(evaluation, n);
   std::int32_t shared = -1;
   detail::for_runs(calibration, n, [&](std::uint64_t run, std::int32_t window) {
-    if (shared < 0 && std::binary_search(evaluated.begin(), evaluated.end(), run)) shared = window;
+    if (shared < 0 && algo::binary_search(evaluated.begin(), evaluated.end(), run)) shared = window;
   });
   if (shared < 0) return {};
   return error{errc::invalid_argument, "calibration windows",
@@ -294,11 +311,12 @@ inline status check_disjoint(const token_windows& evaluation, const token_window
 }
 
 #if RESECT_EXCEPTIONS
-inline token_windows windows(const token_text& t, const window_options& o = {}) {
+template <class = void>
+token_windows windows(const token_text& t, const window_options& o = {}) {
   return value_or_throw(try_windows(t, o));
 }
-inline token_windows calibration_windows(const token_text& t, const token_windows& evaluation,
-                                         const window_options& o = {}) {
+template <class = void>
+token_windows calibration_windows(const token_text& t, const token_windows& evaluation, const window_options& o = {}) {
   return value_or_throw(try_calibration_windows(t, evaluation, o));
 }
 #endif
