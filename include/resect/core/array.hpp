@@ -47,9 +47,9 @@ class array<T, host_space> {
   array(std::initializer_list<T> values) : array() { assign(values.begin(), static_cast<index_t>(values.size())); }
   // Copies of the elements of a span, or of a std::vector. (Templates, so that copying an array asks no concept of
   // ranges whether it is a span: 20 ms for each T.)
-  template <class U>
+  template <class U, std::size_t Extent>
     requires std::same_as<U, T> || std::same_as<U, const T>
-  explicit array(std::span<U> values) : array() {
+  explicit array(std::span<U, Extent> values) : array() {
     assign(values.data(), static_cast<index_t>(values.size()));
   }
   template <template <class...> class Container, class Allocator>

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <time.h>
-
+#include <ctime>
 #include <vector>
 
 #include <resect/study/runner.hpp>
