@@ -284,15 +284,17 @@ template <class = void>
 selection last() {
   return selection::of_flag(row_meta::sequence_end);
 }
+// The last row of its sequence's prompt (see `last`).
 template <class = void>
 selection last_prompt() {
   return selection::of_flag(row_meta::prompt_end);
 }
-// Rows that continue a cached sequence one by one, and all others.
+// Rows that continue a cached sequence one by one.
 template <class = void>
 selection decoding() {
   return selection::of_flag(row_meta::decode);
 }
+// All rows that are no decode rows.
 template <class = void>
 selection prompt() {
   return !decoding();
