@@ -178,8 +178,8 @@ inline void add_claims(table_difference& table) {
     const auto adjusted = resect::metrics::holm(p);
     for (std::size_t i = 0; i < table.rows.size(); ++i) {
       auto& to = table.rows[i].measures[m];
-      to.p_holm = adjusted[i];
-      to.differs = adjusted[i] <= diff_alpha;
+      to.p_holm = adjusted[static_cast<resect::index_t>(i)];
+      to.differs = adjusted[static_cast<resect::index_t>(i)] <= diff_alpha;
     }
   }
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <resect/conformance/editing.hpp>
+#include <resect/core/copy.hpp>
 #include <resect/residual/operators.hpp>
 #include <resect/residual/run.hpp>
 #include <resect/residual/select.hpp>
@@ -63,7 +64,7 @@ result<record> logits_now(bench<H>& b, batch_view rows) {
                  text(rows.size(), " x ", b.host.describe().n_vocab)};
   out.vocab = static_cast<std::size_t>(logits.cols);
   for (const row_meta& row : rows) out.asked.push_back({row.seq, row.pos});
-  residual::detail::copy_rows(logits, out.logits);
+  materialized(logits, out.logits);
   return out;
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <resect/conformance/editing.hpp>
+#include <resect/core/copy.hpp>
 #include <resect/residual/operators.hpp>
 #include <resect/residual/run.hpp>
 
@@ -18,7 +19,7 @@ template <class H>
 std::vector<float> stream_of(H& host, typename H::state& state) {
   const auto h = host.stream(state);
   std::vector<float> out;
-  residual::detail::copy_rows(h, out);
+  materialized(h, out);
   return out;
 }
 
@@ -49,15 +50,16 @@ void partial_passes(bench<H>& b) {
             const auto h = b.host.stream(*state);
             if (h.rows != static_cast<index_t>(rows.size()) || rows.size() != b.batch.size())
               return error{errc::shape_mismatch, "rows of the state", text(h.rows), text(b.batch.size())};
-            const auto values = residual::detail::copy_rows(h);
+            array<float> memory;
+            const auto values = materialized(h, memory);
             const site where = l < b.n_layers() ? site::resid_pre : site::resid_post;
             const int layer = l < b.n_layers() ? l : l - 1;
             for (std::size_t r = 0; r < rows.size(); ++r) {
               const token_place place{rows[r].seq, rows[r].pos};
               const auto want = b.base.find(where, layer, place);
               if (want.empty()) continue;
-              const double d = difference({values.data() + r * static_cast<std::size_t>(h.cols), want.size()}, want);
-              worst{c}.see(d == 0.0 ? 0.0 : d / std::max(largest(values), 1e-30), where, layer, place);
+              const double d = difference(values.row_span(static_cast<index_t>(r)).first(want.size()), want);
+              worst{c}.see(d == 0.0 ? 0.0 : d / std::max(largest(memory.span()), 1e-30), where, layer, place);
             }
           }
           auto got = b.head(*state);

@@ -120,10 +120,12 @@ concept editable_host = observable_host<H> &&
 //   weights(layer)                 what the layer is made of
 //   try_read_weight(w, out)        its values, dequantized
 //   try_override_weight(w, values) replaces them, in partial and in whole passes, until the returned guard is
-//                                  destroyed; then what was there before is back, be it an override
+//                                  destroyed; then what was there before is back, be it an override; moving the
+//                                  guard cannot throw
 template <class H>
 concept surgical_host =
     editable_host<H> && std::movable<typename H::state> && std::movable<typename H::weight_override> &&
+    std::is_nothrow_move_constructible_v<typename H::weight_override> &&
     requires(H& h, const H& c, batch_view b, typename H::state& s, const typename H::state& cs, int l,
              const hooks<typename H::value, typename H::space>& k,
              matrix_view<typename H::value, typename H::space> out, const weight_desc& w, matrix_view<float> values) {

@@ -2,9 +2,9 @@
 #pragma once
 
 #include <concepts>
-#include <vector>
 
 #include <resect/core/array.hpp>
+#include <resect/core/copy.hpp>
 #include <resect/core/scratch.hpp>
 #include <resect/residual/plan.hpp>
 
@@ -22,29 +22,22 @@ struct pass_memory {
 
 namespace detail {
 
-template <class Sequence>
-void copy_rows(matrix_view<const float> h, Sequence& out) {
-  out.resize(static_cast<decltype(out.size())>(h.rows * h.cols));
-  for (index_t r = 0; r < h.rows; ++r)
-    for (index_t c = 0; c < h.cols; ++c) out.data()[r * h.cols + c] = h(r, c);
-}
-inline array<float> copy_rows(matrix_view<const float> h) {
-  array<float> out;
-  copy_rows(h, out);
-  return out;
-}
-
 // The sites inside layers at which a plan edits rows while a layer runs.
-inline site_set inner_sites(const plan& p) noexcept {
+template <class = void>
+site_set inner_sites(const plan& p) noexcept {
   site_set sites;
   for (const step& s : p.steps())
     if (s.what == step::kind::rows && s.where != site::resid_pre && s.where != site::resid_post) sites.insert(s.where);
   return sites;
 }
 
-inline bool covers(const step& s, int l) noexcept { return l >= s.range.first && l < s.range.last; }
+template <class = void>
+bool covers(const step& s, int l) noexcept {
+  return l >= s.range.first && l < s.range.last;
+}
 
-inline bool apply_rows(const plan& p, const tap& at, matrix_view<float> h) {
+template <class = void>
+bool apply_rows(const plan& p, const tap& at, matrix_view<float> h) {
   bool changed = false;
   for (const step& s : p.steps())
     if (s.what == step::kind::rows && s.where == at.where && covers(s, at.layer)) {
@@ -106,7 +99,7 @@ status check_weights(const H& host, const plan& p, int first, int last) {
 template <surgical_host H>
 status run_edited_layer(executor_ref exec, H& host, const plan& p, typename H::state& state, int l) {
   struct undo {  // guards go in reverse order, so that a weight overridden twice is restored twice
-    std::vector<typename H::weight_override> guards;
+    array<typename H::weight_override> guards;
     ~undo() {
       while (!guards.empty()) guards.pop_back();
     }
@@ -130,8 +123,9 @@ status run_edited_layer(executor_ref exec, H& host, const plan& p, typename H::s
   }
   const auto is_block = [&](const step& s) { return s.what == step::kind::block && covers(s, l); };
   const bool has_block = any_step(p, is_block);
-  array<float> before;
-  if (has_block) before = copy_rows(host.stream(state));
+  array<float> memory;
+  matrix_view<const float> before;
+  if (has_block) before = materialized(host.stream(state), memory);
   if (!leaves_out) {
     auto on_rows = [&](const tap& at, matrix_view<float> h) {
       return apply_rows(p, at, h) ? edit::modified : edit::unchanged;
@@ -141,7 +135,7 @@ status run_edited_layer(executor_ref exec, H& host, const plan& p, typename H::s
   }
   const auto h = host.stream(state);
   for (const step& s : p.steps())
-    if (is_block(s)) s.on_block(tap{site::resid_post, l, host.rows(state)}, {before.data(), h.rows, h.cols}, h);
+    if (is_block(s)) s.on_block(tap{site::resid_post, l, host.rows(state)}, before, h);
   return {};
 }
 
@@ -189,9 +183,10 @@ status try_run(E& exec, H& host, const plan& p, typename H::state& state, int fi
       next = l + 1;
     } else {
       const auto h = host.stream(state);
-      const auto before = detail::copy_rows(h);
+      array<float> memory;
+      const matrix_view<const float> before = materialized(h, memory);
       const tap at{site::resid_pre, l, host.rows(state)};
-      if (auto s = span->on_replace(at, {before.data(), h.rows, h.cols}, h); !s) return s;
+      if (auto s = span->on_replace(at, before, h); !s) return s;
       next = span->range.last;
     }
     detail::apply_rows(p, tap{site::resid_post, next - 1, host.rows(state)}, host.stream(state));
@@ -265,7 +260,7 @@ status try_forward(H& host, const plan& p, batch_view batch, pass_memory& memory
   auto& steps = memory.steps;
   input_rows.clear();
   index_t width = 0;
-  status failed;
+  status outcome;  // of the steps
   auto call = [&](const tap& given, matrix_view<float> h) {
     const tap at{given.where, given.layer, given.rows, &steps};
     bool changed = false;
@@ -275,7 +270,7 @@ status try_forward(H& host, const plan& p, batch_view batch, pass_memory& memory
               (at.where == site::resid_pre ? at.layer == s.range.first : at.layer == s.range.last - 1));
     };
     const bool any = detail::any_step(p, active);
-    if (at.where == site::resid_post && any && failed) {
+    if (at.where == site::resid_post && any && outcome) {
       // a host may have gathered rows since: find each row's input by what the row is
       before.resize(h.rows * h.cols);
       index_t from = 0;
@@ -284,7 +279,7 @@ status try_forward(H& host, const plan& p, batch_view batch, pass_memory& memory
         while (from < input_rows.size() && !(input_rows[from].seq == want.seq && input_rows[from].pos == want.pos))
           ++from;
         if (from == input_rows.size()) {
-          failed =
+          outcome =
               error{errc::unsupported, text("rows of ", name(at.where), " in layer ", at.layer),
                     text("sequence ", want.seq, " position ", want.pos), "a row of the layer's input, in its order"};
           return edit::unchanged;
@@ -293,13 +288,11 @@ status try_forward(H& host, const plan& p, batch_view batch, pass_memory& memory
       }
       const matrix_view<const float> in{before.data(), h.rows, h.cols};
       for (const step& s : p.steps()) {
-        if (!active(s) || !failed) continue;
+        if (!active(s) || !outcome) continue;
         if (s.what == step::kind::replace) {
-          failed = s.on_replace(tap{site::resid_pre, s.range.first, at.rows, &steps}, in, h);
+          outcome = s.on_replace(tap{site::resid_pre, s.range.first, at.rows, &steps}, in, h);
         } else {
-          if (!s.reads_output)
-            for (index_t r = 0; r < h.rows; ++r)
-              for (index_t c = 0; c < h.cols; ++c) h(r, c) = in(r, c);
+          if (!s.reads_output) copy(in, h);
           s.on_block(at, in, h);
         }
       }
@@ -307,7 +300,7 @@ status try_forward(H& host, const plan& p, batch_view batch, pass_memory& memory
     }
     changed = detail::apply_rows(p, at, h) || changed;
     if (at.where == site::resid_pre && any) {
-      detail::copy_rows(h, input);
+      materialized(h, input);
       input_rows.assign(at.rows);
       width = h.cols;
     }
@@ -316,7 +309,7 @@ status try_forward(H& host, const plan& p, batch_view batch, pass_memory& memory
   const hooks<float> k{{}, write, call, epoch};
   guard.armed = true;
   status done = host.try_forward(batch, k);
-  if (done && !failed) done = failed;
+  if (done) done = outcome;
   guard.armed = !done;
   return done;
 }

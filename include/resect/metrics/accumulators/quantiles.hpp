@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <limits>
 
+#include <resect/core/algorithm.hpp>
 #include <resect/core/array.hpp>
 #include <resect/core/math.hpp>
 #include <resect/core/types.hpp>
@@ -33,15 +34,15 @@ class log_histogram {
     }
     ++bins_[bin_of(x)];
     ++n_;
-    if (x < min_) min_ = x;
-    if (x > max_) max_ = x;
+    min_ = algo::min(min_, x);
+    max_ = algo::max(max_, x);
   }
   void merge(const log_histogram& other) noexcept {
     for (index_t i = 0; i < bins_.size(); ++i) bins_[i] += other.bins_[i];
     n_ += other.n_;
     invalid_ += other.invalid_;
-    if (other.min_ < min_) min_ = other.min_;
-    if (other.max_ > max_) max_ = other.max_;
+    min_ = algo::min(min_, other.min_);
+    max_ = algo::max(max_, other.max_);
   }
 
   index_t count() const noexcept { return n_; }
@@ -64,7 +65,7 @@ class log_histogram {
       if (seen >= rank) break;
     }
     const double middle = bin == 0 ? 0.0 : bin == bin_count - 1 ? max_ : 0.5 * (edge(bin) + edge(bin + 1));
-    return middle < min_ ? min_ : middle > max_ ? max_ : middle;
+    return algo::clamp(middle, min_, max_);
   }
 
  private:
@@ -77,7 +78,7 @@ class log_histogram {
   // The exponent and the first five bits of the fraction, as one number.
   static index_t bin_of(double x) noexcept {
     const index_t top = static_cast<index_t>(std::bit_cast<std::uint64_t>(x) >> (52 - sub_bits)) - first_bits + 1;
-    return top < 0 ? 0 : top >= bin_count ? bin_count - 1 : top;
+    return algo::clamp(top, index_t{0}, bin_count - 1);
   }
   static double edge(index_t bin) noexcept {
     return std::bit_cast<double>(static_cast<std::uint64_t>(bin - 1 + first_bits) << (52 - sub_bits));
