@@ -69,7 +69,8 @@ def form_breaches(name, text):
             yield f"defines the macro {macro} and keeps it"
     if "#pragma once" not in lines and not name.endswith(".inl"):
         yield "no #pragma once"
-    if name not in TOP and not name.endswith(".inl") and not re.search(r"^namespace RESECT_NAMESPACE\b", text, re.M):
+    only_includes = not re.search(r"^\s*[^#\s]", code, re.M)
+    if name not in TOP and not only_includes and not name.endswith(".inl") and not re.search(r"^namespace RESECT_NAMESPACE\b", text, re.M):
         yield "nothing in namespace RESECT_NAMESPACE"
     for number, (part, line) in enumerate(zip(code.split("\n"), lines), 1):
         if name.startswith("study/") and not STUDY_RUNS.match(name) and RUNS_A_MODEL.search(part):
@@ -126,6 +127,7 @@ def self_test():
         ("core/good.hpp", good, None),
         ("core/text.hpp", good + '// NDEBUG\nconst char* a = "NDEBUG // namespace {";\n', None),
         ("io/string.hpp", good + "#include <string>\n", None),
+        ("residual/run.hpp", f"{LICENCE}\n#pragma once\n// all\n#include <resect/residual/plan.hpp>\n", None),
         ("quant/concept.hpp", good + "#include <resect/core/backend.hpp>\n", None),
         ("core/string.hpp", good + "#include <string>\n", "includes <string>"),
         ("core/up.hpp", good + "#include <resect/random/philox.hpp>\n", "a module below its own"),

@@ -30,6 +30,7 @@ class llama_host {
   using weight_desc = resect::model::weight_desc;
   using view = resect::matrix_view<float>;
   using const_view = resect::matrix_view<const float>;
+  using product = resect::model::product_function<float>;
 
   // The residual stream of a batch of whole sequences.
   class state {
@@ -69,6 +70,30 @@ class llama_host {
     std::unique_ptr<matrix> previous_;
   };
 
+  // Puts the host's own product back, or the function that was there before.
+  class product_override {
+   public:
+    product_override(product_override&& other) noexcept
+        : host_(std::exchange(other.host_, nullptr)), slot_(other.slot_), previous_(std::move(other.previous_)) {}
+    product_override& operator=(product_override&& other) noexcept {
+      std::swap(host_, other.host_);
+      std::swap(slot_, other.slot_);
+      std::swap(previous_, other.previous_);
+      return *this;
+    }
+    ~product_override() {
+      if (host_) host_->products_[slot_] = std::move(previous_);
+    }
+
+   private:
+    friend llama_host;
+    product_override(llama_host* host, std::size_t slot, product previous)
+        : host_(host), slot_(slot), previous_(std::move(previous)) {}
+    llama_host* host_;
+    std::size_t slot_;
+    product previous_;
+  };
+
   // Keeps references to both; they outlive the host.
   llama_host(Backend& backend, const llama_model& model) : backend_(backend), model_(model), rope_(model.config) {
     const auto& c = model.config;
@@ -79,6 +104,7 @@ class llama_host {
     desc_.n_vocab = c.n_vocab;
     desc_.tied_head = model.head.empty();
     overrides_.resize(static_cast<std::size_t>(c.n_layers * n_layer_weights));
+    products_.resize(overrides_.size());
     for (int l = 0; l < c.n_layers; ++l)
       for (int id = 0; id < n_layer_weights; ++id) {
         const matrix& w = weight_of(model.layers[static_cast<std::size_t>(l)], id);
@@ -124,7 +150,8 @@ class llama_host {
       cache.layers.resize(static_cast<std::size_t>(desc_.n_layers));
       s.cache = &cache;
     }
-    for (int l = 0; l < desc_.n_layers; ++l) run_layer(l, batch, *sequences, h.view(), k);
+    for (int l = 0; l < desc_.n_layers; ++l)
+      if (auto s = run_layer(l, batch, *sequences, h.view(), k); !s) return s;
     for (auto& s : *sequences) s.cache->length += s.rows;
 
     std::vector<row_meta> wanted;
@@ -172,7 +199,8 @@ class llama_host {
                            resect::text("a range within [0, ", desc_.n_layers, ")")};
     auto sequences = split(s.rows_);
     if (!sequences) return sequences.error();
-    for (int l = first; l < last; ++l) run_layer(l, s.rows_, *sequences, s.stream_.view(), k);
+    for (int l = first; l < last; ++l)
+      if (auto st = run_layer(l, s.rows_, *sequences, s.stream_.view(), k); !st) return st;
     return {};
   }
 
@@ -214,6 +242,16 @@ class llama_host {
       for (resect::index_t c = 0; c < w.cols; ++c) fresh->view()(r, c) = values(r, c);
     const auto slot = static_cast<std::size_t>(w.layer * n_layer_weights + w.id);
     return weight_override{this, slot, std::exchange(overrides_[slot], std::move(fresh))};
+  }
+
+  // The product of a matrix is f's until the guard goes. Guards must go in reverse order.
+  resect::result<product_override> try_override_product(const weight_desc& w, product f) {
+    if (auto s = check_weight(w); !s) return s.error();
+    if (is_norm_gain(w.id))
+      return resect::error{resect::errc::invalid_argument, "weight of the product", layer_weight_names[w.id], "a matrix"};
+    if (!f) return resect::error{resect::errc::null_pointer, "product", "no function", "one"};
+    const auto slot = static_cast<std::size_t>(w.layer * n_layer_weights + w.id);
+    return product_override{this, slot, std::exchange(products_[slot], std::move(f))};
   }
 
  private:
@@ -283,7 +321,14 @@ class llama_host {
     return backend_.try_gemm(1.0f, x, w.transposed(), 0.0f, out);
   }
 
-  void run_layer(int l, batch_view batch, std::span<batch_sequence> sequences, view h, const hooks& k) {
+  // out ← the product of a weight of a layer with the rows of x: the host's own, or what it was overridden by.
+  resect::status multiply(int l, int id, const_view x, view out) {
+    const auto own = [&](const_view rows, view to) -> resect::status { return project(rows, weight(l, id).view(), to); };
+    const auto slot = static_cast<std::size_t>(l * n_layer_weights + id);
+    return products_[slot] ? products_[slot](weights_[slot], x, out, own) : own(x, out);
+  }
+
+  resect::status run_layer(int l, batch_view batch, std::span<batch_sequence> sequences, view h, const hooks& k) {
     const auto& c = model_.config;
     const resect::index_t n = h.rows;
     call(k, tap{site::resid_pre, l, batch}, h);
@@ -294,15 +339,15 @@ class llama_host {
     key.resize(n, c.n_kv_heads * c.head_dim);
     val.resize(n, c.n_kv_heads * c.head_dim);
     rms_norm(backend_, h, weight(l, layer_weight::attn_norm).view(), c.rms_eps, x.view());
-    check(project(x.view(), weight(l, layer_weight::q).view(), q.view()));
-    check(project(x.view(), weight(l, layer_weight::k).view(), key.view()));
-    check(project(x.view(), weight(l, layer_weight::v).view(), val.view()));
+    if (auto s = multiply(l, layer_weight::q, x.view(), q.view()); !s) return s;
+    if (auto s = multiply(l, layer_weight::k, x.view(), key.view()); !s) return s;
+    if (auto s = multiply(l, layer_weight::v, x.view(), val.view()); !s) return s;
     rope_.reserve(sequences);
     rope_.apply(backend_, batch, q.view(), c.n_heads);
     rope_.apply(backend_, batch, key.view(), c.n_kv_heads);
     mixed.resize(n, c.n_heads * c.head_dim);
     attention(backend_, c, l, sequences, q.view(), key.view(), val.view(), mixed.view());
-    check(project(mixed.view(), weight(l, layer_weight::o).view(), x.view()));
+    if (auto s = multiply(l, layer_weight::o, mixed.view(), x.view()); !s) return s;
     call(k, tap{site::attn_delta, l, batch}, x.view());
     add(backend_, x.view(), h);
     call(k, tap{site::resid_mid, l, batch}, h);
@@ -310,18 +355,14 @@ class llama_host {
     gate.resize(n, c.d_ff);
     up.resize(n, c.d_ff);
     rms_norm(backend_, h, weight(l, layer_weight::mlp_norm).view(), c.rms_eps, x.view());
-    check(project(x.view(), weight(l, layer_weight::gate).view(), gate.view()));
-    check(project(x.view(), weight(l, layer_weight::up).view(), up.view()));
+    if (auto s = multiply(l, layer_weight::gate, x.view(), gate.view()); !s) return s;
+    if (auto s = multiply(l, layer_weight::up, x.view(), up.view()); !s) return s;
     silu_times(backend_, up.view(), gate.view());
-    check(project(gate.view(), weight(l, layer_weight::down).view(), x.view()));
+    if (auto s = multiply(l, layer_weight::down, gate.view(), x.view()); !s) return s;
     call(k, tap{site::mlp_delta, l, batch}, x.view());
     add(backend_, x.view(), h);
     call(k, tap{site::resid_post, l, batch}, h);
-  }
-
-  // Shapes were checked when the model was loaded: a failure here is a defect of this file.
-  static void check(const resect::status& s) {
-    if (!s) throw resect::exception(s.error());
+    return {};
   }
 
   struct layer_scratch {  // overwritten by every layer
@@ -335,6 +376,7 @@ class llama_host {
   rotary_embedding rope_;
   std::vector<weight_desc> weights_;
   std::vector<std::unique_ptr<matrix>> overrides_;
+  std::vector<product> products_;  // empty where the host multiplies itself
   std::map<std::int32_t, sequence_cache> caches_;
   matrix logits_;
 };

@@ -99,14 +99,13 @@ requires(std::same_as<typename H::value, float>&& std::same_as<typename H::space
                ? status{}
                : error{errc::not_finite, "logits of the batch", "NaN or infinity", "finite values"};
   });
-  const bool runs = b.checks.back().result == verdict::pass;
-  b.run("T0.d", "The host has the level that options.level asks for", "levels below it", 0.0, [&](check& c) -> status {
-    c.measured = std::max(0, static_cast<int>(options.level) - static_cast<int>(out.level));
-    if (c.measured > 0)
-      c.note = text<200>("level ", name(out.level), ", wanted ", name(options.level), ": ", missing_member<H>(options.level), " is missing");
-    return {};
-  });
-  if (runs) {
+  if (b.checks.back().result == verdict::pass) {
+    b.run("T0.d", "The host has the level that options.level asks for", "levels below it", 0.0, [&](check& c) -> status {
+      c.measured = std::max(0, static_cast<int>(options.level) - static_cast<int>(out.level));
+      if (c.measured > 0)
+        c.note = text<200>("level ", name(out.level), ", wanted ", name(options.level), ": ", missing_member<H>(options.level), " is missing");
+      return {};
+    });
     constexpr bool edits = editable_host<H>, cuts = surgical_host<H>;
     conformance::observer_effect(b);
     if constexpr (edits) conformance::editor_effect(b);

@@ -15,13 +15,17 @@ namespace RESECT_NAMESPACE::residual {
 class plan {
  public:
   // Adds one step and keeps the order. Errors (the plan stays as it was):
-  //   invalid_argument  an empty or negative range, a site outside the layers
+  //   invalid_argument  a step without identity (id or hash): a cache could not tell its plan from another; an empty or
+  //                     negative range, a site outside the layers
   //   null_pointer      no function of the step's kind
   //   what the step's `outcome` says, as a factor that is not finite
   //   conflict          two overwriting steps at one place; a step inside a replaced or skipped layer; unless their
   //                     rows are provably disjoint
   status try_add(step s) {
     if (!s.outcome) return s.outcome;
+    if (s.id.empty() && s.hash == 0)
+      return error{errc::invalid_argument, text("identity of ", s.name.empty() ? "a step without a name" : s.name.view()),
+                   "no id and no hash", "an id, or a hash that differs between functions that do different things"};
     if (s.range.first < 0 || s.range.last <= s.range.first)
       return error{errc::invalid_argument, text("layers of ", s.name.view()),
                    text("[", s.range.first, ", ", s.range.last, ")"), "0 <= first < last"};
