@@ -488,11 +488,11 @@ TEST_CASE("the layer study of a host of bf16 says what that of the same host in 
   const auto narrow = study::sensitivity(exec, host, windows, calibration, options);
   REQUIRE(wide.rows.size() == narrow.rows.size());
   for (std::size_t i = 0; i < wide.rows.size(); ++i) {
-    INFO("layer " << wide.rows[i].layer);
+    INFO("layer " << wide.rows[i].layer());
     const double a = wide.rows[i].mean.kl.value, b = narrow.rows[i].mean.kl.value;
     // quadratic in a difference of logits that half an epsilon is off
     CHECK(std::fabs(a - b) <= static_cast<double>(bf16::epsilon()) * a);
-    CHECK(narrow.rows[i].layer == wide.rows[i].layer);
+    CHECK(narrow.rows[i].layer() == wide.rows[i].layer());
   }
 }
 

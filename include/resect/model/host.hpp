@@ -78,7 +78,8 @@ status check_caches(const H& host, batch_view batch, std::uint64_t epoch) {
 // residual::try_observe(host, plan, …).
 template <class H>
 status try_observe(H& host, batch_view batch, site_set want, observer<typename H::value, typename H::space> look) {
-  if (auto s = check_caches(host, batch, 0); !s) return s;
+  if constexpr (requires { host.cache_epoch(std::int32_t{}), host.cached(std::int32_t{}); })
+    if (auto s = check_caches(host, batch, 0); !s) return s;
   using hooks_of = hooks<typename H::value, typename H::space>;
   auto call = [&](const tap& at, matrix_view<typename H::value, typename H::space> rows) {
     look(at, rows);
