@@ -153,7 +153,7 @@ void plans_in_parts(bench<H>& b) {
     has_sites = has_sites && b.writes(site::resid_post, l) && b.reads(site::resid_pre, l);
   if (!has_sites) {
     for (const auto& [id, what] : {std::pair{std::string_view{"T5.c"}, chunks}, {"T5.d", rows}, {"T5.g", steps}})
-      b.skip(id, what, "a plan needs to read resid_pre and to write resid_post in every layer, of one stream");
+      b.skip(id, what, "plans need resid_pre to read, resid_post to write");
     return;
   }
   const plan p = varied_plan(b.n_layers());

@@ -93,7 +93,7 @@ void delta_writes_stick(bench<H>& b) {
             if (auto s = check_delta_writes(b, c, l); !s) return s;
           }
           return any ? status{}
-                     : b.not_applicable(c, "no layer hides resid_mid and lets both deltas be written: T2.b looks at the others");
+                     : b.not_applicable(c, "no layer without resid_mid lets both deltas be written");
         });
 }
 

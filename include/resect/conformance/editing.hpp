@@ -163,7 +163,7 @@ void write_sticks(bench<H>& b) {
               return delta;
             });
           });
-          return any || !st ? st : b.not_applicable(c, "the host has no delta to write, or not the stream around it");
+          return any || !st ? st : b.not_applicable(c, "the host has no delta to write with the stream around it");
         });
   b.run("T2.c", "Once a write callback is gone, the logits are as they were", "logits: largest |difference|", 0.0,
         [&](check& c) -> status {

@@ -118,7 +118,7 @@ void site_identities(bench<H>& b) {
           bool mid = true;
           for (int l = 0; l < b.n_layers(); ++l) mid = mid && b.reads(site::resid_mid, l);
           return b.not_applicable(c, mid ? "resid_mid is shown in every layer: T1.b and T1.c say it"
-                                         : "no layer without resid_mid shows resid_pre, both deltas and resid_post");
+                                         : "no layer without resid_mid shows both deltas");
         });
   b.run("T1.d", "resid_pre of a layer equals resid_post of the layer before it", "largest |difference|", 0.0, [&](check& c) -> status {
     bool any = false;

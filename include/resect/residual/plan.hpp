@@ -23,9 +23,6 @@ class plan {
   //                     rows are provably disjoint
   status try_add(step s) {
     if (!s.outcome) return s.outcome;
-    if (s.id.empty() && s.hash == 0)
-      return error{errc::invalid_argument, text("identity of ", s.name.empty() ? "a step without a name" : s.name.view()),
-                   "no id and no hash", "an id, or a hash that differs between functions that do different things"};
     if (s.range.first < 0 || s.range.last <= s.range.first)
       return error{errc::invalid_argument, text("layers of ", s.name.view()),
                    text("[", s.range.first, ", ", s.range.last, ")"), "0 <= first < last"};
@@ -33,6 +30,9 @@ class plan {
       return error{errc::invalid_argument, text("site of ", s.name.view()), name(s.where), "a site of a layer"};
     if (!has_function(s))
       return error{errc::null_pointer, text("function of ", s.name.view()), "none", "one of the step's kind"};
+    if (s.id.empty() && s.hash == 0)
+      return error{errc::invalid_argument, text("identity of ", s.name.empty() ? "a step without a name" : s.name.view()),
+                   "no id and no hash", "an id, or a hash that differs between functions that do different things"};
     for (const step& other : steps_)
       if (contradicts(s, other) && !provably_disjoint(s.rows, other.rows))
         return error{errc::conflict, text(s.name.view(), " on layers [", s.range.first, ", ", s.range.last, ")"),
