@@ -2,11 +2,12 @@
 # Checks beyond the tests: ./run check [WHAT…]
 #   headers      every header by itself with g++ and clang++, leaf arithmetic and views with nvcc, the time of #include
 #                (HEADER_COMPILERS="clang++" for one compiler alone)
+#   format       sources are as the pinned clang-format writes them (tools/format.sh)
 #   sanitizers   asan and tsan: the tests of what handles memory and files under address+undefined, and of what shares
 #                work out under thread (sanitizers-all: every test under both; SANITIZER_TARGETS="test_core": these alone)
 #   fuzz         each reader of files under libFuzzer for FUZZ_SECONDS (default 30), or for FUZZ_RUNS executions
 #   aarch64      portable tests, compiled for aarch64 and run by qemu
-# Without WHAT: headers, sanitizers, fuzz and aarch64. What cannot run here says "skipped: REASON" and is counted.
+# Without WHAT: format, headers, sanitizers, fuzz and aarch64. What cannot run here says "skipped: REASON" and is counted.
 set -eu
 build=$1
 shift
@@ -121,7 +122,7 @@ check_fuzz() {
   for target in gguf safetensors npy; do
     # shellcheck disable=SC2086
     $compiler -std=c++20 -O1 -g1 $warnings -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -I"$root/include" \
-      -I"$root/examples" "$root/tests/fuzz/fuzz_$target.cpp" -o "$out/fuzz_$target"
+      "$root/tests/fuzz/fuzz_$target.cpp" -o "$out/fuzz_$target"
     limit=-max_total_time=${FUZZ_SECONDS:-30}
     [ -z "${FUZZ_RUNS:-}" ] || limit=-runs=$FUZZ_RUNS
     mkdir -p "$out/corpus_$target" "$out/findings"
@@ -178,10 +179,11 @@ check_aarch64() {
 asan_targets=${SANITIZER_TARGETS:-test_core test_random test_linalg test_metrics test_io test_model test_quant test_factor test_residual test_conformance \
   test_study test_backend test_embedding test_examples_hosts replay_gguf replay_safetensors replay_npy}
 tsan_targets=${SANITIZER_TARGETS:-test_core test_backend test_study test_embedding}
-[ $# -gt 0 ] || set -- headers sanitizers fuzz aarch64
+[ $# -gt 0 ] || set -- format headers sanitizers fuzz aarch64
 # shellcheck disable=SC2086
 for what in "$@"; do
   case $what in
+    format) "$root/tools/format.sh" "$build" --check ;;
     headers) check_headers ;;
     asan) check_sanitizer asan $asan_targets ;;
     tsan) check_sanitizer tsan $tsan_targets ;;
@@ -190,7 +192,7 @@ for what in "$@"; do
     fuzz) check_fuzz ;;
     aarch64) check_aarch64 ;;
     *)
-      say "check: got $what, wanted headers, asan, tsan, sanitizers, sanitizers-all, fuzz or aarch64" >&2
+      say "check: got $what, wanted format, headers, asan, tsan, sanitizers, sanitizers-all, fuzz or aarch64" >&2
       exit 2
       ;;
   esac

@@ -19,7 +19,10 @@ USERS_CHOICE = ["backend", "host"]
 FORBIDDEN = {"iostream", "istream", "ostream", "sstream", "fstream", "iomanip", "locale", "execution", "ranges", "functional",
              "memory", "random", "thread", "mutex", "shared_mutex", "condition_variable", "future", "chrono", "regex", "string",
              "map", "set", "unordered_map", "unordered_set", "filesystem", "format", "cassert"}
-ALLOWED = {"io": {"string"}, "study": {"string", "chrono"}}  # files are text and bytes; not part of the include-time budget
+# Files are text and names, and what io/ and study/ cost is not part of the include-time budget.
+ALLOWED = {"io": {"string", "unordered_map", "unordered_set"}, "study": {"string", "chrono"}}
+# Libraries that headers of a module may need. Front headers, which stand in no folder, need none, by no way.
+LIBRARIES = {"io": {"nlohmann/json.hpp"}}
 # The pool is the one place that needs threads; backends include it, nothing else does.
 EXEMPT = {"core/threads.hpp"}
 TOP = {"config.hpp", "version.hpp", "resect.hpp"}
@@ -87,6 +90,8 @@ def include_breach(name, header):
     if not header.startswith("resect/"):
         if module in USERS_CHOICE or name in EXEMPT:
             return None
+        if header in LIBRARIES.get(module, set()):
+            return None
         if "/" in header or header.endswith((".h", ".hpp")):
             return f"includes <{header}>, which is not a standard C++ header"
         return f"includes <{header}>" if header in FORBIDDEN - ALLOWED.get(module, set()) else None
@@ -108,17 +113,33 @@ def include_breach(name, header):
     return f"includes {target}, which only a backend may" if target in EXEMPT else None
 
 
+def front_breaches(includes):
+    """What is wrong with front headers; `includes` has of every header what it includes."""
+    for front in sorted(name for name in includes if "/" not in name):
+        seen, rest = set(), [front]
+        while rest:
+            name = rest.pop()
+            for header in includes.get(name, []):
+                if header in LIBRARIES.get(name.split("/")[0], set()):
+                    yield f"{front}: needs <{header}> by way of {name}"
+                inner = header.removeprefix("resect/")
+                if inner not in seen:
+                    seen.add(inner)
+                    rest.append(inner)
+
+
 def breaches(root):
-    found = []
+    found, includes = [], {}
     for path in sorted([*root.rglob("*.hpp"), *root.rglob("*.inl"), *root.rglob("*.cuh")]):
         name = path.relative_to(root).as_posix()
         text = path.read_text(encoding="utf-8")
         found += [f"{name}: {what}" for what in form_breaches(name, text)]
-        for header in re.findall(r"^#include [<\"]([^>\"]+)[>\"]", text, re.M):
+        includes[name] = re.findall(r"^#include [<\"]([^>\"]+)[>\"]", text, re.M)
+        for header in includes[name]:
             what = include_breach(name, header)
             if what:
                 found.append(f"{name}: {what}")
-    return found
+    return found + list(front_breaches(includes))
 
 
 def self_test():
@@ -135,6 +156,11 @@ def self_test():
         ("quant/backend.hpp", good + "#include <resect/backend/cpu.hpp>\n", "included by the user alone"),
         ("quant/threads.hpp", good + "#include <resect/core/threads.hpp>\n", "which only a backend may"),
         ("quant/all.hpp", good + "#include <resect/resect.hpp>\n", "the umbrella header"),
+        ("io/map.hpp", good + "#include <nlohmann/json.hpp>\n#include <unordered_map>\n", None),
+        ("quant/json.hpp", good + "#include <nlohmann/json.hpp>\n", "not a standard C++ header"),
+        ("quant/by_io.hpp", good + "#include <resect/io/json.hpp>\n", None),
+        ("resect.hpp", f"{LICENCE}\n#pragma once\n#include <resect/io/json.hpp>\n",
+         "needs <nlohmann/json.hpp> by way of io/json.hpp"),
         ("quant/eigen.hpp", good + "#include <Eigen/Core>\n", "not a standard C++ header"),
         ("core/licence.hpp", "\n" + good, "no licence line"),
         ("core/once.hpp", good.replace("#pragma once", ""), "no #pragma once"),
@@ -162,9 +188,10 @@ def self_test():
     wrong = 0
     for name, text, wanted in planted:
         with tempfile.TemporaryDirectory() as folder:
-            path = pathlib.Path(folder) / name
-            path.parent.mkdir(parents=True)
-            path.write_text(text, encoding="utf-8")
+            root = pathlib.Path(folder)
+            for path, content in (root / "io/json.hpp", good + "#include <nlohmann/json.hpp>\n"), (root / name, text):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(content, encoding="utf-8")
             found = breaches(pathlib.Path(folder))
         if (found != []) if wanted is None else (len(found) != 1 or wanted not in found[0]):
             print(f"{name}: got {found}, wanted {wanted or 'nothing'}")

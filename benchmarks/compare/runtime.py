@@ -45,7 +45,7 @@ from harness import Failed, Others, QUIET, finish, positive, row, run, say  # no
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-STUDY = os.path.join(ROOT, "examples", "study")
+STUDY = os.path.join(ROOT, "examples", "study", "python")
 
 PERPLEXITY_LIMIT = 1e-4
 LOGITS_LIMIT = 1e-3

@@ -1,42 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <concepts>
 #include <cstddef>
-#include <cstdint>
-#include <span>
 #include <string_view>
 
-#include <resect/core/text.hpp>
+#include <resect/io/bytes.hpp>
 
 namespace hosts {
 
-// The little-endian number at `p`, on any machine.
-template <std::unsigned_integral T>
-constexpr T load_little(const std::byte* p) noexcept {
-  std::uint64_t value = 0;
-  for (std::size_t i = 0; i < sizeof(T); ++i) value |= std::to_integer<std::uint64_t>(p[i]) << (8 * i);
-  return static_cast<T>(value);
-}
-
-inline std::string_view as_text(std::span<const std::byte> bytes) noexcept {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-inline std::span<const std::byte> as_bytes(std::string_view text) noexcept {
-  return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
-}
-
-// A name from a file as an error message may show it: quoted, control characters masked, cut when long.
-inline resect::short_text<88> shown(std::string_view name) noexcept {
-  constexpr std::size_t longest = 80;
-  resect::short_text<88> out{"'"};
-  for (const char c : name.substr(0, longest)) {
-    const bool control = static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
-    out.append(std::string_view{control ? "?" : &c, 1});
-  }
-  return out.append(name.size() > longest ? "...'" : "'");
-}
+using resect::io::as_bytes;
+using resect::io::as_text;
+using resect::io::byte_reader;
+using resect::io::load_little;
+using resect::io::shown;
 
 // A path as an error message may show it: of a long one, the end.
 inline resect::short_text<120> shown_path(std::string_view path) noexcept {
@@ -44,34 +20,5 @@ inline resect::short_text<120> shown_path(std::string_view path) noexcept {
   if (path.size() <= longest) return path;
   return resect::text("...", path.substr(path.size() - (longest - 3)));
 }
-
-// Walks over bytes that nobody vouches for: every step says whether the bytes were there, and a step
-// that fails moves nothing.
-class byte_reader {
- public:
-  explicit byte_reader(std::span<const std::byte> bytes) noexcept : bytes_(bytes) {}
-
-  std::size_t position() const noexcept { return position_; }
-  std::size_t remaining() const noexcept { return bytes_.size() - position_; }
-
-  template <std::unsigned_integral T>
-  bool read(T& value) noexcept {
-    std::span<const std::byte> taken;
-    if (!take(sizeof(T), taken)) return false;
-    value = load_little<T>(taken.data());
-    return true;
-  }
-
-  bool take(std::uint64_t n, std::span<const std::byte>& taken) noexcept {
-    if (n > remaining()) return false;
-    taken = bytes_.subspan(position_, static_cast<std::size_t>(n));
-    position_ += static_cast<std::size_t>(n);
-    return true;
-  }
-
- private:
-  std::span<const std::byte> bytes_;
-  std::size_t position_ = 0;
-};
 
 }  // namespace hosts

@@ -29,22 +29,27 @@ int main(int argc, char** argv) try {
   if (a.describe().n_vocab != b.describe().n_vocab || a.describe().d_model != b.describe().d_model)
     return std::fprintf(stderr, "compare_two_models: the models differ in vocabulary or width\n"), 2;
 
-  // The outputs of A are kept; those of B are compared with them row by row. Differences are taken of the same token,
-  // so what both find hard cancels: intervals are far narrower than those of the two perplexities.
-  study::intact_outputs outputs;
-  study::head_workspace work;
-  const auto of_a = value_or_throw(study::try_baseline(exec, a, windows, work, outputs));
-  auto state = value_or_throw(b.try_embed(windows.rows));
-  value_or_throw(b.try_run(state, 0, b.describe().n_layers, resect::model::no_hooks<float>()));
-  const auto effect = value_or_throw(study::try_effect(exec, b, state, windows, outputs, work)).estimate();
-
-  const auto ppl = of_a.ppl.estimate();
+  // Both models' outputs are compared row by row. Differences are taken of the same token, so what both find hard
+  // cancels: intervals are far narrower than those of the two perplexities.
+  using runner = study::runner<resect::cpu<resect::threads>, decltype(a)>;
+  const auto of_a = value_or_throw(runner::try_start(exec, a, windows));
+  const auto of_b = value_or_throw(runner::try_start(exec, b, windows));
+  study::effect_sums sums(windows.n_clusters);
+  for (resect::index_t r = 0; r < static_cast<resect::index_t>(windows.rows.size()); ++r) {
+    const resect::index_t next = windows.next_token(r), cluster = windows.cluster[static_cast<std::size_t>(r)];
+    const auto c = resect::metrics::compare_logits(of_a.outputs().logits_of(r), of_b.outputs().logits_of(r), next);
+    sums.kl.add(cluster, c.kl);
+    sums.top1.add(cluster, c.top1_full, c.top1_edited, c.tie_full || c.tie_edited);
+    if (next >= 0) sums.dlnppl.add(cluster, c.nll_full, c.nll_edited);
+  }
+  const auto effect = sums.estimate();
+  const auto ppl = of_a.intact().ppl.estimate();
   const auto ratio = resect::metrics::map_exp(effect.dlnppl);
   std::printf("perplexity of A   %.3f [%.3f, %.3f]\n", ppl.value, ppl.lo, ppl.hi);
   std::printf("perplexity B / A  %.4f [%.4f, %.4f]\n", ratio.value, ratio.lo, ratio.hi);
   std::printf("KL(A, B)          %.5f [%.5f, %.5f] nats a token\n", effect.kl.value, effect.kl.lo, effect.kl.hi);
-  std::printf("same first choice %.2f %% [%.2f, %.2f]\n", 100 * effect.top1.value, 100 * effect.top1.lo,
-              100 * effect.top1.hi);
+  const auto& same = effect.top1;
+  std::printf("same first choice %.2f %% [%.2f, %.2f]\n", 100 * same.value, 100 * same.lo, 100 * same.hi);
   const double p = 2 * std::min(resect::metrics::p_above(effect.dlnppl, 0), resect::metrics::p_below(effect.dlnppl, 0));
   std::printf("%s\n", effect.kl.value == 0 ? "The outputs are the same."
                       : p <= 0.05          ? "The perplexities differ."

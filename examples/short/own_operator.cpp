@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <functional>
+#include <string>
 #include <vector>
 
 #include <hosts/llama/host.hpp>
@@ -11,25 +11,27 @@
 #include <hosts/vocabulary.hpp>
 #include <resect/backend/cpu.hpp>
 #include <resect/resect.hpp>
+#include <resect/study/compare_plans.hpp>
 
 namespace residual = resect::residual;
 
-// In every row of the MLP's delta all but the `count` largest values become 0. An operator is a step: where it acts, a
-// hash of everything that changes what it does (plans are told apart by it), and a function of rows.
+// In every row of the MLP's delta all but the `count` largest values become 0. An operator is a step: where it acts, an
+// id and a hash of what it does (plans are told apart by them), and a function of rows.
 residual::step keep_largest(residual::layer_range layers, int count) {
   residual::step s;
   s.where = resect::model::site::mlp_delta;
   s.range = layers;
   s.overwrites = false;
   s.name = "keep_largest";
+  s.id = "examples.keep_largest/1";
   s.hash = resect::fingerprint{}.add(static_cast<std::uint64_t>(count)).value();
   s.on_rows = [count](const resect::model::tap&, resect::matrix_view<float> delta) {
     std::vector<float> sizes(static_cast<std::size_t>(delta.cols));
     for (resect::index_t r = 0; r < delta.rows; ++r) {
       for (resect::index_t c = 0; c < delta.cols; ++c) sizes[static_cast<std::size_t>(c)] = std::abs(delta(r, c));
-      std::nth_element(sizes.begin(), sizes.begin() + (count - 1), sizes.end(), std::greater<float>{});
+      std::nth_element(sizes.begin(), sizes.end() - count, sizes.end());
       for (resect::index_t c = 0; c < delta.cols; ++c)
-        if (std::abs(delta(r, c)) < sizes[static_cast<std::size_t>(count - 1)]) delta(r, c) = 0;
+        if (std::abs(delta(r, c)) < *(sizes.end() - count)) delta(r, c) = 0;
     }
   };
   return s;
@@ -44,15 +46,13 @@ int main() try {
   const auto windows = study::windows({text.ids, text.document}, {.sequences = 16});
   resect::cpu exec{resect::threads{2}};
   hosts::llama_host host(exec, model);
-  study::intact_outputs outputs;
-  study::head_workspace work;
-  value_or_throw(study::try_baseline(exec, host, windows, work, outputs));
-  for (const int count : {256, 128, 64, 32, 16, 8}) {  // of 256 values
-    const auto plan = residual::plan{} | keep_largest(residual::layers(0, host.describe().n_layers), count);
-    auto state = value_or_throw(host.try_embed(windows.rows));
-    value_or_throw(residual::try_run(exec, host, plan, state, 0, host.describe().n_layers));
-    const auto kl = value_or_throw(study::try_effect(exec, host, state, windows, outputs, work)).kl.estimate();
-    std::printf("%3d of 256 values: KL %.4f [%.4f, %.4f] nats\n", count, kl.value, kl.lo, kl.hi);
+  const auto all = residual::layers(0, host.describe().n_layers);
+  std::vector<study::arm> arms;
+  for (const int count : {256, 128, 64, 32, 16, 8})  // of 256 values
+    arms.push_back({residual::plan{} | keep_largest(all, count), std::to_string(count)});
+  for (const auto& row : study::compare_plans(exec, host, windows, arms).rows) {
+    const auto& kl = row.mean.kl;
+    std::printf("%3s of 256 values: KL %.4f [%.4f, %.4f] nats\n", row.label.c_str(), kl.value, kl.lo, kl.hi);
   }
   if (std::fflush(stdout) != 0) return std::perror("own_operator"), 2;
 } catch (const resect::exception& e) {

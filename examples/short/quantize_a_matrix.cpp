@@ -9,10 +9,13 @@
 #include <resect/backend/cpu.hpp>
 #include <resect/quant/quantize.hpp>
 #include <resect/resect.hpp>
+#include <resect/residual/swap_matrix.hpp>
+#include <resect/study/compare_plans.hpp>
 
 int main() try {
   using resect::value_or_throw;
   namespace quant = resect::quant;
+  namespace residual = resect::residual;
   namespace study = resect::study;
   const auto model = value_or_throw(hosts::try_load_llama("examples/models/tiny"));
   const auto words = value_or_throw(hosts::vocabulary::try_open("examples/models/tiny/vocab.txt"));
@@ -20,9 +23,6 @@ int main() try {
   const auto windows = study::windows({text.ids, text.document}, {.sequences = 16});
   resect::cpu exec{resect::threads{2}};
   hosts::llama_host host(exec, model);
-  study::intact_outputs outputs;
-  study::head_workspace work;
-  value_or_throw(study::try_baseline(exec, host, windows, work, outputs));
 
   // The widest matrix of the first layer, as the host gives it: (out, in), one row an output.
   resect::model::weight_desc weight = host.weights(0).front();
@@ -36,19 +36,23 @@ int main() try {
 
   std::vector<float> restored(values.size());
   const resect::matrix_view<float> V{restored.data(), W.rows, W.cols};
-  for (const int bits : {8, 6, 5, 4, 3, 2}) {
+  std::vector<study::arm> arms;
+  std::vector<double> size, error;
+  const std::vector<int> precisions{8, 6, 5, 4, 3, 2};
+  for (const int bits : precisions) {
     // A grid with a scale and a zero point every 64 columns, the scale with the least squared error.
     const quant::affine_format format{.bits = bits, .group = 64};
     const auto q = quant::quantize(exec, W, format, quant::mse_scale{});
     value_or_throw(quant::try_dequantize(exec, q, V));
-
-    // The model with this matrix, until `guard` goes.
-    const auto guard = value_or_throw(host.try_override_weight(weight, V));
-    auto state = value_or_throw(host.try_embed(windows.rows));
-    value_or_throw(host.try_run(state, 0, host.describe().n_layers, resect::model::no_hooks<float>()));
-    const auto kl = value_or_throw(study::try_effect(exec, host, state, windows, outputs, work)).kl.estimate();
-    std::printf("%d bits (%.2f with scales): error %5.2f %% of the matrix, KL %.5f [%.5f, %.5f] nats\n", bits,
-                q.bits_per_weight(), 100 * quant::loss(exec, W, q).relative_frobenius, kl.value, kl.lo, kl.hi);
+    arms.push_back({residual::plan{} | residual::swap_matrix(residual::layer(0), weight.name.view(), V)});
+    size.push_back(q.bits_per_weight());
+    error.push_back(100 * quant::loss(exec, W, q).relative_frobenius);
+  }
+  const auto report = study::compare_plans(exec, host, windows, arms);
+  for (std::size_t i = 0; i < arms.size(); ++i) {
+    const auto& kl = report.rows[i].mean.kl;
+    std::printf("%d bits (%.2f with scales): error %5.2f %% of the matrix, KL %.5f [%.5f, %.5f] nats\n", precisions[i],
+                size[i], error[i], kl.value, kl.lo, kl.hi);
   }
   if (std::fflush(stdout) != 0) return std::perror("quantize_a_matrix"), 2;
 } catch (const resect::exception& e) {

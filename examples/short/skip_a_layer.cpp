@@ -10,6 +10,7 @@
 #include <hosts/vocabulary.hpp>
 #include <resect/backend/cpu.hpp>
 #include <resect/resect.hpp>
+#include <resect/study/compare_plans.hpp>
 
 int main(int argc, char** argv) try {
   using resect::value_or_throw;
@@ -28,18 +29,13 @@ int main(int argc, char** argv) try {
   resect::cpu exec{resect::threads{2}};
   hosts::llama_host host(exec, model);
 
-  // The intact model: its perplexity, and its outputs to compare with.
-  study::intact_outputs outputs;
-  study::head_workspace work;
-  const auto intact = value_or_throw(study::try_baseline(exec, host, windows, work, outputs));
-
-  // The same windows without the layer. A plan says what is done to the model; it can hold many steps.
+  // The intact model, and the same windows without the layer. A plan says what is done to the model; it can hold many
+  // steps, and many plans can be compared at once.
   const auto plan = residual::plan{} | residual::skip(residual::layer(layer));
-  auto state = value_or_throw(host.try_embed(windows.rows));
-  value_or_throw(residual::try_run(exec, host, plan, state, 0, host.describe().n_layers));
-  const auto effect = value_or_throw(study::try_effect(exec, host, state, windows, outputs, work)).estimate();
+  const auto report = study::compare_plans(exec, host, windows, {{plan}});
+  const auto& effect = report.rows.front().mean;
 
-  const auto ppl = intact.ppl.estimate();
+  const auto ppl = report.intact.ppl.estimate();
   const auto ratio = resect::metrics::map_exp(effect.dlnppl);  // exp Δln PPL is the ratio of the perplexities
   std::printf("%s without layer %d, %lld tokens in %lld documents\n", model.name.c_str(), layer,
               static_cast<long long>(effect.kl.n), static_cast<long long>(effect.kl.n_clusters));

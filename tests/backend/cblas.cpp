@@ -120,7 +120,7 @@ TEMPLATE_TEST_CASE("cblas: the truncated decomposition is that of cpu, within ro
     REQUIRE(svd);
     REQUIRE(same);
     CHECK(svd->quality.converged);
-    for (std::size_t i = 0; i < svd->s.size(); ++i)
+    for (index_t i = 0; i < svd->s.size(); ++i)
       CHECK(std::fabs(svd->s[i] - same->s[i]) <= 100 * factoring::unit<T> * svd->quality.frobenius_norm);
   }
 }

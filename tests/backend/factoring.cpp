@@ -182,7 +182,7 @@ TEMPLATE_TEST_CASE("the least backend runs every algorithm, with the results of 
   REQUIRE(own);
   REQUIRE(other);
   CHECK(own->rank == 26);
-  for (std::size_t i = 0; i < own->r.data.size(); ++i)
+  for (index_t i = 0; i < own->r.data.size(); ++i)
     CHECK(std::fabs(own->r.data[i] - other->r.data[i]) <= 500 * u * std::fabs(own->r(0, 0)));
 
   for (const index_t rank : {3, 26}) {
@@ -191,7 +191,7 @@ TEMPLATE_TEST_CASE("the least backend runs every algorithm, with the results of 
     REQUIRE(svd);
     REQUIRE(same);
     CHECK(svd->quality.converged);
-    for (std::size_t i = 0; i < svd->s.size(); ++i)
+    for (index_t i = 0; i < svd->s.size(); ++i)
       CHECK(std::fabs(svd->s[i] - same->s[i]) <= 50 * u * svd->quality.frobenius_norm);
     const auto pair = factor::balanced_factors(*svd);
     matrix<T> dense(40, 26), y(5, 40), want(5, 40);
@@ -200,7 +200,7 @@ TEMPLATE_TEST_CASE("the least backend runs every algorithm, with the results of 
     std::vector<T> work(pair.workspace_size(5));
     REQUIRE(pair.try_apply(exec, x.view(), y.view(), std::span<T>(work)));
     REQUIRE(exec.try_gemm(T(1), x.view(), dense.view().transposed(), T(0), want.view()));
-    for (std::size_t i = 0; i < y.data.size(); ++i)
+    for (index_t i = 0; i < y.data.size(); ++i)
       CHECK(std::fabs(static_cast<double>(y.data[i]) - static_cast<double>(want.data[i])) <=
             400 * u * svd->quality.frobenius_norm);
   }
@@ -226,7 +226,7 @@ TEST_CASE("an eigendecomposition that does not converge costs time, not the resu
   REQUIRE(same);
   CHECK(exec.asked == 1);
   CHECK(svd->quality.converged);
-  for (std::size_t i = 0; i < 31; ++i) CHECK(std::fabs(svd->s[i] - same->s[i]) < 1e-13);
+  for (index_t i = 0; i < 31; ++i) CHECK(std::fabs(svd->s[i] - same->s[i]) < 1e-13);
 }
 
 struct fails_after : cpu<> {

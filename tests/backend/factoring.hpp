@@ -46,7 +46,7 @@ constexpr int layouts = 4;
 template <class T>
 matrix<T> gaussian(index_t m, index_t n, std::uint64_t seed) {
   matrix<T> a(m, n);
-  for (std::size_t i = 0; i < a.data.size(); ++i) a.data[i] = static_cast<T>(resect::random::gaussian(seed, 5, i));
+  for (resect::index_t i = 0; i < a.data.size(); ++i) a.data[i] = static_cast<T>(resect::random::gaussian(seed, 5, static_cast<std::uint64_t>(i)));
   return a;
 }
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include <stdexcept>
+#include <new>
 #include <type_traits>
 #include <utility>
 
 #include <support/catch.hpp>
+#include <support/sanitized.hpp>
 
 #include <resect/core/matrix.hpp>
 
@@ -11,7 +12,7 @@ using namespace resect;
 
 TEST_CASE("a matrix begins as zeros, row-major, and its views see its elements") {
   matrix<float> a(3, 4);
-  CHECK(a.data == std::vector<float>(12, 0.0f));
+  CHECK(a.data == array<float>(12, 0.0f));
   a(1, 2) = 5;
   CHECK(a.data[6] == 5);
   const matrix<float>& read = a;
@@ -24,6 +25,8 @@ TEST_CASE("a matrix begins as zeros, row-major, and its views see its elements")
   CHECK(read.view().data == a.data.data());
   CHECK(check_view(a.view(), 3, 4, "A"));
 }
+
+static_assert(std::is_same_v<matrix<float>::space, host_space> && std::is_same_v<decltype(matrix<float>::data), array<float>>);
 
 TEST_CASE("a matrix is a value: a copy is another one, moving leaves nothing") {
   matrix<double> a(2, 2);
@@ -39,15 +42,18 @@ TEST_CASE("a matrix is a value: a copy is another one, moving leaves nothing") {
   CHECK_FALSE(matrix<double>(1, 4) == matrix<double>(4, 1));
 }
 
-TEST_CASE("extents that no memory holds are refused before anything is reserved") {
-  const auto wide = resect::index_t{1} << 32;
-  CHECK_THROWS_AS(resect::matrix<float>(wide, wide), std::length_error);  // 2⁶⁴ elements are no index
-  CHECK_THROWS_AS(resect::matrix<float>(-1, 2), std::length_error);
-  CHECK_THROWS_AS(resect::matrix<float>(-2, -2), std::length_error);
-  resect::matrix<float> a(2, 3);
-  CHECK_THROWS_AS(a.resize(wide, wide), std::length_error);
+#if !TESTS_SANITIZED  // sanitizers end a program that asks for so much
+TEST_CASE("extents that no memory holds are refused and change nothing") {
+  const auto wide = index_t{1} << 32;
+  CHECK_THROWS_AS(matrix<float>(wide, wide), std::bad_alloc);  // 2⁶⁴ elements are no index
+  CHECK_THROWS_AS(matrix<float>(-1, 2), std::bad_alloc);
+  CHECK_THROWS_AS(matrix<float>(-2, -2), std::bad_alloc);
+  matrix<float> a(2, 3);
+  CHECK_THROWS_AS(a.resize(wide, wide), std::bad_alloc);
+  CHECK_THROWS_AS(a.resize(-1, 3), std::bad_alloc);
   CHECK((a.rows == 2 && a.cols == 3 && a.data.size() == 6));
 }
+#endif
 
 TEST_CASE("empty and resized matrices") {
   matrix<float> a;

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <cstddef>
+#include <cstring>
 #include <memory>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <type_traits>
@@ -39,6 +42,9 @@ struct throws_when_moved {
   }
   ~throws_when_moved() { --alive; }
 };
+
+// Whatever the compiler knows of memory, it knows no more afterwards.
+void forget(void* memory) { asm volatile("" : : "r"(memory) : "memory"); }
 
 }  // namespace
 
@@ -167,6 +173,10 @@ TEST_CASE("an assignment whose move throws leaves a result that can be destroyed
   CHECK(throws_when_moved::alive == 0);
 }
 
+static_assert(std::is_nothrow_default_constructible_v<status> && std::is_nothrow_copy_constructible_v<status> &&
+              std::is_nothrow_copy_assignable_v<status> && std::is_trivially_destructible_v<status>);
+static_assert(sizeof(status) == sizeof(result<int>), "a status is laid out as a result is");
+
 TEST_CASE("a status is good until an error is put into it") {
   status s;
   CHECK(s);
@@ -177,6 +187,50 @@ TEST_CASE("a status is good until an error is put into it") {
   CHECK_FALSE(copy);
   s = status{};
   CHECK(s);
+}
+
+TEST_CASE("a status of either kind is copied, moved and assigned over one of either kind") {
+  const error other{errc::io, "file", "nothing", "bytes"};
+  const status good, bad = broken;
+  for (const status& from : {good, bad}) {
+    const status copy = from;
+    CHECK(copy.has_value() == from.has_value());
+    if (!copy) CHECK(copy.error().message() == broken.message().view());
+    for (const status& before : {status{}, status{other}}) {
+      status copied = before;
+      copied = from;
+      status kept = from;
+      status moved = before;
+      moved = std::move(kept);
+      for (const status& to : {copied, moved}) {
+        CHECK(to.has_value() == from.has_value());
+        if (!to) CHECK(to.error().message() == broken.message().view());
+      }
+    }
+  }
+  status itself = broken;
+  const status& same = itself;
+  itself = same;
+  CHECK_FALSE(itself);
+  CHECK(itself.error().wanted == "finite values");
+}
+
+TEST_CASE("success, made, copied or assigned, writes the flag of a status and nothing of its error") {
+  alignas(status) unsigned char memory[sizeof(status)];
+  const auto written = [&](auto make) {
+    std::memset(memory, 0xab, sizeof memory);
+    forget(memory);
+    make();
+    forget(memory);
+    std::size_t n = 0;
+    for (const unsigned char byte : memory) n += byte != 0xab;
+    return n;
+  };
+  const status good;
+  CHECK(written([&] { ::new (memory) status(); }) == 1);
+  CHECK(written([&] { ::new (memory) status(good); }) == 1);
+  CHECK(written([&] { *std::launder(reinterpret_cast<status*>(memory)) = good; }) == 1);
+  CHECK(written([&] { ::new (memory) status(broken); }) > sizeof(error) / 2);
 }
 
 TEST_CASE("the throwing form returns the value or throws the error") {

@@ -4,6 +4,7 @@
 #include <resect/core/scratch.hpp>
 #include <support/catch.hpp>
 
+using resect::index_t;
 using resect::scratch;
 using resect::scratch_frame;
 
@@ -29,7 +30,7 @@ TEST_CASE("scratch: what frames take does not overlap, does not move, and is fre
 
 TEST_CASE("scratch: it grows until it fits, and then no more") {
   scratch memory;
-  std::size_t held = 0;
+  index_t held = 0;
   for (int pass = 0; pass < 4; ++pass) {
     scratch_frame frame{&memory};
     for (int i = 0; i < 10; ++i) frame.take<float>(100);
@@ -37,7 +38,7 @@ TEST_CASE("scratch: it grows until it fits, and then no more") {
     held = memory.capacity();
   }
   CHECK(held >= 4000);
-  CHECK(scratch{4096}.capacity() == 4096);
+  CHECK(scratch(4096).capacity() == 4096);
 }
 
 TEST_CASE("scratch: a frame without one has its own") {

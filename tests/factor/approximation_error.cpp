@@ -75,7 +75,7 @@ TEMPLATE_TEST_CASE("the spectral error lies between its two bounds, no further a
     const auto sigma = planted::spectrum(45, [&](double i) { return std::exp(-decay * i); });
     auto w = planted::with_spectrum(60, 45, sigma, 7);
     const auto product = planted::product(widen(l.view()), widen(r.view()));
-    for (std::size_t i = 0; i < w.data.size(); ++i) w.data[i] += product.data[i];
+    for (resect::index_t i = 0; i < w.data.size(); ++i) w.data[i] += product.data[i];
     const auto narrow = planted::narrow<T>(w);
     int above = 0;
     for (std::uint64_t seed = 0; seed < 20; ++seed) {

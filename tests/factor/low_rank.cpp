@@ -40,7 +40,7 @@ TEMPLATE_TEST_CASE("applying the pair is applying its product, within the stated
       const auto size = planted::product(
           planted::product(absolute(widen(x.view())), planted::transposed(absolute(widen(pair.r.view())))),
           planted::transposed(absolute(widen(pair.l.view()))));
-      for (std::size_t i = 0; i < y.data.size(); ++i)
+      for (resect::index_t i = 0; i < y.data.size(); ++i)
         CHECK(std::fabs(static_cast<double>(y.data[i]) - want.data[i]) <=
               static_cast<double>(50 + rank + 4) * planted::unit<T> * size.data[i]);
       // the same into a transposed output, from strided activations
@@ -73,7 +73,7 @@ TEMPLATE_TEST_CASE("balanced factors: their product is the decomposition, and ea
     double l = 0, r = 0;
     for (index_t j = 0; j < 44; ++j) l = std::hypot(l, static_cast<double>(pair.l(j, i)));
     for (index_t j = 0; j < 31; ++j) r = std::hypot(r, static_cast<double>(pair.r(i, j)));
-    const double root = std::sqrt(svd->s[static_cast<std::size_t>(i)]);
+    const double root = std::sqrt(svd->s[i]);
     CHECK(std::fabs(l - root) <= 40 * planted::unit<T> * root);
     CHECK(std::fabs(r - root) <= 40 * planted::unit<T> * root);
   }
@@ -92,7 +92,7 @@ TEST_CASE("a pair refuses what does not fit, by name, and writes nothing") {
   const auto message = [&](matrix_view<const float> in, matrix_view<float> out, std::span<float> room) {
     const auto s = pair.try_apply(exec, in, out, room);
     REQUIRE_FALSE(s);
-    CHECK(y.data == std::vector<float>(12, 9.0f));
+    CHECK(y.data == array<float>(12, 9.0f));
     return std::string(s.error().message().view());
   };
   CHECK(message(y.view(), y.view(), work) == "shape mismatch: X: got 3 x 4, wanted 3 x 6");

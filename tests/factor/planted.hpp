@@ -25,7 +25,7 @@ constexpr double unit = std::numeric_limits<T>::epsilon() / 2.0;
 template <class T>
 matrix<T> gaussian(index_t m, index_t n, std::uint64_t seed) {
   matrix<T> a(m, n);
-  for (std::size_t i = 0; i < a.data.size(); ++i) a.data[i] = static_cast<T>(resect::random::gaussian(seed, 77, i));
+  for (resect::index_t i = 0; i < a.data.size(); ++i) a.data[i] = static_cast<T>(resect::random::gaussian(seed, 77, static_cast<std::uint64_t>(i)));
   return a;
 }
 
@@ -40,7 +40,7 @@ matrix<double> widen(matrix_view<T> a) {
 template <class T>
 matrix<T> narrow(const matrix<double>& a) {
   matrix<T> out(a.rows, a.cols);
-  for (std::size_t i = 0; i < a.data.size(); ++i) out.data[i] = static_cast<T>(a.data[i]);
+  for (resect::index_t i = 0; i < a.data.size(); ++i) out.data[i] = static_cast<T>(a.data[i]);
   return out;
 }
 
@@ -66,7 +66,7 @@ inline double frobenius(const matrix<double>& a) {
 }
 
 inline matrix<double> difference(matrix<double> a, const matrix<double>& b) {
-  for (std::size_t i = 0; i < a.data.size(); ++i) a.data[i] -= b.data[i];
+  for (resect::index_t i = 0; i < a.data.size(); ++i) a.data[i] -= b.data[i];
   return a;
 }
 

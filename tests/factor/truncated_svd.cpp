@@ -19,7 +19,7 @@ template <class T>
 matrix<double> reconstruct(const factor::truncated_decomposition<T>& svd) {
   auto u = widen(svd.u.view());
   for (index_t r = 0; r < u.rows; ++r)
-    for (index_t c = 0; c < u.cols; ++c) u(r, c) *= svd.s[static_cast<std::size_t>(c)];
+    for (index_t c = 0; c < u.cols; ++c) u(r, c) *= svd.s[c];
   return planted::product(u, planted::transposed(widen(svd.v.view())));
 }
 
@@ -38,8 +38,8 @@ double checked_error(const matrix<double>& w, const factor::truncated_decomposit
   CHECK(planted::orthonormality_error(widen(svd.u.view())) <= bound);
   CHECK(planted::orthonormality_error(widen(svd.v.view())) <= bound);
   for (index_t i = 0; i < rank; ++i) {
-    CHECK(svd.s[static_cast<std::size_t>(i)] >= 0);
-    if (i > 0) CHECK(svd.s[static_cast<std::size_t>(i)] <= svd.s[static_cast<std::size_t>(i - 1)]);
+    CHECK(svd.s[i] >= 0);
+    if (i > 0) CHECK(svd.s[i] <= svd.s[i - 1]);
     double extreme = 0;
     for (index_t r = 0; r < w.rows; ++r)
       if (std::fabs(static_cast<double>(svd.u(r, i))) > std::fabs(extreme)) extreme = static_cast<double>(svd.u(r, i));
@@ -77,7 +77,7 @@ TEMPLATE_TEST_CASE("every direction searched: the exact decomposition up to roun
       const double norm = planted::frobenius(wide), error = checked_error(wide, *svd, rank, smaller);
       const double rounding = 16 * std::sqrt(static_cast<double>(smaller)) * planted::unit<T> * norm;
       for (index_t i = 0; i < rank; ++i)
-        CHECK(std::fabs(svd->s[static_cast<std::size_t>(i)] - sigma[static_cast<std::size_t>(i)]) <= rounding);
+        CHECK(std::fabs(svd->s[i] - sigma[static_cast<std::size_t>(i)]) <= rounding);
       CHECK(std::fabs(error - planted::tail(sigma, rank)) <= rounding);
       if (rank < smaller) CHECK(error > 100 * rounding);
     }
@@ -130,7 +130,7 @@ TEST_CASE("vectors of well separated values are those that were planted") {
     CHECK(std::fabs(std::fabs(uu) - 1) < 1e-12);
     CHECK(std::fabs(std::fabs(vv) - 1) < 1e-12);
     CHECK(uu * vv > 0);
-    CHECK(std::fabs(svd->s[static_cast<std::size_t>(i)] / sigma[static_cast<std::size_t>(i)] - 1) < 1e-9);
+    CHECK(std::fabs(svd->s[i] / sigma[static_cast<std::size_t>(i)] - 1) < 1e-9);
   }
 }
 
@@ -141,12 +141,12 @@ TEST_CASE("in double, small singular values are not lost to a squared condition 
     const auto w = planted::with_spectrum(m, n, sigma, 15);
     const auto svd = factor::try_truncated_svd(exec, w.view(), {.rank = 40});
     REQUIRE(svd);
-    for (std::size_t i = 0; i < 40; ++i) CHECK(std::fabs(svd->s[i] - sigma[i]) < 2e-15);
+    for (index_t i = 0; i < 40; ++i) CHECK(std::fabs(svd->s[i] - sigma[static_cast<std::size_t>(i)]) < 2e-15);
   }
   const auto w = planted::with_spectrum(200, 150, sigma, 15);
   const auto svd = factor::try_truncated_svd(exec, w.view(), {.rank = 30});
   REQUIRE(svd);
-  for (std::size_t i = 0; i < 30; ++i) CHECK(std::fabs(svd->s[i] - sigma[i]) < 2e-15);
+  for (index_t i = 0; i < 30; ++i) CHECK(std::fabs(svd->s[i] - sigma[static_cast<std::size_t>(i)]) < 2e-15);
   CHECK(checked_error(w, *svd, 30, 40) <= 1.01 * planted::tail(sigma, 30));
 }
 
@@ -168,7 +168,7 @@ TEMPLATE_TEST_CASE("a matrix of lower rank than asked for: zeros, and still orth
         CHECK(error <= rounding);
         for (index_t i = 0; i < rank; ++i) {
           const double sigma_i = i < true_rank ? sigma[static_cast<std::size_t>(i)] : 0;
-          CHECK(std::fabs(svd->s[static_cast<std::size_t>(i)] - sigma_i) <= rounding);
+          CHECK(std::fabs(svd->s[i] - sigma_i) <= rounding);
         }
       }
 }
@@ -178,7 +178,7 @@ TEST_CASE("a zero matrix and a matrix of equal elements") {
   matrix<float> w(30, 20);
   auto svd = factor::try_truncated_svd(exec, w.view(), {.rank = 3, .oversampling = 2});
   REQUIRE(svd);
-  CHECK(svd->s == std::vector<double>{0, 0, 0});
+  CHECK(svd->s == array<double>{0, 0, 0});
   CHECK(svd->quality.frobenius_error == 0);
   CHECK(svd->quality.spectral_error.at_most == 0);
   CHECK(planted::orthonormality_error(widen(svd->u.view())) < 1e-5);
@@ -233,7 +233,7 @@ TEMPLATE_TEST_CASE("any strides, and the transpose, give the same decomposition;
     const auto got = factor::try_truncated_svd(exec, view, options);
     REQUIRE(got);
     CHECK(std::memcmp(memory.data(), before.data(), memory.size() * sizeof(T)) == 0);
-    for (std::size_t i = 0; i < 8; ++i) CHECK(std::fabs(got->s[i] - want->s[i]) < 20 * planted::unit<T>);
+    for (index_t i = 0; i < 8; ++i) CHECK(std::fabs(got->s[i] - want->s[i]) < 20 * planted::unit<T>);
     CHECK(planted::frobenius(planted::difference(reconstruct(*got), reconstruct(*want))) < 1000 * planted::unit<T>);
   }
   const matrix_view<const T> read_only = w.view();
@@ -260,7 +260,7 @@ TEMPLATE_TEST_CASE("scaling by a power of two scales the values and leaves the v
       CAPTURE(rank, exponent);
       CHECK(got->u == want->u);
       CHECK(got->v == want->v);
-      for (std::size_t i = 0; i < want->s.size(); ++i) CHECK(got->s[i] == std::ldexp(want->s[i], exponent));
+      for (index_t i = 0; i < want->s.size(); ++i) CHECK(got->s[i] == std::ldexp(want->s[i], exponent));
       CHECK(std::fabs(got->quality.frobenius_error - std::ldexp(want->quality.frobenius_error, exponent)) <=
             1e-6 * got->quality.frobenius_norm);
       const auto spectral = got->quality.spectral_error, plain = want->quality.spectral_error;

@@ -17,7 +17,7 @@ using resect::index_t;
 
 matrix<double> gaussian(index_t k, index_t m, std::uint64_t seed) {
   matrix<double> a(k, m);
-  for (std::size_t i = 0; i < a.data.size(); ++i) a.data[i] = random::gaussian(seed, 0, i);
+  for (resect::index_t i = 0; i < a.data.size(); ++i) a.data[i] = random::gaussian(seed, 0, static_cast<std::uint64_t>(i));
   return a;
 }
 

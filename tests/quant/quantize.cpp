@@ -40,7 +40,7 @@ floats values(const quantized& q) {
 
 bool same(const quantized& a, const quantized& b) {
   return a.format == b.format && a.rows == b.rows && a.cols == b.cols && a.codes == b.codes && a.zeros == b.zeros &&
-         same_bits(a.scales, b.scales);
+         same_bits(a.scales.span(), b.scales.span());
 }
 
 // Rows of every family.
@@ -71,14 +71,14 @@ struct toward_zero {  // a user's own rounding rule
       for (index_t g = 0; g < layout.per_row(); ++g) {
         const auto p = search.template fit<G>(
             {w.row(r).data + layout.first(g), static_cast<std::size_t>(layout.size(g))}, layout.first(g));
-        const auto i = static_cast<std::size_t>(r * layout.per_row() + g);
+        const index_t i = r * layout.per_row() + g;
         out.scales[i] = p.scale;
         if (!out.zeros.empty()) out.zeros[i] = p.zero;
         for (index_t c = layout.first(g); c < layout.first(g) + layout.size(g); ++c) {
           auto code = G::encode(w(r, c), p);
           if (std::fabs(G::decode(code, p)) > std::fabs(w(r, c)))
             code = static_cast<std::uint8_t>(code < p.zero ? code + 1 : code - 1);
-          out.codes[static_cast<std::size_t>(r * w.cols + c)] = code;
+          out.codes[r * w.cols + c] = code;
         }
       }
     return {};
@@ -114,7 +114,7 @@ TEST_CASE("every weight has the code and the parameters of its own group, tail g
       CHECK(q.format == format);
       const index_t group = format.group == 0 ? cols : std::min(format.group, cols);
       const index_t groups = (cols + group - 1) / group;
-      REQUIRE(static_cast<index_t>(q.scales.size()) == 28 * groups);
+      REQUIRE(q.scales.size() == 28 * groups);
       REQUIRE(try_visit(format, [&](auto f) -> resect::status {
         using G = typename decltype(f)::grid;
         bool right = true;
@@ -125,7 +125,7 @@ TEST_CASE("every weight has the code and the parameters of its own group, tail g
             const auto [lo, hi] = std::minmax_element(first, last);
             const auto p = G::fit({*lo, *hi}), got = q.parameters(r, c / group);
             right = right && got.scale == p.scale && got.zero == p.zero &&
-                    q.codes[static_cast<std::size_t>(r * cols + c)] ==
+                    q.codes[r * cols + c] ==
                         G::encode(w[static_cast<std::size_t>(r * cols + c)], p);
           }
         CHECK(right);
@@ -133,9 +133,9 @@ TEST_CASE("every weight has the code and the parameters of its own group, tail g
       }));
       const auto out = values(q);
       bool decoded = true;
-      for (std::size_t i = 0; i < out.size(); ++i) {
-        const auto p = q.parameters(static_cast<index_t>(i) / cols, static_cast<index_t>(i) % cols / group);
-        decoded = decoded && out[i] == static_cast<float>(double{p.scale} * (int{q.codes[i]} - int{p.zero}));
+      for (index_t i = 0; i < q.codes.size(); ++i) {
+        const auto p = q.parameters(i / cols, i % cols / group);
+        decoded = decoded && out[static_cast<std::size_t>(i)] == static_cast<float>(double{p.scale} * (int{q.codes[i]} - int{p.zero}));
       }
       CHECK(decoded);
     }

@@ -69,7 +69,7 @@ TEST_CASE("a sketch is the signed sum of each bucket, as bits of Philox at each 
       expected[bits % 32] += (bits >= 0x8000u ? -1.0 : 1.0) * static_cast<double>(w.view()(r, c));
     }
   REQUIRE(s.buckets.size() == 32);
-  for (std::size_t b = 0; b < 32; ++b) CHECK(std::fabs(s.buckets[b] - expected[b]) < 1e-14);
+  for (index_t b = 0; b < 32; ++b) CHECK(std::fabs(s.buckets[b] - expected[static_cast<std::size_t>(b)]) < 1e-14);
   CHECK(s.squared_norm == Approx(w.norm2()).epsilon(1e-14));
   CHECK(s.rows == 37);
   CHECK(s.cols == 51);
@@ -247,7 +247,7 @@ TEST_CASE("matrices of zeros, of no elements and of extreme numbers have sketche
   CHECK(std::isinf(random::compare(sketch_of(zeros), sketch_of(one)).relative));
   CHECK(random::compare(sketch_of(one), sketch_of(zeros)).relative == 1);
   CHECK(sketch_of(weights(0, 4, 1)).squared_norm == 0);
-  CHECK(sketch_of(weights(4, 0, 1)).buckets == std::vector<double>(64));
+  CHECK(sketch_of(weights(4, 0, 1)).buckets == array<double>(64));
   weights extreme(2, 2, 1);
   extreme.data = {std::numeric_limits<float>::max(), std::numeric_limits<float>::denorm_min(), 1.0f,
                   -std::numeric_limits<float>::max()};

@@ -16,16 +16,18 @@
 
 #include <nlohmann/json.hpp>
 
-#include <hosts/gguf.hpp>
 #include <hosts/json.hpp>
 #include <hosts/llama/gguf_source.hpp>
 #include <hosts/llama/model.hpp>
 #include <hosts/llama/safetensors_source.hpp>
 #include <hosts/llama/source.hpp>
-#include <hosts/safetensors.hpp>
+#include <hosts/mapped_file.hpp>
 #include <hosts/token_ids.hpp>
 #include <resect/core/hash.hpp>
 #include <resect/core/result.hpp>
+#include <resect/io/gguf.hpp>
+#include <resect/io/safetensors.hpp>
+#include <resect/quant/formats/ggml.hpp>
 
 namespace hosts {
 namespace detail {
@@ -150,7 +152,7 @@ class llama_assembler {
 
   static resect::status decode(const stored_tensor& tensor, const slot& s) {
     matrix decoded{s.rows, s.cols};
-    if (auto done = dequantize(*tensor.type, tensor.bytes, decoded.data); !done)
+    if (auto done = resect::quant::try_dequantize(*tensor.type, tensor.bytes, decoded.data); !done)
       return resect::error{done.error().code, operand(tensor.name), done.error().got, done.error().wanted};
     for (std::size_t i = 0; i < decoded.data.size(); ++i)
       if (!std::isfinite(decoded.data[i]))
@@ -167,9 +169,11 @@ class llama_assembler {
 };
 
 inline resect::result<llama_model> load_gguf(const std::filesystem::path& path) {
-  const auto file = gguf_file::try_open(path.string());
+  const auto file = mapped_file::try_open(path.string());
   if (!file) return file.error();
-  auto source = try_llama_source(*file);
+  const auto contents = resect::io::try_read_gguf(file->bytes());
+  if (!contents) return contents.error();
+  auto source = try_llama_source(*contents);
   if (!source) return source.error();
   if (source->name.empty()) source->name = path.stem().string();
   return llama_assembler{*source}.assemble();
@@ -189,9 +193,11 @@ inline resect::result<llama_model> load_folder(const std::filesystem::path& fold
       std::filesystem::exists(folder / "model.safetensors.index.json", ignored))
     return resect::error{resect::errc::unsupported, shown_path(folder.string()), "a model in several files",
                          "one model.safetensors"};
-  const auto file = safetensors_file::try_open(weights.string());
+  const auto file = mapped_file::try_open(weights.string());
   if (!file) return file.error();
-  auto source = try_llama_source(*file, *config, *tokenizer);
+  const auto contents = resect::io::try_read_safetensors(file->bytes());
+  if (!contents) return contents.error();
+  auto source = try_llama_source(*contents, *config, *tokenizer);
   if (!source) return source.error();
   source->name = (folder.has_filename() ? folder : folder.parent_path()).filename().string();
   return llama_assembler{*source}.assemble();

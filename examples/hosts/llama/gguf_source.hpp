@@ -9,8 +9,8 @@
 #include <string_view>
 #include <utility>
 
-#include <hosts/gguf.hpp>
 #include <hosts/llama/source.hpp>
+#include <resect/io/gguf_contents.hpp>
 
 namespace hosts {
 namespace detail {
@@ -33,7 +33,7 @@ inline constexpr llama_names gguf_names = {
 
 class gguf_config_reader : public number_checks {
  public:
-  explicit gguf_config_reader(const gguf_file& file) : file_(file) {}
+  explicit gguf_config_reader(const resect::io::gguf_contents& file) : file_(file) {}
 
   llama_config read() {
     check_kind();
@@ -89,7 +89,7 @@ class gguf_config_reader : public number_checks {
       refuse("llama.rope.scaling.type", shown(*scaling).view(), "'none': scaled rotary embedding is not implemented");
     if (take(file_.find_u64("llama.expert_count")).value_or(0) > 0)
       refuse("llama.expert_count", "a mixture of experts", "a dense model");
-    for (const gguf_value& entry : file_.metadata())
+    for (const resect::io::gguf_value& entry : file_.metadata())
       if (entry.key.starts_with("llama.") && std::ranges::find(known, entry.key) == known.end()) {
         const bool scaling = entry.key.starts_with("llama.rope.scal");
         refuse(entry.key, "a key that this loader does not know",
@@ -122,7 +122,7 @@ class gguf_config_reader : public number_checks {
 
   // The embedding's rows; whatever else the file says of it has to agree.
   int vocabulary_size() {
-    const gguf_tensor* embed = file_.find(gguf_names.embed);
+    const resect::io::gguf_tensor* embed = file_.find(gguf_names.embed);
     if (embed == nullptr) {
       fail({resect::errc::malformed, resect::text("tensor ", shown(gguf_names.embed).view()), "no such tensor", "one"});
       return 1;
@@ -154,13 +154,13 @@ class gguf_config_reader : public number_checks {
            (model == "gpt2" && (splitter == "llama3" || splitter == "llama-v3" || splitter == "llama-bpe"));
   }
 
-  const gguf_file& file_;
+  const resect::io::gguf_contents& file_;
 };
 
 }  // namespace detail
 
-// The Llama model that a GGUF file holds. The file has to outlive what is returned.
-inline resect::result<llama_source> try_llama_source(const gguf_file& file) {
+// The Llama model that a GGUF file holds. The file's bytes have to outlive what is returned.
+inline resect::result<llama_source> try_llama_source(const resect::io::gguf_contents& file) {
   detail::gguf_config_reader reader{file};
   llama_source source;
   source.names = detail::gguf_names;
@@ -168,11 +168,11 @@ inline resect::result<llama_source> try_llama_source(const gguf_file& file) {
   if (reader.failure()) return *reader.failure();
   source.tied = file.find(source.names.head) == nullptr;
   if (const auto name = file.find_string("general.name"); name && *name) source.name = **name;
-  for (const gguf_tensor& tensor : file.tensors()) {
+  for (const resect::io::gguf_tensor& tensor : file.tensors()) {
     stored_tensor& stored = source.tensors.emplace_back();
     stored.name = tensor.name;
     stored.type = tensor.type;
-    stored.type_name = find_block(static_cast<std::uint32_t>(tensor.type))->name;
+    stored.type_name = resect::io::find_ggml_block(static_cast<std::uint32_t>(tensor.type))->name;
     for (int d = tensor.n_dims; d-- > 0;) stored.extents.push_back(tensor.extents[static_cast<std::size_t>(d)]);
     stored.bytes = tensor.bytes;
   }

@@ -10,7 +10,8 @@
 #include <nlohmann/json.hpp>
 
 #include <hosts/llama/source.hpp>
-#include <hosts/safetensors.hpp>
+#include <resect/io/ggml_type.hpp>
+#include <resect/io/safetensors_contents.hpp>
 
 namespace hosts {
 namespace detail {
@@ -157,10 +158,11 @@ class json_config_reader : public number_checks {
 
 }  // namespace detail
 
-// The Llama model that a safetensors file and its config.json make up. The file has to outlive what is returned.
+// The Llama model that a safetensors file and its config.json make up. The file's bytes and `file` have to outlive what
+// is returned.
 // @param tokenizer  tokenizer_config.json, or null: its add_bos_token decides whether a text begins with a BOS
-inline resect::result<llama_source> try_llama_source(const safetensors_file& file, const nlohmann::json& config,
-                                                     const nlohmann::json& tokenizer) {
+inline resect::result<llama_source> try_llama_source(const resect::io::safetensors_contents& file,
+                                                     const nlohmann::json& config, const nlohmann::json& tokenizer) {
   detail::json_config_reader reader{config};
   llama_source source;
   source.names = detail::safetensors_names;
@@ -169,10 +171,10 @@ inline resect::result<llama_source> try_llama_source(const safetensors_file& fil
   if (tokenizer.is_object() && tokenizer.value("add_bos_token", nlohmann::json{}) == true)
     source.config.bos = reader.begin_of_text();
   if (reader.failure()) return *reader.failure();
-  for (const safetensor& tensor : file.tensors()) {
-    const auto type = ggml_type_of(tensor);
-    source.tensors.push_back({tensor.name, tensor.dtype, type ? std::optional{*type} : std::nullopt, tensor.extents,
-                              tensor.bytes});
+  for (const resect::io::safetensor& tensor : file.tensors()) {
+    const resect::io::ggml_block* block = resect::io::find_ggml_block(tensor.dtype);
+    source.tensors.push_back({tensor.name, tensor.dtype, block != nullptr ? std::optional{block->type} : std::nullopt,
+                              tensor.extents, tensor.bytes});
   }
   return resect::result<llama_source>{std::move(source)};
 }

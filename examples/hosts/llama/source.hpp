@@ -10,9 +10,9 @@
 #include <vector>
 
 #include <hosts/bytes.hpp>
-#include <hosts/ggml_types.hpp>
 #include <hosts/llama/model.hpp>
 #include <resect/core/result.hpp>
+#include <resect/io/ggml_type.hpp>
 
 namespace hosts {
 
@@ -20,7 +20,7 @@ namespace hosts {
 struct stored_tensor {
   std::string_view name;
   std::string_view type_name;
-  std::optional<ggml_type> type;  // absent where it cannot be decoded
+  std::optional<resect::io::ggml_type> type;  // absent where it cannot be decoded
   std::vector<resect::index_t> extents;
   std::span<const std::byte> bytes;
 };

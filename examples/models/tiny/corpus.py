@@ -8,6 +8,7 @@ import argparse
 import hashlib
 import json
 import math
+import os
 import random
 from dataclasses import dataclass
 from functools import lru_cache
@@ -336,31 +337,69 @@ def vocabulary():
     return words + [f"<spare{i}>" for i in range(-len(words) % 32)]
 
 
-def held_out_documents(seed, tokens):
-    """A mixture of all kinds, none of which is trained on."""
-    rng, grammar, total = random.Random(f"heldout {seed}"), Grammar(), 0
+def documents(rng, held_out):
+    """A mixture of all kinds without end; all of them held out, or none."""
+    grammar = Grammar()
     make = {"note": lambda: grammar.document(rng), "tale": lambda: story(rng),
-            "game": lambda: task_document(rng, rng.choice("UE"), rng.randint(3, 5), held_out=True)[0]}
-    while total < tokens:
+            "game": lambda: task_document(rng, rng.choice("UE"), rng.randint(3, 5), held_out=held_out)[0]}
+    while True:
         kind = rng.choice(["note", "note", "tale", "game", "game"])
         words = make[kind]()
-        while not 10 <= len(words) <= 80 or kind != "game" and not document_held_out(words):
+        while not 10 <= len(words) <= 80 or kind != "game" and document_held_out(words) != held_out:
             words = make[kind]()
+        yield words
+
+
+def held_out_documents(seed, tokens):
+    """Documents that are not trained on."""
+    total = 0
+    for words in documents(random.Random(f"heldout {seed}"), held_out=True):
+        if total >= tokens:
+            return
         total += len(words) + 1
         yield words
 
 
+ROLES = {"calibration": [0], "selection": [1], "train": [2, 3, 4, 5, 6, 7]}  # what a hash of a document leaves of 8
+
+
+def role_documents(role, seed, count):
+    """Different documents for one role of a study. None is held out, and none has two roles, whatever the seeds."""
+    known = set()
+    for words in documents(random.Random(f"{role} {seed}"), held_out=False):
+        if len(known) == count:
+            return
+        text = " ".join(words)
+        if text not in known and fingerprint(f"role {text}") % 8 in ROLES[role]:
+            known.add(text)
+            yield words
+
+
+def write_documents(path, found):
+    """The whole file at once: who reads it meanwhile reads the old one."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    temporary.write_text("".join(" ".join(d) + "\n" for d in found))
+    temporary.replace(path)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder for vocab.txt, heldout.txt and items.jsonl")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent,
+                        help="folder for vocab.txt, heldout.txt and items.jsonl; with --role the file to write")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--tokens", type=int, default=40000, help="tokens of heldout.txt")
     parser.add_argument("--lengths", default="3,4,5,6", help="numbers of steps of the items")
     parser.add_argument("--items", type=int, default=1040, help="items per number of steps")
+    parser.add_argument("--role", choices=ROLES, help="write documents for this role of a study, and nothing else")
+    parser.add_argument("--documents", type=int, default=1400, help="how many, with --role")
     args = parser.parse_args()
+    if args.role:
+        if args.documents < 1:
+            parser.error(f"argument --documents: got {args.documents}, wanted 1 or more")
+        write_documents(args.out, role_documents(args.role, args.seed, args.documents))
+        return
     (args.out / "vocab.txt").write_text("".join(w + "\n" for w in vocabulary()))
-    documents = held_out_documents(args.seed, args.tokens)
-    (args.out / "heldout.txt").write_text("".join(" ".join(d) + "\n" for d in documents))
+    write_documents(args.out / "heldout.txt", held_out_documents(args.seed, args.tokens))
     items = held_out_items(args.seed, map(int, args.lengths.split(",")), args.items)
     (args.out / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
 

@@ -6,8 +6,8 @@
 #include <limits>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
+#include <resect/core/array.hpp>
 #include <resect/core/backend.hpp>
 #include <resect/backend/detail/views.hpp>
 
@@ -90,7 +90,7 @@ class cblas {
     if (!detail::blas::readable(c))
       return error{errc::bad_stride, "C", text("strides ", c.row_stride, ", ", c.col_stride), "one stride of 1"};
     if (!detail::blas::row_major(c)) return try_gemm(alpha, b.transposed(), a.transposed(), beta, c.transposed());
-    std::vector<T> a_copy, b_copy;
+    array<T> a_copy, b_copy;
     if (auto s = prepare(a, a_copy, "A"); !s) return s;
     if (auto s = prepare(b, b_copy, "B"); !s) return s;
     if (auto s = detail::blas::fits(c, "C"); !s) return s;
@@ -128,7 +128,7 @@ class cblas {
     if (auto s = check_view(l, l.rows, l.rows, "L"); !s) return s;
     if (auto s = check_view(x, x.rows, l.rows, "X"); !s) return s;
     if (x.empty()) return {};
-    std::vector<T> l_copy;
+    array<T> l_copy;
     if (auto s = prepare(l, l_copy, "L"); !s) return s;
     if (auto s = detail::blas::fits(x, "X"); !s) return s;
     detail::unit_stride_copy<T> work(x);
@@ -154,7 +154,7 @@ class cblas {
     if (a.empty()) return eigen_outcome{true};
     if (a.rows > 32000) return error{errc::unsupported, "A", text(a.rows, " rows"), "at most 32000: 2n² is an int"};
     const int n = static_cast<int>(a.rows), ask = -1;
-    std::vector<T> vectors(static_cast<std::size_t>(a.rows * a.rows)), values(static_cast<std::size_t>(a.rows));
+    array<T> vectors(a.rows * a.rows), values(a.rows);
     const matrix_view<T> by_cols{vectors.data(), a.rows, a.rows, 1, a.rows};
     for (index_t i = 0; i < a.rows; ++i)
       for (index_t j = 0; j <= i; ++j) {
@@ -165,13 +165,13 @@ class cblas {
     int int_size = 0, info = 0;
     detail::blas::syevd("V", "L", &n, vectors.data(), &n, values.data(), &size, &ask, &int_size, &ask, &info, 1, 1);
     // a float cannot hold every large size, so leave room
-    std::vector<T> work(static_cast<std::size_t>(size + size / 1024 + 1));
-    std::vector<int> int_work(static_cast<std::size_t>(int_size));
+    array<T> work(static_cast<index_t>(size + size / 1024 + 1));
+    array<int> int_work(int_size);
     const int length = static_cast<int>(work.size());
     detail::blas::syevd("V", "L", &n, vectors.data(), &n, values.data(), work.data(), &length, int_work.data(),
                         &int_size, &info, 1, 1);
     for (index_t c = 0; c < a.rows; ++c) {
-      w[c] = values[static_cast<std::size_t>(c)];
+      w[c] = values[c];
       for (index_t r = 0; r < a.rows; ++r) a(r, c) = by_cols(r, c);
     }
     return eigen_outcome{info == 0};
@@ -180,10 +180,10 @@ class cblas {
  private:
   // Copies what BLAS cannot read as it lies.
   template <class T>
-  static status prepare(matrix_view<const T>& a, std::vector<T>& storage, std::string_view operand) {
+  static status prepare(matrix_view<const T>& a, array<T>& storage, std::string_view operand) {
     auto s = detail::blas::fits(a, operand);
     if (!s || detail::blas::readable(a) || a.empty()) return s;
-    storage.resize(static_cast<std::size_t>(a.rows * a.cols));
+    storage.resize(a.rows * a.cols);
     const matrix_view<T> copy{storage.data(), a.rows, a.cols};
     for (index_t r = 0; r < a.rows; ++r)
       for (index_t c = 0; c < a.cols; ++c) copy(r, c) = a(r, c);

@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
+#include <resect/core/array.hpp>
 #include <resect/core/backend.hpp>
 #include <resect/backend/detail/eigen_product.hpp>
 #include <resect/backend/detail/packed_product.hpp>
@@ -115,13 +115,13 @@ class cpu {
       return linalg::jacobi_symmetric_eigen(*this, a, w);
     } else {
       matrix<double> wide(a.rows, a.rows);
-      std::vector<double> values(static_cast<std::size_t>(a.rows));
+      array<double> values(a.rows);
       for (index_t i = 0; i < a.rows; ++i)
         for (index_t j = 0; j <= i; ++j) wide(i, j) = static_cast<double>(a(i, j));
       const auto outcome = linalg::jacobi_symmetric_eigen(*this, wide.view(), {values.data(), a.rows});
       if (!outcome || !outcome->converged) return outcome;
       for (index_t i = 0; i < a.rows; ++i) {
-        w[i] = static_cast<T>(values[static_cast<std::size_t>(i)]);
+        w[i] = static_cast<T>(values[i]);
         for (index_t j = 0; j < a.rows; ++j) a(i, j) = static_cast<T>(wide(i, j));
       }
       return outcome;

@@ -17,7 +17,7 @@
 //   Eigen Matrix, Array, Map, Ref, Block, transpose    data, rows, cols, rowStride, colStride, PlainObject
 //   xtensor xtensor, xarray, adaptors, strided views   data, data_offset, dimension, shape, strides
 //   mdspan (std, Kokkos)                               data_handle, extent, stride, rank
-//   std::vector, std::array, std::span, C arrays       data, size, begin, end
+//   array, std::vector, std::array, span, C arrays     data, size, begin, end
 //   a pointer with extents                             as_view(p, …)
 //   DLPack's DLTensor                                  dlpack.hpp (its element type is known at run time only)
 //

@@ -2,8 +2,8 @@
 #pragma once
 
 #include <span>
-#include <vector>
 
+#include <resect/core/array.hpp>
 #include <resect/core/executor.hpp>
 
 namespace RESECT_NAMESPACE {
@@ -35,24 +35,18 @@ inline double dot(std::span<const float> a, std::span<const float> b) noexcept {
 // combine(… map(first, last) …) over [0, n) in blocks of `block` elements; the partial results are
 // combined in a binary tree whose shape follows n and block alone, so the workers change nothing.
 // map: (index first, index last) → T;  combine: (T, T) → T;  n = 0 gives `identity`.
-template <class T, executor E, class Map, class Combine>
+template <executor E, class Map, class Combine, class T>
 T parallel_reduce(E& exec, index_t n, index_t block, T identity, Map map, Combine combine) {
   if (n <= 0) return identity;
   const index_t blocks = (n + block - 1) / block;
-  struct slot {  // vector<bool> would put the results of several workers into one word
-    T value;
-  };
-  std::vector<slot> part(static_cast<std::size_t>(blocks), slot{identity});
+  array<T> part(blocks, identity);
   exec.bulk(blocks, [&](index_t b) {
     const index_t first = b * block;
-    part[static_cast<std::size_t>(b)].value = map(first, first + block < n ? first + block : n);
+    part[b] = map(first, first + block < n ? first + block : n);
   });
   for (index_t width = 1; width < blocks; width *= 2)
-    for (index_t i = 0; i + width < blocks; i += 2 * width) {
-      T& left = part[static_cast<std::size_t>(i)].value;
-      left = combine(left, part[static_cast<std::size_t>(i + width)].value);
-    }
-  return part.front().value;
+    for (index_t i = 0; i + width < blocks; i += 2 * width) part[i] = combine(part[i], part[i + width]);
+  return part.front();
 }
 
 }  // namespace RESECT_NAMESPACE

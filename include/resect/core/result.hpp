@@ -72,22 +72,45 @@ class [[nodiscard]] result {
   bool ok_;
 };
 
+#if defined(__GNUC__) && !defined(__clang__)  // under sanitizers g++ takes an error that is not there for one that is read
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+// Success writes the flag alone: the memory of the error stays as it was, whatever its size.
 template <>
 class [[nodiscard]] result<void> {
  public:
   using value_type = void;
 
-  result() noexcept = default;
-  result(const resect::error& e) noexcept : error_(e), ok_(false) {}
+  result() noexcept : ok_(true) {}
+  result(const resect::error& e) noexcept : ok_(false) { ::new (&storage_.error) resect::error(e); }
+  result(const result& other) noexcept : ok_(other.ok_) {
+    if (!ok_) ::new (&storage_.error) resect::error(other.storage_.error);
+  }
+  result& operator=(const result& other) noexcept {
+    if (this == &other) return *this;
+    ok_ = other.ok_;
+    if (!ok_) ::new (&storage_.error) resect::error(other.storage_.error);
+    return *this;
+  }
+  ~result() = default;
 
   bool has_value() const noexcept { return ok_; }
   explicit operator bool() const noexcept { return ok_; }
-  const resect::error& error() const noexcept { return error_; }
+  const resect::error& error() const noexcept { return storage_.error; }
 
  private:
-  resect::error error_{};
-  bool ok_ = true;
+  static_assert(std::is_trivially_copyable_v<resect::error>);
+  union storage {
+    storage() noexcept {}
+    resect::error error;
+  } storage_;
+  bool ok_;
 };
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
 
 // Success, or an error: what is returned where there is no value.
 using status = result<void>;

@@ -5,7 +5,7 @@
 #include <span>
 #include <type_traits>
 
-#include <resect/core/detail/buffer.hpp>
+#include <resect/core/array.hpp>
 #include <resect/core/types.hpp>
 
 namespace RESECT_NAMESPACE {
@@ -17,40 +17,40 @@ class scratch {
  public:
   scratch() noexcept = default;
   // Room for so many bytes from the start.
-  explicit scratch(std::size_t bytes) { blocks_.push_back(block{bytes}); }
+  explicit scratch(index_t bytes) { blocks_.push_back(block(bytes)); }
   scratch(scratch&&) noexcept = default;
   scratch& operator=(scratch&&) noexcept = default;
 
   // All that it holds, in use or not.
-  std::size_t capacity() const noexcept {
-    std::size_t n = 0;
+  index_t capacity() const noexcept {
+    index_t n = 0;
     for (const block& b : blocks_) n += b.size();
     return n;
   }
 
  private:
   friend class scratch_frame;
-  using block = detail::buffer<std::byte>;
+  using block = array<std::byte>;
   struct place {
-    std::size_t block = 0, offset = 0;
+    index_t block = 0, offset = 0;
   };
 
-  std::byte* take(std::size_t bytes) {
-    constexpr std::size_t grain = __STDCPP_DEFAULT_NEW_ALIGNMENT__;
+  std::byte* take(index_t bytes) {
+    constexpr index_t grain = __STDCPP_DEFAULT_NEW_ALIGNMENT__;
     bytes = (bytes + grain - 1) / grain * grain;
     if (top_.block == 0 && top_.offset == 0 && blocks_.size() > 1) {  // nothing is in use: one block for all
-      const std::size_t all = capacity();
+      const index_t all = capacity();
       blocks_.clear();
-      blocks_.push_back(block{all});
+      blocks_.push_back(block(all));
     }
     while (top_.block < blocks_.size() && blocks_[top_.block].size() - top_.offset < bytes) top_ = {top_.block + 1, 0};
-    if (top_.block == blocks_.size()) blocks_.push_back(block{bytes});
+    if (top_.block == blocks_.size()) blocks_.push_back(block(bytes));
     std::byte* out = blocks_[top_.block].data() + top_.offset;
     top_.offset += bytes;
     return out;
   }
 
-  detail::buffer<block> blocks_;
+  array<block> blocks_;
   place top_;
 };
 
@@ -68,8 +68,7 @@ class scratch_frame {
   std::span<T> take(index_t n) {
     static_assert(alignof(T) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__);
     if (n <= 0) return {};
-    const auto count = static_cast<std::size_t>(n);
-    return {reinterpret_cast<T*>(from_->take(count * sizeof(T))), count};
+    return {reinterpret_cast<T*>(from_->take(n * static_cast<index_t>(sizeof(T)))), static_cast<std::size_t>(n)};
   }
 
  private:

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include <resect/core/operand.hpp>
 #include <resect/core/backend.hpp>
 #include <resect/core/matrix.hpp>
 #include <resect/linalg/norms.hpp>
@@ -46,11 +47,11 @@ status check_factors(matrix_view<const T> w, matrix_view<const T> l, matrix_view
 
 // Divides every column by its norm; zero columns stay. Returns ln of the norms, −∞ for zero.
 template <class T>
-void normalise_columns(matrix_view<T> x, std::vector<double>& log_norm, std::vector<double>& norm) {
+void normalise_columns(matrix_view<T> x, array<double>& log_norm, array<double>& norm) {
   for (index_t c = 0; c < x.cols; ++c) {
     const double size = linalg::detail::column_norm<T>(x.block(0, c, x.rows, 1));
-    norm[static_cast<std::size_t>(c)] = size;
-    log_norm[static_cast<std::size_t>(c)] += std::log(size);
+    norm[c] = size;
+    log_norm[c] += std::log(size);
     if (size > 0)
       for (index_t r = 0; r < x.rows; ++r) x(r, c) = static_cast<T>(static_cast<double>(x(r, c)) / size);
   }
@@ -77,8 +78,7 @@ result<spectral_norm_estimate> try_spectral_error(B& exec, matrix_view<const T> 
                  text(options.probes, " probes, ", options.power_iterations, " power iterations"), "at least 1 and 0"};
   if (w.empty()) return spectral_norm_estimate{0, 0};
   const index_t probes = options.probes;
-  const auto size = static_cast<std::size_t>(probes);
-  std::vector<double> log_norm(size), norm(size), start(size);
+  array<double> log_norm(probes), norm(probes), start(probes);
   matrix<T> x(w.cols, probes), y(w.rows, probes);
   // another stream than the range finder's: errors are not looked for where the basis was
   if (auto s = random::try_fill(exec, random::gaussian_matrix{options.seed, 1}, x.view()); !s) return s.error();
@@ -123,6 +123,27 @@ result<double> try_frobenius_error(B& exec, matrix_view<const T> w, matrix_view<
     norm = std::hypot(norm, linalg::range_of<T>(exec, here).frobenius);
   }
   return norm;
+}
+
+// The same of any operands of one element type.
+template <floating_operand W, operand_of<matrix_element<const W&>> L, operand_of<matrix_element<const W&>> R,
+          host_factoring_backend<matrix_element<const W&>> B>
+result<spectral_norm_estimate> try_spectral_error(B& exec, const W& w, const L& l, const R& r, spectral_norm_options options = {}) {
+  return on_view(w, "W", [&](auto vw) {
+    return on_view(l, "L", [&](auto vl) {
+      return on_view(r, "R", [&](auto vr) { return try_spectral_error(exec, vw, vl, vr, options); });
+    });
+  });
+}
+// The same of any operands of one element type.
+template <floating_operand W, operand_of<matrix_element<const W&>> L, operand_of<matrix_element<const W&>> R,
+          host_factoring_backend<matrix_element<const W&>> B>
+result<double> try_frobenius_error(B& exec, const W& w, const L& l, const R& r) {
+  return on_view(w, "W", [&](auto vw) {
+    return on_view(l, "L", [&](auto vl) {
+      return on_view(r, "R", [&](auto vr) { return try_frobenius_error(exec, vw, vl, vr); });
+    });
+  });
 }
 
 }  // namespace RESECT_NAMESPACE::factor

@@ -3,6 +3,7 @@
 
 #include <span>
 
+#include <resect/core/operand.hpp>
 #include <resect/core/backend.hpp>
 #include <resect/core/matrix.hpp>
 
@@ -50,6 +51,18 @@ struct low_rank {
     if (auto s = check(); !s) return s;
     if (auto s = check_view(w, rows(), cols(), "W"); !s) return s;
     return exec.try_gemm(T{1}, l.view(), r.view(), T{0}, w);
+  }
+
+  // Both of any operands.
+  template <dense_backend<T> B, operand_of<T> X, output_of<T> Y>
+  status try_apply(B& exec, const X& x, Y& y, std::span<T> work) const {
+    return on_view(x, "X", [&](matrix_view<const T> from) {
+      return on_output(y, "Y", [&](matrix_view<T> to) { return try_apply(exec, from, to, work); });
+    });
+  }
+  template <dense_backend<T> B, output_of<T> W>
+  status try_to_dense(B& exec, W& w) const {
+    return on_output(w, "W", [&](matrix_view<T> to) { return try_to_dense(exec, to); });
   }
 
 #if RESECT_EXCEPTIONS

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include <resect/core/operand.hpp>
 #include <resect/linalg/orthonormalize.hpp>
 #include <resect/random/test_matrix.hpp>
 
@@ -43,6 +44,12 @@ result<matrix<T>> try_find_range(B& exec, matrix_view<const T> w, index_t k, int
     if (!q) return q.error();
   }
   return std::move(q->q);
+}
+
+// The same of any operand of float or double.
+template <floating_operand W, host_factoring_backend<matrix_element<const W&>> B>
+result<matrix<matrix_element<const W&>>> try_find_range(B& exec, const W& w, index_t k, int power_iterations, std::uint64_t seed) {
+  return on_view(w, "W", [&](auto view) { return try_find_range(exec, view, k, power_iterations, seed); });
 }
 
 }  // namespace RESECT_NAMESPACE::factor

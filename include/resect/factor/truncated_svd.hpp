@@ -3,8 +3,8 @@
 
 #include <cstdint>
 #include <type_traits>
-#include <vector>
 
+#include <resect/core/operand.hpp>
 #include <resect/factor/approximation_error.hpp>
 #include <resect/factor/detail/core_svd.hpp>
 #include <resect/factor/low_rank.hpp>
@@ -33,7 +33,7 @@ struct truncation_quality {
 template <class T>
 struct truncated_decomposition {
   matrix<T> u;            // (m, r), orthonormal columns; the element of largest magnitude in each is positive
-  std::vector<double> s;  // (r), descending
+  array<double> s;  // (r), descending
   matrix<T> v;            // (n, r), orthonormal columns
   truncation_quality quality;
 };
@@ -100,10 +100,10 @@ void fix_signs(matrix<T>& u, matrix<T>& v) {
 
 // U·diag(s)^share
 template <class T>
-matrix<T> scale_columns(matrix<T> u, const std::vector<double>& s, double (*of)(double)) {
+matrix<T> scale_columns(matrix<T> u, const array<double>& s, double (*of)(double)) {
   for (index_t r = 0; r < u.rows; ++r)
     for (index_t c = 0; c < u.cols; ++c)
-      u(r, c) = static_cast<T>(static_cast<double>(u(r, c)) * of(s[static_cast<std::size_t>(c)]));
+      u(r, c) = static_cast<T>(static_cast<double>(u(r, c)) * of(s[c]));
   return u;
 }
 
@@ -188,7 +188,7 @@ result<truncated_decomposition<std::remove_const_t<T>>> try_truncated_svd(B& exe
   auto v = detail::leading_columns(exec, bases->right, bases->core.v, options.rank);
   if (!v) return v.error();
 
-  bases->core.s.resize(static_cast<std::size_t>(options.rank));
+  bases->core.s.resize(options.rank);
   truncated_decomposition<element> svd{*std::move(u), std::move(bases->core.s), *std::move(v), {}};
   svd.quality.converged = bases->core.converged;
   detail::fix_signs(svd.u, svd.v);
@@ -196,6 +196,13 @@ result<truncated_decomposition<std::remove_const_t<T>>> try_truncated_svd(B& exe
   if (!quality) return quality.error();
   svd.quality = *quality;
   return svd;
+}
+
+// The same of any operand of float or double.
+template <class B, floating_operand W>
+  requires host_factoring_backend<B, matrix_element<const W&>>
+result<truncated_decomposition<matrix_element<const W&>>> try_truncated_svd(B& exec, const W& w, const truncated_svd_options& options) {
+  return on_view(w, "W", [&](auto view) { return try_truncated_svd(exec, view, options); });
 }
 
 // L = U·diag(√s), R = diag(√s)·Vᵀ: the balanced pair, whose columns and rows have equal norms, so that neither factor's
@@ -215,6 +222,11 @@ template <class B, class T>
   requires host_factoring_backend<B, std::remove_const_t<T>>
 truncated_decomposition<std::remove_const_t<T>> truncated_svd(B& exec, matrix_view<T> w,
                                                               const truncated_svd_options& options) {
+  return value_or_throw(try_truncated_svd(exec, w, options));
+}
+template <class B, floating_operand W>
+  requires host_factoring_backend<B, matrix_element<const W&>>
+truncated_decomposition<matrix_element<const W&>> truncated_svd(B& exec, const W& w, const truncated_svd_options& options) {
   return value_or_throw(try_truncated_svd(exec, w, options));
 }
 #endif

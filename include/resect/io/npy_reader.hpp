@@ -15,6 +15,7 @@
 
 #include <resect/core/result.hpp>
 #include <resect/core/types.hpp>
+#include <resect/io/bytes.hpp>
 
 // NumPy's .npy files from bytes that nobody vouches for (format: NumPy enhancement proposal 1, versions 1.0, 2.0 and
 // 3.0; numpy/lib/format.py). Nothing here touches a file, evaluates Python or reads pickled objects.
@@ -108,14 +109,7 @@ class npy_header_parser {
                                                     : short_text<120>{"its end"};
     return fail(errc::malformed, "npy header", here, wanted);
   }
-  // What a message may show of a file: quoted, without control characters, cut when long.
-  static short_text<48> shown(std::string_view part) {
-    constexpr std::size_t longest = 32;
-    short_text<48> out{"'"};
-    for (const char c : part.substr(0, longest))
-      out.append(static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? std::string_view{"?"} : std::string_view{&c, 1});
-    return out.append(part.size() > longest ? "...'" : "'");
-  }
+  static short_text<40> shown(std::string_view part) noexcept { return io::shown<32>(part); }
 
   void blanks() noexcept {
     while (at_ < text_.size() && text_[at_] == ' ') ++at_;
@@ -241,12 +235,6 @@ class npy_header_parser {
   error failure_;
 };
 
-inline std::uint64_t npy_little(std::span<const std::byte> bytes) noexcept {
-  std::uint64_t value = 0;
-  for (std::size_t i = bytes.size(); i-- > 0;) value = value << 8 | std::to_integer<std::uint64_t>(bytes[i]);
-  return value;
-}
-
 }  // namespace detail
 
 // Reads the header of a .npy file and finds its elements, which stay where they are. The file must be whole: not a
@@ -270,7 +258,8 @@ inline result<npy_array> try_read_npy(std::span<const std::byte> file) {
   if (file.size() < before_length + length_bytes)
     return error{errc::malformed, "npy header length", text("a file of ", file.size(), " bytes"),
                  text(before_length + length_bytes, " or more")};
-  const std::uint64_t length = detail::npy_little(file.subspan(before_length, length_bytes));
+  const std::byte* stored = file.data() + before_length;
+  const std::uint64_t length = major == 1 ? load_little<std::uint16_t>(stored) : load_little<std::uint32_t>(stored);
   if (length > largest_header)
     return error{errc::unsupported, "npy header", text(length, " bytes"), text("at most ", largest_header)};
   const std::span<const std::byte> rest = file.subspan(before_length + length_bytes);
@@ -278,7 +267,7 @@ inline result<npy_array> try_read_npy(std::span<const std::byte> file) {
     return error{errc::malformed, "npy header", text(length, " bytes"),
                  text("at most the ", rest.size(), " of the file")};
   const auto header = rest.first(static_cast<std::size_t>(length));
-  auto array = detail::npy_header_parser{{reinterpret_cast<const char*>(header.data()), header.size()}}.parse();
+  auto array = detail::npy_header_parser{as_text(header)}.parse();
   if (!array) return array;
   array->bytes = rest.subspan(header.size());
   if (static_cast<std::uint64_t>(array->size) * static_cast<std::uint64_t>(size_of(array->type)) != array->bytes.size())

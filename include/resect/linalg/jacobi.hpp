@@ -2,9 +2,8 @@
 #pragma once
 
 #include <utility>
-#include <vector>
 
-#include <resect/core/detail/buffer.hpp>
+#include <resect/core/array.hpp>
 #include <resect/core/executor.hpp>
 #include <resect/core/math.hpp>
 #include <resect/core/matrix.hpp>
@@ -25,7 +24,7 @@ class jacobi_rows {
   static constexpr index_t lanes = 8;
 
   explicit jacobi_rows(matrix_view<const double> a)
-      : length_((a.cols + lanes - 1) / lanes * lanes), data_(static_cast<std::size_t>(a.rows * length_)) {
+      : length_((a.cols + lanes - 1) / lanes * lanes), data_(a.rows * length_) {
     for (index_t r = 0; r < a.rows; ++r)
       for (index_t c = 0; c < a.cols; ++c) row(r)[c] = a(r, c);
   }
@@ -38,7 +37,7 @@ class jacobi_rows {
 
  private:
   index_t length_ = 0;
-  resect::detail::buffer<double> data_;
+  array<double> data_;
 };
 
 struct row_pair {
@@ -90,7 +89,7 @@ jacobi_outcome one_sided_jacobi(E& exec, matrix_view<double> x, matrix_view<doub
   const index_t k = x.rows, players = k + k % 2, rounds = players - 1;
   constexpr index_t chunk = 8;  // pairs a task
   const index_t pairs = players / 2, tasks = (pairs + chunk - 1) / chunk;
-  std::vector<index_t> rotated(static_cast<std::size_t>(tasks));
+  array<index_t> rotated(tasks);
   jacobi_outcome outcome{0, k < 2};
   while (!outcome.converged && outcome.sweeps < max_sweeps) {
     ++outcome.sweeps;
@@ -114,7 +113,7 @@ jacobi_outcome one_sided_jacobi(E& exec, matrix_view<double> x, matrix_view<doub
           detail::rotate_pair(companions.row(i), companions.row(j), companions.length(), cosine, cosine * tangent);
           ++count;
         }
-        rotated[static_cast<std::size_t>(t)] = count;
+        rotated[t] = count;
       });
       for (const index_t count : rotated) rotations += count;
     }

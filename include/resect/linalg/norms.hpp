@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include <resect/core/operand.hpp>
 #include <resect/core/reduce.hpp>
 #include <resect/core/view.hpp>
 
@@ -80,6 +81,13 @@ matrix_range range_of(E& exec, matrix_view<const T> w) {
       [](double a, double b) { return a + b; });
   range.frobenius = std::ldexp(std::sqrt(squares), exponent);
   return range;
+}
+
+// The same of any operand of float or double. Errors: what check_view finds.
+template <executor E, floating_operand W>
+result<matrix_range> try_range_of(E& exec, const W& w) {
+  using T = matrix_element<const W&>;
+  return on_view(w, "W", [&](matrix_view<const T> view) -> result<matrix_range> { return range_of<T>(exec, view); });
 }
 
 }  // namespace RESECT_NAMESPACE::linalg

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include <resect/core/operand.hpp>
 #include <resect/linalg/detail/cholesky_qr.hpp>
 #include <resect/linalg/detail/gram_schmidt.hpp>
 
@@ -74,8 +75,15 @@ result<orthonormal_basis<std::remove_const_t<T>>> try_orthonormalize(B& exec, ma
   }
   for (index_t c = 0; c < from.cols; ++c)
     for (index_t i = 0; i < from.cols; ++i)
-      basis.r(i, c) = std::ldexp(basis.r(i, c), columns.exponent[static_cast<std::size_t>(c)]);
+      basis.r(i, c) = std::ldexp(basis.r(i, c), columns.exponent[c]);
   return basis;
+}
+
+// The same of any operand of float or double.
+template <class B, floating_operand Y>
+  requires host_factoring_backend<B, matrix_element<const Y&>>
+result<orthonormal_basis<matrix_element<const Y&>>> try_orthonormalize(B& exec, const Y& y) {
+  return on_view(y, "Y", [&](auto view) { return try_orthonormalize(exec, view); });
 }
 
 // What try_orthonormalize promises of ‖QᵀQ − I‖_F for Q (m, n): rounding the elements of Q, and of the last Gram matrix
@@ -90,6 +98,11 @@ double orthonormality_bound(index_t m, index_t n) noexcept {
 template <class B, class T>
   requires host_factoring_backend<B, std::remove_const_t<T>>
 orthonormal_basis<std::remove_const_t<T>> orthonormalize(B& exec, matrix_view<T> y) {
+  return value_or_throw(try_orthonormalize(exec, y));
+}
+template <class B, floating_operand Y>
+  requires host_factoring_backend<B, matrix_element<const Y&>>
+orthonormal_basis<matrix_element<const Y&>> orthonormalize(B& exec, const Y& y) {
   return value_or_throw(try_orthonormalize(exec, y));
 }
 #endif

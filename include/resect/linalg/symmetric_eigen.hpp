@@ -5,7 +5,6 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
-#include <vector>
 
 #include <resect/core/backend.hpp>
 #include <resect/linalg/jacobi.hpp>
@@ -51,20 +50,20 @@ result<eigen_outcome> jacobi_symmetric_eigen(B& backend, matrix_view<double> a, 
 
   matrix<double> images(n, n);  // row i is A·v_i
   if (auto s = backend.try_gemm(1.0, rows.view(), whole.view(), 0.0, images.view()); !s) return s.error();
-  std::vector<double> values(static_cast<std::size_t>(n));
+  array<double> values(n);
   for (index_t i = 0; i < n; ++i) {
     double value = 0;
     for (index_t j = 0; j < n; ++j) value += rows(i, j) * images(i, j);
-    values[static_cast<std::size_t>(i)] = value;
+    values[i] = value;
   }
-  std::vector<index_t> order(static_cast<std::size_t>(n));
+  array<index_t> order(n);
   std::iota(order.begin(), order.end(), index_t{0});
   std::stable_sort(order.begin(), order.end(), [&](index_t i, index_t j) {
-    return values[static_cast<std::size_t>(i)] < values[static_cast<std::size_t>(j)];
+    return values[i] < values[j];
   });
   for (index_t c = 0; c < n; ++c) {
-    const index_t from = order[static_cast<std::size_t>(c)];
-    w[c] = std::ldexp(values[static_cast<std::size_t>(from)], exponent);
+    const index_t from = order[c];
+    w[c] = std::ldexp(values[from], exponent);
     for (index_t r = 0; r < n; ++r) a(r, c) = rows(from, r);
   }
   return eigen_outcome{jacobi.converged};

@@ -8,7 +8,7 @@
 #include <span>
 #include <utility>
 
-#include <resect/core/detail/buffer.hpp>
+#include <resect/core/array.hpp>
 #include <resect/core/scratch.hpp>
 #include <resect/core/storage_float.hpp>
 #include <resect/model/host.hpp>
@@ -111,14 +111,14 @@ class widened_rows {
   status kept(status done) {
     if (!done) return done;
     const matrix_view<const narrow> out = host_.logits();
-    logits_.resize(static_cast<std::size_t>(out.rows * out.cols));
+    logits_.resize(out.rows * out.cols);
     logit_rows_ = out.rows;
     logit_cols_ = out.cols;
     widen(out, {logits_.data(), out.rows, out.cols});
     return done;
   }
 
-  resect::detail::buffer<float> logits_;
+  array<float> logits_;
   index_t logit_rows_ = 0, logit_cols_ = 0;
 };
 
@@ -160,8 +160,8 @@ class widened_host<H> : public detail::widened_rows<H> {
     friend widened_host;
     explicit state(typename H::state&& s) : narrow_(std::move(s)) {}
     mutable typename H::state narrow_;
-    mutable resect::detail::buffer<float> floats_ = {};  // the stream, once it was asked for
-    mutable resect::detail::buffer<narrow> shown_ = {};  // what those floats were then: another float was written
+    mutable array<float> floats_ = {};  // the stream, once it was asked for
+    mutable array<narrow> shown_ = {};  // what those floats were then: another float was written
     bool is_shown_ = false;
   };
   using weight_override = typename H::weight_override;
@@ -191,9 +191,8 @@ class widened_host<H> : public detail::widened_rows<H> {
   matrix_view<float> stream(state& s) {
     const auto h = host_.stream(s.narrow_);
     if (!s.is_shown_) {
-      const auto n = static_cast<std::size_t>(h.rows * h.cols);
-      s.floats_.resize(n);
-      s.shown_.resize(n);
+      s.floats_.resize(h.rows * h.cols);
+      s.shown_.resize(h.rows * h.cols);
       s.is_shown_ = true;
       show(s, h);
     }
@@ -232,7 +231,7 @@ class widened_host<H> : public detail::widened_rows<H> {
 
   static void show(const state& s, matrix_view<const narrow> h) {
     for (index_t r = 0; r < h.rows; ++r)
-      for (index_t c = 0; c < h.cols; ++c) s.shown_[static_cast<std::size_t>(r * h.cols + c)] = h(r, c);
+      for (index_t c = 0; c < h.cols; ++c) s.shown_[r * h.cols + c] = h(r, c);
     detail::widen<narrow>(h, {s.floats_.data(), h.rows, h.cols});
   }
   // The state takes what was written to its floats, and they show what it then is. Only what differs from what was shown

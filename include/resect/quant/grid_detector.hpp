@@ -5,6 +5,7 @@
 #include <bit>
 #include <string_view>
 
+#include <resect/core/operand.hpp>
 #include <resect/quant/detail/check_weights.hpp>
 #include <resect/quant/detail/level_fit.hpp>
 #include <resect/quant/layout.hpp>
@@ -241,6 +242,12 @@ result<grid_detection> try_detect_grid(E& exec, matrix_view<const float> W, cons
   if (few.what.share >= options.share) return few.what;
   return grid_detection{.share = even.what.share > few.what.share ? even.what.share : few.what.share,
                         .groups = even.what.groups};
+}
+
+// The same of any operand.
+template <executor E, operand_of<float> W>
+result<grid_detection> try_detect_grid(E& exec, const W& w, const detect_options& options = {}) {
+  return on_view(w, "W", [&](matrix_view<const float> view) { return try_detect_grid(exec, view, options); });
 }
 
 #if RESECT_EXCEPTIONS

@@ -3,8 +3,9 @@
 
 #include <utility>
 
-#include <resect/core/detail/buffer.hpp>
+#include <resect/core/array.hpp>
 #include <resect/core/math.hpp>
+#include <resect/core/operand.hpp>
 #include <resect/quant/detail/check_weights.hpp>
 #include <resect/quant/rounding.hpp>
 
@@ -30,16 +31,16 @@ result<quantized> try_quantize(E& exec, matrix_view<const float> W, const F& for
   if (status s = search.check(W.cols); !s) return s.error();
   if (status s = detail::check_weights(exec, W, largest_weight); !s) return s.error();
 
-  resect::detail::buffer<float> copy;
+  array<float> copy;
   if (!W.rows_contiguous()) {
-    copy.resize(static_cast<std::size_t>(W.rows * W.cols));
+    copy.resize(W.rows * W.cols);
     exec.bulk(W.rows, [&](index_t r) {
-      for (index_t c = 0; c < W.cols; ++c) copy[static_cast<std::size_t>(r * W.cols + c)] = W(r, c);
+      for (index_t c = 0; c < W.cols; ++c) copy[r * W.cols + c] = W(r, c);
     });
     W = {copy.data(), W.rows, W.cols};
   }
-  const auto groups = static_cast<std::size_t>(out.layout().count());
-  out.codes.resize(static_cast<std::size_t>(W.rows * W.cols));
+  const index_t groups = out.layout().count();
+  out.codes.resize(W.rows * W.cols);
   out.scales.resize(groups);
   if (out.format.zero == zero_point::integer) out.zeros.resize(groups);
   if (status s = rule.template round<typename F::grid>(exec, W, search, out); !s) return s.error();
@@ -51,6 +52,13 @@ template <executor E, scale_search S = min_max, rounding_rule R = nearest>
 result<quantized> try_quantize(E& exec, matrix_view<const float> W, const affine_format& format, const S& search = {},
                                const R& rule = {}) {
   return try_visit(format, [&](auto f) -> result<quantized> { return try_quantize(exec, W, f, search, rule); });
+}
+
+// The same of any operand: a matrix of Eigen, xtensor, mdspan, resect's own.
+template <executor E, operand_of<float> W, class F, scale_search S = min_max, rounding_rule R = nearest>
+  requires(static_format<F> || std::same_as<F, affine_format>)
+result<quantized> try_quantize(E& exec, const W& w, const F& format, const S& search = {}, const R& rule = {}) {
+  return on_view(w, "W", [&](matrix_view<const float> view) { return try_quantize(exec, view, format, search, rule); });
 }
 
 // What quantizing cost.
@@ -85,7 +93,7 @@ result<quantization_loss> try_loss(E& exec, matrix_view<const float> W, const qu
             const double bound = slack * math::fabs(static_cast<double>(p.scale));
             for (index_t c = layout.first(g); c < layout.first(g) + layout.size(g); ++c) {
               const double w = W(r, c);
-              const double e = math::fabs(w - grid::decode(q.codes[static_cast<std::size_t>(r * q.cols + c)], p));
+              const double e = math::fabs(w - grid::decode(q.codes[r * q.cols + c], p));
               s.error = fma_rn(e, e, s.error);
               s.weights = fma_rn(w, w, s.weights);
               s.largest = s.largest > e ? s.largest : e;
@@ -107,11 +115,26 @@ result<quantization_loss> try_loss(E& exec, matrix_view<const float> W, const qu
   });
 }
 
+// The same of any operand.
+template <executor E, operand_of<float> W>
+result<quantization_loss> try_loss(E& exec, const W& w, const quantized& q) {
+  return on_view(w, "W", [&](matrix_view<const float> view) { return try_loss(exec, view, q); });
+}
+
 #if RESECT_EXCEPTIONS
 template <executor E, class F, scale_search S = min_max, rounding_rule R = nearest>
 requires(static_format<F> || std::same_as<F, affine_format>) quantized
     quantize(E& exec, matrix_view<const float> W, const F& format, const S& search = {}, const R& rule = {}) {
   return value_or_throw(try_quantize(exec, W, format, search, rule));
+}
+template <executor E, operand_of<float> W, class F, scale_search S = min_max, rounding_rule R = nearest>
+  requires(static_format<F> || std::same_as<F, affine_format>)
+quantized quantize(E& exec, const W& w, const F& format, const S& search = {}, const R& rule = {}) {
+  return value_or_throw(try_quantize(exec, w, format, search, rule));
+}
+template <executor E, operand_of<float> W>
+quantization_loss loss(E& exec, const W& w, const quantized& q) {
+  return value_or_throw(try_loss(exec, w, q));
 }
 template <executor E>
 quantization_loss loss(E& exec, matrix_view<const float> W, const quantized& q) {

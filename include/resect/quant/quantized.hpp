@@ -2,9 +2,10 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
+#include <resect/core/array.hpp>
 #include <resect/core/executor.hpp>
+#include <resect/core/operand.hpp>
 #include <resect/core/view.hpp>
 #include <resect/quant/affine.hpp>
 #include <resect/quant/layout.hpp>
@@ -17,14 +18,14 @@ struct quantized {
   affine_format format;
   index_t rows = 0;
   index_t cols = 0;
-  std::vector<std::uint8_t> codes;  // (rows, cols)
-  std::vector<float> scales;        // (rows, groups a row)
-  std::vector<std::uint8_t> zeros;  // (rows, groups a row); empty for symmetric formats
+  array<std::uint8_t> codes;  // (rows, cols)
+  array<float> scales;        // (rows, groups a row)
+  array<std::uint8_t> zeros;  // (rows, groups a row); empty for symmetric formats
 
   group_layout layout() const noexcept { return {rows, cols, format.group}; }
 
   group_parameters parameters(index_t row, index_t g) const noexcept {
-    const auto i = static_cast<std::size_t>(row * layout().per_row() + g);
+    const index_t i = row * layout().per_row() + g;
     return {scales[i], zeros.empty() ? static_cast<std::uint8_t>(1 << (format.bits - 1)) : zeros[i]};
   }
 
@@ -43,8 +44,8 @@ struct quantized {
   status check() const noexcept {
     if (format.bits < 2 || format.bits > 8) return error{errc::invalid_argument, "bits", text(format.bits), "2 to 8"};
     if (status s = layout().check(); !s) return s;
-    const auto fits = [](std::size_t got, index_t wanted, std::string_view operand) -> status {
-      if (static_cast<index_t>(got) == wanted) return {};
+    const auto fits = [](index_t got, index_t wanted, std::string_view operand) -> status {
+      if (got == wanted) return {};
       return error{errc::shape_mismatch, operand, text(got), text(wanted)};
     };
     if (status s = fits(codes.size(), rows * cols, "codes"); !s) return s;
@@ -73,7 +74,17 @@ status try_dequantize(E& exec, const quantized& q, matrix_view<float> out) {
   });
 }
 
+// The same into any operand.
+template <executor E, output_of<float> Out>
+status try_dequantize(E& exec, const quantized& q, Out& out) {
+  return on_output(out, "out", [&](matrix_view<float> view) { return try_dequantize(exec, q, view); });
+}
+
 #if RESECT_EXCEPTIONS
+template <executor E, output_of<float> Out>
+void dequantize(E& exec, const quantized& q, Out& out) {
+  value_or_throw(try_dequantize(exec, q, out));
+}
 template <executor E>
 void dequantize(E& exec, const quantized& q, matrix_view<float> out) {
   value_or_throw(try_dequantize(exec, q, out));

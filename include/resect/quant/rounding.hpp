@@ -28,7 +28,7 @@ struct nearest {
       for (index_t g = 0; g < layout.per_row(); ++g) {
         const std::span<const float> group{w.row(r).data + layout.first(g), static_cast<std::size_t>(layout.size(g))};
         const group_parameters p = search.template fit<G>(group, layout.first(g));
-        const auto i = static_cast<std::size_t>(r * layout.per_row() + g);
+        const index_t i = r * layout.per_row() + g;
         out.scales[i] = p.scale;
         if (!out.zeros.empty()) out.zeros[i] = p.zero;
         std::uint8_t* codes = out.codes.data() + r * out.cols + layout.first(g);

@@ -4,9 +4,9 @@
 #include <bit>
 #include <concepts>
 #include <cstdint>
-#include <vector>
 
 #include <resect/core/adapt.hpp>
+#include <resect/core/array.hpp>
 #include <resect/core/exact_sum.hpp>
 #include <resect/core/executor.hpp>
 #include <resect/core/storage_float.hpp>
@@ -42,7 +42,7 @@ struct matrix_sketch {
   std::uint64_t seed = 0;
   index_t rows = 0, cols = 0;
   double squared_norm = 0;      // ‖W‖_F², exact up to one rounding
-  std::vector<double> buckets;  // s_b, exact up to one rounding
+  array<double> buckets;  // s_b, exact up to one rounding
 
   friend bool operator==(const matrix_sketch&, const matrix_sketch&) = default;
 };
@@ -118,7 +118,7 @@ class sketcher {
                    text("seed ", seed_, ", ", sums_.size(), " buckets")};
     if (other.count_ > rows_ * cols_ - count_) return too_many(count_ + other.count_);
     make_room(other.used_);
-    for (std::size_t b = 0; b < sums_.size(); ++b) sums_[b].merge(other.sums_[b]);
+    for (index_t b = 0; b < sums_.size(); ++b) sums_[b].merge(other.sums_[b]);
     squares_.merge(other.squares_);
     count_ += other.count_;
     positions_ += other.positions_;
@@ -145,7 +145,7 @@ class sketcher {
 
  private:
   sketcher(index_t rows, index_t cols, const sketch_options& options)
-      : seed_(options.seed), rows_(rows), cols_(cols), sums_(static_cast<std::size_t>(options.buckets)) {}
+      : seed_(options.seed), rows_(rows), cols_(cols), sums_(options.buckets) {}
 
   error too_many(index_t n) const noexcept {
     return {errc::conflict, "sketch", text(n, " elements"),
@@ -202,7 +202,7 @@ class sketcher {
   index_t count_ = 0;              // elements added
   std::uint64_t positions_ = 0;  // of the elements added
   index_t used_ = 0;               // additions since the sums were normalized
-  std::vector<exact_sum> sums_;
+  array<exact_sum> sums_;
   exact_square_sum squares_;
 };
 
@@ -222,11 +222,11 @@ result<matrix_sketch> try_sketch(E& exec, const W& w, sketch_options options = {
     sketcher sum;
     status outcome;
   };
-  std::vector<part> parts(static_cast<std::size_t>(n), part{*first, {}});
+  array<part> parts(n, part{*first, {}});
   exec.bulk(n, [&](index_t p) {
     const index_t begin = p * rows_a_part;
     const index_t rows = view->rows - begin < rows_a_part ? view->rows - begin : rows_a_part;
-    part& mine = parts[static_cast<std::size_t>(p)];
+    part& mine = parts[p];
     mine.outcome = mine.sum.try_add(view->middle_rows(begin, rows), {.row = begin});
   });
   for (const part& p : parts) {
@@ -256,7 +256,7 @@ inline result<sketch_distance> try_compare(const matrix_sketch& a, const matrix_
                  text("revision ", b.revision, ", seed ", b.seed, ", ", b.buckets.size(), " buckets"),
                  text("revision ", a.revision, ", seed ", a.seed, ", ", a.buckets.size(), " buckets")};
   double squared = 0;
-  for (std::size_t i = 0; i < a.buckets.size(); ++i) {
+  for (index_t i = 0; i < a.buckets.size(); ++i) {
     const double d = a.buckets[i] - b.buckets[i];
     squared = fma_rn(d, d, squared);
   }

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include <resect/core/executor.hpp>
+#include <resect/core/operand.hpp>
 #include <resect/core/view.hpp>
 #include <resect/random/distributions.hpp>
 #include <resect/random/rademacher.hpp>
@@ -98,7 +99,17 @@ status try_fill(E& exec, const M& omega, matrix_view<T> out, block_origin origin
   return {};
 }
 
+// The same into any operand of float or double.
+template <executor E, test_matrix M, floating_output Out>
+status try_fill(E& exec, const M& omega, Out& out, block_origin origin = {}) {
+  return on_output(out, "out", [&](auto view) { return try_fill(exec, omega, view, origin); });
+}
+
 #if RESECT_EXCEPTIONS
+template <executor E, test_matrix M, floating_output Out>
+void fill(E& exec, const M& omega, Out& out, block_origin origin = {}) {
+  value_or_throw(try_fill(exec, omega, out, origin));
+}
 template <executor E, test_matrix M, std::floating_point T>
 void fill(E& exec, const M& omega, matrix_view<T> out, block_origin origin = {}) {
   value_or_throw(try_fill(exec, omega, out, origin));

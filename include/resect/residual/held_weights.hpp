@@ -4,7 +4,7 @@
 #include <utility>
 #include <vector>
 
-#include <resect/core/detail/buffer.hpp>
+#include <resect/core/array.hpp>
 #include <resect/residual/detail/plan_steps.hpp>
 #include <resect/residual/plan.hpp>
 
@@ -56,7 +56,7 @@ status try_override_layer(executor_ref exec, H& host, const plan& p, int l, held
     if (s.what != step::kind::weights || !covers(s, l)) continue;
     for (const weight_desc& w : host.weights(l)) {
       if (!s.weight.selects(w)) continue;
-      resect::detail::buffer<float> values(static_cast<std::size_t>(w.rows * w.cols));
+      array<float> values(w.rows * w.cols);
       const matrix_view<float> view{values.data(), w.rows, w.cols};
       if (auto st = host.try_read_weight(w, view); !st) return st;
       const weight_change change = s.on_weight(w, view, exec);

@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include <resect/core/detail/buffer.hpp>
+#include <resect/core/array.hpp>
 #include <resect/core/detail/sorted.hpp>
 #include <resect/core/math.hpp>
 #include <resect/core/reduce.hpp>
@@ -36,23 +36,23 @@ class row_norms {
       if ((row.flags & row_meta::pad) == 0) entries_.push_back({{row.seq, row.pos}, entries_.size(), of(h, r)});
     }
     resect::detail::sort_ascending(entries_);
-    std::size_t kept = 0;
-    for (std::size_t i = 0; i < entries_.size(); ++i)
+    index_t kept = 0;
+    for (index_t i = 0; i < entries_.size(); ++i)
       if (i == 0 || entries_[i].where != entries_[kept - 1].where) entries_[kept++] = entries_[i];
     while (entries_.size() > kept) entries_.pop_back();
-    for (std::size_t i = 0; i < kept; ++i) entries_[i].order = 0;
+    for (index_t i = 0; i < kept; ++i) entries_[i].order = 0;
   }
   // The norm of a place, or null; until the next add.
   const double* find(token_place where) const noexcept {
-    std::size_t from = 0, to = entries_.size();
+    index_t from = 0, to = entries_.size();
     while (from < to) {
-      const std::size_t middle = from + (to - from) / 2;
+      const index_t middle = from + (to - from) / 2;
       if (entries_[middle].where < where) from = middle + 1;
       else to = middle;
     }
     return from < entries_.size() && entries_[from].where == where ? &entries_[from].norm : nullptr;
   }
-  index_t size() const noexcept { return static_cast<index_t>(entries_.size()); }
+  index_t size() const noexcept { return entries_.size(); }
   std::uint64_t hash() const noexcept {
     fingerprint f;
     for (const entry& e : entries_) f.add(e.where.key()).add(e.norm);
@@ -73,13 +73,13 @@ class row_norms {
  private:
   struct entry {
     token_place where;
-    std::size_t order;  // in which it came, as long as add runs
+    index_t order;  // in which it came, as long as add runs
     double norm;
     bool operator<(const entry& other) const noexcept {
       return where == other.where ? order < other.order : where < other.where;
     }
   };
-  resect::detail::buffer<entry> entries_;
+  array<entry> entries_;
 };
 
 // --- policies -----------------------------------------------------------------------------------------------

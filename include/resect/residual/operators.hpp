@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include <resect/core/detail/buffer.hpp>
+#include <resect/core/array.hpp>
 #include <resect/core/math.hpp>
 #include <resect/core/reduce.hpp>
 #include <resect/random/distributions.hpp>
@@ -129,7 +129,7 @@ inline result<step> try_mean_delta(layer_range where, const delta_means& means) 
   s.name = "mean_delta";
   s.id = "resect.mean_delta/1";
   s.fields.complete();  // reports name the reference rows beside their table
-  resect::detail::buffer<float> mu;
+  array<float> mu;
   fingerprint f;
   f.add(means.model).add(means.reference);
   for (int l = where.first; l < where.last; ++l) {

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <utility>
 
-#include <resect/core/detail/buffer.hpp>
+#include <resect/core/array.hpp>
 #include <resect/residual/step.hpp>
 
 namespace RESECT_NAMESPACE::residual {
@@ -39,7 +39,7 @@ class plan {
                      text("also ", other.name.view(), " on layers [", other.range.first, ", ", other.range.last, ")"),
                      "steps that do not undo each other"};
     steps_.push_back(std::move(s));
-    for (std::size_t i = steps_.size() - 1; i > 0 && before(steps_[i], steps_[i - 1]); --i) {
+    for (index_t i = steps_.size() - 1; i > 0 && before(steps_[i], steps_[i - 1]); --i) {
       step earlier = std::move(steps_[i]);
       steps_[i] = std::move(steps_[i - 1]);
       steps_[i - 1] = std::move(earlier);
@@ -90,7 +90,7 @@ class plan {
   }
 
   bool empty() const noexcept { return steps_.empty(); }
-  std::span<const step> steps() const noexcept { return {steps_.data(), steps_.size()}; }
+  std::span<const step> steps() const noexcept { return steps_.span(); }
 
   // 0 for the empty plan; else differs between plans that differ in what they do or in which order.
   // It is the epoch that a KV cache remembers.
@@ -156,7 +156,7 @@ class plan {
     return same_place && a.overwrites && b.overwrites;
   }
 
-  resect::detail::buffer<step> steps_;
+  array<step> steps_;
 };
 
 }  // namespace RESECT_NAMESPACE::residual

@@ -3,7 +3,7 @@
 
 #include <concepts>
 
-#include <resect/core/detail/buffer.hpp>
+#include <resect/core/array.hpp>
 #include <resect/residual/held_weights.hpp>
 #include <resect/residual/plan.hpp>
 
@@ -22,7 +22,7 @@ status run_edited_layer(executor_ref exec, H& host, const plan& p, typename H::s
   if (auto st = try_override_layer(exec, host, p, l, weights); !st) return st;
   const auto is_block = [&](const step& s) { return s.what == step::kind::block && covers(s, l); };
   const bool has_block = any_step(p, is_block);
-  resect::detail::buffer<float> before;
+  array<float> before;
   if (has_block) before = copy_rows(host.stream(state));
   if (!leaves_out) {
     auto on_rows = [&](const tap& at, matrix_view<float> h) {

@@ -3,7 +3,7 @@
 
 #include <concepts>
 
-#include <resect/core/detail/buffer.hpp>
+#include <resect/core/array.hpp>
 #include <resect/core/scratch.hpp>
 #include <resect/residual/held_weights.hpp>
 #include <resect/residual/plan.hpp>
@@ -13,9 +13,9 @@ namespace RESECT_NAMESPACE::residual {
 
 // Working memory of passes under plans, kept by the caller; one for each thread.
 struct pass_memory {
-  resect::detail::buffer<float> input;          // h_i of the block or span that runs now
-  resect::detail::buffer<row_meta> input_rows;  // and what its rows are
-  resect::detail::buffer<float> before;         // of the rows that the host kept
+  array<float> input;          // h_i of the block or span that runs now
+  array<row_meta> input_rows;  // and what its rows are
+  array<float> before;         // of the rows that the host kept
   scratch steps;                     // what steps take
 };
 
@@ -81,8 +81,8 @@ status try_forward_held(H& host, const plan& p, batch_view batch, site_set want,
     const bool any = any_step(p, active);
     if (at.where == site::resid_post && any && outcome) {
       // a host may have gathered rows since: find each row's input by what the row is
-      before.resize(static_cast<std::size_t>(h.rows * h.cols));
-      std::size_t from = 0;
+      before.resize(h.rows * h.cols);
+      index_t from = 0;
       for (index_t r = 0; r < h.rows; ++r) {
         const auto& row = at.rows[static_cast<std::size_t>(r)];
         while (from < input_rows.size() && !(input_rows[from].place() == row.place()))
@@ -94,8 +94,7 @@ status try_forward_held(H& host, const plan& p, batch_view batch, site_set want,
           return edit::unchanged;
         }
         for (index_t c = 0; c < width; ++c)
-          before[static_cast<std::size_t>(r * width + c)] =
-              input[from * static_cast<std::size_t>(width) + static_cast<std::size_t>(c)];
+          before[r * width + c] = input[from * width + c];
       }
       const matrix_view<const float> in{before.data(), h.rows, h.cols};
       for (const step& s : p.steps()) {
@@ -114,7 +113,7 @@ status try_forward_held(H& host, const plan& p, batch_view batch, site_set want,
     changed = apply_rows(p, at, h) || changed;
     if (at.where == site::resid_pre && any) {
       copy_rows(h, input);
-      input_rows.assign(at.rows.data(), at.rows.size());
+      input_rows.assign(at.rows);
       width = h.cols;
     }
     if (want.contains(at.where)) look(at, h);

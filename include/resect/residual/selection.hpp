@@ -7,7 +7,7 @@
 #include <type_traits>
 #include <utility>
 
-#include <resect/core/detail/buffer.hpp>
+#include <resect/core/array.hpp>
 #include <resect/core/detail/sorted.hpp>
 #include <resect/core/hash.hpp>
 #include <resect/core/shared_function.hpp>
@@ -52,8 +52,7 @@ class selection {
       switch (n.what) {
         case kind::list:
         case kind::tokens:
-          for (std::size_t i = n.first; i < n.last; ++i)
-            f.add(values_[i].key());
+          for (index_t i = n.first; i < n.last; ++i) f.add(values_[i].key());
           f.add(static_cast<std::uint64_t>(n.last - n.first));
           break;
         case kind::flag:
@@ -86,7 +85,7 @@ class selection {
   static selection of_positions(std::int32_t first, std::int32_t last) {
     if (first < 0) first = 0;
     if (last < first) last = first;
-    return leaf({kind::positions, 1, static_cast<std::size_t>(first), static_cast<std::size_t>(last), 0});
+    return leaf({kind::positions, 1, first, last, 0});
   }
   static selection of_tokens(std::span<const std::int32_t> ids) {
     selection out;
@@ -107,8 +106,8 @@ class selection {
   // Nodes stand in postfix order. first, last: a range of positions or of values_; flag uses `first`.
   struct node {
     kind what;
-    std::size_t size;  // nodes of the part that ends here
-    std::size_t first, last;
+    index_t size;  // nodes of the part that ends here
+    index_t first, last;
     std::uint64_t identity;
     shared_function<bool(const row_meta&)> asks = {};
   };
@@ -143,9 +142,9 @@ class selection {
   }
 
   bool listed_here(const node& n, token_place wanted) const noexcept {
-    std::size_t from = n.first, to = n.last;  // values_[from] may be it, values_[to] is beyond
+    index_t from = n.first, to = n.last;  // values_[from] may be it, values_[to] is beyond
     while (from < to) {
-      const std::size_t middle = from + (to - from) / 2;
+      const index_t middle = from + (to - from) / 2;
       if (values_[middle] < wanted) from = middle + 1;
       else to = middle;
     }
@@ -153,7 +152,7 @@ class selection {
   }
   // Whether the part that ends at node `at` holds; `ask(node)` answers for the user's predicates.
   template <class Ask>
-  bool holds(std::size_t at, const row_meta& row, const Ask& ask) const noexcept {
+  bool holds(index_t at, const row_meta& row, const Ask& ask) const noexcept {
     const node& n = nodes_[at];
     switch (n.what) {
       case kind::text:
@@ -161,8 +160,7 @@ class selection {
       case kind::flag:
         return (row.flags & n.first) != 0;
       case kind::positions:
-        return row.pos >= 0 && static_cast<std::size_t>(row.pos) >= n.first &&
-               static_cast<std::size_t>(row.pos) < n.last;
+        return row.pos >= n.first && row.pos < n.last;
       case kind::tokens:
         return listed_here(n, {0, row.token});
       case kind::list:
@@ -180,25 +178,25 @@ class selection {
   }
 
   // One that stands for all that are not in the list.
-  static void add_unnamed(resect::detail::buffer<std::int32_t>& x) {
+  static void add_unnamed(array<std::int32_t>& x) {
     resect::detail::sort_unique(x);
     std::int32_t other = 0;
     for (const std::int32_t v : x) other += v == other;
     x.push_back(other);
   }
-  static std::size_t place_of(std::uint64_t wanted, const resect::detail::buffer<std::uint64_t>& x) noexcept {
-    std::size_t i = 0;
+  static index_t place_of(std::uint64_t wanted, const array<std::uint64_t>& x) noexcept {
+    index_t i = 0;
     while (i < x.size() && x[i] != wanted) ++i;
     return i;
   }
   static bool may_meet(const selection& a, const selection& b) {
     const selection s = a & b;
-    resect::detail::buffer<std::int32_t> positions(1), tokens, sequences;
-    resect::detail::buffer<std::uint64_t> functions;
+    array<std::int32_t> positions(1), tokens, sequences;
+    array<std::uint64_t> functions;
     for (const node& n : s.nodes_) {
       if (n.what == kind::positions)
-        for (const std::size_t p : {n.first, n.last}) positions.push_back(static_cast<std::int32_t>(p));
-      for (std::size_t i = n.first; i < n.last && (n.what == kind::tokens || n.what == kind::list); ++i) {
+        for (const index_t p : {n.first, n.last}) positions.push_back(static_cast<std::int32_t>(p));
+      for (index_t i = n.first; i < n.last && (n.what == kind::tokens || n.what == kind::list); ++i) {
         const token_place v = s.values_[i];
         if (n.what == kind::tokens) {
           tokens.push_back(v.pos);
@@ -214,9 +212,9 @@ class selection {
     add_unnamed(tokens);
     add_unnamed(sequences);
     const std::uint32_t flags = s.flags();
-    std::size_t free_bits = functions.size();
+    index_t free_bits = functions.size();
     for (std::uint32_t f = flags; f != 0; f &= f - 1) ++free_bits;
-    constexpr std::size_t most = std::size_t{1} << 18;
+    constexpr index_t most = index_t{1} << 18;
     if (free_bits > 18 || positions.size() * tokens.size() > most ||
         positions.size() * tokens.size() * sequences.size() > most >> free_bits)
       return true;
@@ -224,7 +222,7 @@ class selection {
       for (const std::int32_t token : tokens)
         for (const std::int32_t seq : sequences)
           for (std::uint32_t f = flags;; f = (f - 1) & flags) {  // all subsets of the flags
-            for (std::size_t answers = 0; answers >> functions.size() == 0; ++answers) {
+            for (std::uint64_t answers = 0; answers >> functions.size() == 0; ++answers) {
               const auto ask = [&](const node& n) {
                 return (answers >> place_of(n.identity, functions) & 1) != 0;
               };
@@ -235,8 +233,8 @@ class selection {
     return false;
   }
 
-  resect::detail::buffer<node> nodes_;
-  resect::detail::buffer<token_place> values_;  // places; of a token {0, id}
+  array<node> nodes_;
+  array<token_place> values_;  // places; of a token {0, id}
 };
 
 // Every row of text.

@@ -5,7 +5,7 @@
 #include <limits>
 #include <span>
 
-#include <resect/core/detail/buffer.hpp>
+#include <resect/core/array.hpp>
 #include <resect/core/math.hpp>
 #include <resect/core/reduce.hpp>
 #include <resect/residual/plan.hpp>
@@ -90,14 +90,13 @@ result<step> try_steer(Mode, layer_range where, site at, std::span<const float> 
 
   constexpr bool scaled = std::same_as<Mode, steering::add> || std::same_as<Mode, steering::keep_norm>;
   constexpr bool idle_at_zero = scaled || std::same_as<Mode, steering::relative>;
-  resect::detail::buffer<float> w(v.size());
-  for (std::size_t i = 0; i < v.size(); ++i) {
-    const auto x = static_cast<double>(v[i]);
-    const double element = scaled ? x * static_cast<double>(c) : x / norm;
+  array<float> w;
+  for (const float x : v) {
+    const double element = scaled ? static_cast<double>(x) * static_cast<double>(c) : static_cast<double>(x) / norm;
     if (math::fabs(element) > static_cast<double>(std::numeric_limits<float>::max()))
-      return error{errc::not_finite, text("direction times strength of ", name), text(element, " in element ", i),
+      return error{errc::not_finite, text("direction times strength of ", name), text(element, " in element ", w.size()),
                    "finite values in fp32"};
-    w[i] = static_cast<float>(element);
+    w.push_back(static_cast<float>(element));
   }
   step s;
   s.what = step::kind::rows;

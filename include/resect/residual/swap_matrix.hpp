@@ -6,7 +6,8 @@
 #include <type_traits>
 #include <utility>
 
-#include <resect/core/detail/buffer.hpp>
+#include <resect/core/array.hpp>
+#include <resect/core/operand.hpp>
 #include <resect/residual/plan.hpp>
 
 // Operators on weights: other values for a layer's matrices. They need a host of the surgery level.
@@ -46,9 +47,9 @@ inline result<step> try_swap_matrix(layer_range where, std::string_view weight, 
   if (values.empty())
     return error{errc::shape_mismatch, operand, text(values.rows, " x ", values.cols), "the matrix's extents"};
   if (status st = detail::check_values(values, operand.view()); !st) return st.error();
-  resect::detail::buffer<float> copy(static_cast<std::size_t>(values.rows * values.cols));
+  array<float> copy(values.rows * values.cols);
   for (index_t r = 0; r < values.rows; ++r)
-    for (index_t c = 0; c < values.cols; ++c) copy[static_cast<std::size_t>(r * values.cols + c)] = values(r, c);
+    for (index_t c = 0; c < values.cols; ++c) copy[r * values.cols + c] = values(r, c);
   s.hash = fingerprint{}
                .add(static_cast<std::uint64_t>(values.rows))
                .add(static_cast<std::uint64_t>(values.cols))
@@ -58,10 +59,17 @@ inline result<step> try_swap_matrix(layer_range where, std::string_view weight, 
                     const weight_desc& w, matrix_view<float> out, executor_ref) -> weight_change {
     if (status st = check_view(out, rows, cols, w.name.view()); !st) return st.error();
     for (index_t r = 0; r < out.rows; ++r)
-      for (index_t c = 0; c < out.cols; ++c) out(r, c) = copy[static_cast<std::size_t>(r * out.cols + c)];
+      for (index_t c = 0; c < out.cols; ++c) out(r, c) = copy[r * out.cols + c];
     return true;
   };
   return s;
+}
+
+// The same of any operand of floats.
+template <operand_of<float> W>
+result<step> try_swap_matrix(layer_range where, std::string_view weight, const W& values) {
+  return on_view(values, text(weight, " of swap_matrix").view(),
+                 [&](matrix_view<const float> view) { return try_swap_matrix(where, weight, view); });
 }
 
 // Every matrix W of the layers := what f makes of it: f(desc, values, exec) rewrites `values` (desc.rows, desc.cols) in
@@ -112,6 +120,10 @@ step map_weights(layer_range where, F f, std::uint64_t identity) {
 }
 
 #if RESECT_EXCEPTIONS
+template <operand_of<float> W>
+step swap_matrix(layer_range where, std::string_view weight, const W& values) {
+  return value_or_throw(try_swap_matrix(where, weight, values));
+}
 inline step swap_matrix(layer_range where, std::string_view weight, matrix_view<const float> values) {
   return value_or_throw(try_swap_matrix(where, weight, values));
 }

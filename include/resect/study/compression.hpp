@@ -34,6 +34,7 @@ struct compression_options {
 struct compression_row {
   table_row alone;                  // alone.mean.kl is S_l; its mark and rank
   effect_sums without;              // of every chosen layer but this one
+  arm_identity without_id;          // of that arm
   metrics::causal_effect causal;    // S_l, R_l, I_l; R and I are NaN where saturated
   double error = metrics::nan;      // ‖W − Ŵ‖_F / ‖W‖_F over the matrices of the layer
   double bits = metrics::nan;       // stored bits a weight of them, where the method says
@@ -261,7 +262,8 @@ result<compression_report> try_compression(Backend& backend, H& host, runner<Bac
                             {table_of::all_arms, options.seed, options.bootstrap});
   if (!alone) return alone.error();
   for (std::size_t i = 0; i < n; ++i) {
-    compression_row row{std::move((*alone)[i]), (*measured)[n + i], {}, artifacts[i].error, artifacts[i].bits};
+    compression_row row{std::move((*alone)[i]), (*measured)[n + i], identity_of((*arms)[n + i].plan), {}, artifacts[i].error,
+                        artifacts[i].bits};
     auto causal = metrics::try_causal_effect(row.alone.runs.front().kl.sums(), out.all_sums.kl.sums(), row.without.kl.sums(),
                                              *unigram_kl);
     if (!causal) return causal.error();

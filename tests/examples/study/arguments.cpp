@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include <study/arguments.hpp>
+#include <study/io/arguments.hpp>
 #include <support/catch.hpp>
 
 namespace {
 
-std::vector<int> layers(std::string_view list, int n) { return app::try_parse_layers(list, n).value(); }
+std::vector<int> layers(std::string_view list, int n) { return studies::try_parse_layers(list, n).value(); }
 std::string refusal(std::string_view list, int n) {
-  const auto r = app::try_parse_layers(list, n);
+  const auto r = studies::try_parse_layers(list, n);
   return r ? "" : std::string(r.error().message().view());
 }
 
 enum class fruit { apple, pear };
 std::string_view name_of(fruit f) { return f == fruit::apple ? "apple" : "pear"; }
 auto fruits(std::string_view list) {
-  return app::try_parse_names(list, "--fruits", std::vector{fruit::apple, fruit::pear}, name_of);
+  return studies::try_parse_names(list, "--fruits", std::vector{fruit::apple, fruit::pear}, name_of);
 }
 
 }  // namespace
@@ -49,5 +49,5 @@ TEST_CASE("a list of names keeps its order and refuses what it does not know") {
 
 TEST_CASE("a command line is quoted as a shell reads it") {
   const char* const argv[] = {"./run", "study", "--text", "my text's $HOME", "", "--layers", "0-3,7"};
-  CHECK(app::shell_command(7, argv) == "./run study --text 'my text'\\''s $HOME' '' --layers 0-3,7");
+  CHECK(studies::shell_command(7, argv) == "./run study --text 'my text'\\''s $HOME' '' --layers 0-3,7");
 }

@@ -1,28 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <unistd.h>
+
 #include <filesystem>
 #include <fstream>
 
-#include <study/plots.hpp>
-#include <study/report_html.hpp>
-#include <study/report_json.hpp>
+#include <study/report/plots.hpp>
+#include <study/report/report_html.hpp>
+#include <study/report/report_json.hpp>
 #include <support/catch.hpp>
 
 #include "records.hpp"
 
 namespace {
 
-app::json report(const app::study_record& r) {
-  return app::json::parse(app::report_text(app::report_json(r, app::find(r))));
+studies::json report(const studies::study_record& r) {
+  return studies::json::parse(resect::io::json_text(studies::report_json(r, studies::find(r))));
 }
 
-std::string text_of(const std::vector<app::finding>& findings, const std::string& kind) {
+std::string text_of(const std::vector<studies::finding>& findings, const std::string& kind) {
   std::string out;
   for (const auto& f : findings)
     if (f.kind == kind) out += f.text + "\n";
   return out;
 }
 
-bool is_estimate(const app::json& e) {
+bool is_estimate(const studies::json& e) {
   return e.size() == 6 && e.contains("value") && e.contains("se") && e.contains("lo") && e.contains("hi") &&
          e.contains("n") && e.contains("n_clusters");
 }
@@ -71,7 +73,7 @@ TEST_CASE("report.json has one row an altered layer, and one a seed") {
   const auto& mean = j["rows"][3];
   CHECK(mean["operator"] == "reinit");
   CHECK(mean["seed"].is_null());
-  CHECK(mean["seeds"] == app::json{1, 2});
+  CHECK(mean["seeds"] == studies::json{1, 2});
   CHECK(mean["seed_sd"]["kl"] == 0.25);
   CHECK(j["rows"][4]["seed"] == 1);
   CHECK(j["rows"][5]["seed"] == 2);
@@ -87,34 +89,32 @@ TEST_CASE("what does not exist is null in report.json") {
   CHECK(j["rows"][0]["mark"].is_null());
 }
 
-TEST_CASE("report.json takes names that are not UTF-8, and is the same text every time") {
+TEST_CASE("report.json takes names that are not UTF-8") {
   auto r = support::small_study();
-  r.model.name = "bad \xff name \"quoted\"";
+  r.report.models[0].name = "bad \xff name \"quoted\"";
   CHECK(report(r)["model"]["name"] == "bad \xef\xbf\xbd name \"quoted\"");
-  CHECK(app::report_text(app::report_json(r, app::find(r))) == app::report_text(app::report_json(r, app::find(r))));
 }
 
 TEST_CASE("html escapes what comes from outside") {
-  CHECK(app::escaped("a<b>&\"c'\n\x01") == "a&lt;b&gt;&amp;&quot;c&#39;  ");
+  CHECK(studies::escaped("a<b>&\"c'\n\x01") == "a&lt;b&gt;&amp;&quot;c&#39;  ");
   auto r = support::small_study();
-  r.model.name = r.text.name = r.command = "<script>alert('x')</script>";
-  const auto html = app::report_html(r, {{"kind", "", "<i>finding</i>", {}}});
+  r.report.models[0].name = r.report.text.name = r.report.command = "<script>alert('x')</script>";
+  const auto html = studies::report_html(r, {{"kind", "", "<i>finding</i>", {}}});
   CHECK(html.find("<script") == html.npos);
   CHECK(html.find("<i>") == html.npos);
   CHECK(html.find("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;") != html.npos);
 }
 
 TEST_CASE("the page holds tables, pictures, definitions and the command") {
-  const auto html = app::report_html(support::small_study(), app::find(support::small_study()));
-  for (const char* part :
-       {"sensitivity.png", "norms.png", "report.json", "clusters.npz", "study --model tiny", "seed sd",
-        "class=\"mark critical\"", "class=\"mark better\"", "<small>[1.80, 2.20]</small>"})
+  const auto html = studies::report_html(support::small_study(), studies::find(support::small_study()));
+  for (const char* part : {"effects.png", "norms.png", "report.json", "clusters.npz", "study --model tiny", "seed sd",
+                           "class=\"mark critical\"", "class=\"mark better\"", "<small>[1.80, 2.20]</small>"})
     CHECK(html.find(part) != html.npos);
   CHECK(html.find("nan") == html.npos);
 }
 
 TEST_CASE("findings say what the numbers carry, and no more") {
-  const auto found = app::find(support::small_study());
+  const auto found = studies::find(support::small_study());
   CHECK(text_of(found, "most_critical").find("Layer 0 matters most, KL 2.00 [1.80, 2.20] nats, rank 1 [1–1] of 3.") ==
         0);
   CHECK(text_of(found, "critical").find("Layer 0 is critical (Δln PPL above 0.1).\nEvery altered layer is critical") ==
@@ -125,24 +125,24 @@ TEST_CASE("findings say what the numbers carry, and no more") {
   CHECK(text_of(found, "control").find("A control, not a sensitivity") == 0);
   CHECK(text_of(found, "norm_growth").find("2.00 before layer 0") != std::string::npos);
   CHECK(text_of(found, "unfit_text").empty());
-  for (const auto& f : found) CHECK((f.kind == "control" || f.about != "zero_stream"));
+  for (const auto& f : found) CHECK((f.kind == "control" || f.operation != "zero_stream"));
 
-  const auto few = app::find(support::small_study(4));
+  const auto few = studies::find(support::small_study(4));
   CHECK(few.front().kind == "too_few_clusters");
   CHECK(text_of(few, "critical").empty());
   CHECK(text_of(few, "saturated").empty());
 }
 
 TEST_CASE("findings about one alteration make one paragraph") {
-  const auto text = app::paragraphs(
+  const auto text = studies::paragraphs(
       {{"a", "skip", "One.", {}}, {"b", "skip", "Two.", {}}, {"c", "", "Three.", {}}, {"d", "", "Four.", {}}});
   CHECK(text == std::vector<std::string>{"skip: One. Two.", "Three.", "Four."});
 }
 
 TEST_CASE("a model that predicts worse than word frequencies is said to be the wrong one") {
   auto r = support::small_study();
-  r.baseline.nll = support::around(9.6, 0.3);
-  const auto found = app::find(r);
+  r.report.baseline[0].value = support::around(9.6, 0.3);
+  const auto found = studies::find(r);
   CHECK(found.front().kind == "unfit_text");
   CHECK(found.front().text.find("9.60 [9.30, 9.90] against 4.50 [4.40, 4.60] nats a token") != std::string::npos);
   CHECK(text_of(found, "saturated").empty());
@@ -150,43 +150,82 @@ TEST_CASE("a model that predicts worse than word frequencies is said to be the w
 
 TEST_CASE("layers whose rank may be first are named beside the first") {
   auto r = support::small_study();
-  r.rows[2].rank = {2, 1, 2};
-  CHECK(text_of(app::find(r), "most_critical").find("Not told apart from layer 2.") != std::string::npos);
+  r.report.rows[2].verdict->rank = {2, 1, 2};
+  CHECK(text_of(studies::find(r), "most_critical").find("Not told apart from layer 2.") != std::string::npos);
 }
 
 TEST_CASE("lists of layers read like text") {
-  CHECK(app::layers_text({}) == "no layer");
-  CHECK(app::layers_text({3}) == "layer 3");
-  CHECK(app::layers_text({0, 1, 2, 7}) == "layers 0–2 and 7");
-  CHECK(app::layers_text({0, 1, 5}) == "layers 0, 1 and 5");
+  CHECK(studies::layers_text({}) == "no layer");
+  CHECK(studies::layers_text({3}) == "layer 3");
+  CHECK(studies::layers_text({0, 1, 2, 7}) == "layers 0–2 and 7");
+  CHECK(studies::layers_text({0, 1, 5}) == "layers 0, 1 and 5");
+}
+
+TEST_CASE("tables of spans and of doses name their rows") {
+  const auto spans = support::small_spans();
+  const auto found = studies::find(spans);
+  CHECK(text_of(found, "most_critical") == "Layers 0–1 matter most, KL 2.00 [1.80, 2.20] nats, rank 1 [1–1] of 2.\n");
+  CHECK(text_of(found, "critical") == "Every arm is critical (Δln PPL above 0.1).\n");
+  CHECK(found.front().layers == std::vector{0, 1});
+  CHECK(studies::study_table(spans).find("\n  layers     KL, nats") != std::string::npos);
+  CHECK(studies::study_table(spans).find("\n     0–1  2.00 ± 0.20") != std::string::npos);
+  CHECK(report(spans)["rows"][1]["first"] == 1);
+  CHECK(report(spans)["rows"][1]["last"] == 3);
+
+  const auto doses = support::small_doses();
+  CHECK(text_of(studies::find(doses), "negligible") ==
+        "Layer 0 (factor 0.5) and layer 0 (factor 2) are negligible (Δln PPL within ±0.01).\n");
+  CHECK(studies::study_table(doses).find("\n  layer  factor       KL, nats") != std::string::npos);
+  CHECK(studies::report_html(doses, {}).find("<th>factor</th>") != std::string::npos);
+}
+
+TEST_CASE("a recipe's own columns stand below its table") {
+  auto r = support::small_study();
+  r.tables[0].headline = "skip, all layers: KL 3";
+  r.tables[0].columns = {{"kl", "alone: S"}, {"restored_kl", "spared: R", true}, {"weight_error", "error"}};
+  for (const auto i : r.tables[0].rows) {
+    r.report.rows[i].estimates = {{"restored_kl", support::around(0.5, 0.1)}};
+    r.report.rows[i].numbers = {{"weight_error", 0.125}};
+  }
+  const auto text = studies::study_table(r);
+  CHECK(text.find("skip, all layers: KL 3\n  layer           alone: S     spared: R  error\n") != text.npos);
+  CHECK(text.find("+0.50 ± 0.10  0.125\n") != text.npos);
+  const auto html = studies::report_html(r, {});
+  CHECK(html.find("<p>skip, all layers: KL 3.</p>") != html.npos);
+  CHECK(html.find("<th>spared: R</th><th>error</th>") != html.npos);
 }
 
 TEST_CASE("plot scripts hold names only as quoted text") {
-  CHECK(app::detail::quoted("it's `x` \\n\n") == "'it''s x n'");
+  CHECK(studies::detail::in_quotes("it's `x` \\n\n") == "'it''s x n'");
   auto r = support::small_study();
-  r.model.name = "a'; system('touch /tmp/x'); '";
-  const auto script = app::norms_script(r);
+  r.report.models[0].name = "a'; system('touch /tmp/x'); '";
+  const auto script = studies::norms_script(r);
   CHECK(script.find("'a''; system(''touch /tmp/x''); '': residual stream of the intact model'") != script.npos);
 }
 
 TEST_CASE("a gap in the layers breaks the line of a plot") {
   auto r = support::small_study();
-  r.rows[2].layer = 5;
-  const auto data = app::sensitivity_data(r, "skip");
+  r.report.rows[2].layers = {5};
+  const auto data = studies::effects_data(r, r.tables[0]);
   CHECK(data.find("\n\n5 ") != data.npos);
   CHECK(data.find("\n\n1 ") == data.npos);
+  const auto spans = support::small_spans();
+  CHECK(studies::effects_data(spans, spans.tables[0]).find("\n1.5 ") != std::string::npos);  // layers 1 and 2
+  const auto doses = support::small_doses();
+  CHECK(studies::effects_data(doses, doses.tables[0]).find("\n3 ") != std::string::npos);  // its fourth row
+  CHECK(studies::effects_script(doses).find("'layer 0 (factor 0.5)' 0, ") != std::string::npos);
 }
 
 TEST_CASE("both plots are drawn, also without intervals") {
-  if (!app::check_gnuplot()) return;
-  const auto folder = std::filesystem::temp_directory_path() / "resect_plots_test";
+  if (!studies::check_gnuplot()) return;
+  const auto folder = std::filesystem::temp_directory_path() / ("resect_plots_test_" + std::to_string(::getpid()));
   for (const resect::index_t clusters : {32, 4}) {
     std::filesystem::remove_all(folder);
     std::filesystem::create_directories(folder);
-    const auto drawn = app::try_draw_plots(support::small_study(clusters), folder);
+    const auto drawn = studies::try_draw_plots(support::small_study(clusters), folder);
     INFO(drawn.error().message().view());
     REQUIRE(drawn);
-    for (const char* name : {"norms.png", "sensitivity.png"}) {
+    for (const char* name : {"norms.png", "effects.png"}) {
       std::ifstream in(folder / name, std::ios::binary);
       std::string magic(8, '\0');
       in.read(magic.data(), 8);
@@ -194,5 +233,7 @@ TEST_CASE("both plots are drawn, also without intervals") {
     }
     CHECK(!std::filesystem::exists(folder / "plots"));
   }
+  for (const auto& other : {support::small_spans(), support::small_doses()})
+    CHECK(studies::try_draw_plots(other, folder));
   std::filesystem::remove_all(folder);
 }

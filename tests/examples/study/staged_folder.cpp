@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <unistd.h>
+
 #include <filesystem>
 #include <fstream>
 
-#include <study/staged_folder.hpp>
+#include <study/io/staged_folder.hpp>
 #include <support/catch.hpp>
 
 namespace {
@@ -10,7 +12,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct scratch {
-  fs::path path = fs::temp_directory_path() / "resect_staged_folder_test";
+  fs::path path = fs::temp_directory_path() / ("resect_staged_folder_test_" + std::to_string(::getpid()));
   scratch() {
     fs::remove_all(path);
     fs::create_directories(path);
@@ -32,10 +34,10 @@ TEST_CASE("a committed report replaces the old one, and only its own files") {
   const scratch s;
   const auto out = s.path / "deep" / "out";
   fs::create_directories(out);
-  app::write_file((out / "a.txt").string(), "old");
-  app::write_file((out / "other.txt").string(), "kept");
+  studies::write_file((out / "a.txt").string(), "old");
+  studies::write_file((out / "other.txt").string(), "kept");
   {
-    const app::staged_folder folder(out);
+    const studies::staged_folder folder(out);
     folder.write("a.txt", "new");
     folder.write("b.txt", "new");
     CHECK(content(out / "a.txt") == "old");
@@ -49,9 +51,9 @@ TEST_CASE("a committed report replaces the old one, and only its own files") {
 
 TEST_CASE("a report that is not committed leaves the old one and nothing else") {
   const scratch s;
-  app::write_file((s.path / "a.txt").string(), "old");
+  studies::write_file((s.path / "a.txt").string(), "old");
   {
-    const app::staged_folder folder(s.path);
+    const studies::staged_folder folder(s.path);
     folder.write("a.txt", "new");
   }
   CHECK(content(s.path / "a.txt") == "old");
@@ -60,13 +62,13 @@ TEST_CASE("a report that is not committed leaves the old one and nothing else") 
 
 TEST_CASE("an output folder is checked without leaving anything behind") {
   const scratch s;
-  CHECK(app::check_output_folder(s.path, {"a.txt"}));
-  CHECK(app::check_output_folder(s.path / "not" / "there", {"a.txt"}));
+  CHECK(studies::check_output_folder(s.path, {"a.txt"}));
+  CHECK(studies::check_output_folder(s.path / "not" / "there", {"a.txt"}));
   CHECK(entries(s.path) == 0);
-  app::write_file((s.path / "file").string(), "x");
-  CHECK(!app::check_output_folder(s.path / "file", {}));
-  CHECK(!app::check_output_folder(s.path / "file" / "below", {}));
+  studies::write_file((s.path / "file").string(), "x");
+  CHECK(!studies::check_output_folder(s.path / "file", {}));
+  CHECK(!studies::check_output_folder(s.path / "file" / "below", {}));
   fs::create_directory(s.path / "a.txt");
-  CHECK(!app::check_output_folder(s.path, {"a.txt"}));
-  CHECK(!app::check_output_folder("/proc/none", {}));
+  CHECK(!studies::check_output_folder(s.path, {"a.txt"}));
+  CHECK(!studies::check_output_folder("/proc/none", {}));
 }

@@ -7,10 +7,11 @@
 #include <string>
 #include <vector>
 
-#include <study/clusters.hpp>
-#include <study/make_record.hpp>
-#include <study/output.hpp>
-#include <study/report_json.hpp>
+#include <resect/study/sensitivity.hpp>
+#include <study/io/output.hpp>
+#include <study/report/clusters.hpp>
+#include <study/report/make_record.hpp>
+#include <study/report/report_json.hpp>
 
 // Studies whose every token is planted, written as the study program writes them.
 namespace support {
@@ -21,11 +22,14 @@ struct token_values {
 
 struct planted_study {
   int layers = 3;
+  int span = 1;               // neighbouring layers that an arm alters
+  bool all_together = false;  // also an arm that leaves out all layers and stands in no table: layer −1 to `token`
   resect::index_t windows = 8, context = 5;
   std::vector<resect::study::alteration> alterations{resect::study::alteration::skip};
   std::uint64_t seed = 1;
   int seeds = 5;
-  std::string text = "heldout.txt", model = "tiny";
+  std::string text = "heldout.txt", model = "tiny", says = "what is done";
+  resect::residual::reinit_options reinit{};
   std::int32_t first_id = 0;  // of the text's ids
   // of token t of a cluster, under an alteration of a layer with a seed
   std::function<token_values(resect::study::alteration, int layer, std::uint64_t seed, resect::index_t cluster, int t)>
@@ -33,65 +37,72 @@ struct planted_study {
   std::function<double(resect::index_t cluster, int t)> nll = [](resect::index_t, int) { return 1.0; };
 };
 
+inline resect::study::arm planted_arm(const planted_study& p, resect::study::alteration a, int layer,
+                                      std::uint64_t seed) {
+  if (p.span == 1)
+    return resect::value_or_throw(resect::study::detail::alteration_arm(a, layer, seed, {.reinit = p.reinit}, {}));
+  return {resect::residual::plan{} | resect::residual::skip(resect::residual::layers(layer, layer + p.span))};
+}
+
+inline resect::study::effect_sums planted_sums(const planted_study& p, resect::study::alteration a, int layer,
+                                               std::uint64_t seed) {
+  resect::study::effect_sums sums(p.windows);
+  for (resect::index_t c = 0; c < p.windows; ++c)
+    for (int t = 0; t < p.context; ++t) {
+      const token_values v = p.token(a, layer, seed, c, t);
+      sums.kl.add(c, v.kl);
+      sums.top1.add(c, resect::index_t{1}, v.top1 > 0.5 ? resect::index_t{1} : resect::index_t{2});
+      sums.cosine.add(c, v.cosine);
+      const double intact = p.nll(c, t);
+      if (t + 1 < p.context) sums.dlnppl.add(c, intact, intact + v.dlnppl);
+    }
+  return sums;
+}
+
 // report.json and clusters.npz of it, in `folder`.
 inline void write_study(const planted_study& p, const std::filesystem::path& folder) {
   namespace study = resect::study;
-  std::vector<std::int32_t> ids;
+  studies::tokens text{p.text, studies::sha256(p.text), {}, {}};
   for (resect::index_t i = 0; i < p.windows * p.context; ++i)
-    ids.push_back(p.first_id + static_cast<std::int32_t>(i % 7));
-  const auto windows = study::windows({ids, {}}, {.sequences = p.windows, .context = p.context});
+    text.ids.push_back(p.first_id + static_cast<std::int32_t>(i % 7));
+  const study::window_options options{.sequences = p.windows, .context = p.context};
+  const auto windows = study::windows(text.view(), options);
 
-  study::sensitivity_report measured;
-  measured.options.alterations = p.alterations;
-  measured.options.seed = p.seed;
-  measured.options.reinit_seeds = p.seeds;
-  measured.options.bootstrap = 50;
-  for (int l = 0; l < p.layers; ++l) measured.options.layers.push_back(l);
-  measured.intact.ppl = resect::metrics::perplexity(p.windows);
+  study::baseline intact;
+  intact.ppl = resect::metrics::perplexity(p.windows);
   for (resect::index_t c = 0; c < p.windows; ++c)
-    for (int t = 0; t + 1 < p.context; ++t) measured.intact.ppl.add(c, p.nll(c, t));
-  for (const auto a : p.alterations) {
-    std::vector<study::sensitivity_row> table;
-    for (int l = 0; l < p.layers; ++l) {
-      study::sensitivity_row row;
-      row.what = a;
-      row.layer = l;
-      const bool seeded = a == study::alteration::reinit;
-      for (int r = 0; r < (seeded ? p.seeds : 1); ++r) {
-        const std::uint64_t seed = p.seed + static_cast<std::uint64_t>(r);
-        study::effect_sums sums(p.windows);
-        for (resect::index_t c = 0; c < p.windows; ++c)
-          for (int t = 0; t < p.context; ++t) {
-            const token_values v = p.token(a, l, seed, c, t);
-            sums.kl.add(c, v.kl);
-            sums.top1.add(c, resect::index_t{1}, v.top1 > 0.5 ? resect::index_t{1} : resect::index_t{2});
-            sums.cosine.add(c, v.cosine);
-            const double intact = p.nll(c, t);
-            if (t + 1 < p.context) sums.dlnppl.add(c, intact, intact + v.dlnppl);
-          }
-        if (seeded) row.seeds.push_back(seed);
-        row.per_run.push_back(sums.estimate());
-        row.runs.push_back(std::move(sums));
-      }
-      row.mean = resect::value_or_throw(study::try_mean_effect(row.runs));
-      table.push_back(std::move(row));
-    }
-    resect::value_or_throw(
-        study::detail::mark_and_rank(table, study::detail::kl_over_runs, p.seed, measured.options.bootstrap));
-    for (auto& row : table) measured.rows.push_back(std::move(row));
-  }
+    for (int t = 0; t + 1 < p.context; ++t) intact.ppl.add(c, p.nll(c, t));
 
-  app::study_record record;
-  record.command = "study of " + p.model;
-  record.model = {p.model, "0x0123456789abcdef", p.layers, 4, 16, 100};
-  record.text = {p.text, app::sha256(p.text), app::sha256_of_ids(ids), static_cast<std::int64_t>(ids.size()), false};
-  record.evaluation = app::to_record(windows);
-  record.calibration = record.evaluation;
-  record.options = app::to_record(measured.options, {.sequences = p.windows, .context = p.context});
-  app::add_results(record, measured);
+  studies::study_record record;
+  record.bootstrap = 50;
+  record.report.command = "study of " + p.model;
+  record.report.recipe = "sensitivity";
+  record.report.seed = p.seed;
+  record.report.models = {{p.model, "0x0123456789abcdef", p.layers, 4, 16}};
+  record.report.text = studies::to_record(text, options);
+  record.report.sets = {{"evaluation", studies::to_record(text, windows)}};
+  record.report.rules = studies::rules_of(false, -1);
+  studies::add_baseline(record, intact, windows);
+  for (const auto a : p.alterations) {
+    std::vector<study::arm> arms;
+    std::vector<study::effect_sums> sums;
+    for (int l = 0; l + p.span <= p.layers; ++l)
+      for (int s = 0; s < (a == study::alteration::reinit ? p.seeds : 1); ++s) {
+        arms.push_back(planted_arm(p, a, l, p.seed + static_cast<std::uint64_t>(s)));
+        sums.push_back(planted_sums(p, a, l, p.seed + static_cast<std::uint64_t>(s)));
+      }
+    const auto rows =
+        resect::value_or_throw(study::try_tabulate(arms, sums, {study::table_of::all_arms, p.seed, record.bootstrap}));
+    studies::add_table(record, {.name = std::string(study::name(a)), .says = p.says}, rows);
+  }
+  if (p.all_together)
+    studies::add_run(
+        record,
+        study::identity_of(resect::residual::plan{} | resect::residual::skip(resect::residual::layers(0, p.layers))),
+        planted_sums(p, study::alteration::skip, -1, p.seed));
   std::filesystem::create_directories(folder);
-  app::write_file((folder / "clusters.npz").string(), app::clusters_npz(measured, windows));
-  app::write_file((folder / "report.json").string(), app::report_text(app::report_json(record, {})));
+  studies::write_file((folder / "clusters.npz").string(), studies::clusters_npz(record.sums));
+  studies::write_file((folder / "report.json").string(), resect::io::json_text(studies::report_json(record, {})));
 }
 
 }  // namespace support

@@ -3,10 +3,10 @@
 
 #include <algorithm>
 #include <type_traits>
-#include <vector>
 
 #include <Eigen/Core>
 #include <resect/backend/detail/tiles.hpp>
+#include <resect/core/array.hpp>
 #include <resect/core/executor.hpp>
 
 // Products by Eigen, on one thread for each tile.
@@ -62,17 +62,17 @@ void gemm_panel(T alpha, matrix_view<const T> a, matrix_view<const T> b, matrix_
 }
 
 template <class T>
-matrix_view<const T> copy_row_major(matrix_view<const T> a, std::vector<T>& storage) {
-  storage.resize(static_cast<std::size_t>(a.rows * a.cols));
+matrix_view<const T> copy_row_major(matrix_view<const T> a, array<T>& storage) {
+  storage.resize(a.rows * a.cols);
   for (index_t r = 0; r < a.rows; ++r)
-    for (index_t c = 0; c < a.cols; ++c) storage[static_cast<std::size_t>(r * a.cols + c)] = a(r, c);
+    for (index_t c = 0; c < a.cols; ++c) storage[r * a.cols + c] = a(r, c);
   return {storage.data(), a.rows, a.cols};
 }
 
 // C ← α·A·B + β·C; A (m, k), B (k, n), any strides; C (m, n) row-major.
 template <class T, executor E>
 void eigen_product(E& exec, T alpha, matrix_view<const T> a, matrix_view<const T> b, T beta, matrix_view<T> c) {
-  std::vector<T> a_copy, b_copy;
+  array<T> a_copy, b_copy;
   if (!is_row_major(a) && !is_col_major(a)) a = copy_row_major(a, a_copy);
   if (!is_row_major(b) && !is_col_major(b)) b = copy_row_major(b, b_copy);
   if (!is_row_major(a) && !is_row_major(b)) {

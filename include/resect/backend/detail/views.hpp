@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <vector>
-
+#include <resect/core/array.hpp>
 #include <resect/core/view.hpp>
 
 namespace RESECT_NAMESPACE::detail {
@@ -13,7 +12,7 @@ class unit_stride_copy {
  public:
   explicit unit_stride_copy(matrix_view<T> a) : target_(a), view_(a) {
     if (a.col_stride == 1 || a.row_stride == 1 || a.cols <= 1 || a.rows <= 1) return;
-    storage_.resize(static_cast<std::size_t>(a.rows * a.cols));
+    storage_.resize(a.rows * a.cols);
     view_ = {storage_.data(), a.rows, a.cols};
     for (index_t r = 0; r < a.rows; ++r)
       for (index_t c = 0; c < a.cols; ++c) view_(r, c) = a(r, c);
@@ -30,7 +29,7 @@ class unit_stride_copy {
 
  private:
   matrix_view<T> target_, view_;
-  std::vector<T> storage_;
+  array<T> storage_;
 };
 
 }  // namespace RESECT_NAMESPACE::detail

@@ -10,7 +10,7 @@ namespace RESECT_NAMESPACE::factor::detail {
 
 struct core_svd {
   matrix<double> u, v;    // (k, k), orthonormal columns
-  std::vector<double> s;  // descending
+  array<double> s;  // descending
   bool converged = false;
 };
 
@@ -21,17 +21,17 @@ struct core_svd {
 template <host_factoring_backend<double> B>
 result<core_svd> svd_of_core(B& exec, const matrix<double>& c) {
   const index_t k = c.rows;
-  core_svd out{matrix<double>(k, k), matrix<double>(k, k), std::vector<double>(static_cast<std::size_t>(k)), true};
+  core_svd out{matrix<double>(k, k), matrix<double>(k, k), array<double>(k), true};
   double largest = 0;
   for (const double x : c.data) largest = std::max(largest, std::fabs(x));
   int exponent = 0;
   std::frexp(largest, &exponent);
   matrix<double> scaled_core(k, k), g(k, k), x(k, k);
-  for (std::size_t i = 0; i < c.data.size(); ++i) scaled_core.data[i] = std::ldexp(c.data[i], -exponent);
+  for (index_t i = 0; i < c.data.size(); ++i) scaled_core.data[i] = std::ldexp(c.data[i], -exponent);
 
   if (auto s = exec.try_gemm(1.0, scaled_core.view().transposed(), scaled_core.view(), 0.0, g.view()); !s)
     return s.error();
-  std::vector<double> values(static_cast<std::size_t>(k));
+  array<double> values(k);
   const auto eigen = exec.try_symmetric_eigen(g.view(), vector_view<double>{values.data(), k});
   if (!eigen) return eigen.error();
   matrix<double> directions(k, k);  // a right singular vector a row, the largest first
@@ -48,24 +48,24 @@ result<core_svd> svd_of_core(B& exec, const matrix<double>& c) {
       linalg::one_sided_jacobi(exec, x.view(), directions.view(), 2 * std::max(4.0, std::sqrt(size)) * 0x1p-52, noise * norm);
   out.converged = jacobi.converged;
 
-  std::vector<double> norms(static_cast<std::size_t>(k));
+  array<double> norms(k);
   for (index_t i = 0; i < k; ++i) {
     double squares = 0;
     for (index_t j = 0; j < k; ++j) squares += x(i, j) * x(i, j);
-    norms[static_cast<std::size_t>(i)] = std::sqrt(squares);
+    norms[i] = std::sqrt(squares);
   }
-  std::vector<index_t> order(static_cast<std::size_t>(k));
+  array<index_t> order(k);
   std::iota(order.begin(), order.end(), index_t{0});
   std::stable_sort(order.begin(), order.end(), [&](index_t i, index_t j) {
-    return norms[static_cast<std::size_t>(i)] > norms[static_cast<std::size_t>(j)];
+    return norms[i] > norms[j];
   });
   bool rounding = false;
   for (index_t c2 = 0; c2 < k; ++c2) {
-    const index_t from = order[static_cast<std::size_t>(c2)];
-    const double value = norms[static_cast<std::size_t>(from)];
+    const index_t from = order[c2];
+    const double value = norms[from];
     const bool kept = value > 2 * noise * norm;
     rounding |= !kept;
-    out.s[static_cast<std::size_t>(c2)] = std::ldexp(value, exponent);
+    out.s[c2] = std::ldexp(value, exponent);
     for (index_t r = 0; r < k; ++r) {
       out.u(r, c2) = kept ? x(from, r) / value : 0.0;
       out.v(r, c2) = directions(from, r);

@@ -54,7 +54,7 @@ result<cholesky_qr_outcome> cholesky_qr(B& exec, matrix_view<T> q, matrix<double
   matrix<T> narrow(n, n);
   r = matrix<double>(n, n);
   for (index_t i = 0; i < n; ++i) r(i, i) = 1;
-  std::vector<double> norm(static_cast<std::size_t>(n));
+  array<double> norm(n);
   while (!outcome.done && outcome.passes < 8) {
     if (auto s = gram<T>(exec, q, g.view()); !s) return s.error();
     double distance = 0, trace = 0;
@@ -64,7 +64,7 @@ result<cholesky_qr_outcome> cholesky_qr(B& exec, matrix_view<T> q, matrix<double
     }
     if (!(distance <= std::numeric_limits<double>::max())) return cholesky_qr_outcome{};
     if (outcome.passes == 0)
-      for (index_t i = 0; i < n; ++i) norm[static_cast<std::size_t>(i)] = std::sqrt(g(i, i));
+      for (index_t i = 0; i < n; ++i) norm[i] = std::sqrt(g(i, i));
     const bool last = outcome.passes > 0 && distance <= 1.0 / 64;
     double shift = 0;
     for (int attempt = 0;; ++attempt) {
@@ -81,7 +81,7 @@ result<cholesky_qr_outcome> cholesky_qr(B& exec, matrix_view<T> q, matrix<double
     for (index_t i = 0; i < n; ++i)  // R is made of the same numbers as Q
       for (index_t j = 0; j <= i; ++j) l(i, j) = static_cast<double>(narrow(i, j) = static_cast<T>(l(i, j)));
     for (index_t i = 0; i < n; ++i)
-      if (!(l(i, i) * r(i, i) > tolerance * norm[static_cast<std::size_t>(i)])) return cholesky_qr_outcome{};
+      if (!(l(i, i) * r(i, i) > tolerance * norm[i])) return cholesky_qr_outcome{};
     if (auto s = exec.try_solve_right(narrow.view(), q); !s) return s.error();
     if (auto s = exec.try_gemm(1.0, l.view().transposed(), r.view(), 0.0, product.view()); !s) return s.error();
     std::swap(r, product);

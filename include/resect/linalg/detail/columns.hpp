@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <vector>
 
 #include <resect/core/executor.hpp>
 #include <resect/core/matrix.hpp>
@@ -13,7 +12,7 @@
 namespace RESECT_NAMESPACE::linalg::detail {
 
 struct column_scaling {
-  std::vector<int> exponent;  // 2^−exponent brings a column's norm into [½, 1); 0 for a zero column
+  array<int> exponent;  // 2^−exponent brings a column's norm into [½, 1); 0 for a zero column
   index_t zeros = 0;
   index_t not_finite = -1;  // the first column with a NaN or an infinity
 };
@@ -30,8 +29,8 @@ inline constexpr index_t rows_a_task = 64;
 
 template <class T, executor E>
 column_scaling column_scales(E& exec, matrix_view<const T> a) {
-  column_scaling found{std::vector<int>(static_cast<std::size_t>(a.cols)), 0, -1};
-  std::vector<char> bad(static_cast<std::size_t>(a.cols)), zero(bad);
+  column_scaling found{array<int>(a.cols), 0, -1};
+  array<char> bad(a.cols), zero(bad);
   exec.bulk((a.cols + columns_a_task - 1) / columns_a_task, [&](index_t task) {
     const index_t first = task * columns_a_task, count = std::min(columns_a_task, a.cols - first);
     double largest[columns_a_task] = {}, squares[columns_a_task] = {}, scale[columns_a_task] = {};
@@ -39,12 +38,12 @@ column_scaling column_scales(E& exec, matrix_view<const T> a) {
       for (index_t c = 0; c < count; ++c) {
         const double x = std::fabs(static_cast<double>(a(r, first + c)));
         if (!(x <= largest[c])) largest[c] = x;  // a NaN goes in; what follows it does not matter
-        if (!(x <= std::numeric_limits<double>::max())) bad[static_cast<std::size_t>(first + c)] = 1;
+        if (!(x <= std::numeric_limits<double>::max())) bad[first + c] = 1;
       }
     int exponent[columns_a_task] = {};
     for (index_t c = 0; c < count; ++c) {
       std::frexp(largest[c], &exponent[c]);
-      zero[static_cast<std::size_t>(first + c)] = largest[c] == 0;
+      zero[first + c] = largest[c] == 0;
     }
     for (index_t c = 0; c < count; ++c) scale[c] = std::ldexp(1.0, std::min(-exponent[c], 1000));
     for (index_t r = 0; r < a.rows; ++r)
@@ -56,23 +55,23 @@ column_scaling column_scales(E& exec, matrix_view<const T> a) {
       int more = 0;
       const double norm = std::sqrt(squares[c]);
       if (norm <= std::numeric_limits<double>::max()) std::frexp(norm, &more);
-      if (largest[c] > 0) found.exponent[static_cast<std::size_t>(first + c)] = more - std::min(-exponent[c], 1000);
+      if (largest[c] > 0) found.exponent[first + c] = more - std::min(-exponent[c], 1000);
     }
   });
   for (index_t c = a.cols; c-- > 0;) {
-    found.zeros += zero[static_cast<std::size_t>(c)];
-    if (bad[static_cast<std::size_t>(c)] != 0) found.not_finite = c;
+    found.zeros += zero[c];
+    if (bad[c] != 0) found.not_finite = c;
   }
   return found;
 }
 
 // to(r, c) = from(r, c)·2^−exponent[c]
 template <class T, executor E>
-void copy_scaled(E& exec, matrix_view<const T> from, const std::vector<int>& exponent, matrix_view<T> to) {
+void copy_scaled(E& exec, matrix_view<const T> from, const array<int>& exponent, matrix_view<T> to) {
   exec.bulk((from.rows + rows_a_task - 1) / rows_a_task, [&](index_t task) {
     const index_t end = std::min(from.rows, (task + 1) * rows_a_task);
     for (index_t c = 0; c < from.cols; ++c) {
-      const int e = -exponent[static_cast<std::size_t>(c)], half = e / 2;
+      const int e = -exponent[c], half = e / 2;
       const T one = std::ldexp(T{1}, half), two = std::ldexp(T{1}, e - half);
       for (index_t r = task * rows_a_task; r < end; ++r) to(r, c) = from(r, c) * one * two;
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <resect/core/detail/buffer.hpp>
+#include <resect/core/array.hpp>
 #include <resect/core/math.hpp>
 #include <resect/core/result.hpp>
 #include <resect/metrics/accumulators/compensated.hpp>
@@ -17,7 +17,7 @@ namespace RESECT_NAMESPACE::metrics {
 class clustered_sums {
  public:
   clustered_sums() noexcept = default;
-  explicit clustered_sums(index_t clusters) : cells_(static_cast<std::size_t>(clusters > 0 ? clusters : 0)) {}
+  explicit clustered_sums(index_t clusters) : cells_(clusters > 0 ? clusters : 0) {}
 
   // One observation. A cluster outside 0 … G−1 is counted in `rejected`, and then no estimate is given.
   void add(index_t cluster, double value) noexcept { add_sum(cluster, value, 1); }
@@ -27,7 +27,7 @@ class clustered_sums {
       rejected_ += count;
       return;
     }
-    cell& c = cells_[static_cast<std::size_t>(cluster)];
+    cell& c = cells_[cluster];
     c.sum.add(sum);
     c.n += count;
   }
@@ -35,7 +35,7 @@ class clustered_sums {
   status merge(const clustered_sums& other) noexcept {
     if (other.clusters() != clusters())
       return error{errc::shape_mismatch, "clusters", text(other.clusters()), text(clusters())};
-    for (std::size_t c = 0; c < cells_.size(); ++c) {
+    for (index_t c = 0; c < clusters(); ++c) {
       cells_[c].sum.add(other.cells_[c].sum);
       cells_[c].n += other.cells_[c].n;
     }
@@ -43,7 +43,7 @@ class clustered_sums {
     return {};
   }
 
-  index_t clusters() const noexcept { return static_cast<index_t>(cells_.size()); }
+  index_t clusters() const noexcept { return cells_.size(); }
   index_t rejected() const noexcept { return rejected_; }
   // Σ of a cluster's values, and how many they are.
   double sum(index_t cluster) const noexcept { return at(cluster).sum.value(); }
@@ -105,7 +105,7 @@ class clustered_sums {
   static result<clustered_sums> difference(const clustered_sums& a, const clustered_sums& b) {
     if (status s = a.check_same_tokens(b); !s) return s.error();
     clustered_sums d = a;
-    for (std::size_t c = 0; c < d.cells_.size(); ++c) {
+    for (index_t c = 0; c < d.clusters(); ++c) {
       d.cells_[c].sum.add(-b.cells_[c].sum.hi);
       d.cells_[c].sum.lo -= b.cells_[c].sum.lo;
     }
@@ -128,9 +128,9 @@ class clustered_sums {
     compensated sum;
     index_t n = 0;
   };
-  const cell& at(index_t cluster) const noexcept { return cells_[static_cast<std::size_t>(cluster)]; }
+  const cell& at(index_t cluster) const noexcept { return cells_[cluster]; }
 
-  resect::detail::buffer<cell> cells_;
+  array<cell> cells_;
   index_t rejected_ = 0;
 };
 

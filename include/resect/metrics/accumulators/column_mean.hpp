@@ -3,7 +3,7 @@
 
 #include <span>
 
-#include <resect/core/detail/buffer.hpp>
+#include <resect/core/array.hpp>
 #include <resect/core/result.hpp>
 #include <resect/metrics/accumulators/compensated.hpp>
 #include <resect/metrics/intervals/estimate.hpp>
@@ -15,45 +15,45 @@ namespace RESECT_NAMESPACE::metrics {
 class column_mean {
  public:
   column_mean() noexcept = default;
-  explicit column_mean(index_t columns) : sums_(static_cast<std::size_t>(columns > 0 ? columns : 0)) {}
+  explicit column_mean(index_t columns) : sums_(columns > 0 ? columns : 0) {}
 
   // One row; a row of another length is counted in `rejected`, and then every mean is NaN. No allocation.
   void add(std::span<const float> row) noexcept {
-    if (row.size() != sums_.size()) {
+    if (static_cast<index_t>(row.size()) != columns()) {
       ++rejected_;
       return;
     }
-    for (std::size_t j = 0; j < row.size(); ++j) sums_[j].add(static_cast<double>(row[j]));
+    compensated* sum = sums_.data();
+    for (const float x : row) (sum++)->add(static_cast<double>(x));
     ++n_;
   }
   // Shape mismatch when the numbers of columns differ; then nothing changes.
   status merge(const column_mean& other) noexcept {
     if (other.sums_.size() != sums_.size())
       return error{errc::shape_mismatch, "columns", text(other.columns()), text(columns())};
-    for (std::size_t j = 0; j < sums_.size(); ++j) sums_[j].add(other.sums_[j]);
+    for (index_t j = 0; j < columns(); ++j) sums_[j].add(other.sums_[j]);
     n_ += other.n_;
     rejected_ += other.rejected_;
     return {};
   }
 
-  index_t columns() const noexcept { return static_cast<index_t>(sums_.size()); }
+  index_t columns() const noexcept { return sums_.size(); }
   index_t count() const noexcept { return n_; }
   index_t rejected() const noexcept { return rejected_; }
   // Σ/n of a column; NaN without rows or with a rejected one.
   double operator[](index_t column) const noexcept {
-    return rejected_ == 0 ? sums_[static_cast<std::size_t>(column)].value() / static_cast<double>(n_)
-                          : nan;  // 0/0 is NaN
+    return rejected_ == 0 ? sums_[column].value() / static_cast<double>(n_) : nan;  // 0/0 is NaN
   }
   // All of them. Shape mismatch unless out has as many elements as there are columns.
   status write(std::span<double> out) const noexcept {
-    if (out.size() != sums_.size())
+    if (static_cast<index_t>(out.size()) != columns())
       return error{errc::shape_mismatch, "out", text(static_cast<index_t>(out.size())), text(columns())};
     for (index_t j = 0; j < columns(); ++j) out[static_cast<std::size_t>(j)] = (*this)[j];
     return {};
   }
 
  private:
-  resect::detail::buffer<compensated> sums_;
+  array<compensated> sums_;
   index_t n_ = 0;
   index_t rejected_ = 0;
 };

@@ -3,7 +3,7 @@
 
 #include <span>
 
-#include <resect/core/detail/buffer.hpp>
+#include <resect/core/array.hpp>
 #include <resect/metrics/accumulators/joint.hpp>
 
 namespace RESECT_NAMESPACE::metrics {
@@ -20,8 +20,8 @@ class explained_variance {
   // G clusters of rows with `columns` elements.
   explained_variance(index_t clusters, index_t columns)
       : columns_(columns > 0 ? columns : 0),
-        cells_(static_cast<std::size_t>(clusters > 0 ? clusters : 0)),
-        origin_(cells_.size() * static_cast<std::size_t>(columns_)),
+        cells_(clusters > 0 ? clusters : 0),
+        origin_(cells_.size() * columns_),
         shifted_(origin_.size()),
         shifted_rest_(origin_.size()) {}
 
@@ -33,7 +33,7 @@ class explained_variance {
       ++rejected_;
       return;
     }
-    cell& c = cells_[static_cast<std::size_t>(cluster)];
+    cell& c = cells_[cluster];
     float* k = origin(cluster);
     double *sum = shifted_.data() + cluster * columns_, *rest = shifted_rest_.data() + cluster * columns_;
     if (c.n == 0)
@@ -63,10 +63,10 @@ class explained_variance {
     return {};
   }
 
-  index_t clusters() const noexcept { return static_cast<index_t>(cells_.size()); }
+  index_t clusters() const noexcept { return cells_.size(); }
   index_t columns() const noexcept { return columns_; }
   // Rows of a cluster.
-  index_t count(index_t cluster) const noexcept { return cells_[static_cast<std::size_t>(cluster)].n; }
+  index_t count(index_t cluster) const noexcept { return cells_[cluster].n; }
   index_t rejected() const noexcept { return rejected_; }
 
   // Σ‖x − x̂‖² and Σ‖x − x̄‖² a cluster, x̄ the mean of all rows. Cost O(G·d), d doubles of memory.
@@ -74,20 +74,20 @@ class explained_variance {
     joint_sums<2> out(clusters());
     index_t base = -1, n = 0;
     for (index_t i = 0; i < clusters(); ++i) {
-      n += cells_[static_cast<std::size_t>(i)].n;
-      if (base < 0 && cells_[static_cast<std::size_t>(i)].n > 0) base = i;
+      n += cells_[i].n;
+      if (base < 0 && cells_[i].n > 0) base = i;
     }
     if (rejected_ > 0) out.add_sums(-1, {0, 0}, rejected_);
     if (base < 0) return out;
-    resect::detail::buffer<double> mean(static_cast<std::size_t>(columns_));  // less the first row of `base`
+    array<double> mean(columns_);  // less the first row of `base`
     for (index_t i = 0; i < clusters(); ++i) {
-      const cell& c = cells_[static_cast<std::size_t>(i)];
+      const cell& c = cells_[i];
       if (c.n == 0) continue;
       const double share = static_cast<double>(c.n) / static_cast<double>(n);
-      for (index_t j = 0; j < columns_; ++j) mean[static_cast<std::size_t>(j)] += share * offset(i, base, j);
+      for (index_t j = 0; j < columns_; ++j) mean[j] += share * offset(i, base, j);
     }
     for (index_t i = 0; i < clusters(); ++i) {
-      const cell& c = cells_[static_cast<std::size_t>(i)];
+      const cell& c = cells_[i];
       if (c.n == 0) continue;
       const double count = static_cast<double>(c.n);
       compensated about_mean = c.squares;  // less s²/n a column, as in moments
@@ -99,7 +99,7 @@ class explained_variance {
         about_mean.add_product(-r, s.lo);
         about_mean.add_product(-r, off);
         about_mean.add(-off * off / count);
-        const double b = offset(i, base, j) - mean[static_cast<std::size_t>(j)];
+        const double b = offset(i, base, j) - mean[j];
         between += b * b;
       }
       const double inside = about_mean.value();
@@ -126,17 +126,17 @@ class explained_variance {
   float* origin(index_t i) noexcept { return origin_.data() + i * columns_; }
   const float* origin(index_t i) const noexcept { return origin_.data() + i * columns_; }
   compensated shifted(index_t i, index_t j) const noexcept {
-    const std::size_t at = static_cast<std::size_t>(i * columns_ + j);
+    const index_t at = i * columns_ + j;
     return {shifted_[at], shifted_rest_[at]};
   }
   // The mean of cluster i in column j, less the first row of cluster `base`.
   double offset(index_t i, index_t base, index_t j) const noexcept {
     return (static_cast<double>(origin(i)[j]) - static_cast<double>(origin(base)[j])) +
-           shifted(i, j).value() / static_cast<double>(cells_[static_cast<std::size_t>(i)].n);
+           shifted(i, j).value() / static_cast<double>(cells_[i].n);
   }
   void merge_cell(index_t i, const explained_variance& other) noexcept {
-    cell& c = cells_[static_cast<std::size_t>(i)];
-    const cell& o = other.cells_[static_cast<std::size_t>(i)];
+    cell& c = cells_[i];
+    const cell& o = other.cells_[i];
     if (o.n == 0) return;
     const double count = static_cast<double>(o.n);
     c.squares.add(o.squares);
@@ -154,7 +154,7 @@ class explained_variance {
         c.squares.add_product(step, all);
         c.squares.add_product(step, fma_rn(count, step, -all));
       }
-      const std::size_t at = static_cast<std::size_t>(i * columns_ + j);
+      const index_t at = i * columns_ + j;
       shifted_[at] = sum.hi;
       shifted_rest_[at] = sum.lo;
     }
@@ -163,10 +163,10 @@ class explained_variance {
   }
 
   index_t columns_ = 0;
-  resect::detail::buffer<cell> cells_;
-  resect::detail::buffer<float> origin_;    // (G, d): the first row of each cluster
-  resect::detail::buffer<double> shifted_;  // (G, d): Σ(x − first row)
-  resect::detail::buffer<double> shifted_rest_;  // what rounding dropped of it
+  array<cell> cells_;
+  array<float> origin_;    // (G, d): the first row of each cluster
+  array<double> shifted_;  // (G, d): Σ(x − first row)
+  array<double> shifted_rest_;  // what rounding dropped of it
   index_t rejected_ = 0;
 };
 

@@ -3,7 +3,7 @@
 
 #include <cstddef>
 
-#include <resect/core/detail/buffer.hpp>
+#include <resect/core/array.hpp>
 #include <resect/core/math.hpp>
 #include <resect/core/result.hpp>
 #include <resect/metrics/accumulators/compensated.hpp>
@@ -20,7 +20,7 @@ template <std::size_t K>
 class joint_sums {
  public:
   joint_sums() noexcept = default;
-  explicit joint_sums(index_t clusters) : cells_(static_cast<std::size_t>(clusters > 0 ? clusters : 0)) {}
+  explicit joint_sums(index_t clusters) : cells_(clusters > 0 ? clusters : 0) {}
 
   // One observation of all K. A cluster outside 0 … G−1 is counted in `rejected`, and then no estimate is given.
   template <class... T>
@@ -34,7 +34,7 @@ class joint_sums {
       rejected_ += count;
       return;
     }
-    cell& c = cells_[static_cast<std::size_t>(cluster)];
+    cell& c = cells_[cluster];
     for (std::size_t k = 0; k < K; ++k) c.sum[k].add(sums[k]);
     c.n += count;
   }
@@ -42,7 +42,7 @@ class joint_sums {
   status merge(const joint_sums& other) noexcept {
     if (other.clusters() != clusters())
       return error{errc::shape_mismatch, "clusters", text(other.clusters()), text(clusters())};
-    for (std::size_t c = 0; c < cells_.size(); ++c) {
+    for (index_t c = 0; c < clusters(); ++c) {
       for (std::size_t k = 0; k < K; ++k) cells_[c].sum[k].add(other.cells_[c].sum[k]);
       cells_[c].n += other.cells_[c].n;
     }
@@ -51,7 +51,7 @@ class joint_sums {
   }
 
   static constexpr std::size_t width = K;
-  index_t clusters() const noexcept { return static_cast<index_t>(cells_.size()); }
+  index_t clusters() const noexcept { return cells_.size(); }
   index_t rejected() const noexcept { return rejected_; }
   // The k-th sum of a cluster, how many observations it has, and both over all clusters.
   double sum(index_t cluster, std::size_t k) const noexcept { return at(cluster).sum[k].value(); }
@@ -108,14 +108,14 @@ class joint_sums {
     compensated sum[K];
     index_t n = 0;
   };
-  const cell& at(index_t cluster) const noexcept { return cells_[static_cast<std::size_t>(cluster)]; }
+  const cell& at(index_t cluster) const noexcept { return cells_[cluster]; }
   static double influence(const cell& c, const double (&gradient)[K]) noexcept {
     double e = 0;
     for (std::size_t k = 0; k < K; ++k) e += gradient[k] * c.sum[k].value();
     return e;
   }
 
-  resect::detail::buffer<cell> cells_;
+  array<cell> cells_;
   index_t rejected_ = 0;
 };
 

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <limits>
 
-#include <resect/core/detail/buffer.hpp>
+#include <resect/core/array.hpp>
 #include <resect/core/math.hpp>
 #include <resect/core/types.hpp>
 #include <resect/metrics/intervals/estimate.hpp>
@@ -28,28 +28,28 @@ class log_histogram {
   // bits may lie below 0 by their error).
   struct signed_values {};
 
-  log_histogram() : bins_(static_cast<std::size_t>(bin_count)) {}
+  log_histogram() : bins_(bin_count) {}
   explicit log_histogram(signed_values)
-      : bins_(static_cast<std::size_t>(bin_count)), below_(static_cast<std::size_t>(bin_count)) {}
+      : bins_(bin_count), below_(bin_count) {}
 
   void add(double x) noexcept {
     if (!(x >= 0) && (x != x || below_.empty())) {
       ++invalid_;
       return;
     }
-    ++(x >= 0 ? bins_ : below_)[static_cast<std::size_t>(bin_of(math::fabs(x)))];
+    ++(x >= 0 ? bins_ : below_)[bin_of(math::fabs(x))];
     ++n_;
     if (x < min_) min_ = x;
     if (x > max_) max_ = x;
   }
   // Negative values of a signed histogram that come to one which takes none count as invalid there.
   void merge(const log_histogram& other) noexcept {
-    for (std::size_t i = 0; i < bins_.size(); ++i) bins_[i] += other.bins_[i];
+    for (index_t i = 0; i < bins_.size(); ++i) bins_[i] += other.bins_[i];
     n_ += other.n_;
     invalid_ += other.invalid_;
-    for (index_t i = 0; i < static_cast<index_t>(other.below_.size()); ++i) {
-      const index_t n = other.below_[static_cast<std::size_t>(i)];
-      if (!below_.empty()) below_[static_cast<std::size_t>(i)] += n;
+    for (index_t i = 0; i < other.below_.size(); ++i) {
+      const index_t n = other.below_[i];
+      if (!below_.empty()) below_[i] += n;
       else n_ -= n, invalid_ += n;
     }
     if (other.min_ < min_) min_ = other.min_;
@@ -75,11 +75,11 @@ class log_histogram {
     index_t seen = 0;
     double middle = max_;
     const auto reaches = [&](index_t bin, const auto& bins, double sign) {
-      seen += bins[static_cast<std::size_t>(bin)];
+      seen += bins[bin];
       if (seen >= rank) middle = sign * middle_of(bin);
       return seen >= rank;
     };
-    for (index_t bin = static_cast<index_t>(below_.size()); bin-- > 0;)
+    for (index_t bin = below_.size(); bin-- > 0;)
       if (reaches(bin, below_, -1.0)) return kept_inside(middle);
     for (index_t bin = 0; bin < bin_count; ++bin)
       if (reaches(bin, bins_, 1.0)) break;
@@ -108,8 +108,8 @@ class log_histogram {
     return std::bit_cast<double>(static_cast<std::uint64_t>(bin - 1 + first_bits) << (52 - sub_bits));
   }
 
-  resect::detail::buffer<index_t> bins_;
-  resect::detail::buffer<index_t> below_;  // of negative values by magnitude; empty where none are taken
+  array<index_t> bins_;
+  array<index_t> below_;  // of negative values by magnitude; empty where none are taken
   index_t n_ = 0;
   index_t invalid_ = 0;
   double min_ = std::numeric_limits<double>::infinity();

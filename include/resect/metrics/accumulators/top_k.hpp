@@ -3,7 +3,7 @@
 
 #include <span>
 
-#include <resect/core/detail/buffer.hpp>
+#include <resect/core/array.hpp>
 #include <resect/metrics/accumulators/clustered.hpp>
 #include <resect/metrics/intervals/wilson.hpp>
 
@@ -137,7 +137,7 @@ inline top_k_comparison top_k_shared(std::span<const float> p, std::span<const f
 class top_k_overlap {
  public:
   top_k_overlap() noexcept = default;
-  top_k_overlap(index_t clusters, index_t k) : overlap_(clusters), ids_(static_cast<std::size_t>(k > 0 ? 2 * k : 0)) {}
+  top_k_overlap(index_t clusters, index_t k) : overlap_(clusters), ids_(k > 0 ? 2 * k : 0) {}
 
   // One position. No allocation.
   void add(index_t cluster, std::span<const float> intact, std::span<const float> altered) noexcept {
@@ -160,14 +160,14 @@ class top_k_overlap {
   metrics::estimate estimate(double level = 0.95) const noexcept {
     return overlap_.estimate(level, mean_range::rate);
   }
-  index_t k() const noexcept { return static_cast<index_t>(ids_.size() / 2); }
+  index_t k() const noexcept { return ids_.size() / 2; }
   // Positions where equal values straddled the cut of either row.
   index_t ties() const noexcept { return ties_; }
   const clustered_sums& sums() const noexcept { return overlap_; }
 
  private:
   clustered_sums overlap_;
-  resect::detail::buffer<index_t> ids_;  // workspace of 2k
+  array<index_t> ids_;  // workspace of 2k
   index_t ties_ = 0;
 };
 

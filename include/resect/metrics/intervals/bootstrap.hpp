@@ -4,10 +4,11 @@
 #include <span>
 #include <utility>
 
-#include <resect/core/detail/buffer.hpp>
+#include <resect/core/array.hpp>
 #include <resect/core/detail/sorted.hpp>
 #include <resect/core/executor.hpp>
 #include <resect/core/math.hpp>
+#include <resect/core/operand.hpp>
 #include <resect/core/view.hpp>
 #include <resect/metrics/accumulators/clustered.hpp>
 #include <resect/metrics/accumulators/joint.hpp>
@@ -99,21 +100,21 @@ class resampling_units {
  private:
   void set_up_blocks(index_t length) {
     length_ = length;
-    running_.resize(static_cast<std::size_t>((table_.rows + 1) * table_.cols));
+    running_.resize((table_.rows + 1) * table_.cols);
     for (index_t k = 0; k < table_.cols; ++k) {
       compensated total;
       for (index_t t = 0; t < table_.rows; ++t) {
         total.add(table_(t, k));
-        running_[static_cast<std::size_t>((t + 1) * table_.cols + k)] = total.value();
+        running_[(t + 1) * table_.cols + k] = total.value();
       }
     }
   }
-  double running(index_t t, index_t k) const noexcept { return running_[static_cast<std::size_t>(t * table_.cols + k)]; }
+  double running(index_t t, index_t k) const noexcept { return running_[t * table_.cols + k]; }
 
   matrix_view<const double> table_;
   index_t draws_, candidates_;
   index_t length_ = 0;             // of a block; 0: rows are units
-  resect::detail::buffer<double> running_;  // (T + 1, sums)
+  array<double> running_;  // (T + 1, sums)
 };
 
 // The jackknife over D units given Σ and a way to read unit d: about `value`, so that nothing cancels.
@@ -187,33 +188,31 @@ result<bootstrap_estimate> try_bootstrap(E& exec, Scheme scheme, Method method, 
   if (status s = detail::check_scheme(scheme, table.rows); !s) return s.error();
 
   const detail::resampling_units units(table, scheme);
-  const std::size_t sums = static_cast<std::size_t>(table.cols);
+  const index_t sums = table.cols;
   out.estimate.n_clusters = units.draws();
-  resect::detail::buffer<double> totals(sums), scratch(2 * sums);
+  array<double> totals(sums), left_out(sums), others(sums);
   for (index_t k = 0; k < table.cols; ++k) {
     compensated total;
     for (index_t r = 0; r < table.rows; ++r) total.add(table(r, k));
-    totals[static_cast<std::size_t>(k)] = total.value();
+    totals[k] = total.value();
   }
   const double value = f(std::as_const(totals).span());
   out.estimate.value = value;
   if (!math::isfinite(value) || units.draws() < 2) return out;
-  const std::span<double> work = scratch.span();
   constexpr bool is_studentized = std::is_same_v<Method, studentized>;
   detail::jackknife own;
   if constexpr (!std::is_same_v<Method, percentile>)
-    own = detail::leave_one_out(f, totals.span(), units.draws(), value, work.first(sums), work.last(sums),
+    own = detail::leave_one_out(f, totals.span(), units.draws(), value, left_out.span(), others.span(),
                                 [&](index_t d, double* u) { units.read_own(d, u); });
 
   const random::philox_stream stream{options.seed, detail::bootstrap_stream};
   const index_t tasks = (options.resamples + detail::replicates_a_task - 1) / detail::replicates_a_task;
-  resect::detail::buffer<double> replicate(static_cast<std::size_t>(options.resamples)),
-      root(is_studentized ? replicate.size() : 0);
-  resect::detail::buffer<double> memory(static_cast<std::size_t>(tasks) * 3 * sums);
+  array<double> replicate(options.resamples), root(is_studentized ? replicate.size() : 0);
+  array<double> memory(tasks * 3 * sums);
   exec.bulk(tasks, [&](index_t task) {
-    const std::span<double> mine =
-        memory.span().subspan(static_cast<std::size_t>(task) * 3 * sums, 3 * sums);
-    const std::span<double> total = mine.first(sums), unit = mine.subspan(sums, sums), rest = mine.last(sums);
+    double* const mine = memory.data() + task * 3 * sums;
+    const std::size_t width = totals.span().size();
+    const std::span<double> total(mine, width), unit(mine + sums, width), rest(mine + 2 * sums, width);
     const index_t first = task * detail::replicates_a_task;
     const index_t last =
         first + detail::replicates_a_task < options.resamples ? first + detail::replicates_a_task : options.resamples;
@@ -224,13 +223,13 @@ result<bootstrap_estimate> try_bootstrap(E& exec, Scheme scheme, Method method, 
       for (double& t : total) t = 0;
       for (index_t d = 0; d < units.draws(); ++d) {
         read(d, unit.data());
-        for (std::size_t k = 0; k < sums; ++k) total[k] += unit[k];
+        for (std::size_t k = 0; k < width; ++k) total[k] += unit[k];
       }
       const double theta = f(std::span<const double>(total));
-      replicate[static_cast<std::size_t>(b)] = theta;
+      replicate[b] = theta;
       if constexpr (is_studentized) {
         const auto j = detail::leave_one_out(f, total, units.draws(), theta, unit, rest, read);
-        root[static_cast<std::size_t>(b)] = theta == value ? 0.0 : (theta - value) / j.se;
+        root[b] = theta == value ? 0.0 : (theta - value) / j.se;
       }
     }
   });
@@ -240,7 +239,7 @@ result<bootstrap_estimate> try_bootstrap(E& exec, Scheme scheme, Method method, 
     out.undefined += !math::isfinite(r);
     mean += r - value;
   }
-  for (std::size_t i = 0; i < root.size(); ++i) out.undefined += math::isfinite(replicate[i]) && math::isnan(root[i]);
+  for (index_t i = 0; i < root.size(); ++i) out.undefined += math::isfinite(replicate[i]) && math::isnan(root[i]);
   const double n = static_cast<double>(options.resamples);
   mean /= n;
   if (out.undefined > 0) return out;
@@ -248,8 +247,8 @@ result<bootstrap_estimate> try_bootstrap(E& exec, Scheme scheme, Method method, 
   out.bias = mean;
   out.estimate.se = options.resamples > 1 ? math::sqrt(squares / (n - 1)) : nan;
   if (units.draws() < min_clusters) return out;
-  const auto at = [&](const resect::detail::buffer<double>& sorted, double share) {
-    return sorted[static_cast<std::size_t>(detail::replicate_at(share, options.resamples)) - 1];
+  const auto at = [&](const array<double>& sorted, double share) {
+    return sorted[detail::replicate_at(share, options.resamples) - 1];
   };
   if constexpr (is_studentized) {
     resect::detail::sort_ascending(root);
@@ -272,7 +271,7 @@ result<bootstrap_estimate> try_bootstrap(E& exec, Method method, const joint_sum
                                          const bootstrap_options& options = {}) {
   if (data.rejected() > 0)
     return error{errc::invalid_argument, "observations outside the clusters", text(data.rejected()), "none"};
-  resect::detail::buffer<double> table;
+  array<double> table;
   for (index_t c = 0; c < data.clusters(); ++c)
     for (std::size_t k = 0; k < K && data.count(c) > 0; ++k) table.push_back(data.sum(c, k));
   const matrix_view<const double> view{table.data(), data.used_clusters(), static_cast<index_t>(K), static_cast<index_t>(K),
@@ -298,6 +297,15 @@ result<bootstrap_estimate> try_bootstrap(E& exec, Method method, const clustered
     if (data.count(c) > 0) joint.add_sums(c, {data.sum(c), static_cast<double>(data.count(c))}, data.count(c));
   if (data.rejected() > 0) joint.add_sums(-1, {0, 0}, data.rejected());
   return try_bootstrap(exec, method, joint, ratio_of_totals{}, options);
+}
+
+// The same of a table that is any operand of doubles.
+template <executor E, class Scheme, class Method, operand_of<double> Table, class F>
+result<bootstrap_estimate> try_bootstrap(E& exec, Scheme scheme, Method method, const Table& table, F f,
+                                         const bootstrap_options& options = {}) {
+  return on_view(table, "table", [&](matrix_view<const double> view) {
+    return try_bootstrap(exec, scheme, method, view, f, options);
+  });
 }
 
 #if RESECT_EXCEPTIONS

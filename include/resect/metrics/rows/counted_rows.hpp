@@ -3,6 +3,7 @@
 
 #include <span>
 
+#include <resect/core/operand.hpp>
 #include <resect/core/view.hpp>
 
 namespace RESECT_NAMESPACE::metrics {
@@ -25,6 +26,14 @@ status for_counted_rows(matrix_view<const float> a, matrix_view<const float> b, 
     take(c, std::span<const float>{a.data + r * a.row_stride, n}, std::span<const float>{b.data + r * b.row_stride, n});
   }
   return {};
+}
+
+// The same of any operands of floats.
+template <operand_of<float> A, operand_of<float> B, class F>
+status for_counted_rows(const A& a, const B& b, std::span<const index_t> cluster, F take) {
+  return on_view(a, "a", [&](matrix_view<const float> va) {
+    return on_view(b, "b", [&](matrix_view<const float> vb) { return for_counted_rows(va, vb, cluster, take); });
+  });
 }
 
 }  // namespace RESECT_NAMESPACE::metrics

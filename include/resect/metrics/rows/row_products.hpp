@@ -4,6 +4,7 @@
 #include <span>
 
 #include <resect/core/executor.hpp>
+#include <resect/core/operand.hpp>
 #include <resect/core/view.hpp>
 #include <resect/metrics/rows/detail/row_kernels.hpp>
 #include <resect/metrics/rows/detail/widened_piece.hpp>
@@ -127,7 +128,20 @@ status try_row_products(E& exec, matrix_view<A> a, matrix_view<B> b, std::span<r
   return try_row_products(instructions_of(exec), exec, a, b, out);
 }
 
+// The same of any operands of floats.
+template <executor E, operand_of<float> A, operand_of<float> B>
+status try_row_products(E& exec, const A& a, const B& b, std::span<row_sums> out) {
+  return on_view(a, "a", [&](matrix_view<const float> va) {
+    return on_view(b, "b", [&](matrix_view<const float> vb) { return try_row_products(exec, va, vb, out); });
+  });
+}
+
 #if RESECT_EXCEPTIONS
+// The throwing form.
+template <executor E, operand_of<float> A, operand_of<float> B>
+void row_products(E& exec, const A& a, const B& b, std::span<row_sums> out) {
+  value_or_throw(try_row_products(exec, a, b, out));
+}
 // The throwing form.
 template <executor E>
 void row_products(E& exec, matrix_view<const float> a, matrix_view<const float> b, std::span<row_sums> out) {

@@ -3,7 +3,7 @@
 
 #include <span>
 
-#include <resect/core/detail/buffer.hpp>
+#include <resect/core/array.hpp>
 #include <resect/core/math.hpp>
 #include <resect/core/reduce.hpp>
 #include <resect/metrics/accumulators/clustered_mean.hpp>
@@ -55,7 +55,7 @@ status for_last_rows(std::span<const index_t> sequence, F take) {
     }
     return previous >= 0 ? last_row(previous) : status{};
   };
-  resect::detail::buffer<index_t> ended;
+  array<index_t> ended;
   status whole = scan([&](index_t r) -> status {
     const index_t id = sequence[static_cast<std::size_t>(r)];
     for (const index_t e : ended)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <resect/core/detail/buffer.hpp>
+#include <resect/core/array.hpp>
+#include <resect/core/operand.hpp>
 #include <resect/core/view.hpp>
 #include <resect/metrics/similarity/angular.hpp>
 
@@ -14,12 +15,16 @@ class angular_table {
  public:
   angular_table() noexcept = default;
   angular_table(index_t clusters, index_t depths) : depths_(depths > 0 ? depths : 0) {
-    pairs_.resize(static_cast<std::size_t>(depths_ * (depths_ - 1) / 2));
+    pairs_.resize(depths_ * (depths_ - 1) / 2);
     for (mean_angular_distance& d : pairs_) d = mean_angular_distance(clusters);
   }
 
   // One sequence: h (depths, d_model), any strides over rows, elements of a row next to each other; the row of each depth.
   // Shape mismatch, null or stride otherwise, and nothing is added. Cost depths²·d_model. No allocation.
+  template <operand_of<float> H>
+  status try_add(index_t cluster, const H& h) noexcept {
+    return on_view(h, "h", [&](matrix_view<const float> view) { return try_add(cluster, view); });
+  }
   status try_add(index_t cluster, matrix_view<const float> h) noexcept {
     if (status s = check_view(h, depths_, h.cols, "h"); !s) return s;
     if (!h.rows_contiguous())
@@ -38,7 +43,7 @@ class angular_table {
   status merge(const angular_table& other) noexcept {
     if (other.depths_ != depths_)
       return error{errc::shape_mismatch, "depths", text(other.depths_), text(depths_)};
-    for (std::size_t i = 0; i < pairs_.size(); ++i)
+    for (index_t i = 0; i < pairs_.size(); ++i)
       if (status s = pairs_[i].merge(other.pairs_[i]); !s) return s;  // all have one number of clusters: the first fails
     return {};
   }
@@ -63,12 +68,10 @@ class angular_table {
 
  private:
   // Pairs of l = 0 first: (0, 1) … (0, depths − 1), (1, 1) …
-  std::size_t place(index_t l, index_t n) const noexcept {
-    return static_cast<std::size_t>(l * (2 * depths_ - l - 1) / 2 + n - 1);
-  }
+  index_t place(index_t l, index_t n) const noexcept { return l * (2 * depths_ - l - 1) / 2 + n - 1; }
 
   index_t depths_ = 0;
-  resect::detail::buffer<mean_angular_distance> pairs_;
+  array<mean_angular_distance> pairs_;
 };
 
 }  // namespace RESECT_NAMESPACE::metrics

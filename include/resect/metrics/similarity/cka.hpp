@@ -5,8 +5,9 @@
 #include <type_traits>
 
 #include <resect/core/backend.hpp>
-#include <resect/core/detail/buffer.hpp>
+#include <resect/core/array.hpp>
 #include <resect/core/math.hpp>
+#include <resect/core/operand.hpp>
 #include <resect/metrics/accumulators/joint.hpp>
 
 // Linear centred kernel alignment of two representations of the same rows: 1 where one is a rotation and scaling of the
@@ -22,20 +23,20 @@ struct debiased {};
 namespace detail {
 
 // Rows less their column means, in double.
-inline resect::detail::buffer<double> centred(matrix_view<const float> x) {
-  resect::detail::buffer<double> out(static_cast<std::size_t>(x.rows * x.cols)), mean(static_cast<std::size_t>(x.cols));
+inline array<double> centred(matrix_view<const float> x) {
+  array<double> out(x.rows * x.cols), mean(x.cols);
   for (index_t r = 0; r < x.rows; ++r)
-    for (index_t c = 0; c < x.cols; ++c) mean[static_cast<std::size_t>(c)] += static_cast<double>(x(r, c));
+    for (index_t c = 0; c < x.cols; ++c) mean[c] += static_cast<double>(x(r, c));
   for (index_t r = 0; r < x.rows; ++r)
     for (index_t c = 0; c < x.cols; ++c)
-      out[static_cast<std::size_t>(r * x.cols + c)] =
-          static_cast<double>(x(r, c)) - mean[static_cast<std::size_t>(c)] / static_cast<double>(x.rows);
+      out[r * x.cols + c] =
+          static_cast<double>(x(r, c)) - mean[c] / static_cast<double>(x.rows);
   return out;
 }
-inline resect::detail::buffer<double> squared_norms(matrix_view<const double> x) {
-  resect::detail::buffer<double> out(static_cast<std::size_t>(x.rows));
+inline array<double> squared_norms(matrix_view<const double> x) {
+  array<double> out(x.rows);
   for (index_t r = 0; r < x.rows; ++r)
-    for (index_t c = 0; c < x.cols; ++c) out[static_cast<std::size_t>(r)] += x(r, c) * x(r, c);
+    for (index_t c = 0; c < x.cols; ++c) out[r] += x(r, c) * x(r, c);
   return out;
 }
 inline double product_sum(std::span<const double> a, std::span<const double> b) noexcept {
@@ -77,11 +78,11 @@ requires(std::is_same_v<Kind, biased> ||
          std::is_same_v<Kind, debiased>) result<double> try_linear_cka(Backend& exec, Kind, matrix_view<const float> x,
                                                                        matrix_view<const float> y) {
   if (status s = detail::check_rows(x, y); !s) return s.error();
-  const resect::detail::buffer<double> xs = detail::centred(x), ys = detail::centred(y);
+  const array<double> xs = detail::centred(x), ys = detail::centred(y);
   const matrix_view<const double> cx{xs.data(), x.rows, x.cols, x.cols, 1}, cy{ys.data(), y.rows, y.cols, y.cols, 1};
   double xy = 0, xx = 0, yy = 0;
   if (x.rows < x.cols && x.rows < y.cols) {
-    resect::detail::buffer<double> k(static_cast<std::size_t>(x.rows * x.rows)), l(k.size());
+    array<double> k(x.rows * x.rows), l(k.size());
     const matrix_view<double> vk{k.data(), x.rows, x.rows, x.rows, 1}, vl{l.data(), x.rows, x.rows, x.rows, 1};
     if (status s = exec.try_gemm(1.0, cx, cx.transposed(), 0.0, vk); !s) return s.error();
     if (status s = exec.try_gemm(1.0, cy, cy.transposed(), 0.0, vl); !s) return s.error();
@@ -89,9 +90,9 @@ requires(std::is_same_v<Kind, biased> ||
     xx = detail::product_sum(k.span(), k.span());
     yy = detail::product_sum(l.span(), l.span());
   } else {
-    resect::detail::buffer<double> product;
+    array<double> product;
     const auto square = [&](matrix_view<const double> a, matrix_view<const double> b, double& out) -> status {
-      product.resize(static_cast<std::size_t>(a.cols * b.cols));
+      product.resize(a.cols * b.cols);
       const matrix_view<double> p{product.data(), a.cols, b.cols, b.cols, 1};
       if (status s = exec.try_gemm(1.0, a.transposed(), b, 0.0, p); !s) return s;
       out = detail::product_sum(product.span(), product.span());
@@ -102,7 +103,7 @@ requires(std::is_same_v<Kind, biased> ||
     if (status s = square(cy, cy, yy); !s) return s.error();
   }
   if constexpr (std::is_same_v<Kind, debiased>) {
-    const resect::detail::buffer<double> rx = detail::squared_norms(cx), ry = detail::squared_norms(cy);
+    const array<double> rx = detail::squared_norms(cx), ry = detail::squared_norms(cy);
     xy = detail::unbiased(xy, rx.span(), ry.span());
     xx = detail::unbiased(xx, rx.span(), rx.span());
     yy = detail::unbiased(yy, ry.span(), ry.span());
@@ -110,7 +111,20 @@ requires(std::is_same_v<Kind, biased> ||
   return xx > 0 && yy > 0 ? xy / (math::sqrt(xx) * math::sqrt(yy)) : nan;
 }
 
+// The same of any operands of floats.
+template <dense_backend<double> Backend, class Kind, operand_of<float> X, operand_of<float> Y>
+  requires(std::is_same_v<Kind, biased> || std::is_same_v<Kind, debiased>)
+result<double> try_linear_cka(Backend& exec, Kind kind, const X& x, const Y& y) {
+  return on_view(x, "x", [&](matrix_view<const float> vx) {
+    return on_view(y, "y", [&](matrix_view<const float> vy) { return try_linear_cka(exec, kind, vx, vy); });
+  });
+}
+
 #if RESECT_EXCEPTIONS
+template <dense_backend<double> Backend, class Kind, operand_of<float> X, operand_of<float> Y>
+double linear_cka(Backend& exec, Kind kind, const X& x, const Y& y) {
+  return value_or_throw(try_linear_cka(exec, kind, x, y));
+}
 template <dense_backend<double> Backend, class Kind>
 double linear_cka(Backend& exec, Kind kind, matrix_view<const float> x, matrix_view<const float> y) {
   return value_or_throw(try_linear_cka(exec, kind, x, y));

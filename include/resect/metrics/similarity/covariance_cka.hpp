@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <resect/core/detail/buffer.hpp>
+#include <resect/core/array.hpp>
 #include <resect/core/math.hpp>
+#include <resect/core/operand.hpp>
 #include <resect/core/view.hpp>
 #include <resect/metrics/intervals/estimate.hpp>
 
@@ -22,12 +23,18 @@ class covariance_cka {
       : max_rows_(max_rows > 0 ? max_rows : 0),
         columns_x_(columns_x > 0 ? columns_x : 0),
         columns_y_(columns_y > 0 ? columns_y : 0),
-        mean_(static_cast<std::size_t>(width())),
-        products_(static_cast<std::size_t>(width() * width())),
-        work_(static_cast<std::size_t>((max_rows_ + 1) * width())) {}
+        mean_(width()),
+        products_(width() * width()),
+        work_((max_rows_ + 1) * width()) {}
 
   // One batch: x (n, d1), y (n, d2), row for row the same tokens, n ≤ max_rows, any strides. Shape mismatch, null or
   // stride otherwise, and nothing is added. Cost n·(d1 + d2)² flop. No allocation.
+  template <operand_of<float> X, operand_of<float> Y>
+  status try_add(const X& x, const Y& y) noexcept {
+    return on_view(x, "x", [&](matrix_view<const float> vx) {
+      return on_view(y, "y", [&](matrix_view<const float> vy) { return try_add(vx, vy); });
+    });
+  }
   status try_add(matrix_view<const float> x, matrix_view<const float> y) noexcept {
     if (x.rows > max_rows_)
       return error{errc::shape_mismatch, "rows of a batch", text(x.rows), text("at most ", max_rows_)};
@@ -62,7 +69,7 @@ class covariance_cka {
                    text(columns_x_, ", ", columns_y_)};
     if (other.n_ == 0) return {};
     combine(other.mean_.data(), other.n_);
-    for (std::size_t i = 0; i < products_.size(); ++i) products_[i] += other.products_[i];
+    for (index_t i = 0; i < products_.size(); ++i) products_[i] += other.products_[i];
     return {};
   }
 
@@ -72,7 +79,7 @@ class covariance_cka {
     double xx = 0, yy = 0, xy = 0;
     for (index_t i = 0; i < width(); ++i)
       for (index_t j = 0; j <= i; ++j) {
-        const double c = products_[static_cast<std::size_t>(i * width() + j)];
+        const double c = products_[i * width() + j];
         if (i >= columns_x_ && j < columns_x_) xy += c * c;
         else (i < columns_x_ ? xx : yy) += i == j ? c * c : 2 * c * c;
       }
@@ -86,21 +93,20 @@ class covariance_cka {
     const double here = static_cast<double>(n_), there = static_cast<double>(n), all = here + there;
     const double share = there / all, weight = here * share;
     for (index_t i = 0; i < width() && n_ > 0; ++i) {
-      const double step = weight * (mean[i] - mean_[static_cast<std::size_t>(i)]);
-      for (index_t j = 0; j <= i; ++j)
-        products_[static_cast<std::size_t>(i * width() + j)] += step * (mean[j] - mean_[static_cast<std::size_t>(j)]);
+      const double step = weight * (mean[i] - mean_[i]);
+      for (index_t j = 0; j <= i; ++j) products_[i * width() + j] += step * (mean[j] - mean_[j]);
     }
     for (index_t i = 0; i < width(); ++i) {
-      double& m = mean_[static_cast<std::size_t>(i)];
+      double& m = mean_[i];
       m = n_ > 0 ? m + share * (mean[i] - m) : mean[i];
     }
     n_ += n;
   }
 
   index_t max_rows_ = 0, columns_x_ = 0, columns_y_ = 0, n_ = 0;
-  resect::detail::buffer<double> mean_;      // of x, then of y
-  resect::detail::buffer<double> products_;  // (d1 + d2)², the lower triangle
-  resect::detail::buffer<double> work_;      // the mean of a batch and its rows less that
+  array<double> mean_;      // of x, then of y
+  array<double> products_;  // (d1 + d2)², the lower triangle
+  array<double> work_;      // the mean of a batch and its rows less that
 };
 
 }  // namespace RESECT_NAMESPACE::metrics

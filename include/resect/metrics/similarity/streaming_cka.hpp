@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <resect/core/detail/buffer.hpp>
+#include <resect/core/array.hpp>
 #include <resect/core/math.hpp>
+#include <resect/core/operand.hpp>
 #include <resect/core/view.hpp>
 #include <resect/metrics/accumulators/joint.hpp>
 
@@ -49,10 +50,16 @@ class streaming_cka {
         max_rows_(max_rows > 0 ? max_rows : 0),
         columns_x_(columns_x > 0 ? columns_x : 0),
         columns_y_(columns_y > 0 ? columns_y : 0),
-        work_(static_cast<std::size_t>(columns_x_ + columns_y_ + 2 * max_rows_)) {}
+        work_(columns_x_ + columns_y_ + 2 * max_rows_) {}
 
   // One batch: x (n, d1), y (n, d2), row for row the same tokens, 4 ≤ n ≤ max_rows, any strides. Shape mismatch, null
   // or stride otherwise, and nothing is added. Cost n²(d1 + d2) flop. No allocation.
+  template <operand_of<float> X, operand_of<float> Y>
+  status try_add(index_t cluster, const X& x, const Y& y) noexcept {
+    return on_view(x, "x", [&](matrix_view<const float> vx) {
+      return on_view(y, "y", [&](matrix_view<const float> vy) { return try_add(cluster, vx, vy); });
+    });
+  }
   status try_add(index_t cluster, matrix_view<const float> x, matrix_view<const float> y) noexcept {
     if (x.rows < 4 || x.rows > max_rows_)
       return error{errc::shape_mismatch, "rows of a batch", text(x.rows), text("4 to ", max_rows_)};
@@ -135,7 +142,7 @@ class streaming_cka {
 
   joint_sums<3> hsic_;
   index_t max_rows_ = 0, columns_x_ = 0, columns_y_ = 0;
-  resect::detail::buffer<double> work_;  // means of both, row sums of both Gram matrices
+  array<double> work_;  // means of both, row sums of both Gram matrices
 };
 
 }  // namespace RESECT_NAMESPACE::metrics

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include <resect/core/detail/buffer.hpp>
+#include <resect/core/array.hpp>
 #include <resect/metrics/verdicts/multiple.hpp>
 
 namespace RESECT_NAMESPACE::metrics {
@@ -54,23 +54,22 @@ struct mark_options {
 // critical rejects μ ≤ 0.1, negligible rejects |μ| ≥ 0.01 (TOST), better rejects μ ≥ 0. With one layer this is what the
 // bounds of its 95 % interval say. A layer that is both negligible and better is negligible.
 inline std::vector<marked_layer> assign_marks(std::span<const estimate> table, const mark_options& options = {}) {
-  const std::size_t n = table.size();
-  resect::detail::buffer<double> critical(n), negligible(n), better(n);
-  for (std::size_t i = 0; i < n; ++i) {
-    critical[i] = p_above(table[i], options.critical_above, options.degrees);
-    negligible[i] = p_within(table[i], options.negligible_within, options.degrees);
-    better[i] = p_below(table[i], 0, options.degrees);
+  array<double> critical, negligible, better;
+  for (const estimate& e : table) {
+    critical.push_back(p_above(e, options.critical_above, options.degrees));
+    negligible.push_back(p_within(e, options.negligible_within, options.degrees));
+    better.push_back(p_below(e, 0, options.degrees));
   }
-  detail::adjust_by_holm({critical.data(), n});
-  detail::adjust_by_holm({negligible.data(), n});
-  detail::adjust_by_holm({better.data(), n});
-  std::vector<marked_layer> out(n);
-  for (std::size_t i = 0; i < n; ++i)
-    out[i] = {critical[i] <= options.alpha     ? mark::critical
-              : negligible[i] <= options.alpha ? mark::negligible
-              : better[i] <= options.alpha     ? mark::better_than_intact
-                                               : mark::none,
-              critical[i], negligible[i], better[i]};
+  detail::adjust_by_holm(critical.span());
+  detail::adjust_by_holm(negligible.span());
+  detail::adjust_by_holm(better.span());
+  std::vector<marked_layer> out;
+  for (index_t i = 0; i < critical.size(); ++i)
+    out.push_back({critical[i] <= options.alpha     ? mark::critical
+                   : negligible[i] <= options.alpha ? mark::negligible
+                   : better[i] <= options.alpha     ? mark::better_than_intact
+                                                    : mark::none,
+                   critical[i], negligible[i], better[i]});
   return out;
 }
 

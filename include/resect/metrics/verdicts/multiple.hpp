@@ -4,7 +4,7 @@
 #include <span>
 #include <vector>
 
-#include <resect/core/detail/buffer.hpp>
+#include <resect/core/array.hpp>
 #include <resect/metrics/intervals/estimate.hpp>
 #include <resect/metrics/intervals/student_t.hpp>
 
@@ -36,13 +36,12 @@ inline double p_within(const estimate& e, double bound, double degrees = 0) noex
 namespace detail {
 
 // The places of the p-values that are not NaN, smallest first; those of one value as they stand.
-inline resect::detail::buffer<std::size_t> ascending_places(std::span<const double> p) {
-  resect::detail::buffer<std::size_t> order;  // by insertion: tables have tens of layers
-  order.reserve(p.size());
+inline array<std::size_t> ascending_places(std::span<const double> p) {
+  array<std::size_t> order;  // by insertion: tables have tens of layers
   for (std::size_t i = 0; i < p.size(); ++i) {
     if (p[i] != p[i]) continue;
     order.push_back(i);
-    for (std::size_t j = order.size() - 1; j > 0 && p[order[j]] < p[order[j - 1]]; --j) {
+    for (index_t j = order.size() - 1; j > 0 && p[order[j]] < p[order[j - 1]]; --j) {
       const std::size_t larger = order[j - 1];
       order[j - 1] = order[j];
       order[j] = larger;
@@ -55,7 +54,7 @@ inline resect::detail::buffer<std::size_t> ascending_places(std::span<const doub
 inline void adjust_by_holm(std::span<double> p) {
   const auto order = ascending_places(p);
   double running = 0;
-  for (std::size_t j = 0; j < order.size(); ++j) {
+  for (index_t j = 0; j < order.size(); ++j) {
     const double scaled = static_cast<double>(order.size() - j) * p[order[j]];
     const double capped = scaled < 1 ? scaled : 1.0;
     running = running > capped ? running : capped;
@@ -82,7 +81,7 @@ inline std::vector<double> benjamini_hochberg(std::span<const double> p) {
   std::vector<double> adjusted(p.data(), p.data() + p.size());
   const auto order = detail::ascending_places(p);
   double running = 1;
-  for (std::size_t j = order.size(); j > 0; --j) {
+  for (index_t j = order.size(); j > 0; --j) {
     const double scaled = static_cast<double>(order.size()) / static_cast<double>(j) * p[order[j - 1]];
     running = running < scaled ? running : scaled;
     adjusted[order[j - 1]] = running;

@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include <resect/core/detail/buffer.hpp>
+#include <resect/core/array.hpp>
 #include <resect/metrics/accumulators/clustered.hpp>
 #include <resect/metrics/intervals/resample.hpp>
 
@@ -53,45 +53,46 @@ inline result<std::vector<rank_interval>> try_rank_intervals(std::span<const clu
   for (std::size_t l = 0; l < layers.size(); ++l)
     if (status s = layers[0].check_same_tokens(layers[l]); !s) return s.error();
 
-  const std::size_t n = layers.size();
-  resect::detail::buffer<double> value(n);
-  resect::detail::buffer<index_t> rank(n), used;
-  for (std::size_t l = 0; l < n; ++l) value[l] = layers[l].estimate().value;
+  array<double> value;
+  for (const clustered_sums& layer : layers) value.push_back(layer.estimate().value);
+  const index_t n = value.size();
+  array<index_t> rank(n), used;
   detail::ranks_of(value.span(), rank.span());
-  for (std::size_t l = 0; l < n; ++l) out[l].rank = rank[l];
+  for (index_t l = 0; l < n; ++l) out[static_cast<std::size_t>(l)].rank = rank[l];
   for (index_t c = 0; c < layers[0].clusters(); ++c)
     if (layers[0].count(c) > 0) used.push_back(c);
-  const index_t g = static_cast<index_t>(used.size());
+  const index_t g = used.size();
   if (g < min_clusters) return out;
 
-  resect::detail::buffer<double> sums(n * used.size());
-  for (std::size_t l = 0; l < n; ++l)
-    for (std::size_t c = 0; c < used.size(); ++c) sums[l * used.size() + c] = layers[l].sum(used[c]);
+  array<double> sums;
+  for (const clustered_sums& layer : layers)
+    for (const index_t c : used) sums.push_back(layer.sum(c));
   const random::philox_stream stream{options.seed, detail::rank_stream};
-  resect::detail::buffer<index_t> times(used.size());
-  resect::detail::buffer<index_t> seen(n * (n + 1));
+  array<index_t> times(g);
+  array<index_t> seen(n * (n + 1));
   for (index_t b = 0; b < options.resamples; ++b) {
     detail::resample_counts(stream, b, times.span());
-    for (std::size_t l = 0; l < n; ++l) {
+    for (index_t l = 0; l < n; ++l) {
       double sum = 0;
-      for (std::size_t c = 0; c < used.size(); ++c)
-        if (times[c] > 0) sum += static_cast<double>(times[c]) * sums[l * used.size() + c];
+      for (index_t c = 0; c < g; ++c)
+        if (times[c] > 0) sum += static_cast<double>(times[c]) * sums[l * g + c];
       value[l] = sum;  // all layers have the same tokens, so sums rank like means
     }
     detail::ranks_of(value.span(), rank.span());
-    for (std::size_t l = 0; l < n; ++l) ++seen[l * (n + 1) + static_cast<std::size_t>(rank[l])];
+    for (index_t l = 0; l < n; ++l) ++seen[l * (n + 1) + rank[l]];
   }
   // The k-th smallest rank of the replicates.
   const index_t k_lo = detail::replicate_at(0.5 - options.level / 2, options.resamples);
   const index_t k_hi = detail::replicate_at(0.5 + options.level / 2, options.resamples);
-  for (std::size_t l = 0; l < n; ++l) {
-    if (out[l].rank == 0) continue;
+  for (index_t l = 0; l < n; ++l) {
+    rank_interval& layer = out[static_cast<std::size_t>(l)];
+    if (layer.rank == 0) continue;
     index_t below = 0;
-    for (std::size_t r = 0; r <= n && below < k_hi; ++r) {
+    for (index_t r = 0; r <= n && below < k_hi; ++r) {
       const index_t before = below;
       below += seen[l * (n + 1) + r];
-      if (before < k_lo && below >= k_lo) out[l].lo = static_cast<index_t>(r);
-      if (below >= k_hi) out[l].hi = static_cast<index_t>(r);
+      if (before < k_lo && below >= k_lo) layer.lo = r;
+      if (below >= k_hi) layer.hi = r;
     }
   }
   return out;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <resect/core/detail/buffer.hpp>
+#include <resect/core/array.hpp>
 #include <resect/residual/plan.hpp>
 
 // What partial and whole passes ask of a plan.
@@ -9,12 +9,12 @@ namespace RESECT_NAMESPACE::residual::detail {
 
 template <class Sequence>
 void copy_rows(matrix_view<const float> h, Sequence& out) {
-  out.resize(static_cast<std::size_t>(h.rows * h.cols));
+  out.resize(static_cast<decltype(out.size())>(h.rows * h.cols));
   for (index_t r = 0; r < h.rows; ++r)
-    for (index_t c = 0; c < h.cols; ++c) out[static_cast<std::size_t>(r * h.cols + c)] = h(r, c);
+    for (index_t c = 0; c < h.cols; ++c) out.data()[r * h.cols + c] = h(r, c);
 }
-inline resect::detail::buffer<float> copy_rows(matrix_view<const float> h) {
-  resect::detail::buffer<float> out;
+inline array<float> copy_rows(matrix_view<const float> h) {
+  array<float> out;
   copy_rows(h, out);
   return out;
 }

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <study/recipes/recipes.hpp>
+
+namespace studies {
+
+std::vector<recipe> all_recipes() {
+  return {
+      sensitivity_recipe(),
+      compression_recipe(),
+      spans_recipe(),
+  };
+}
+
+}  // namespace studies

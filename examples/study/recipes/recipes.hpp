@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <study/recipes/recipe.hpp>
+
+// One function a recipe; recipes.cpp lists them.
+namespace studies {
+
+recipe sensitivity_recipe();
+recipe compression_recipe();
+recipe spans_recipe();
+
+}  // namespace studies

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <concepts>
+#include <type_traits>
+
+#include <resect/core/adapt.hpp>
+
+// How a public entry point takes any matrix: a front with an explicit return type turns the operand into a view, a core
+// works on views. Whether a call is well-formed can then be asked without instantiating the core.
+//   template <executor E, operand_of<float> W>
+//   result<quantized> try_quantize(E& exec, const W& w, …) {
+//     return on_view(w, "W", [&](matrix_view<const float> view) { return try_quantize(exec, view, …); });
+//   }
+namespace RESECT_NAMESPACE {
+
+namespace detail {
+template <class X>
+inline constexpr bool is_view = false;
+template <class T, class Space>
+inline constexpr bool is_view<matrix_view<T, Space>> = true;
+}  // namespace detail
+
+// A matrix in host memory that is no view yet: Eigen, xtensor, mdspan, resect's own matrix, DLPack.
+template <class X>
+concept operand = !detail::is_view<std::remove_cvref_t<X>> && matrix_like<X>;
+// The same of one element type.
+template <class X, class T>
+concept operand_of = operand<X> && std::same_as<matrix_element<X>, T>;
+// The same, to be written to.
+template <class X, class T>
+concept output_of = operand_of<X, T> && requires(X& x) {
+  { *try_as_matrix(x) } -> std::convertible_to<matrix_view<T>>;
+};
+// The same of float or double.
+template <class X>
+concept floating_operand = operand_of<X, float> || operand_of<X, double>;
+
+// The same of float or double, to be written to.
+template <class X>
+concept floating_output = output_of<X, float> || output_of<X, double>;
+
+// f(view) of an operand that is read, or what is wrong with it. R is what f returns: a status or a result.
+template <operand W, class F>
+auto on_view(const W& w, std::string_view name, F f)
+    -> std::invoke_result_t<F&, matrix_view<const matrix_element<const W&>>> {
+  const auto view = try_as_matrix(w, name);
+  if (!view) return view.error();
+  return f(matrix_view<const matrix_element<const W&>>(*view));
+}
+// f(view) of an operand that is written.
+template <operand W, class F>
+auto on_output(W& w, std::string_view name, F f) -> std::invoke_result_t<F&, matrix_view<matrix_element<W&>>> {
+  const auto view = try_as_matrix(w, name);
+  if (!view) return view.error();
+  return f(*view);
+}
+
+}  // namespace RESECT_NAMESPACE

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <resect/core/operand.hpp>
+
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include <Eigen/Core>
+#include <support/catch.hpp>
+
+#include <resect/backend/cpu.hpp>
+#include <resect/factor/range_finder.hpp>
+#include <resect/factor/truncated_svd.hpp>
+#include <resect/linalg/norms.hpp>
+#include <resect/linalg/orthonormalize.hpp>
+#include <resect/metrics/intervals/bootstrap.hpp>
+#include <resect/metrics/rows/counted_rows.hpp>
+#include <resect/metrics/rows/row_products.hpp>
+#include <resect/metrics/similarity/angular_table.hpp>
+#include <resect/metrics/similarity/cka.hpp>
+#include <resect/metrics/similarity/covariance_cka.hpp>
+#include <resect/metrics/similarity/streaming_cka.hpp>
+#include <resect/quant/grid_detector.hpp>
+#include <resect/quant/quantize.hpp>
+
+#include <resect/random/test_matrix.hpp>
+#include <resect/residual/swap_matrix.hpp>
+#if __has_include(<xtensor/xtensor.hpp>)
+#define RESECT_TEST_XTENSOR 1
+#include <xtensor/xtensor.hpp>
+#endif
+
+using namespace resect;
+
+namespace {
+
+// What is laid out as an mdspan is, without its header.
+template <class T>
+struct mdspan_like {
+  using element_type = T;
+  using index_type = std::ptrdiff_t;
+  T* data = nullptr;
+  std::ptrdiff_t m = 0, n = 0;
+  static constexpr std::size_t rank() noexcept { return 2; }
+  std::ptrdiff_t extent(std::size_t i) const noexcept { return i == 0 ? m : n; }
+  std::ptrdiff_t stride(std::size_t i) const noexcept { return i == 0 ? n : 1; }
+  T* data_handle() const noexcept { return data; }
+  struct accessor_type {
+    using offset_policy = accessor_type;
+    using data_handle_type = T*;
+    using reference = T&;
+  };
+};
+
+using backend = cpu<>;
+using sums = std::span<metrics::row_sums>;
+
+// Every public entry point that reads a matrix, asked for one kind of operand without instantiating a body.
+template <class W>
+constexpr bool reads = requires(backend& exec, const W& w, const quant::quantized& q, sums out, metrics::streaming_cka& s,
+                                metrics::covariance_cka& c, metrics::angular_table& t,
+                                std::span<const index_t> cluster, void (*take)(index_t, std::span<const float>, std::span<const float>)) {
+  { quant::try_quantize(exec, w, quant::affine<4>{.group = 8}) } -> std::same_as<result<quant::quantized>>;
+  { quant::quantize(exec, w, quant::affine<4>{.group = 8}) } -> std::same_as<quant::quantized>;
+  { quant::try_quantize(exec, w, quant::affine_format{.bits = 4}) } -> std::same_as<result<quant::quantized>>;
+  { quant::try_loss(exec, w, q) } -> std::same_as<result<quant::quantization_loss>>;
+  { quant::try_detect_grid(exec, w) } -> std::same_as<result<quant::grid_detection>>;
+  { factor::try_truncated_svd(exec, w, {.rank = 2}) } -> std::same_as<result<factor::truncated_decomposition<float>>>;
+  { factor::truncated_svd(exec, w, {.rank = 2}) } -> std::same_as<factor::truncated_decomposition<float>>;
+  { linalg::try_orthonormalize(exec, w) } -> std::same_as<result<linalg::orthonormal_basis<float>>>;
+  { metrics::try_row_products(exec, w, w, out) } -> std::same_as<status>;
+  { metrics::try_linear_cka(exec, metrics::biased{}, w, w) } -> std::same_as<result<double>>;
+  { metrics::for_counted_rows(w, w, cluster, take) } -> std::same_as<status>;
+  { s.try_add(index_t{}, w, w) } -> std::same_as<status>;
+  { c.try_add(w, w) } -> std::same_as<status>;
+  { t.try_add(index_t{}, w) } -> std::same_as<status>;
+  { residual::try_swap_matrix(residual::layer(0), "q", w) } -> std::same_as<result<residual::step>>;
+  { residual::swap_matrix(residual::layer(0), "q", w) } -> std::same_as<residual::step>;
+};
+// Those whose element type is a template argument: views name it themselves.
+template <class W>
+constexpr bool reads_of_any_type = requires(backend& exec, const W& w) {
+  { factor::try_find_range(exec, w, 2, 1, 1) } -> std::same_as<result<matrix<float>>>;
+  { factor::try_spectral_error(exec, w, w, w) } -> std::same_as<result<factor::spectral_norm_estimate>>;
+  { factor::try_frobenius_error(exec, w, w, w) } -> std::same_as<result<double>>;
+};
+template <class W>
+constexpr bool writes = requires(backend& exec, W& w, const quant::quantized& q, const factor::low_rank<float>& lr,
+                                 std::span<float> work) {
+  { quant::try_dequantize(exec, q, w) } -> std::same_as<status>;
+  { lr.try_to_dense(exec, w) } -> std::same_as<status>;
+  { lr.try_apply(exec, w, w, work) } -> std::same_as<status>;
+  { random::try_fill(exec, random::gaussian_matrix{1}, w) } -> std::same_as<status>;
+};
+
+static_assert(reads<Eigen::MatrixXf> && reads_of_any_type<Eigen::MatrixXf> && writes<Eigen::MatrixXf>);
+using row_major = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+static_assert(reads<row_major> && reads_of_any_type<row_major> && writes<row_major>);
+static_assert(reads<matrix<float>> && reads_of_any_type<matrix<float>> && writes<matrix<float>>);
+static_assert(reads<matrix_view<float>> && reads<matrix_view<const float>>);
+static_assert(reads_of_any_type<matrix_view<const float>> && writes<matrix_view<float>>);
+static_assert(reads<mdspan_like<float>> && reads<mdspan_like<const float>>);
+static_assert(reads_of_any_type<mdspan_like<float>> && writes<mdspan_like<float>>);
+#if RESECT_TEST_XTENSOR
+static_assert(reads<xt::xtensor<float, 2>> && reads_of_any_type<xt::xtensor<float, 2>> && writes<xt::xtensor<float, 2>>);
+#endif
+// Doubles are refused where floats are wanted, and devices everywhere.
+static_assert(!reads<Eigen::MatrixXd> && !reads<matrix_view<const float, cuda_space>> && !reads<int>);
+static_assert(!writes<const Eigen::MatrixXf> && !writes<matrix_view<const float>>);
+
+Eigen::MatrixXf drawn(index_t m, index_t n) {
+  Eigen::MatrixXf w(m, n);
+  backend exec;
+  value_or_throw(random::try_fill(exec, random::gaussian_matrix{3}, w));
+  return w;
+}
+
+matrix<float> copy_of(const Eigen::MatrixXf& w) {
+  matrix<float> out(w.rows(), w.cols());
+  for (index_t r = 0; r < out.rows; ++r)
+    for (index_t c = 0; c < out.cols; ++c) out(r, c) = w(r, c);
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("what entry points make of an operand is what they make of its view, bit for bit") {
+  backend exec;
+  const Eigen::MatrixXf w = drawn(24, 16);  // column-major: other strides than the copy's
+  const matrix<float> own = copy_of(w);
+  const auto view = own.view();
+  CHECK(w(3, 5) == static_cast<float>(random::gaussian_matrix{3}(3, 5)));
+
+  const auto q = quant::quantize(exec, w, quant::affine<4>{.group = 8}), of_view = quant::quantize(exec, view, quant::affine<4>{.group = 8});
+  CHECK(q.codes == of_view.codes);
+  CHECK(q.scales == of_view.scales);
+  CHECK(quant::loss(exec, w, q).relative_frobenius == quant::loss(exec, view, q).relative_frobenius);
+  Eigen::MatrixXf back(24, 16);
+  matrix<float> back_of_view(24, 16);
+  quant::dequantize(exec, q, back);
+  quant::dequantize(exec, q, back_of_view.view());
+  CHECK(copy_of(back) == back_of_view);
+  CHECK(value_or_throw(quant::try_detect_grid(exec, back)).found() == value_or_throw(quant::try_detect_grid(exec, back_of_view.view())).found());
+
+  const auto svd = factor::truncated_svd(exec, own, {.rank = 4}), svd_of_view = factor::truncated_svd(exec, view, {.rank = 4});
+  CHECK(svd.s == svd_of_view.s);
+  CHECK(svd.u == svd_of_view.u);
+  const auto pair = factor::balanced_factors(svd);
+  Eigen::MatrixXf dense(24, 16);
+  value_or_throw(pair.try_to_dense(exec, dense));
+  CHECK(copy_of(dense) == pair.to_dense(exec));
+  const auto gap = value_or_throw(factor::try_frobenius_error(exec, own, pair.l, pair.r));
+  CHECK(gap == value_or_throw(factor::try_frobenius_error<float>(exec, view, pair.l.view(), pair.r.view())));
+  CHECK(value_or_throw(linalg::try_range_of(exec, w)).largest == linalg::range_of<float>(exec, view).largest);
+  CHECK(linalg::orthonormalize(exec, own).q == linalg::orthonormalize(exec, view).q);
+  CHECK(value_or_throw(factor::try_find_range(exec, own, 3, 1, 7)) == value_or_throw(factor::try_find_range<float>(exec, view, 3, 1, 7)));
+
+  std::vector<metrics::row_sums> sums_of(24), sums_of_view(24);
+  metrics::row_products(exec, w, back, sums_of);
+  metrics::row_products(exec, view, back_of_view.view(), sums_of_view);
+  CHECK(std::memcmp(sums_of.data(), sums_of_view.data(), sums_of.size() * sizeof(sums_of[0])) == 0);
+  CHECK(metrics::linear_cka(exec, metrics::biased{}, own, back_of_view) == metrics::linear_cka(exec, metrics::biased{}, view, back_of_view.view()));
+  const auto step = residual::swap_matrix(residual::layer(0), "q", w), step_of_view = residual::swap_matrix(residual::layer(0), "q", view);
+  CHECK(step.hash == step_of_view.hash);
+}
+
+TEST_CASE("an operand that is no matrix is refused by its name") {
+  backend exec;
+  const mdspan_like<const float> null{nullptr, 3, 4};
+  const auto refused = quant::try_quantize(exec, null, quant::affine<4>{});
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code == errc::null_pointer);
+  CHECK(refused.error().operand == "W");
+}
