@@ -26,21 +26,22 @@ std::vector<float> stream_of(H& host, typename H::state& state) {
 // T0.c and T1.f: partial passes, with and without callbacks, and beside the whole pass.
 template <class H>
 void partial_passes(bench<H>& b) {
-  b.run("T0.c", "the same in partial passes", "logits: largest |difference|", 0.0, [&](check& c) -> status {
-    auto want = b.by_state(b.batch);
-    if (!want) return want.error();
-    auto state = b.host.try_embed(b.batch);
-    if (!state) return state.error();
-    auto look = [](const tap&, matrix_view<float>) { return edit::unchanged; };
-    const hooks<float> k{b.reached(access::read), b.reached(access::write), look, edited_epoch};
-    if (auto s = b.host.try_run(*state, 0, b.n_layers(), k); !s) return s;
-    auto got = b.head(*state);
-    if (!got) return got.error();
-    c.note = flips_of(compare_logits(worst{c}, *got, *want, 1.0), b.batch.size());
-    return {};
-  });
-  b.run("T1.f", "a state's stream is what the whole pass shows", "difference, relative to the largest value",
-        b.o.rounding, [&](check& c) -> status {
+  b.run("T0.c", "Callbacks in try_run that change nothing leave every logit as it was", "logits: largest |difference|",
+        0.0, [&](check& c) -> status {
+          auto want = b.by_state(b.batch);
+          if (!want) return want.error();
+          auto state = b.host.try_embed(b.batch);
+          if (!state) return state.error();
+          auto look = [](const tap&, matrix_view<float>) { return edit::unchanged; };
+          const hooks<float> k{b.reached(access::read), b.reached(access::write), look, edited_epoch};
+          if (auto s = b.host.try_run(*state, 0, b.n_layers(), k); !s) return s;
+          auto got = b.head(*state);
+          if (!got) return got.error();
+          c.note = flips_of(compare_logits(worst{c}, *got, *want, 1.0), b.batch.size());
+          return {};
+        });
+  b.run("T1.f", "stream(state) equals resid_pre of the whole pass at every layer",
+        "difference, relative to the largest value", b.o.rounding, [&](check& c) -> status {
           auto state = b.host.try_embed(b.batch);
           if (!state) return state.error();
           for (int l = 0; l <= b.n_layers(); ++l) {
@@ -123,64 +124,65 @@ status override_layer(bench<H>& b, int layer, float keep, double draw, Wanted wa
 // afterwards all is as before.
 template <class H>
 void weights_stick(bench<H>& b) {
-  b.run("T2.d", "an overridden weight is used, and put back", "weights with a fault", 0.0, [&](check& c) -> status {
-    auto state = b.host.try_embed(b.batch);
-    if (!state) return state.error();
-    int at = 0;
-    const auto fault = [&](const weight_desc& w, std::string_view what) {
-      if (c.measured == 0.0) c.note = text<200>(w.name.view(), ": ", what);
-      worst{c}.count(true, site::resid_post, w.layer, nowhere);
-    };
-    for (const int l : b.layers) {
-      if (auto s = b.host.try_run(*state, at, l, no_hooks<float>()); !s) return s;
-      at = l;
-      const auto output = [&]() -> result<std::vector<float>> {
-        auto copy = b.host.snapshot(*state);
-        if (auto s = b.host.try_run(copy, l, l + 1, no_hooks<float>()); !s) return s.error();
-        return stream_of(b.host, copy);
-      };
-      auto intact = output();
-      if (!intact) return intact.error();
-      for (const weight_desc& w : b.host.weights(l)) {
-        auto original = original_weight(b, w);
-        if (!original) return original.error();
-        weight_values changed = drawn_weight(b, *original, 0.0f, 1.0, 0),
-                      again = drawn_weight(b, *original, 0.0f, 1.0, 1000), read = *original;
-        {
-          // the matrix behind a gain may be zero in this model: the gain is looked at beside others
-          overrides<H> around;
-          if (w.role == weight_role::norm_gain)
-            if (auto s = override_layer(
-                    b, l, 0.0f, 1.0, [](const weight_desc& x) { return x.role == weight_role::matrix; }, around);
-                !s)
-              return s;
-          auto want = output();
-          if (!want) return want.error();
-          auto guard = b.host.try_override_weight(w, changed.view());
-          if (!guard) return guard.error();
-          if (auto s = b.host.try_read_weight(w, read.view()); !s) return s;
-          auto got = output();
-          if (!got) return got.error();
-          if (difference(read.values, changed.values) != 0.0)
-            fault(w, "is read as something else than what was written");
-          else if (difference(*got, *want) == 0.0) fault(w, "is written without effect");
-          {
-            auto inner = b.host.try_override_weight(w, again.view());
-            if (!inner) return inner.error();
+  b.run("T2.d", "try_override_weight changes its layer; the end of the guard restores it", "weights with a fault", 0.0,
+        [&](check& c) -> status {
+          auto state = b.host.try_embed(b.batch);
+          if (!state) return state.error();
+          int at = 0;
+          const auto fault = [&](const weight_desc& w, std::string_view what) {
+            if (c.measured == 0.0) c.note = text<200>(w.name.view(), ": ", what);
+            worst{c}.count(true, site::resid_post, w.layer, nowhere);
+          };
+          for (const int l : b.layers) {
+            if (auto s = b.host.try_run(*state, at, l, no_hooks<float>()); !s) return s;
+            at = l;
+            const auto output = [&]() -> result<std::vector<float>> {
+              auto copy = b.host.snapshot(*state);
+              if (auto s = b.host.try_run(copy, l, l + 1, no_hooks<float>()); !s) return s.error();
+              return stream_of(b.host, copy);
+            };
+            auto intact = output();
+            if (!intact) return intact.error();
+            for (const weight_desc& w : b.host.weights(l)) {
+              auto original = original_weight(b, w);
+              if (!original) return original.error();
+              weight_values changed = drawn_weight(b, *original, 0.0f, 1.0, 0),
+                            again = drawn_weight(b, *original, 0.0f, 1.0, 1000), read = *original;
+              {
+                // the matrix behind a gain may be zero in this model: the gain is looked at beside others
+                overrides<H> around;
+                if (w.role == weight_role::norm_gain)
+                  if (auto s = override_layer(
+                          b, l, 0.0f, 1.0, [](const weight_desc& x) { return x.role == weight_role::matrix; }, around);
+                      !s)
+                    return s;
+                auto want = output();
+                if (!want) return want.error();
+                auto guard = b.host.try_override_weight(w, changed.view());
+                if (!guard) return guard.error();
+                if (auto s = b.host.try_read_weight(w, read.view()); !s) return s;
+                auto got = output();
+                if (!got) return got.error();
+                if (difference(read.values, changed.values) != 0.0)
+                  fault(w, "is read as something else than what was written");
+                else if (difference(*got, *want) == 0.0) fault(w, "is written without effect");
+                {
+                  auto inner = b.host.try_override_weight(w, again.view());
+                  if (!inner) return inner.error();
+                }
+                if (auto s = b.host.try_read_weight(w, read.view()); !s) return s;
+                if (difference(read.values, changed.values) != 0.0) fault(w, "does not come back");
+              }
+              auto after = output();
+              if (!after) return after.error();
+              if (auto s = b.host.try_read_weight(w, read.view()); !s) return s;
+              if (difference(read.values, original->values) != 0.0 || difference(*after, *intact) != 0.0)
+                fault(w, "does not come back");
+            }
           }
-          if (auto s = b.host.try_read_weight(w, read.view()); !s) return s;
-          if (difference(read.values, changed.values) != 0.0) fault(w, "does not come back");
-        }
-        auto after = output();
-        if (!after) return after.error();
-        if (auto s = b.host.try_read_weight(w, read.view()); !s) return s;
-        if (difference(read.values, original->values) != 0.0 || difference(*after, *intact) != 0.0)
-          fault(w, "does not come back");
-      }
-    }
-    return {};
-  });
-  b.run("T2.j", "whole passes use the weights that partial ones use", "logits: relative difference", b.o.rounding,
+          return {};
+        });
+  b.run("T2.j", "try_forward uses overridden weights as try_run does", "logits: relative difference", b.o.rounding,
         [&](check& c) -> status {
           const std::size_t n = b.layers.size(), some = std::min<std::size_t>(n, 4);
           for (std::size_t i = 0; i < some; ++i) {
@@ -201,7 +203,7 @@ void weights_stick(bench<H>& b) {
 // T3: a layer taken out and put back is the layer, and a pass that was cut is the pass.
 template <class H>
 void identity_splice(bench<H>& b) {
-  b.run("T3.a", "a layer replaced by itself changes no logit", "logits: largest |difference|", 0.0,
+  b.run("T3.a", "A layer replaced by itself (own_layers) changes no logit", "logits: largest |difference|", 0.0,
         [&](check& c) -> status {
           if (b.host.describe().n_streams != 1) return b.not_applicable(c, "more than one residual stream");
           auto want = b.by_state(b.batch);
@@ -220,8 +222,8 @@ void identity_splice(bench<H>& b) {
           c.note = flips_of(flips, b.layers.size() * b.batch.size());
           return {};
         });
-  b.run("T3.b", "a pass cut anywhere, or restarted from a snapshot, is the pass", "logits: largest |difference|", 0.0,
-        [&](check& c) -> status {
+  b.run("T3.b", "try_run in pieces, or from snapshot(state), gives the same logits", "logits: largest |difference|",
+        0.0, [&](check& c) -> status {
           auto want = b.by_state(b.batch);
           if (!want) return want.error();
           for (const int l : b.layers) {
@@ -243,7 +245,7 @@ void identity_splice(bench<H>& b) {
 // T7.d
 template <class H>
 void partial_determinism(bench<H>& b) {
-  b.run("T7.d", "the same partial passes give the same bits again", "logits: largest |difference|", 0.0,
+  b.run("T7.d", "The same try_run gives the same bits again", "logits: largest |difference|", 0.0,
         [&](check& c) -> status {
           auto want = b.by_state(b.batch);
           if (!want) return want.error();

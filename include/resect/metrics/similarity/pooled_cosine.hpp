@@ -9,7 +9,7 @@
 namespace RESECT_NAMESPACE::metrics {
 
 // Pooled cosine Σ⟨a, b⟩/√(Σ‖a‖²·Σ‖b‖²): the cosine of all rows taken as one vector (mean_cosine is another number).
-// Clustered interval by the delta method; it may end beyond ±1. NaN where either sum of squares is 0.
+// Clustered interval by the delta method, as that of any cosine (set_interval): its upper end is at most 1. NaN where either sum of squares is 0.
 class pooled_cosine {
  public:
   pooled_cosine() noexcept = default;
@@ -33,7 +33,7 @@ class pooled_cosine {
           gradient[2] = -value / (2 * t[2]);
           return algo::clamp(value, -1.0, 1.0);
         },
-        level);
+        level, mean_range::at_most_one);
   }
   // Σ⟨a, b⟩, Σ‖a‖² and Σ‖b‖² a cluster.
   const joint_sums<3>& sums() const noexcept { return sums_; }
