@@ -33,6 +33,16 @@ class moment_view {
   // The matrix that reads these rows, where it is said.
   hessian_owner owner() const { return packed_ != nullptr ? packed_->owner() : hessian_owner{}; }
 
+  // Of all that it holds.
+  std::uint64_t hash() const noexcept {
+    fingerprint f;
+    f.add(static_cast<std::uint64_t>(n_)).add(ridge_);
+    if (packed_ != nullptr) return f.add(packed_->hash()).value();
+    for (index_t i = 0; i < n_; ++i)
+      for (index_t j = 0; j <= i; ++j) f.add((*this)(i, j));
+    return f.value();
+  }
+
   // The same with damping·(mean of the diagonal) added to the diagonal.
   moment_view damped(double damping) const noexcept {
     moment_view out = *this;

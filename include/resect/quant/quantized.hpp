@@ -11,13 +11,16 @@
 
 namespace RESECT_NAMESPACE::quant {
 
-// What a rounding rule met and did. Rules fill what concerns them.
+// What a rounding rule met and did. Rules fill what concerns them; losses are tr(E·H·Eᵀ), E = W − Ŵ, of a rule that knows
+// H, and −1 where it did not have to compute them.
 struct rounding_outcome {
-  index_t zeroed_columns = 0;     // columns whose pivot vanished: their errors were passed on to nobody
-  index_t rows_kept_nearest = 0;  // rows in which the nearest codes lost less and were kept
+  array<index_t> zeroed_columns;  // whose pivots vanished: their errors were passed on to nobody; ascending
+  index_t rows_kept_nearest = 0;  // in which the nearest codes lose less: they were kept
   int sweeps = 0;                 // of coordinate descent
-  double loss = 0.0;              // tr(E·H·Eᵀ)/tr(W·H·Wᵀ), 0/0 = 0, of a rule that knows H
-  double nearest_loss = 0.0;      // the same of the nearest codes
+  index_t changed_codes = 0;      // by these
+  index_t refitted_groups = 0;    // whose scale was fitted again to their codes
+  double loss = -1;               // of the result
+  double nearest_loss = -1;       // of the nearest codes
 };
 
 // A (rows, cols) matrix in a format.

@@ -30,7 +30,7 @@ class code_tiles {
   code& at(index_t row, index_t col) const noexcept { return q_.codes[row * per_row_ + col]; }
   // The group of a code.
   index_t group(index_t row, index_t col) const noexcept { return layout_.block_of(row * height, col * width); }
-  const parameters& of(index_t group) const noexcept { return q_.groups[group]; }
+  const parameters& of(index_t group) const noexcept { return q_.parameters[group]; }
 
   // Rows of weights that share codes or parameters: what may be changed without changing another row. The matrix is
   // cut into bands of so many rows.
@@ -39,8 +39,8 @@ class code_tiles {
     return layout_.height() >= q_.rows ? rows : std::min(rows, std::lcm(layout_.height(), height));
   }
 
-  void encode(index_t row, index_t col, const float* in, const parameters& p) const noexcept {
-    at(row, col) = q_.format.grid.encode(std::span<const float>(in, static_cast<std::size_t>(size)), p);
+  code encoded(const float* in, const parameters& p) const noexcept {
+    return q_.format.grid.encode(std::span<const float>(in, static_cast<std::size_t>(size)), p);
   }
   void decode(const code& c, const parameters& p, float* out) const noexcept {
     q_.format.grid.decode(c, p, std::span<float>(out, static_cast<std::size_t>(size)));

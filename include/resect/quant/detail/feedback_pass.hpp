@@ -96,8 +96,9 @@ class feedback_pass {
           for (index_t x = 0; x < wide; ++x)
             in[y * tiles::width + x] = limited(goal[x * lanes + r + y]);
         const auto& p = tiles_.of((row + r) / group_height * per_row + group_col);
-        tiles_.encode((row + r) / tiles::height, col / tiles::width, in, p);
-        tiles_.decode(tiles_.at((row + r) / tiles::height, col / tiles::width), p, out);
+        const auto code = tiles_.encoded(in, p);
+        tiles_.at((row + r) / tiles::height, col / tiles::width) = code;
+        tiles_.decode(code, p, out);
       }
       for (index_t y = 0; y < tiles::height; ++y)
         for (index_t x = 0; x < wide; ++x) {
