@@ -20,11 +20,11 @@ enum class keep : std::uint8_t { last, best };
 
 struct gptq_options {
   column_order order = column_order::natural;
-  int sweeps = 0;              // of coordinate descent after the pass, at most; they end where nothing changes any more
-  int refits = 0;              // rounds of fitting the scales again in the norm of H, each with as many sweeps
+  int sweeps = 0;  // of coordinate descent after the pass, at most; they end where nothing changes any more
+  int refits = 0;  // rounds of fitting the scales again in the norm of H, each with as many sweeps
   keep result = keep::last;
-  double damping = 0;          // times the mean of H's diagonal, added to it: for H of fewer than some 4n rows, .01
-  double least_pivot = 0;      // pivots up to this share of their h_kk vanish; 0: linalg::least_pivot(n)
+  double damping = 0;      // times the mean of H's diagonal, added to it: for H of fewer than some 4n rows, .01
+  double least_pivot = 0;  // pivots up to this share of their h_kk vanish; 0: linalg::least_pivot(n)
   feedback_precision precision = feedback_precision::f32;
 };
 

@@ -12,9 +12,9 @@ namespace RESECT_NAMESPACE::quant {
 
 // Σ over rows, and each.
 struct h_loss {
-  array<double> rows;    // (w − ŵ)·H·(w − ŵ)ᵀ of each row
-  double total = 0;      // tr(E·H·Eᵀ), E = W − Ŵ
-  double weights = 0;    // tr(W·H·Wᵀ)
+  array<double> rows;  // (w − ŵ)·H·(w − ŵ)ᵀ of each row
+  double total = 0;    // tr(E·H·Eᵀ), E = W − Ŵ
+  double weights = 0;  // tr(W·H·Wᵀ)
   double relative() const noexcept { return total == 0 ? 0.0 : total / weights; }  // definitions: H-loss
 };
 

@@ -25,9 +25,9 @@ class moment_view {
   index_t size() const noexcept { return n_; }
   double operator()(index_t i, index_t j) const noexcept {
     const index_t r = std::max(i, j), c = std::min(i, j);
-    const double h = packed_ != nullptr ? (*packed_)(r, c)
-        : wide_.data != nullptr         ? wide_(r, c)
-                                        : static_cast<double>(narrow_(r, c));
+    const double h = packed_ != nullptr      ? (*packed_)(r, c)
+                     : wide_.data != nullptr ? wide_(r, c)
+                                             : static_cast<double>(narrow_(r, c));
     return i == j ? h + ridge_ : h;
   }
   // The matrix that reads these rows, where it is said.

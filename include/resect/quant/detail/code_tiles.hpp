@@ -18,8 +18,7 @@ class code_tiles {
   static constexpr index_t height = grid_shape{grid::shape}.rows, width = grid_shape{grid::shape}.cols;
   static constexpr index_t size = height * width;
 
-  explicit code_tiles(quantized<F>& q) noexcept
-      : q_(q), layout_(q.layout()), per_row_((q.cols + width - 1) / width) {}
+  explicit code_tiles(quantized<F>& q) noexcept : q_(q), layout_(q.layout()), per_row_((q.cols + width - 1) / width) {}
 
   index_t down() const noexcept { return (q_.rows + height - 1) / height; }
   index_t per_row() const noexcept { return per_row_; }

@@ -54,8 +54,16 @@ class descent {
  public:
   // For rows [first, first + rows), which share no codes and no parameters with other rows.
   descent(B& exec, matrix_view<const float> w, const moment_view& h, quantized<F>& q, index_t first, index_t rows)
-      : exec_(exec), w_(w), h_(h), tiles_(q), first_(first), rows_(rows), error_(rows, w.cols), gradient_(rows, w.cols),
-        change_(rows, columns), h_rows_(columns, w.cols) {}
+      : exec_(exec),
+        w_(w),
+        h_(h),
+        tiles_(q),
+        first_(first),
+        rows_(rows),
+        error_(rows, w.cols),
+        gradient_(rows, w.cols),
+        change_(rows, columns),
+        h_rows_(columns, w.cols) {}
 
   // E = W − Ŵ and E·H of the codes as they are now. Cost 2mn² flop.
   status try_start() {
@@ -151,8 +159,8 @@ class descent {
     values(r, c, parameters_of(r, c), value);
     for (index_t y = 0; y < std::min(tiles::height, rows_ - r); ++y)
       for (index_t x = 0; x < std::min(tiles::width, w_.cols - c); ++x)
-        error_(r + y, c + x) = static_cast<double>(w_(first_ + r + y, c + x)) -
-            static_cast<double>(value[y * tiles::width + x]);
+        error_(r + y, c + x) =
+            static_cast<double>(w_(first_ + r + y, c + x)) - static_cast<double>(value[y * tiles::width + x]);
   }
 
   // One code of rows from r on, at column `col + at` of the block [col, col + n). → 1 if it changed.
@@ -206,8 +214,7 @@ class descent {
     matrix<double> value(rows_, n), value_h(rows_, n);
     each_band([&](index_t row) {
       for (index_t r = row; r < std::min(rows_, row + band_); ++r)
-        for (index_t x = 0; x < n; ++x)
-          value(r, x) = static_cast<double>(w_(first_ + r, c0 + x)) - error_(r, c0 + x);
+        for (index_t x = 0; x < n; ++x) value(r, x) = static_cast<double>(w_(first_ + r, c0 + x)) - error_(r, c0 + x);
     });
     if (auto s = times_h(value.view(), c0, value_h.view(), c0); !s) return s.error();
     const index_t begin = first_ / layout.height(), groups = (first_ + rows_ - 1) / layout.height() - begin + 1;
@@ -232,7 +239,8 @@ class descent {
       if (accepted[i])
         candidate[i] = f.store.nearest(f.grid.scaled(p, 1 + along / size), tiles_.matrix().header_at(begin + i, g));
       accepted[i] = accepted[i] && finite_parameters(f.grid, candidate[i]);
-      for (index_t r = top; r < bottom; r += tiles::height) put_change(r, bottom, c0, n, candidate[i], accepted[i], value);
+      for (index_t r = top; r < bottom; r += tiles::height)
+        put_change(r, bottom, c0, n, candidate[i], accepted[i], value);
     });
     if (auto s = times_h(value.view(), c0, value_h.view(), c0); !s) return s.error();
     exec_.bulk(groups, [&](index_t i) {

@@ -23,12 +23,12 @@ namespace detail {
 // H(column, column) = L·D·Lᵀ, and what is rounded at a position gets the errors of all positions after it. Columns of
 // one code are neighbours, in their own order.
 struct elimination {
-  index_t width = 1;       // columns of a code
-  array<index_t> column;   // of a position
-  array<index_t> first;    // position of a block of columns of one code, and n at the end
-  matrix<double> l;        // what position k gets of the error of position t > k outside its block; inside, L itself
-  array<double> d;         // pivots
-  array<index_t> vanished; // columns whose pivots vanished, ascending
+  index_t width = 1;        // columns of a code
+  array<index_t> column;    // of a position
+  array<index_t> first;     // position of a block of columns of one code, and n at the end
+  matrix<double> l;         // what position k gets of the error of position t > k outside its block; inside, L itself
+  array<double> d;          // pivots
+  array<index_t> vanished;  // columns whose pivots vanished, ascending
 
   index_t blocks() const noexcept { return first.size() - 1; }
 };

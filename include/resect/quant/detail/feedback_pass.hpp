@@ -13,14 +13,19 @@ namespace RESECT_NAMESPACE::quant::detail {
 template <class T, static_format F>
 class feedback_pass {
   using tiles = code_tiles<F>;
-  static constexpr index_t side = 16;     // rows that one instruction takes
-  static constexpr index_t columns = 128; // of a block, at least
+  static constexpr index_t side = 16;      // rows that one instruction takes
+  static constexpr index_t columns = 128;  // of a block, at least
   static constexpr index_t lanes = std::lcm(side, tiles::height);
 
  public:
   feedback_pass(matrix_view<const float> w, const elimination& e, quantized<F>& q)
-      : w_(w), e_(e), tiles_(q), goal_(w.rows, w.cols), error_(w.rows, columns + tiles::width),
-        factor_((columns + tiles::width) * w.cols), loss_(w.rows) {}
+      : w_(w),
+        e_(e),
+        tiles_(q),
+        goal_(w.rows, w.cols),
+        error_(w.rows, columns + tiles::width),
+        factor_((columns + tiles::width) * w.cols),
+        loss_(w.rows) {}
 
   // Codes of all weights. → Σ d_k·z_k² of each row: its (w − ŵ)·H·(w − ŵ)ᵀ up to rounding.
   template <class B>
@@ -66,10 +71,13 @@ class feedback_pass {
     for (index_t r = 0; r < lanes; ++r)
       for (index_t k = begin; k < end; ++k) goal[(k - begin) * lanes + r] = r < rows ? goal_(row + r, k) : T{0};
     double loss[lanes] = {};
+    index_t group[lanes / tiles::height];  // the first of each row of codes
+    for (index_t y = 0; y < lanes / tiles::height; ++y)
+      group[y] = (row + y * tiles::height) / tiles_.layout().height() * tiles_.layout().per_row();
     for (index_t b = last - 1; b >= first; --b) {
       const index_t at = e_.first[b], wide = e_.first[b + 1] - at;
       T error[tiles::width * lanes];
-      round_block(row, rows, b, goal + (at - begin) * lanes, error, loss);
+      round_block(row, rows, b, group, goal + (at - begin) * lanes, error, loss);
       for (index_t i = 0; i < wide; ++i) {
         const T* const factor = factor_.data() + (at + i - begin) * end;
         const T* const from = error + i * lanes;
@@ -84,18 +92,17 @@ class feedback_pass {
   }
 
   // The codes of one block of columns; error (width × lanes) ← w − ŵ.
-  void round_block(index_t row, index_t rows, index_t b, const T* goal, T* error, double* loss) noexcept {
+  void round_block(index_t row, index_t rows, index_t b, const index_t* group, const T* goal, T* error,
+                   double* loss) noexcept {
     const index_t at = e_.first[b], wide = e_.first[b + 1] - at, col = e_.column[at];
-    const index_t group_col = col / tiles_.layout().width(), per_row = tiles_.layout().per_row();
-    const index_t group_height = tiles_.layout().height();
+    const index_t group_col = col / tiles_.layout().width();
     double difference[tiles::width * lanes] = {};
     for (index_t r = 0; r < lanes; r += tiles::height) {
       float in[tiles::size] = {}, out[tiles::size];
       if (r < rows) {
         for (index_t y = 0; y < std::min(tiles::height, rows - r); ++y)
-          for (index_t x = 0; x < wide; ++x)
-            in[y * tiles::width + x] = limited(goal[x * lanes + r + y]);
-        const auto& p = tiles_.of((row + r) / group_height * per_row + group_col);
+          for (index_t x = 0; x < wide; ++x) in[y * tiles::width + x] = limited(goal[x * lanes + r + y]);
+        const auto& p = tiles_.of(group[r / tiles::height] + group_col);
         const auto code = tiles_.encoded(in, p);
         tiles_.at((row + r) / tiles::height, col / tiles::width) = code;
         tiles_.decode(code, p, out);

@@ -17,7 +17,9 @@ class kept_rows {
  public:
   // Of rows [first, first + rows).
   kept_rows(quantized<F>& q, index_t first, index_t rows)
-      : tiles_(q), first_(first), begin_code_(first / tiles::height * tiles_.per_row()),
+      : tiles_(q),
+        first_(first),
+        begin_code_(first / tiles::height * tiles_.per_row()),
         begin_group_(first / tiles_.layout().height() * tiles_.layout().per_row()) {
     const index_t end = first + rows, height = tiles_.layout().height();
     const index_t end_code = (end + tiles::height - 1) / tiles::height * tiles_.per_row();
