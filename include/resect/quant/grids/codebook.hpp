@@ -83,7 +83,7 @@ struct table_grid {
 
  private:
   struct middles {
-    double between[count - 1];
+    double between[static_cast<std::size_t>(count - 1)];
     constexpr middles() : between{} {
       for (int c = 1; c < count; ++c) between[c - 1] = 0.5 * (double{Table::levels[c - 1]} + double{Table::levels[c]});
     }

@@ -46,6 +46,7 @@ struct e8_patterns {
   constexpr int digit(int pattern, int i) const noexcept { return digits[pattern] >> (2 * i) & 3; }
   constexpr float magnitude(int pattern, int i) const noexcept { return static_cast<float>(digit(pattern, i)) + 0.5f; }
 };
+template <class = void>  // made where it is used
 inline constexpr e8_patterns e8_table{};
 
 }  // namespace detail
@@ -120,7 +121,7 @@ struct e8_grid {
     for (std::uint32_t s = signs; s != 0; s &= s - 1) ++odd;
     signs |= (odd & 1u) << 7;
     for (int i = 0; i < 8; ++i) {
-      const double x = double{detail::e8_table.magnitude(pattern, i)};
+      const double x = double{detail::e8_table<>.magnitude(pattern, i)};
       out[static_cast<std::size_t>(i)] =
           static_cast<float>(double{p.scale} * ((signs >> i & 1u) != 0 ? shift - x : x + shift));
     }
@@ -134,7 +135,7 @@ struct e8_grid {
   // The sum of the numbers is (sum of digits) + 4 − 2·(the negative ones), so it is even where digits and signs are
   // together.
   static constexpr std::uint32_t digit_sum(int pattern) noexcept {
-    const std::uint32_t d = detail::e8_table.digits[pattern];
+    const std::uint32_t d = detail::e8_table<>.digits[pattern];
     const std::uint32_t ones = d & 0x5555u;  // the twos are even
     std::uint32_t n = 0;
     for (std::uint32_t s = ones; s != 0; s &= s - 1) ++n;
@@ -146,7 +147,7 @@ struct e8_grid {
     std::uint32_t odd = digit_sum(pattern);
     for (std::uint32_t s = negative; s != 0; s &= s - 1) ++odd;
     for (unsigned i = 0; i < 8; ++i) {
-      const double x = double{detail::e8_table.magnitude(pattern, static_cast<int>(i))}, product = magnitude[i] * x;
+      const double x = double{detail::e8_table<>.magnitude(pattern, static_cast<int>(i))}, product = magnitude[i] * x;
       cost += x * x - 2 * product;
       if (i == 0 || product < cheapest) {
         cheapest = product;

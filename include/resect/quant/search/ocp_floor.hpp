@@ -17,7 +17,7 @@ struct ocp_floor {
     const double largest = math::fabs(double{detail::largest_of(detail::extent_of(w.values))});
     const double level = g.level(0, g.level_count() - 1);
     if (largest == 0) return t.nearest(scale_parameters{}, h);
-    return t.nearest({static_cast<float>(div_rn(power_below(largest), power_below(level)))}, h);
+    return t.nearest(scale_parameters{static_cast<float>(div_rn(power_below(largest), power_below(level)))}, h);
   }
 
  private:
