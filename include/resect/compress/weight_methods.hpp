@@ -131,7 +131,7 @@ weight_method quantize_weights(const F& format, const R& rule = {}, const S& sea
     }
   }
   weight_method m;
-  m.name = text<48>(F::name());
+  m.name = F::name();
   if (format.group > 0) m.name.append(", group ").append(format.group);
   m.id = "resect.quantize.format/1";
   fingerprint print;
