@@ -32,6 +32,7 @@ detail::header_of<F> fit_super_block(const F& f, const S& search, std::span<cons
 }
 
 // The weights of groups, gathered where they do not lie side by side. Kept between calls, one a task.
+template <class T = float>
 class gathered_groups {
  public:
   // The groups [first, first + count) of row i of blocks; rows of w are contiguous, importance is that of columns.
@@ -79,8 +80,8 @@ class gathered_groups {
 // Fits super-block `super` of row i of blocks of out from the weights w (rows contiguous, out's extents). Returns the
 // first group whose parameters are not finite, or −1. Not for stores whose header is the matrix's.
 template <static_format F, class S>
-index_t fit_super_block(matrix_view<const float> w, const S& search, index_t i, index_t super, gathered_groups& memory,
-                        quantized<F>& out) {
+index_t fit_super_block(matrix_view<const float> w, const S& search, index_t i, index_t super,
+                        gathered_groups<>& memory, quantized<F>& out) {
   constexpr index_t most = F::store_type::super_groups;
   static_assert(most > 0, "the groups of the whole matrix share a header: fit_all_groups fits them");
   const block_layout layout = out.layout();
@@ -117,7 +118,7 @@ index_t fit_each_group(E& exec, matrix_view<const float> w, std::span<const floa
   return parallel_reduce(
       exec, layout.down(), 1, index_t{-1},
       [&](index_t i, index_t) {
-        gathered_groups memory;
+        gathered_groups<> memory;
         index_t bad = -1;
         for (index_t g = 0; g < layout.per_row(); ++g) {
           const index_t at = i * layout.per_row() + g;
@@ -153,7 +154,7 @@ status fit_all_groups(E& exec, matrix_view<const float> w, const S& search, quan
     return detail::not_finite_group(out, parallel_reduce(
                                              exec, out.layout().down(), 1, index_t{-1},
                                              [&](index_t i, index_t) {
-                                               gathered_groups memory;
+                                               gathered_groups<> memory;
                                                index_t bad = -1;
                                                for (index_t s = 0; s < supers; ++s)
                                                  bad = detail::first_bad(bad,

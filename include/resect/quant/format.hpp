@@ -10,10 +10,9 @@
 
 namespace RESECT_NAMESPACE::quant {
 
-// A format: grid × layout × store. Group and Rows are what `group` and `group_rows` are by default.
+// A format: grid × layout × store, which `static_format` checks where it is used. Group and Rows are what `group` and `group_rows` are by default.
 //   format<nf4, f16_store>{.group = 64}      format<codebook, f16_store>{.group = 32, .grid = levels}
-template <grid G, class Store = f32_store, index_t Group = 0, index_t Rows = 1>
-  requires store_of<Store, typename G::parameters> && store_of<typename Store::relaxed, typename G::parameters>
+template <class G, class Store = f32_store, index_t Group = 0, index_t Rows = 1>
 struct format {
   using grid_type = G;
   using store_type = Store;
@@ -44,7 +43,9 @@ using header_of = typename F::store_type::header;
 
 // A format whose grid and store are known at compile time.
 template <class F>
-concept static_format = detail::is_format<F>;
+concept static_format =
+    detail::is_format<F> && grid<typename F::grid_type> && store_of<typename F::store_type, detail::parameters_of<F>> &&
+    store_of<typename F::store_type::relaxed, detail::parameters_of<F>>;
 
 // How many of each part a (rows, cols) matrix has in a format.
 struct part_counts {

@@ -64,7 +64,8 @@ concept scalar_grid = grid<G> && grid_shape{G::shape} == grid_shape{};
 //   level_sets()            how many sets there are: 1, or for integer zeros one a zero
 //   level_count()           levels of each
 //   level(set, c)           l_c
-//   at_scale(s, set)        the parameters of that scale (of either sign) and set
+//   at_scale(s, set)        the parameters of that scale (of either sign) and set, or of one near to it that the grid allows
+//   mirrored                (static, where it has it) whether scales below 0 give no levels that scales above 0 do not
 template <class G>
 concept level_grid = scalar_grid<G> && requires(const G& g, int i, double s) {
   { g.level_sets() } noexcept -> std::same_as<int>;
@@ -86,8 +87,8 @@ struct extent {
   float hi = 0.0f;
 };
 
-// A grid whose fit asks for the extent of the weights alone, and can clip it: fit(extent, ratio) is the fit of the extent
-// times the ratio in (0, 1]. Searches then clip the extent in place of `scaled`.
+// A grid whose fit asks for the extent of the weights alone, and can clip it: fit(extent, ratio) fits an extent that is
+// shrunk to the ratio, in (0, 1]. Searches then shrink the extent in place of `scaled`.
 template <class G>
 concept extent_grid = grid<G> && requires(const G& g, extent e, double ratio) {
   { g.fit(e, ratio) } noexcept -> std::same_as<typename G::parameters>;

@@ -52,7 +52,7 @@ struct nearest {
       const index_t bad = parallel_reduce(
           exec, layout.down(), 1, index_t{-1},
           [&](index_t i, index_t) {
-            gathered_groups memory;
+            gathered_groups<> memory;
             index_t first = -1;
             for (index_t s = 0; s < supers; ++s) {
               first = detail::first_bad(first, fit_super_block(w, search, i, s, memory, out));

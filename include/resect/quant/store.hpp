@@ -48,6 +48,13 @@ concept store_of = std::copyable<S> && requires(const S& s, const P& p, const ty
   { s.unpack_header(bits) } noexcept -> std::same_as<typename S::header>;
 };
 
+// A store whose scales can be listed: scale_at(i, header) of 0 … scale_count − 1, ascending in magnitude or value.
+template <class S>
+concept listing_store = requires(const S& s, const typename S::header& h) {
+  { S::scale_count } -> std::convertible_to<int>;
+  { s.scale_at(0, h) } noexcept -> std::same_as<double>;
+};
+
 namespace detail {
 
 template <class P>

@@ -60,6 +60,8 @@ struct integer_grid {
   using code = std::uint8_t;
   using parameters = std::conditional_t<Zero == zero_point::symmetric, scale_parameters, zero_parameters<Bits>>;
 
+  static constexpr bool mirrored = Zero == zero_point::integer;  // of zero z turned over is zero 2^b − 1 − z
+
   static constexpr int code_bits() noexcept { return Bits; }
   // The code that means 0.
   RESECT_HD static constexpr int zero_of(const parameters& p) noexcept {
@@ -106,16 +108,16 @@ struct integer_grid {
   static constexpr double level(int set, int c) noexcept {
     return c - (Zero == zero_point::symmetric ? int{middle} : set);
   }
-  // The set of an integer zero is the zero. Its scale is rounded to 16 significant bits, and a negative one becomes the
-  // positive one of the zero that gives the same levels.
+  // The set of an integer zero is the zero. Scales are rounded to 16 significant bits, and a negative one of an integer
+  // zero becomes the positive one of the zero that gives the same levels.
   RESECT_HD static parameters at_scale(double s, int set) noexcept {
     if (s == 0) return parameters{};
     const double least = s < 0 ? -double{detail::least_scale} : double{detail::least_scale};
     if (s * s < least * least) s = least;
+    s = detail::round_to_16_bits(s);
     if constexpr (Zero == zero_point::symmetric) {
       return {static_cast<float>(s)};
     } else {
-      s = detail::round_to_16_bits(s);
       if (s < 0) return {static_cast<float>(-s), static_cast<std::uint8_t>(max_code - set)};
       return {static_cast<float>(s), static_cast<std::uint8_t>(set)};
     }
