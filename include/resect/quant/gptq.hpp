@@ -44,8 +44,9 @@ struct gptq_options {
 //   keep::best: no row loses more than its nearest codes do with the parameters of the search, (w − ŵ)·H·(w − ŵ)ᵀ computed
 //   in double. Rows that share codes or groups return together.
 //   H is H + damping·mean(diagonal)·I in all of this.
-//   Element types: feedback in float (f64: in double); factorization, descent and losses in double. The loss in float is
-//   within 1e-3 of that in double (relative; measured at n ≤ 4096 and conditions up to 1e14, with 1e-3 of slack).
+//   Element types: feedback in float (f64: in double); factorization, descent and losses in double. A weight within
+//   rounding of a boundary may take another code in float; the loss is within 1e-2 of that in double (measured: at most
+//   4e-3, at 8 bits and N = n; at 4 bits below 1e-3; conditions up to 1e14).
 //   Cost n³/3 flop in double and mn² in float; each sweep, refit and comparison 2mn² in double. Memory 8n² + 8mn bytes and
 //   the working memory of products; descent takes 1024 rows at a time, 16 bytes a weight of these. Same bits for any
 //   number of workers, if the backend's products have that.

@@ -12,36 +12,40 @@ namespace RESECT_NAMESPACE::quant::detail {
 // What a change has to gain, of the change's own size z·H·zᵀ: gradients are exact to much less, so the loss falls.
 inline constexpr double least_gain = 0x1p-30;
 
-// H of the columns of one code, small: solves x·H = g, with 0 where a pivot vanishes.
+// H of the columns of one code, small: solves x·H = g, with 0 where a pivot vanishes and beyond the matrix.
 template <index_t Width>
 class small_moment {
+  static constexpr auto width_ = static_cast<std::size_t>(Width);
+
  public:
   // From rows of H (stride apart), at the code's first column.
   void set(const double* h, index_t stride, index_t width) noexcept {
-    width_ = width;
-    for (index_t j = 0; j < width; ++j) {
-      double pivot = h[j * stride + j];
-      const double least = linalg::least_pivot(width) * pivot;
-      for (index_t p = 0; p < j; ++p) pivot -= l_[j][p] * l_[j][p] * d_[p];
+    const auto at = [&](index_t i, index_t j) { return i < width ? h[i * stride + j] : 0.0; };
+    for (index_t j = 0; j < Width && j < width; ++j) {
+      double pivot = at(j, j);
+      const double least = linalg::least_pivot(Width) * pivot;
+      for (index_t p = 0; p < j; ++p) pivot -= l(j, p) * l(j, p) * d_[p];
       d_[j] = pivot > least && pivot > 0 ? pivot : 0.0;
-      for (index_t i = j + 1; i < width; ++i) {
-        double s = h[i * stride + j];
-        for (index_t p = 0; p < j; ++p) s -= l_[i][p] * l_[j][p] * d_[p];
-        l_[i][j] = d_[j] > 0 ? s / d_[j] : 0.0;
+      for (index_t i = j + 1; i < Width; ++i) {
+        double s = at(i, j);
+        for (index_t p = 0; p < j; ++p) s -= l(i, p) * l(j, p) * d_[p];
+        l(i, j) = d_[j] > 0 ? s / d_[j] : 0.0;
       }
     }
   }
-  void solve(double* g) const noexcept {
-    for (index_t i = 0; i < width_; ++i)
-      for (index_t p = 0; p < i; ++p) g[i] -= l_[i][p] * g[p];
-    for (index_t i = 0; i < width_; ++i) g[i] = d_[i] > 0 ? g[i] / d_[i] : 0.0;
-    for (index_t i = width_ - 1; i >= 0; --i)
-      for (index_t p = i + 1; p < width_; ++p) g[i] -= l_[p][i] * g[p];
+  void solve(double (&g)[width_]) const noexcept {
+    for (index_t i = 0; i < Width; ++i)
+      for (index_t p = 0; p < i; ++p) g[i] -= l(i, p) * g[p];
+    for (index_t i = 0; i < Width; ++i) g[i] = d_[i] > 0 ? g[i] / d_[i] : 0.0;
+    for (index_t i = Width; i-- > 0;)
+      for (index_t p = i + 1; p < Width; ++p) g[i] -= l(p, i) * g[p];
   }
 
  private:
-  index_t width_ = 0;
-  double l_[Width][Width] = {}, d_[Width] = {};
+  double& l(index_t i, index_t j) noexcept { return l_[i * Width + j]; }
+  double l(index_t i, index_t j) const noexcept { return l_[i * Width + j]; }
+
+  double l_[width_ * width_] = {}, d_[width_] = {};
 };
 
 template <class B, static_format F>
@@ -171,7 +175,7 @@ class descent {
     float old[tiles::size], goal[tiles::size] = {}, now[tiles::size];
     tiles_.decode(here, p, old);
     for (index_t y = 0; y < high; ++y) {
-      double step[tiles::width];
+      double step[tiles::width] = {};
       for (index_t x = 0; x < wide; ++x) step[x] = gradient_(r + y, c + x);
       moment.solve(step);
       for (index_t x = 0; x < wide; ++x) {

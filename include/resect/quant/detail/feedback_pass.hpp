@@ -16,6 +16,7 @@ class feedback_pass {
   static constexpr index_t side = 16;      // rows that one instruction takes
   static constexpr index_t columns = 128;  // of a block, at least
   static constexpr index_t lanes = std::lcm(side, tiles::height);
+  static constexpr auto room = static_cast<std::size_t>(lanes);
 
  public:
   feedback_pass(matrix_view<const float> w, const elimination& e, quantized<F>& q)
@@ -70,7 +71,7 @@ class feedback_pass {
     T goal[(columns + tiles::width) * lanes];
     for (index_t r = 0; r < lanes; ++r)
       for (index_t k = begin; k < end; ++k) goal[(k - begin) * lanes + r] = r < rows ? goal_(row + r, k) : T{0};
-    double loss[lanes] = {};
+    double loss[room] = {};
     index_t group[lanes / tiles::height];  // the first of each row of codes
     for (index_t y = 0; y < lanes / tiles::height; ++y)
       group[y] = (row + y * tiles::height) / tiles_.layout().height() * tiles_.layout().per_row();
