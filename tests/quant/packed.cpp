@@ -24,9 +24,9 @@ namespace {
 
 resect::inline_executor here;
 using run = format<run_grid, bf16_store>;
-using short_list = format_list<affine_symmetric<3, f16_store>, nvfp4, two_level<4>, e8, codebook, run>;
+using short_list = format_list<affine_symmetric<3, f16_store>, nvfp4, two_level<4>, e8, codebook_format, run>;
 
-codebook user_book() {
+codebook_format user_book() {
   const floats levels{-1.5f, -0.5f, 0.0f, 0.25f, 1.0f};
   return {.group = 32, .grid = codebook_grid(levels)};
 }
@@ -121,7 +121,8 @@ TEST_CASE("bytes that are too few, of another kind or of other extents are refus
     using F = decltype(format);
     const auto whole = pack(drawn_in(format, 5, 40));
     for (index_t n = 0; n < whole.bytes.size(); ++n) {
-      const resect::array<std::byte> cut(std::span<const std::byte>(whole.bytes.span().first(static_cast<std::size_t>(n))));
+      const resect::array<std::byte> cut(
+          std::span<const std::byte>(whole.bytes.span().first(static_cast<std::size_t>(n))));
       const auto r = packed_matrix<F>::try_make({whole.format.view(), 5, 40, cut.span()});
       REQUIRE_FALSE(r);
       CHECK((r.error().code == errc::malformed || r.error().code == errc::shape_mismatch));

@@ -27,7 +27,7 @@ resect::inline_executor here;
 
 matrix_view<const float> view(const floats& w, index_t rows, index_t cols) { return {w.data(), rows, cols}; }
 
-codebook user_book(index_t group) {
+codebook_format user_book(index_t group) {
   const floats levels{-1.5f, -0.5f, 0.0f, 0.25f, 1.0f};
   return {.group = group, .grid = codebook_grid(levels)};
 }
@@ -206,7 +206,7 @@ TEST_CASE("groups that would cut a code in two, and codebooks that are none, are
         "invalid argument: group: got 8, wanted a multiple of 16 columns");
   CHECK(refused(nf4{.group_rows = -1}) ==
         "invalid argument: rows of a group: got -1, wanted 0 (all) or a number of rows");
-  CHECK(refused(codebook{}).find("invalid argument: codebook: got 0 levels") == 0);
+  CHECK(refused(codebook_format{}).find("invalid argument: codebook: got 0 levels") == 0);
   const floats a(31, 1.0f);
   const auto q = try_quantize(here, view(w, 2, 32), nf4{}, nearest{}, exact{.importance = a});
   REQUIRE_FALSE(q);

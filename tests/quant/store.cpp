@@ -142,7 +142,7 @@ TEST_CASE("a format's bits are those of its parts") {
   CHECK(stored_bits(e8{}, 3, 20) == 3 * (3 * 16 + 16));
   CHECK(stored_bits(nf4{}, 4, 128) == 512 * 4.25);
   const floats levels{-1, 0, 2};
-  CHECK(stored_bits(codebook{.group = 8, .grid = codebook_grid(levels)}, 2, 8) == 16 * 2 + 2 * 16 + 32 + 96);
+  CHECK(stored_bits(codebook_format{.group = 8, .grid = codebook_grid(levels)}, 2, 8) == 16 * 2 + 2 * 16 + 32 + 96);
   CHECK(mxfp4::name() == "e2m1/e8m0");
   CHECK(affine<4>::name() == "int4z/f32");
 }
