@@ -38,7 +38,7 @@ struct awq_options {
   int steps = 20;  // α of 0, 1/steps, … 1 − 1/steps
 };
 
-// The α for which W loses least when W·diag(s), s_j = max(x̄_j, 10⁻⁴)^α over √(max·min) of them, is quantized: AWQ's search, with
+// The α for which W loses least when W·diag(s), s_j = max(x̄_j^α, 10⁻⁴) over √(max·min) of them, is quantized: AWQ's search, with
 // the loss of the matrix under diag H in place of that of the module's output.
 //   magnitude  x̄_j, mean of |x_j| over calibration rows;  importance  a_j, mean of x_j² (what the loss weighs)
 // α = 0 is tried, so loss ≤ plain_loss. Cost: `steps` times quantize and dequantize. Memory: three matrices.
@@ -66,7 +66,8 @@ result<awq_scales> try_awq_scales(E& exec, matrix_view<const float> W, std::span
     const double alpha = div_rn(step, options.steps);
     double lo = 0, hi = 0;
     for (index_t j = 0; j < W.cols; ++j) {
-      const double l = mul_rn(alpha, math::log(detail::larger(magnitude[static_cast<std::size_t>(j)], 1e-4)));
+      const double x = detail::larger(magnitude[static_cast<std::size_t>(j)], 1e-30);
+      const double l = alpha == 0 ? 0.0 : detail::larger(mul_rn(alpha, math::log(x)), math::log(1e-4));
       lo = j == 0 || l < lo ? l : lo;
       hi = j == 0 || l > hi ? l : hi;
       s[j] = static_cast<float>(l);

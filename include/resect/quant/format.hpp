@@ -11,7 +11,7 @@
 namespace RESECT_NAMESPACE::quant {
 
 // A format: grid × layout × store, which `static_format` checks where it is used. Group and Rows are what `group` and `group_rows` are by default.
-//   format<nf4, f16_store>{.group = 64}      format<codebook, f16_store>{.group = 32, .grid = levels}
+//   format<nf4, f16_store>{.group = 64}      format<codebook_grid, f16_store>{.group = 32, .grid = levels}
 template <class G, class Store = f32_store, index_t Group = 0, index_t Rows = 1>
 struct format {
   using grid_type = G;

@@ -64,7 +64,9 @@ concept scalar_grid = grid<G> && grid_shape{G::shape} == grid_shape{};
 //   level_sets()            how many sets there are: 1, or for integer zeros one a zero
 //   level_count()           levels of each
 //   level(set, c)           l_c
-//   at_scale(s, set)        the parameters of that scale (of either sign) and set, or of one near to it that the grid allows
+//   at_scale(s, set)        the parameters of that scale (of either sign) and set
+//   regular(p)              (where it has it) p with a scale that makes all levels exact floats; what searches take of it where
+//                           the store keeps floats as they are, so that values on a grid are found again exactly
 //   mirrored                (static, where it has it) whether scales below 0 give no levels that scales above 0 do not
 template <class G>
 concept level_grid = scalar_grid<G> && requires(const G& g, int i, double s) {

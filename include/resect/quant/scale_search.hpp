@@ -40,6 +40,16 @@ std::span<const float> importance_of(const S& search) noexcept {
   else return {};
 }
 
+// The parameters that exist and are nearest to p.
+template <grid G, store_of<typename G::parameters> T>
+typename G::parameters existing(const G& g, const T& t, const typename T::header& h, const typename G::parameters& p) {
+  if constexpr (std::same_as<T, f32_store> && requires {
+                  { g.regular(p) } -> std::same_as<typename G::parameters>;
+                })
+    return g.regular(p);
+  else return t.nearest(p, h);
+}
+
 // Errors: shape_mismatch, not_finite, invalid_argument.
 inline status check_importance(std::span<const float> importance, index_t cols) noexcept {
   if (importance.empty()) return {};

@@ -18,7 +18,7 @@ using all_formats =
                 affine<7, zero_point::integer, f16_store>, affine<8, zero_point::integer, f16_store>, affine_minimum<2>,
                 affine_minimum<3>, affine_minimum<4>, affine_minimum<5>, affine_minimum<6>, affine_minimum<7>,
                 affine_minimum<8>, two_level<2>, two_level<3>, two_level<4>, two_level<5>, two_level_symmetric<3>, nf4,
-                fp4, mxfp4, nvfp4, e8, codebook>;
+                fp4, mxfp4, nvfp4, e8, codebook_format>;
 
 // The same with all_formats.
 template <class Visit>

@@ -34,6 +34,6 @@ using two_level_symmetric = format<integer_grid<Bits, zero_point::symmetric>, si
 // E8 at two bits: a scale of f16 a row.
 using e8 = format<e8_grid, f16_store>;
 // A codebook that is given at run time.
-using codebook = format<codebook_grid, f16_store>;
+using codebook_format = format<codebook_grid, f16_store>;
 
 }  // namespace RESECT_NAMESPACE::quant

@@ -22,8 +22,9 @@ struct codebook_functions {
     for (std::size_t c = 1; c < levels.size(); ++c) code += x > 0.5 * (double{levels[c - 1]} + double{levels[c]});
     return static_cast<std::uint8_t>(code);
   }
+  // (Of a plain product of two floats that is rounded to float, g++ makes a float product, and fuses it with a sum.)
   static float decode(std::span<const float> levels, std::uint8_t code, scale_parameters p) noexcept {
-    return static_cast<float>(double{p.scale} * double{levels[code < levels.size() ? code : levels.size() - 1]});
+    return static_cast<float>(mul_rn(p.scale, levels[code < levels.size() ? code : levels.size() - 1]));
   }
   // The least positive scale at which all weights lie between the first and the last level, where there is one; a side
   // without a level of its sign counts for nothing.

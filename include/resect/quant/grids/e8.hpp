@@ -123,7 +123,7 @@ struct e8_grid {
     for (int i = 0; i < 8; ++i) {
       const double x = double{detail::e8_table<>.magnitude(pattern, i)};
       out[static_cast<std::size_t>(i)] =
-          static_cast<float>(double{p.scale} * ((signs >> i & 1u) != 0 ? shift - x : x + shift));
+          static_cast<float>(mul_rn(p.scale, (signs >> i & 1u) != 0 ? shift - x : x + shift));
     }
   }
 

@@ -97,10 +97,16 @@ struct integer_grid {
   // integer zero over.
   RESECT_HD static parameters scaled(const parameters& p, double ratio) noexcept {
     if constexpr (Zero == zero_point::symmetric) {
-      return at_scale(mul_rn(p.scale, ratio), 0);
+      return regular(at_scale(mul_rn(p.scale, ratio), 0));
     } else {
-      return at_scale(mul_rn(p.scale, ratio), p.zero);
+      return regular(at_scale(mul_rn(p.scale, ratio), p.zero));
     }
+  }
+
+  // With the scale rounded to 16 significant bits, which makes all levels exact.
+  RESECT_HD static parameters regular(parameters p) noexcept {
+    if (p.scale != 0) p.scale = static_cast<float>(detail::round_to_16_bits(p.scale));
+    return p;
   }
 
   static constexpr int level_sets() noexcept { return Zero == zero_point::symmetric ? 1 : max_code + 1; }
@@ -108,13 +114,12 @@ struct integer_grid {
   static constexpr double level(int set, int c) noexcept {
     return c - (Zero == zero_point::symmetric ? int{middle} : set);
   }
-  // The set of an integer zero is the zero. Scales are rounded to 16 significant bits, and a negative one of an integer
-  // zero becomes the positive one of the zero that gives the same levels.
+  // The set of an integer zero is the zero, and a negative scale becomes the positive one of the zero that gives the same
+  // levels.
   RESECT_HD static parameters at_scale(double s, int set) noexcept {
     if (s == 0) return parameters{};
     const double least = s < 0 ? -double{detail::least_scale} : double{detail::least_scale};
     if (s * s < least * least) s = least;
-    s = detail::round_to_16_bits(s);
     if constexpr (Zero == zero_point::symmetric) {
       return {static_cast<float>(s)};
     } else {

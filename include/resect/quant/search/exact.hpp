@@ -38,7 +38,8 @@ void for_each_scale(const G& g, const T& t, const typename T::header& h, extent 
 //     exist within a factor of the extent's where the store lists them (6 bits), else `scales` of them; then least
 //     squares over both for the codes found.
 // So exact ≤ mse_scale ≤ min_max for level grids, in that sum, up to its rounding (2⁻⁴⁰ of Σ a·w², and levels that are
-// rounded to float). Integer grids have scales of 16 significant bits here, so that values on a grid are found again exactly.
+// rounded to float). In f32 integer grids have
+// scales of 16 significant bits here, so that values on a grid are found again exactly.
 // Cost: level grids O(n·levels·log levels) a sign and set; offset grids a sweep a scale. For widths of at most 4 bits: at
 // 8 bits the sweep of integer zeros is 2⁸ sweeps of 2⁸ crossings a weight.
 struct exact {

@@ -101,7 +101,7 @@ class level_sweep {
     if (!(a > 0 && b > 0)) return;
     const double vertex = div_rn(a, b);
     if (!(fma_rn(-a, vertex, squares_) < least)) return;
-    const P p = t_.nearest(g_.at_scale(mul_rn(sign, vertex), set), h_);
+    const P p = existing(g_, t_, h_, g_.at_scale(mul_rn(sign, vertex), set));
     const double s = mul_rn(sign, p.scale);
     const double e = fma_rn(s, fma_rn(s, b, -2 * a), squares_);
     if (e < least) {

@@ -78,7 +78,8 @@ struct mse_scale {
     if constexpr (detail::both_signs<G, T>()) {
       if (g.level_sets() == 1) {
         const double other = detail::holding_scale(g, of, whole.scale > 0);
-        for (int i = 0; i <= steps && least > 0 && other != 0; ++i) consider(g.at_scale(mul_rn(other, ratio(i)), 0));
+        for (int i = 0; i <= steps && least > 0 && other != 0; ++i)
+          consider(detail::existing(g, t, h, g.at_scale(mul_rn(other, ratio(i)), 0)));
       }
     }
     return best;

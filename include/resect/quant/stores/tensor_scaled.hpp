@@ -32,7 +32,7 @@ struct tensor_scaled_store {
   }
   template <class P>
     requires std::same_as<P, scale_parameters>
-  static constexpr P nearest(const P& p, header h) noexcept {
+  static P nearest(const P& p, header h) noexcept {
     return {value(code(p.scale, h), h)};
   }
   template <class P>
@@ -47,7 +47,7 @@ struct tensor_scaled_store {
   }
   template <class P>
     requires std::same_as<P, scale_parameters>
-  static constexpr P unpack(std::uint64_t bits, header h) noexcept {
+  static P unpack(std::uint64_t bits, header h) noexcept {
     return {value(T::from_bits(static_cast<decltype(T::bits)>(bits)), h)};
   }
   static constexpr std::uint64_t pack_header(header h) noexcept { return bits_of(h.scale); }
@@ -55,7 +55,7 @@ struct tensor_scaled_store {
     return {float_of(static_cast<std::uint32_t>(bits))};
   }
   // The i-th of the scales that exist, ascending.
-  static constexpr double scale_at(int i, header h) noexcept {
+  static double scale_at(int i, header h) noexcept {
     return double{value(T::from_bits(static_cast<decltype(T::bits)>(i)), h)};
   }
 
@@ -64,9 +64,7 @@ struct tensor_scaled_store {
     if (!(s > 0) || !(h.scale > 0)) return T::from_bits(0);
     return T(double{s} / double{h.scale}, overflow::saturate);
   }
-  static constexpr float value(T e, header h) noexcept {
-    return static_cast<float>(static_cast<double>(e) * double{h.scale});
-  }
+  static float value(T e, header h) noexcept { return static_cast<float>(mul_rn(static_cast<double>(e), h.scale)); }
 };
 
 }  // namespace RESECT_NAMESPACE::quant
