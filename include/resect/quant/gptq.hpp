@@ -18,6 +18,7 @@ enum class feedback_precision : std::uint8_t { f32, f64 };
 // Whether the result of each row is the last one, or the better of it and of the nearest codes.
 enum class keep : std::uint8_t { last, best };
 
+// How gptq rounds.
 struct gptq_options {
   column_order order = column_order::natural;
   int sweeps = 0;  // of coordinate descent after the pass, at most; they end where nothing changes any more

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include <resect/linalg/ldl.hpp>
 #include <resect/quant/detail/code_tiles.hpp>
 #include <resect/quant/moment_view.hpp>
 
