@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// Grids, formats, scale search, nearest rounding, the detector of grids. Formats of other tools (quant/formats/) come by name.
+// Grids, formats, searches, nearest rounding, the detector of grids. Rules that know H, incoherence, packed bytes and formats of other tools are
+// included by name.
 #include <resect/quant/affine.hpp>
-#include <resect/quant/grid.hpp>
+#include <resect/quant/formats/common.hpp>
 #include <resect/quant/grid_detector.hpp>
-#include <resect/quant/layout.hpp>
+#include <resect/quant/loss.hpp>
 #include <resect/quant/quantize.hpp>
-#include <resect/quant/quantized.hpp>
-#include <resect/quant/rounding.hpp>
-#include <resect/quant/scale_search.hpp>
+#include <resect/quant/search/exact.hpp>
+#include <resect/quant/search/mse.hpp>
+#include <resect/quant/search/ocp_floor.hpp>
+#include <resect/quant/search/two_level.hpp>
