@@ -90,7 +90,7 @@ constexpr bool reads_of_any_type = requires(backend& exec, const W& w) {
 };
 // Of totals by cluster.
 template <class W>
-constexpr bool reads_totals = requires(backend& exec, const W& w, double (*f)(std::span<const double>)) {
+constexpr bool reads_totals = requires(inline_executor& exec, const W& w, double (*f)(std::span<const double>)) {
   {
     metrics::try_bootstrap(exec, metrics::whole_clusters{}, metrics::percentile{}, w, f)
   } -> std::same_as<result<metrics::bootstrap_estimate>>;
