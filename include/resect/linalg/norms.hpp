@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <type_traits>
 
 #include <resect/core/finite.hpp>
 #include <resect/core/operand.hpp>
@@ -85,7 +86,13 @@ matrix_range range_of(E& exec, matrix_view<const T> w) {
   return range;
 }
 
-// The same of any operand of float or double. Errors: what check_view finds.
+// The same of a view that is checked first. Errors: what check_view finds.
+template <executor E, class T>
+result<matrix_range> try_range_of(E& exec, const matrix_view<T>& w) {
+  if (status s = check_view(w, "W"); !s) return s.error();
+  return range_of<std::remove_const_t<T>>(exec, w);
+}
+// The same of any operand of float or double.
 template <executor E, floating_operand W>
 result<matrix_range> try_range_of(E& exec, const W& w) {
   using T = matrix_element<const W&>;

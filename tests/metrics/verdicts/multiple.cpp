@@ -188,7 +188,7 @@ TEST_CASE("a layer without an interval gets no mark and does not cost the others
   const double t = student_t_quantile(0.975, 31);
   std::vector<estimate> table(20, over(5, 3.0, 1e-3));
   table[4] = over(32, 0.1 + t * 0.01 * 1.001, 0.01);
-  const auto marks = assign_marks(table);
+  const auto marks = support::listed(assign_marks(table));
   for (std::size_t i = 0; i < table.size(); ++i) {
     CHECK(marks[i].verdict == (i == 4 ? mark::critical : mark::none));
     CHECK(std::isnan(marks[i].p_critical) == (i != 4));
