@@ -168,7 +168,8 @@ TEST_CASE("every planted fault is caught by the check meant for it, every check 
   INFO(to_text(right).c_str());
   CHECK(right.passed());
   failed.emplace("T6.e");  // where there are pads: below
-  for (const auto id : {"T0.d", "T1.j", "T2.k"}) failed.emplace(id);  // hosts without resid_mid, and levels: tests/conformance/neox.cpp
+  for (const auto id : {"T0.d", "T1.j", "T2.k"})
+    failed.emplace(id);  // hosts without resid_mid, and levels: tests/conformance/neox.cpp
   for (const check& k : right.checks) CHECK(failed.contains(std::string(k.id.view())));
 }
 

@@ -50,8 +50,8 @@ inline resect::io::report_text to_record(const tokens& text, const resect::study
 inline resect::io::report_rules rules_of(bool documents, int bos) {
   resect::io::report_rules out;
   out.interval = std::string("95 %, mean over tokens, variance of the sums of ") +
-                 (documents ? "documents" : "windows") +
-                 " (and of seeds, where there are any), t over clusters; Wilson of the clusters for rates at 0 or 1";
+                 (documents ? "documents" : "windows") + " (and of seeds, where there are any), t over clusters: ";
+  out.interval.append(resect::metrics::interval_rule);
   if (bos >= 0) out.bos = bos;
   out.bos_rule = bos >= 0 ? "run in front of every window, not counted" : "none, as the model asks for none";
   return out;

@@ -31,8 +31,9 @@ class plan {
     if (!has_function(s))
       return error{errc::null_pointer, text("function of ", s.name.view()), "none", "one of the step's kind"};
     if (s.id.empty() && s.hash == 0)
-      return error{errc::invalid_argument, text("identity of ", s.name.empty() ? "a step without a name" : s.name.view()),
-                   "no id and no hash", "an id, or a hash that differs between functions that do different things"};
+      return error{errc::invalid_argument,
+                   text("identity of ", s.name.empty() ? "a step without a name" : s.name.view()), "no id and no hash",
+                   "an id, or a hash that differs between functions that do different things"};
     for (const step& other : steps_)
       if (contradicts(s, other) && !provably_disjoint(s.rows, other.rows))
         return error{errc::conflict, text(s.name.view(), " on layers [", s.range.first, ", ", s.range.last, ")"),

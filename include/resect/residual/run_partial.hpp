@@ -15,9 +15,8 @@ namespace detail {
 // One layer of a surgical pass: weights, the layer itself if anything reads it, block steps.
 template <surgical_host H>
 status run_edited_layer(executor_ref exec, H& host, const plan& p, typename H::state& state, int l) {
-  const bool leaves_out = any_step(p, [&](const step& s) {
-    return s.what == step::kind::block && !s.reads_output && covers(s, l);
-  });
+  const bool leaves_out =
+      any_step(p, [&](const step& s) { return s.what == step::kind::block && !s.reads_output && covers(s, l); });
   held_weights<H> weights;
   if (auto st = try_override_layer(exec, host, p, l, weights); !st) return st;
   const auto is_block = [&](const step& s) { return s.what == step::kind::block && covers(s, l); };
@@ -63,9 +62,7 @@ status try_run(E& exec, H& host, const plan& p, typename H::state& state, int fi
   if (auto s = detail::check_access(host, p, detail::inner_sites(p)); !s) return s;
   if (auto s = detail::check_weights(host, p, first, last); !s) return s;
 
-  const auto touched = [&](int l) {
-    return detail::any_step(p, [&](const step& s) { return detail::covers(s, l); });
-  };
+  const auto touched = [&](int l) { return detail::any_step(p, [&](const step& s) { return detail::covers(s, l); }); };
   for (int l = first; l < last;) {
     int next = l;
     while (next < last && !touched(next)) ++next;

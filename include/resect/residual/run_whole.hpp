@@ -16,7 +16,7 @@ struct pass_memory {
   array<float> input;          // h_i of the block or span that runs now
   array<row_meta> input_rows;  // and what its rows are
   array<float> before;         // of the rows that the host kept
-  scratch steps;                     // what steps take
+  scratch steps;               // what steps take
 };
 
 namespace detail {
@@ -26,7 +26,8 @@ inline constexpr auto look_away = [](const tap&, matrix_view<const float>) {};
 // A pass under the row and block steps of a plan, whose weights the caller holds already; `look` sees the rows of `want`
 // as the plan leaves them.
 template <editable_host H>
-status try_forward_held(H& host, const plan& p, batch_view batch, site_set want, observer<float> look, pass_memory& memory) {
+status try_forward_held(H& host, const plan& p, batch_view batch, site_set want, observer<float> look,
+                        pass_memory& memory) {
   if (auto s = p.check(host.describe()); !s) return s;
   const std::uint64_t epoch = p.fingerprint();
   const auto begins = [&](std::size_t i) { return i == 0 || batch[i - 1].seq != batch[i].seq; };
@@ -85,16 +86,14 @@ status try_forward_held(H& host, const plan& p, batch_view batch, site_set want,
       index_t from = 0;
       for (index_t r = 0; r < h.rows; ++r) {
         const auto& row = at.rows[static_cast<std::size_t>(r)];
-        while (from < input_rows.size() && !(input_rows[from].place() == row.place()))
-          ++from;
+        while (from < input_rows.size() && !(input_rows[from].place() == row.place())) ++from;
         if (from == input_rows.size()) {
           outcome =
               error{errc::unsupported, text("rows of ", name(at.where), " in layer ", at.layer),
                     text("sequence ", row.seq, " position ", row.pos), "a row of the layer's input, in its order"};
           return edit::unchanged;
         }
-        for (index_t c = 0; c < width; ++c)
-          before[r * width + c] = input[from * width + c];
+        for (index_t c = 0; c < width; ++c) before[r * width + c] = input[from * width + c];
       }
       const matrix_view<const float> in{before.data(), h.rows, h.cols};
       for (const step& s : p.steps()) {

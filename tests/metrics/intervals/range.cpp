@@ -58,8 +58,8 @@ TEST_CASE("the interval of a mean that cannot be negative covers 95 % of skewed 
   for (const auto& [sigma, skewness] : {std::pair{0.552, 2}, {0.833, 4}, {0.989, 6}})
     for (const index_t clusters : {16, 32}) {
       const rates x = coverage(clusters, sigma, 7);
-      std::printf("coverage, %2d clusters, lognormal of skewness %d: t %.3f, Hall %.3f\n", static_cast<int>(clusters), skewness,
-                  x.t, x.hall);
+      std::printf("coverage, %2d clusters, lognormal of skewness %d: t %.3f, Hall %.3f\n", static_cast<int>(clusters),
+                  skewness, x.t, x.hall);
       INFO("skewness " << skewness << ", " << clusters << " clusters");
       if (skewness == 2) CHECK(x.hall >= (clusters == 32 ? 0.935 : 0.92));
       if (skewness == 2) CHECK(x.hall <= 0.965);
@@ -69,10 +69,12 @@ TEST_CASE("the interval of a mean that cannot be negative covers 95 % of skewed 
 }
 
 TEST_CASE("without skewness Hall's interval is the t interval shifted by nothing, and skewness moves both ends up") {
-  const auto t = with_interval(1, 0.1, 32, mean_range::any, 3), plain = with_interval(1, 0.1, 32, mean_range::nonnegative, 0);
+  const auto t = with_interval(1, 0.1, 32, mean_range::any, 3),
+             plain = with_interval(1, 0.1, 32, mean_range::nonnegative, 0);
   CHECK(plain.lo == Approx(t.lo).epsilon(1e-12));
   CHECK(plain.hi == Approx(t.hi).epsilon(1e-12));
-  const auto tiny = with_interval(1, 0.1, 32, mean_range::nonnegative, 1e-7), small = with_interval(1, 0.1, 32, mean_range::nonnegative, 1e-5);
+  const auto tiny = with_interval(1, 0.1, 32, mean_range::nonnegative, 1e-7),
+             small = with_interval(1, 0.1, 32, mean_range::nonnegative, 1e-5);
   CHECK(tiny.hi == Approx(t.hi).epsilon(1e-8));
   CHECK(small.hi == Approx(t.hi).epsilon(1e-5));
   const auto skewed = with_interval(1, 0.1, 32, mean_range::nonnegative, 2);

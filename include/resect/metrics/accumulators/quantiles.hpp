@@ -29,8 +29,7 @@ class log_histogram {
   struct signed_values {};
 
   log_histogram() : bins_(bin_count) {}
-  explicit log_histogram(signed_values)
-      : bins_(bin_count), below_(bin_count) {}
+  explicit log_histogram(signed_values) : bins_(bin_count), below_(bin_count) {}
 
   void add(double x) noexcept {
     if (!(x >= 0) && (x != x || below_.empty())) {
