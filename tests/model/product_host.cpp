@@ -72,7 +72,7 @@ TEST_CASE("another matrix by the host's own product has the bits of swap_matrix,
   const auto values = other_values(s.host, w);
   const matrix_view<const float> other{values.data(), w.rows, w.cols};
   const auto swapped = plan{} | swap_matrix(layer(1), "mlp.up", other);
-  const auto partial = by_surgery(s.host, swapped, s.batch), whole = by_forward(s.host, swapped, s.batch);
+  const auto partial = by_surgery(s.host, swapped, s.batch), whole = by_whole_pass(s.host, swapped, s.batch);
   {
     const auto own = [](const weight_desc&, matrix_view<const float> x, matrix_view<float> y,
                         own_product<float> product) { return product(x, y); };

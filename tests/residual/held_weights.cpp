@@ -47,13 +47,13 @@ plan random_layer() { return plan{} | reinit(layer(1), 3, norm_gains::reset); }
 TEST_CASE("a whole pass under steps on weights gives the logits of partial passes, and the weights are as before") {
   llama_setting s;
   const auto before = weights_of(s.host);
-  const auto intact = by_forward(s.host, plan{}, s.batch);
+  const auto intact = by_whole_pass(s.host, plan{}, s.batch);
   const auto want = by_surgery(s.host, random_layer() | skip(layer(0)), s.batch);
-  const auto got = by_forward(s.host, random_layer() | skip(layer(0)), s.batch);
+  const auto got = by_whole_pass(s.host, random_layer() | skip(layer(0)), s.batch);
   CHECK(relative_difference(got, want) < 1e-5);
   CHECK_FALSE(same_bits(got, intact));
   CHECK(weights_of(s.host) == before);
-  CHECK(same_bits(by_forward(s.host, plan{}, s.batch), intact));
+  CHECK(same_bits(by_whole_pass(s.host, plan{}, s.batch), intact));
 }
 
 TEST_CASE("weights that are held serve several passes and end with their holder") {
@@ -121,7 +121,7 @@ TEST_CASE("a step without identity is refused: a cache could not tell its plan f
 TEST_CASE("what is observed under a plan is what the plan leaves, and no bit of the pass changes") {
   llama_setting s;
   const auto p = plan{} | scale_delta(layer(0), 0.5f) | zero_stream(layer(1));
-  const auto want = by_forward(s.host, p, s.batch);
+  const auto want = by_whole_pass(s.host, p, s.batch);
   forget_all(s.host, s.batch);
   std::map<int, floats> post;
   observe(s.host, p, s.batch, {site::resid_post}, [&](const tap& at, resect::matrix_view<const float> h) {

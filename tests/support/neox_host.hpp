@@ -321,7 +321,7 @@ class host {
     };
     if (m_.kind == block::parallel) feed_forward(h);
     shown(site::attn_delta, attn);
-    floats sum(h.size());  // h + a, not rounded
+    floats sum(h.size());  // h + a, which a parallel block does not round
     for (size_t i = 0; i < h.size(); ++i) {
       sum[i] = static_cast<float>(h[i]) + static_cast<float>(attn[i]) * (F == fault::half_delta ? 2 : 1) +
                (F == fault::bias_after_hook ? w[out_bias][i % m_.width] : 0);
@@ -331,7 +331,7 @@ class host {
     if (m_.kind != block::parallel) feed_forward(mid);
     shown(site::mlp_delta, mlp);
     for (size_t i = 0; i < h.size(); ++i)
-      h[i] = T{(m_.kind == block::sequential ? static_cast<float>(mid[i]) : sum[i]) + static_cast<float>(mlp[i])};
+      h[i] = T{(m_.kind == block::parallel ? sum[i] : static_cast<float>(mid[i])) + static_cast<float>(mlp[i])};
     shown(site::resid_post, h);
   }
   parameters m_;

@@ -2,10 +2,13 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstdint>
 #include <string>
 #include <vector>
 
+#include <resect/metrics/intervals/range.hpp>
 #include <resect/metrics/intervals/two_way.hpp>
 #include <resect/metrics/intervals/wilson.hpp>
 #include <resect/metrics/verdicts/marks.hpp>
@@ -41,21 +44,48 @@ inline void check_estimate(const std::string& where, const estimate& got, const 
   check_count(where + ".n_clusters", got.n_clusters, wanted.n_clusters);
 }
 
-constexpr std::size_t top1 = 1;  // the measure that is a rate
+// The rule that rules.interval names: an interval is computed again by the rule of its own report.
+enum class interval_rule : std::uint8_t {
+  by_range,  // metrics::set_interval
+  plain_t,   // of reports before it: μ ± t·se for every measure, Wilson's for a rate of 0 or 1
+};
 
-inline estimate of_measure(const estimate& e, std::size_t measure) {
-  return measure == top1 ? resect::metrics::rate_interval(e) : e;
+inline interval_rule rule_of(const stored_report& r) {
+  const std::string& named = r.report.rules.interval;
+  if (named.find(resect::metrics::interval_rule) != named.npos) return interval_rule::by_range;
+  if (named.find("t over clusters; Wilson of the clusters for rates at 0 or 1") != named.npos)
+    return interval_rule::plain_t;
+  refuse_report("report.rules.interval", hosts::shown(named).view(),
+                std::string("a text with '").append(resect::metrics::interval_rule) + "'");
 }
 
-// A measure over all runs of a row, with the variance of seeds and clusters where there are seeds.
-inline resect::metrics::seeded_estimate over_runs(const stored_report& r, const stored_row& row, std::size_t measure) {
+// Of the measures, in the order of measure_names.
+inline constexpr std::array measure_ranges{resect::metrics::mean_range::nonnegative, resect::metrics::mean_range::rate,
+                                           resect::metrics::mean_range::any, resect::metrics::mean_range::at_most_one};
+static_assert(measure_ranges.size() == n_measures);
+
+// A measure over runs, one a seed, with the variance of seeds and clusters where there are several.
+inline resect::metrics::seeded_estimate estimate_of(const std::vector<resect::metrics::clustered_sums>& runs,
+                                                    std::size_t measure, interval_rule rule) {
+  using resect::metrics::mean_range;
+  const mean_range own = measure_ranges[measure], range = rule == interval_rule::by_range ? own : mean_range::any;
   resect::metrics::seeded_estimate out;
-  std::vector<resect::metrics::clustered_sums> all;
-  for (std::size_t i = 0; i < row.runs.size(); ++i) all.push_back(r.run(row, i)[measure]);
-  if (all.size() == 1) out.mean = all.front().estimate();
-  else out = need(resect::metrics::try_two_way(all));
-  out.mean = of_measure(out.mean, measure);
+  if (runs.size() == 1) out.mean = runs.front().estimate(0.95, range);
+  else out = need(resect::metrics::try_two_way(runs, 0.95, range));
+  if (rule == interval_rule::plain_t && own == mean_range::rate) out.mean = resect::metrics::rate_interval(out.mean);
   return out;
+}
+
+inline std::vector<resect::metrics::clustered_sums> runs_of(const stored_report& r, const stored_row& row,
+                                                            std::size_t measure) {
+  std::vector<resect::metrics::clustered_sums> out;
+  for (std::size_t i = 0; i < row.runs.size(); ++i) out.push_back(r.run(row, i)[measure]);
+  return out;
+}
+
+// A measure over all runs of a row.
+inline resect::metrics::seeded_estimate over_runs(const stored_report& r, const stored_row& row, std::size_t measure) {
+  return estimate_of(runs_of(r, row, measure), measure, rule_of(r));
 }
 
 // Whether a row's KL is at the floor that the report names.
@@ -144,7 +174,7 @@ inline void check_rows(const stored_report& r) {
         check_metrics(row_place(of.row), row, m, over_runs(r, of, m).mean);
         for (std::size_t k = 0; k < row.seeds.size(); ++k)
           check_metrics(row_place(of.row + 1 + k), r.report.rows[of.row + 1 + k], m,
-                        of_measure(r.run(of, k)[m].estimate(), m));
+                        estimate_of({r.run(of, k)[m]}, m, rule_of(r)).mean);
       }
       check_verdict(r, table, of, marks[t]);
       if (row.seeds.empty()) continue;
@@ -175,7 +205,7 @@ inline void check_compression(const stored_report& r, const stored_table& table,
   for (const stored_row& row : table.rows)
     layers.insert(layers.end(), r.row(row).layers.begin(), r.row(row).layers.end());
   const auto together = kl_of_layers(r, table.rows.front(), layers, where);
-  check_estimate(where + ".all.kl", all, together.estimate());
+  check_estimate(where + ".all.kl", all, estimate_of({together}, 0, rule_of(r)).mean);
   for (const stored_row& of : table.rows) {
     std::vector<int> others = layers;
     std::erase(others, r.row(of).layers.front());

@@ -103,7 +103,7 @@ struct mean_and_degrees {
   double degrees = 0;  // of freedom; 0: clusters − 1
 };
 
-// Over the seeds with a variance clustered both ways, or of the one run there is.
+// Of differences, μ ± t·se by either rule: over the seeds with a variance clustered both ways, or of the one run there is.
 inline mean_and_degrees mean_of(const std::vector<resect::metrics::clustered_sums>& runs) {
   if (runs.size() == 1) return {runs.front().estimate(), 0};
   const auto both = need(resect::metrics::try_two_way(runs));
@@ -142,16 +142,13 @@ inline row_difference compare_rows(const stored_report& in_a, const stored_repor
   out.b = without_numbers(in_b.row(*pair.b));
   check_seeds(out.a, out.b);
   for (std::size_t m = 0; m < n_measures; ++m) {
-    std::vector<resect::metrics::clustered_sums> of_a, of_b, difference;
-    for (std::size_t run = 0; run < pair.a->runs.size(); ++run) {
-      of_a.push_back(in_a.run(*pair.a, run)[m]);
-      of_b.push_back(in_b.run(*pair.b, run)[m]);
-      difference.push_back(minus(of_b.back(), of_a.back()));
-    }
+    const auto of_a = runs_of(in_a, *pair.a, m), of_b = runs_of(in_b, *pair.b, m);
+    std::vector<resect::metrics::clustered_sums> difference;
+    for (std::size_t run = 0; run < of_a.size(); ++run) difference.push_back(minus(of_b[run], of_a[run]));
     const auto d = mean_of(difference);
     auto& to = out.measures[m];
-    to.a = of_measure(mean_of(of_a).mean, m);
-    to.b = of_measure(mean_of(of_b).mean, m);
+    to.a = estimate_of(of_a, m, rule_of(in_a)).mean;
+    to.b = estimate_of(of_b, m, rule_of(in_b)).mean;
     to.difference = d.mean;
     to.p = p_different(d.mean, d.degrees);
   }

@@ -52,8 +52,8 @@ inline resect::io::report_text to_record(const tokens& text, const resect::study
 inline resect::io::report_rules rules_of(bool documents, int bos, const std::string& why) {
   resect::io::report_rules out;
   out.interval = std::string("95 %, mean over tokens, variance of the sums of ") +
-                 (documents ? "documents" : "windows") +
-                 " (and of seeds, where there are any), t over clusters; Wilson of the clusters for rates at 0 or 1";
+                 (documents ? "documents" : "windows") + " (and of seeds, where there are any), t over clusters: ";
+  out.interval.append(resect::metrics::interval_rule);
   if (bos >= 0) out.bos = bos;
   out.bos_rule = bos >= 0 ? why + "; run in front of every window, not counted" : "none: " + why;
   return out;

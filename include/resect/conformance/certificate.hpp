@@ -126,8 +126,8 @@ inline short_text<120> covered(site_set sites) noexcept {
 
 }  // namespace detail
 
-// A table: verdict, check, measured figure, tolerance, what the figure is; below it the sites that it covers; under a check its note and where the worst
-// of a failure was seen. The last line sums up.
+// A table: verdict, check, measured figure, tolerance, what the figure is; under a check the sites that it covers, where
+// the worst of a failure was seen, and its note. The last line sums up.
 inline long_text to_text(const certificate& c) {
   long_text out;
   out.append("host ")

@@ -148,7 +148,7 @@ template <class H>
 void plans_in_parts(bench<H>& b) {
   constexpr std::string_view chunks = "try_forward in chunks, under a plan, gives the logits of one pass",
                              rows = "try_forward row by row, under a plan, gives the logits of one pass",
-                             steps = "A plan gives the logits of the same edits written as callbacks";
+                             steps = "try_forward under a plan gives the logits of the same edits by callbacks";
   bool has_sites = b.host.describe().n_streams == 1;
   for (int l = 0; l < b.n_layers(); ++l)
     has_sites = has_sites && b.writes(site::resid_post, l) && b.reads(site::resid_pre, l);
@@ -192,8 +192,8 @@ void prefill_is_decode(bench<H>& b) {
   parts_are_whole(b, "T5.a", "try_forward in chunks gives the logits of one pass", in_chunks, base, intact);
   parts_are_whole(b, "T5.b", "try_forward row by row gives the logits of one pass", by_row, base, intact);
   const cut both[] = {in_chunks[0], by_row[1]};
-  when_cut(b, "T5.f", "A pass that continues a cache shows the rows of one whole pass",
-           "difference, relative to the row", both, [&](check& c, cut how) {
+  when_cut(b, "T5.f", "try_forward on a cache shows the rows of one whole pass", "difference, relative to the row",
+           both, [&](check& c, cut how) {
              return each_part(b, how, [&](const std::vector<row_meta>& rows) -> status {
                auto got = b.pass(rows, b.reached(access::read));
                if (!got) return got.error();
@@ -228,11 +228,11 @@ void prefill_is_decode(bench<H>& b) {
             expect(0, 0);
             return {};
           });
-    when_cut(b, "T5.h", "A write at a site acts exactly once in a pass that continues a cache",
+    when_cut(b, "T5.h", "A write in try_forward acts exactly once in a pass that continues a cache",
              "difference, relative to the row", both, [&](check& c, cut how) {
-               return each_switching(b, c, [&](site s, switching<H>& edits) {
+               return each_switching(b, c, [&](switching<H>& edits) {
                  return each_part(b, how, [&](const std::vector<row_meta>& rows) -> status {
-                   auto got = b.edited_on(rows, site_set{}, {s}, edits);
+                   auto got = b.edited_on(rows, site_set{}, edits.writes(), edits);
                    if (!got) return got.error();
                    edits.ends(*got);
                    return {};

@@ -8,6 +8,7 @@
 #include <resect/conformance/decoding.hpp>
 #include <resect/conformance/delta_writes.hpp>
 #include <resect/conformance/level.hpp>
+#include <resect/conformance/products.hpp>
 #include <resect/conformance/states.hpp>
 #include <resect/conformance/surgery.hpp>
 
@@ -115,6 +116,7 @@ result<certificate> try_conformance(H& host, batch_view batch, const conformance
     if constexpr (edits) conformance::write_sticks(b);
     if constexpr (edits) conformance::delta_writes_stick(b);
     if constexpr (cuts) conformance::weights_stick(b);
+    if constexpr (product_host<H>) conformance::products_stick(b);
     if constexpr (cuts) conformance::states_show(b);
     if constexpr (cuts) conformance::states_stick(b);
     if constexpr (cuts) conformance::identity_splice(b);

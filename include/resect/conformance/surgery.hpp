@@ -40,8 +40,8 @@ void partial_passes(bench<H>& b) {
           c.note = flips_of(compare_logits(worst{c}, *got, *want, 1.0), b.batch.size());
           return {};
         });
-  b.run("T1.f", "stream(state) equals resid_pre of the whole pass at every layer",
-        "difference, relative to the largest value", b.o.rounding, [&](check& c) -> status {
+  b.run("T1.f", "stream(state) equals resid_pre of the whole pass at every layer", "relative to the largest value",
+        b.o.rounding, [&](check& c) -> status {
           auto state = b.host.try_embed(b.batch);
           if (!state) return state.error();
           for (int l = 0; l <= b.n_layers(); ++l) {
@@ -85,6 +85,20 @@ struct weight_values {
   std::vector<float> values;
   matrix_view<float> view() { return {values.data(), weight.rows, weight.cols}; }
 };
+// y := x·Wᵀ by sums in double.
+inline status multiply(matrix_view<const float> x, const weight_values& w, matrix_view<float> y) {
+  const auto width = static_cast<std::size_t>(x.cols);
+  if (auto s = check_view(y, x.rows, w.weight.rows, "output of the product"); !s) return s;
+  for (index_t r = 0; r < y.rows; ++r)
+    for (index_t o = 0; o < y.cols; ++o) {
+      double sum = 0.0;
+      for (std::size_t i = 0; i < width; ++i)
+        sum += static_cast<double>(x(r, static_cast<index_t>(i))) *
+               static_cast<double>(w.values[static_cast<std::size_t>(o) * width + i]);
+      y(r, o) = static_cast<float>(sum);
+    }
+  return {};
+}
 // As the host has it now.
 template <class H>
 result<weight_values> original_weight(bench<H>& b, const weight_desc& w) {
@@ -102,9 +116,9 @@ weight_values drawn_weight(bench<H>& b, weight_values original, float keep, doub
   for (std::size_t i = 0; i < noise.size(); ++i) original.values[i] = keep * original.values[i] + noise[i];
   return original;
 }
-// Overrides the weights of a layer for which wanted(weight). All are read before the first one is overridden.
+// Values for the weights of a layer for which wanted(weight).
 template <class H, class Wanted>
-status override_layer(bench<H>& b, int layer, float keep, double draw, Wanted wanted, overrides<H>& out) {
+result<std::vector<weight_values>> drawn_layer(bench<H>& b, int layer, float keep, double draw, Wanted wanted) {
   std::vector<weight_values> all;
   for (const weight_desc& w : b.host.weights(layer)) {
     if (!wanted(w)) continue;
@@ -112,12 +126,23 @@ status override_layer(bench<H>& b, int layer, float keep, double draw, Wanted wa
     if (!original) return original.error();
     all.push_back(drawn_weight(b, std::move(*original), keep, draw, 2000));
   }
+  return all;
+}
+template <class H>
+status hold_weights(bench<H>& b, std::vector<weight_values>& all, overrides<H>& out) {
   for (weight_values& w : all) {
     auto guard = b.host.try_override_weight(w.weight, w.view());
     if (!guard) return guard.error();
     out.guards.push_back(std::move(*guard));
   }
   return {};
+}
+// Overrides the weights of a layer for which wanted(weight). All are read before the first one is overridden.
+template <class H, class Wanted>
+status override_layer(bench<H>& b, int layer, float keep, double draw, Wanted wanted, overrides<H>& out) {
+  auto all = drawn_layer(b, layer, keep, draw, wanted);
+  if (!all) return all.error();
+  return hold_weights(b, *all, out);
 }
 
 // T2.d and T2.j: an overridden weight is what the layer uses and what is read, in partial and in whole passes, and

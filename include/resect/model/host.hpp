@@ -61,7 +61,7 @@ hooks<T, Space> no_hooks() noexcept {
 // Whether no sequence of the batch continues a cache that grew under another plan than that of `epoch` (0: the intact
 // model). Error: stale_cache names the sequence and both plans.
 template <class H>
-status check_caches(const H& host, batch_view batch, std::uint64_t epoch) {
+status check_caches(H& host, batch_view batch, std::uint64_t epoch) {
   for (std::size_t i = 0; i < batch.size(); ++i) {
     const row_meta& row = batch[i];
     const bool begins = i == 0 || batch[i - 1].seq != row.seq;
