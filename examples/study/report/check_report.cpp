@@ -61,6 +61,10 @@ resect::metrics::seeded_estimate over_runs(const stored_report& r, const stored_
   return estimate_of(runs_of(r, row, measure), measure, rule_of(r));
 }
 
+bool is_at_floor(const stored_report& r, const stored_row& row) {
+  return resect::study::is_at_floor(over_runs(r, row, 0).mean, r.report.floor.value_or(0));
+}
+
 // Of every row of a table, as a study marks them.
 std::vector<std::string> marks_of(const stored_report& r, const stored_table& table) {
   std::vector<estimate> deltas;

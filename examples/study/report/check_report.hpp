@@ -41,9 +41,7 @@ std::vector<resect::metrics::clustered_sums> runs_of(const stored_report& r, con
                                                      std::size_t measure);
 
 // Whether a row's KL is at the floor that the report names.
-inline bool is_at_floor(const stored_report& r, const stored_row& row) {
-  return resect::study::is_at_floor(over_runs(r, row, 0).mean, r.report.floor.value_or(0));
-}
+bool is_at_floor(const stored_report& r, const stored_row& row);
 
 // A row's place by KL; of rows with the same KL any of their places. The interval is drawn, and is not drawn again here:
 // it has to hold the place.

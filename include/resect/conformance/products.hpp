@@ -169,7 +169,7 @@ void products_stick(bench<H>& b) {
                                            own_product<float>) -> status {
                                     for (const weight_values& w : *drawn)
                                       if (w.weight.id == of.id && w.weight.layer == of.layer) return multiply(x, w, y);
-                                    return error{errc::invalid_argument, "weight of the product", of.name, "a matrix"};
+                                    return error{errc::invalid_argument, "weight of the product", of.name.view(), "a matrix"};
                                   });
           });
         });
