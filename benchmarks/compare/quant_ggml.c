@@ -9,12 +9,12 @@
 
 #include "ggml.h"
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   if (argc != 6) return fprintf(stderr, "usage: quant_ggml MATRIX.f32 ROWS COLS none|ones OUT\n"), 2;
   const int64_t rows = atoll(argv[2]), cols = atoll(argv[3]);
   const size_t n = (size_t)rows * (size_t)cols, bytes = ggml_row_size(GGML_TYPE_Q4_K, cols) * (size_t)rows;
   float *weights = malloc(n * sizeof *weights), *ones = malloc((size_t)cols * sizeof *ones);
-  void *out = malloc(bytes);
+  void* out = malloc(bytes);
   FILE *in = fopen(argv[1], "rb"), *to = fopen(argv[5], "wb");
   if (!weights || !ones || !out || !in || !to || fread(weights, sizeof *weights, n, in) != n)
     return fprintf(stderr, "quant_ggml: cannot read %s or write %s\n", argv[1], argv[5]), 1;
