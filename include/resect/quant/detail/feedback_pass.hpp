@@ -19,16 +19,17 @@ class feedback_pass {
   static constexpr auto room = static_cast<std::size_t>(lanes);
 
  public:
-  feedback_pass(matrix_view<const float> w, const elimination& e, quantized<F>& q)
+  feedback_pass(matrix_view<const float> w, const elimination& e, double ridge, quantized<F>& q)
       : w_(w),
         e_(e),
+        ridge_(ridge),
         tiles_(q),
         feedback_(w.rows, w.cols),
         error_(w.rows, columns + tiles::width),
         factor_((columns + tiles::width) * w.cols),
         loss_(w.rows) {}
 
-  // Codes of all weights. → Σ d_k·z_k² of each row: its (w − ŵ)·H·(w − ŵ)ᵀ up to rounding.
+  // Codes of all weights. → Σ d_k·z_k² − ridge·‖w − ŵ‖² of each row: its loss without the ridge, up to rounding.
   template <class B>
   result<array<double>> try_run(B& exec) {
     for (index_t last = e_.blocks(); last > 0;) {
@@ -120,7 +121,8 @@ class feedback_pass {
       for (index_t r = 0; r < lanes; ++r) {
         double z = difference[k * lanes + r];
         for (index_t p = k + 1; p < wide; ++p) z += difference[p * lanes + r] * e_.l(at + p, at + k);
-        loss[r] += e_.d[at + k] * z * z;
+        const double e = static_cast<double>(error[k * lanes + r]);
+        loss[r] += e_.d[at + k] * z * z - ridge_ * e * e;
       }
   }
   // Errors that pile up on a nearly singular H must not leave what a grid can encode.
@@ -131,6 +133,7 @@ class feedback_pass {
 
   matrix_view<const float> w_;
   const elimination& e_;
+  double ridge_;
   tiles tiles_;
   resect::matrix<T> feedback_, error_;  // what weights got of errors, by position
   array<T> factor_;
