@@ -9,6 +9,7 @@
                   the matrix transposed and updated in place
     gptq, rate    (m n^2 + 2 n^3 / 3) / time, of an algorithm that inverts nothing, beside the fp32 product: the faster of
                   resect's and PyTorch's of this run. Bar: >= 0.5
+    two levels    the rows of two_level.py
     gptq, loss    tr(E H E') / tr(W H W') of both results, computed in double by NumPy. No bar: PyTorch fits a group when
                   it gets there, resect beforehand
 
@@ -24,7 +25,9 @@ import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
 sys.path.insert(0, os.path.dirname(HERE))
+import two_level  # noqa: E402
 from harness import Failed, Others, QUIET, finish, positive, row, run, say  # noqa: E402
 
 GPTQ_BAR, RATE_BAR = 3.5, 0.5
@@ -69,7 +72,7 @@ def gptq(options, folder, python):
         say(f"gptq, round {number + 1} of {options.rounds}")
         watch = Others()
         mine = json.loads(run([program, *common, os.path.join(folder, "gptq_resect.f32")], "gptq_bench")[0])
-        torch = json.loads(run([python, os.path.join(HERE, "gptq_torch.py"), *common,
+        torch = json.loads(run([python, os.path.join(os.path.dirname(HERE), "gptq_torch.py"), *common,
                                 os.path.join(folder, "gptq_torch.f32")], "PyTorch")[0])
         ours.append(mine["seconds"])
         plain.append(torch["plain"])
@@ -109,13 +112,16 @@ def main():
     parser.add_argument("--side", type=positive, default=4096, help="of the matrix that GPTQ rounds (%(default)s)")
     parser.add_argument("--threads", type=positive, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=positive, default=5, help="alternating rounds (%(default)s)")
+    parser.add_argument("--without-ggml", action="store_true", help="GPTQ alone: llama.cpp is not built")
     options = parser.parse_args()
     folder = os.path.abspath(os.path.join(options.build_dir, "compare"))
     os.makedirs(folder, exist_ok=True)
     try:
-        if subprocess.run(["sh", os.path.join(HERE, "peers.sh"), folder, "torch"], stdin=subprocess.DEVNULL).returncode != 0:
-            raise Failed("PyTorch could not be set up")
+        if subprocess.run(["sh", os.path.join(HERE, "peers.sh"), folder, "torch" if options.without_ggml else "all"], stdin=subprocess.DEVNULL).returncode != 0:
+            raise Failed("the peers could not be set up")
         rows = gptq(options, folder, os.path.join(folder, "venv", "bin", "python"))
+        if not options.without_ggml:
+            rows += two_level.rows_of(options, folder)
     except (Failed, OSError, ValueError) as failure:
         say(failure)
         return 1
