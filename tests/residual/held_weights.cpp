@@ -56,6 +56,14 @@ TEST_CASE("a whole pass under steps on weights gives the logits of partial passe
   CHECK(same_bits(by_whole_pass(s.host, plan{}, s.batch), intact));
 }
 
+TEST_CASE("a batch without rows runs nothing, under a plan as without one") {
+  llama_setting s;
+  for (const auto& p : {plan{}, plan{} | skip(layer(1)) | zero_stream(layer(2)), random_layer()}) {
+    CHECK(parts(try_forward(s.host, p, {})) == "fine");
+    CHECK(s.host.logits().rows == 0);
+  }
+}
+
 TEST_CASE("weights that are held serve several passes and end with their holder") {
   llama_setting s;
   const auto before = weights_of(s.host);

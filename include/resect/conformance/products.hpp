@@ -143,7 +143,7 @@ void products_stick(bench<H>& b) {
   b.run("T2.n", "try_override_product by the own product keeps the bits of swap_matrix", "logits: largest |difference|",
         0.0, [&](check& c) -> status {
           return some_layers(b, [&](int l) -> status {
-            overrides<H> weights;
+            held_weights<H> weights;
             if (auto s = override_layer(b, l, 1.0f, 0.25, is_matrix, weights); !s) return s;
             auto want = logits_by_every_pass(b);
             if (!want) return want.error();
@@ -157,7 +157,7 @@ void products_stick(bench<H>& b) {
             if (!drawn) return drawn.error();
             result<std::vector<record>> want = std::vector<record>{};
             {
-              overrides<H> weights;
+              held_weights<H> weights;
               if (auto s = hold_weights(b, *drawn, weights); !s) return s;
               want = logits_by_every_pass(b);
               if (!want) return want.error();
@@ -169,7 +169,8 @@ void products_stick(bench<H>& b) {
                                            own_product<float>) -> status {
                                     for (const weight_values& w : *drawn)
                                       if (w.weight.id == of.id && w.weight.layer == of.layer) return multiply(x, w, y);
-                                    return error{errc::invalid_argument, "weight of the product", of.name.view(), "a matrix"};
+                                    return error{errc::invalid_argument, "weight of the product", of.name.view(),
+                                                 "a matrix"};
                                   });
           });
         });

@@ -8,6 +8,7 @@
 
 #include <resect/conformance/editing.hpp>
 #include <resect/core/copy.hpp>
+#include <resect/residual/held_weights.hpp>
 #include <resect/residual/operators.hpp>
 #include <resect/residual/run.hpp>
 
@@ -70,15 +71,6 @@ void partial_passes(bench<H>& b) {
         });
 }
 
-// Overridden weights, which go in reverse order.
-template <class H>
-struct overrides {
-  std::vector<typename H::weight_override> guards;
-  ~overrides() {
-    while (!guards.empty()) guards.pop_back();
-  }
-};
-
 // A weight and values for it.
 struct weight_values {
   weight_desc weight;
@@ -129,17 +121,17 @@ result<std::vector<weight_values>> drawn_layer(bench<H>& b, int layer, float kee
   return all;
 }
 template <class H>
-status hold_weights(bench<H>& b, std::vector<weight_values>& all, overrides<H>& out) {
+status hold_weights(bench<H>& b, std::vector<weight_values>& all, held_weights<H>& out) {
   for (weight_values& w : all) {
     auto guard = b.host.try_override_weight(w.weight, w.view());
     if (!guard) return guard.error();
-    out.guards.push_back(std::move(*guard));
+    out.hold(std::move(*guard));
   }
   return {};
 }
 // Overrides the weights of a layer for which wanted(weight). All are read before the first one is overridden.
 template <class H, class Wanted>
-status override_layer(bench<H>& b, int layer, float keep, double draw, Wanted wanted, overrides<H>& out) {
+status override_layer(bench<H>& b, int layer, float keep, double draw, Wanted wanted, held_weights<H>& out) {
   auto all = drawn_layer(b, layer, keep, draw, wanted);
   if (!all) return all.error();
   return hold_weights(b, *all, out);
@@ -175,7 +167,7 @@ void weights_stick(bench<H>& b) {
                             again = drawn_weight(b, *original, 0.0f, 1.0, 1000), read = *original;
               {
                 // the matrix behind a gain may be zero in this model: the gain is looked at beside others
-                overrides<H> around;
+                held_weights<H> around;
                 if (w.role == weight_role::norm_gain)
                   if (auto s = override_layer(
                           b, l, 0.0f, 1.0, [](const weight_desc& x) { return x.role == weight_role::matrix; }, around);
@@ -212,7 +204,7 @@ void weights_stick(bench<H>& b) {
           const std::size_t n = b.layers.size(), some = std::min<std::size_t>(n, 4);
           for (std::size_t i = 0; i < some; ++i) {
             const int l = b.layers[some == 1 ? 0 : i * (n - 1) / (some - 1)];
-            overrides<H> changed;
+            held_weights<H> changed;
             const auto every = [](const weight_desc&) { return true; };
             if (auto s = override_layer(b, l, 1.0f, 0.25, every, changed); !s) return s;
             auto whole = b.fresh(b.batch, site_set{});

@@ -74,6 +74,15 @@ bool changes_weights(const plan& p) {
   return any_step(p, [](const step& s) { return s.what == step::kind::weights; });
 }
 
+// What a host of the edit level says to steps on weights.
+inline status check_no_weights(const plan& p) {
+  for (const step& s : p.steps())
+    if (s.what == step::kind::weights)
+      return error{errc::unsupported, text("weights for ", s.name.view()), "a host without try_override_weight",
+                   "one of the surgery level"};
+  return {};
+}
+
 }  // namespace detail
 
 // Overrides every weight that the plan changes. Errors: as try_run; then all are as before.

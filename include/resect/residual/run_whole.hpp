@@ -140,11 +140,7 @@ status try_observe(H& host, const plan& p, batch_view batch, site_set want, obse
     if (!held) return held.error();
     return detail::try_forward_held(host, p, batch, want, look, memory);
   } else {
-    for (const step& s : p.steps())
-      if (s.what == step::kind::weights)
-        return error{errc::unsupported, text("weights for ", s.name.view()), "a host without try_override_weight",
-                     "one of the surgery level"};
-    return {};
+    return detail::check_no_weights(p);
   }
 }
 // The same with memory of its own, taken anew in every pass.

@@ -119,10 +119,7 @@ auto try_hold(H& host, const residual::plan& plan) {
     inline_executor here;
     return residual::try_hold_weights(here, host, plan);
   } else {
-    for (const residual::step& s : plan.steps())
-      if (s.what == residual::step::kind::weights)
-        return result<no_weights>(error{errc::unsupported, text("weights for ", s.name.view()),
-                                        "a host without try_override_weight", "one of the surgery level"});
+    if (auto s = residual::detail::check_no_weights(plan); !s) return result<no_weights>(s.error());
     return result<no_weights>(no_weights{});
   }
 }
