@@ -7,13 +7,8 @@
 #include <hosts/llama/load.hpp>
 #include <hosts/vocabulary.hpp>
 #include <resect/backend/cpu.hpp>
-#include <resect/quant/affine.hpp>
-#include <resect/quant/loss.hpp>
-#include <resect/quant/quantize.hpp>
-#include <resect/quant/search/mse.hpp>
 #include <resect/resect.hpp>
 #include <resect/residual/swap_matrix.hpp>
-#include <resect/study/compare_plans.hpp>
 
 int main() try {
   using resect::value_or_throw;

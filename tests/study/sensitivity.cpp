@@ -223,5 +223,5 @@ TEST_CASE("values that are not finite end the study with the layer and the row, 
   const auto r = try_sensitivity(exec, host, s.evaluation, s.calibration, {}, [](const progress&) {});
   REQUIRE_FALSE(r);
   CHECK(r.error().code == errc::not_finite);
-  CHECK(r.error().operand == "layer 2, output of sequence 0, position 0");
+  CHECK(r.error().operand == "layer 2: output of sequence 0, position 0");
 }

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
+#include <memory>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -12,9 +14,12 @@
 // T2.m to T2.o: products that a function computes in the host's place, in every kind of pass.
 namespace RESECT_NAMESPACE::conformance {
 
+// The kinds of pass in which a product is overridden.
 enum class pass_kind : std::uint8_t { whole, partial, continued };
+// Every pass_kind.
 inline constexpr pass_kind all_pass_kinds[] = {pass_kind::whole, pass_kind::partial, pass_kind::continued};
 
+// A kind of pass as notes of checks call it.
 constexpr std::string_view name(pass_kind k) noexcept {
   return k == pass_kind::whole ? "a whole pass" : k == pass_kind::partial ? "try_run" : "a pass that continues a cache";
 }
@@ -38,10 +43,11 @@ result<record> logits_by(bench<H>& b, pass_kind how) {
   return out;
 }
 
+// Whether a weight is a matrix: biases and norm gains have no product.
 constexpr bool is_matrix(const weight_desc& w) noexcept { return w.role == weight_role::matrix; }
 
 // Overrides of the products of a layer's matrices by f(weight, x, y, own), which end in reverse order, and how often
-// each of them was called.
+// each of them was called. The counts belong to the functions: a host that keeps a function after its guard ended calls it.
 template <class H>
 class counted_products {
  public:
@@ -54,11 +60,11 @@ class counted_products {
   status hold(bench<H>& b, int layer, F f) {
     for (const weight_desc& w : b.host.weights(layer)) {
       if (!is_matrix(w)) continue;
-      const std::size_t slot = counts_.size();
-      counts_.push_back({w, 0});
-      auto guard = b.host.try_override_product(w, [this, slot, f](const weight_desc& of, matrix_view<const float> x,
-                                                                  matrix_view<float> y, own_product<float> own) {
-        ++counts_[slot].calls;
+      const auto of_weight = std::make_shared<counted>(counted{w, 0});
+      counts_.push_back(of_weight);
+      auto guard = b.host.try_override_product(w, [of_weight, f](const weight_desc& of, matrix_view<const float> x,
+                                                                 matrix_view<float> y, own_product<float> own) {
+        ++of_weight->calls;
         return f(of, x, y, own);
       });
       if (!guard) return guard.error();
@@ -71,7 +77,8 @@ class counted_products {
   }
   // A product that the pass did not call, or that it called after its guard had ended, is wrong in any tolerance.
   void check_calls(check& c, pass_kind how) {
-    for (auto& [w, calls] : counts_) {
+    for (const auto& of_weight : counts_) {
+      auto& [w, calls] = *of_weight;
       if ((calls > 0) == guards_.empty()) {
         if (c.note.empty())
           c.note =
@@ -88,7 +95,7 @@ class counted_products {
     weight_desc weight;
     int calls = 0;
   };
-  std::vector<counted> counts_;
+  std::vector<std::shared_ptr<counted>> counts_;
   std::vector<typename H::product_override> guards_;
 };
 
@@ -118,6 +125,7 @@ status check_products(bench<H>& b, check& c, int layer, double scale, const std:
   return {};
 }
 
+// Logits of the text by every kind of pass, in the order of all_pass_kinds.
 template <class H>
 result<std::vector<record>> logits_by_every_pass(bench<H>& b) {
   std::vector<record> out;
@@ -162,12 +170,13 @@ void products_stick(bench<H>& b) {
               want = logits_by_every_pass(b);
               if (!want) return want.error();
             }
+            const auto matrices = std::make_shared<const std::vector<weight_values>>(std::move(*drawn));
             double scale = b.scale;
             for (const record& r : *want) scale = std::max(scale, largest(r.logits));
             return check_products(b, c, l, scale, *want,
-                                  [&drawn](const weight_desc& of, matrix_view<const float> x, matrix_view<float> y,
-                                           own_product<float>) -> status {
-                                    for (const weight_values& w : *drawn)
+                                  [matrices](const weight_desc& of, matrix_view<const float> x, matrix_view<float> y,
+                                             own_product<float>) -> status {
+                                    for (const weight_values& w : *matrices)
                                       if (w.weight.id == of.id && w.weight.layer == of.layer) return multiply(x, w, y);
                                     return error{errc::invalid_argument, "weight of the product", of.name.view(),
                                                  "a matrix"};

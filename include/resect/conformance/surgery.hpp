@@ -120,6 +120,8 @@ result<std::vector<weight_values>> drawn_layer(bench<H>& b, int layer, float kee
   }
   return all;
 }
+
+// Overrides weights by the values of `all`, until `out` ends.
 template <class H>
 status hold_weights(bench<H>& b, std::vector<weight_values>& all, held_weights<H>& out) {
   for (weight_values& w : all) {
@@ -129,6 +131,7 @@ status hold_weights(bench<H>& b, std::vector<weight_values>& all, held_weights<H
   }
   return {};
 }
+
 // Overrides the weights of a layer for which wanted(weight). All are read before the first one is overridden.
 template <class H, class Wanted>
 status override_layer(bench<H>& b, int layer, float keep, double draw, Wanted wanted, held_weights<H>& out) {

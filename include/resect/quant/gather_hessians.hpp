@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
 #include <concepts>
+#include <resect/core/algorithm.hpp>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -41,7 +41,7 @@ result<array<hessian>> try_gather_hessians(B& exec, H& host, std::span<const mod
     for (const hessian& h : out)
       if (h.owner().layer == w.layer && h.owner().matrix == w.name.view())
         return error{errc::conflict, text("layer ", w.layer, ", ", w.name.view()), "twice", "each matrix once"};
-    last = std::max(last, w.layer + 1);
+    last = algo::max(last, w.layer + 1);
     out.push_back(hessian(w.cols));
     out.back().set_owner(d.fingerprint, w);
     out.back().add_text(text_of.name, text_of.hash);

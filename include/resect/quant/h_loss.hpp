@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
+#include <resect/core/algorithm.hpp>
 
 #include <resect/core/backend.hpp>
 #include <resect/quant/moment_view.hpp>
@@ -33,9 +33,9 @@ result<h_loss> try_h_loss(B& exec, matrix_view<const float> w, matrix_view<const
   constexpr index_t slice = 512, columns = 128;
   h_loss out;
   out.rows.resize(w.rows);
-  matrix<double> h_rows(std::min(columns, w.cols), w.cols);
+  matrix<double> h_rows(algo::min(columns, w.cols), w.cols);
   for (index_t first = 0; first < w.rows && w.cols > 0; first += slice) {
-    const index_t rows = std::min(slice, w.rows - first);
+    const index_t rows = algo::min(slice, w.rows - first);
     matrix<double> x(2 * rows, w.cols), xh(2 * rows, w.cols);  // errors above weights
     exec.bulk(rows, [&](index_t r) {
       for (index_t c = 0; c < w.cols; ++c) {
@@ -45,7 +45,7 @@ result<h_loss> try_h_loss(B& exec, matrix_view<const float> w, matrix_view<const
       }
     });
     for (index_t c = 0; c < w.cols; c += columns) {
-      const index_t n = std::min(columns, w.cols - c);
+      const index_t n = algo::min(columns, w.cols - c);
       exec.bulk(n, [&](index_t i) { read_row(h, c + i, 0, w.cols, &h_rows(i, 0)); });
       const matrix_view<const double> left = x.view().block(0, c, 2 * rows, n), right = h_rows.view().middle_rows(0, n);
       if (auto s = exec.try_gemm(1.0, left, right, c == 0 ? 0.0 : 1.0, xh.view()); !s) return s.error();

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <resect/core/algorithm.hpp>
 #include <span>
 #include <string_view>
 
@@ -73,7 +73,7 @@ class hessian {
 
   // h_ij = Σ x_i·x_j / N; zeros before the first row.
   double operator()(index_t i, index_t j) const noexcept {
-    return products_[std::max(i, j) * (std::max(i, j) + 1) / 2 + std::min(i, j)] * scale();
+    return products_[algo::max(i, j) * (algo::max(i, j) + 1) / 2 + algo::min(i, j)] * scale();
   }
   // Σ x_i / N.
   double mean(index_t i) const noexcept { return sums_[i] * scale(); }
@@ -104,7 +104,7 @@ class hessian {
     if (auto s = check_rows<element>(exec, rows); !s) return s;
     if (n_ == 0) return {};
     for (index_t first = 0; first < rows.rows; first += slice)
-      if (auto s = add_slice<element>(exec, rows.middle_rows(first, std::min(slice, rows.rows - first))); !s) return s;
+      if (auto s = add_slice<element>(exec, rows.middle_rows(first, algo::min(slice, rows.rows - first))); !s) return s;
     rows_ += rows.rows;
     return {};
   }
@@ -198,23 +198,23 @@ class hessian {
 
   template <class T, class B>
   status add_slice(B& exec, matrix_view<const T> x) {
-    wide_.resize(std::max(wide_.size(), std::min(slice, x.rows) * n_));
-    product_.resize(std::max(product_.size(), std::min(strip, n_) * n_));
+    wide_.resize(algo::max(wide_.size(), algo::min(slice, x.rows) * n_));
+    product_.resize(algo::max(product_.size(), algo::min(strip, n_) * n_));
     const matrix_view<double> wide{wide_.data(), x.rows, n_};
     exec.bulk((x.rows + rows_a_task - 1) / rows_a_task, [&](index_t task) {
-      for (index_t r = task * rows_a_task; r < std::min(x.rows, (task + 1) * rows_a_task); ++r)
+      for (index_t r = task * rows_a_task; r < algo::min(x.rows, (task + 1) * rows_a_task); ++r)
         for (index_t c = 0; c < n_; ++c) wide(r, c) = widened(x(r, c));
     });
     const matrix_view<const double> from = wide;
     for (index_t first = 0; first < n_; first += strip) {
-      const index_t w = std::min(strip, n_ - first);
+      const index_t w = algo::min(strip, n_ - first);
       const matrix_view<double> product{product_.data(), w, first + w};
       if (auto s = exec.try_gemm(1.0, from.block(0, first, x.rows, w).transposed(), from.block(0, 0, x.rows, first + w),
                                  0.0, product);
           !s)
         return s;
       exec.bulk((w + rows_a_task - 1) / rows_a_task, [&](index_t task) {
-        for (index_t i = task * rows_a_task; i < std::min(w, (task + 1) * rows_a_task); ++i) {
+        for (index_t i = task * rows_a_task; i < algo::min(w, (task + 1) * rows_a_task); ++i) {
           double* const to = products_.data() + (first + i) * (first + i + 1) / 2;
           for (index_t j = 0; j <= first + i; ++j) to[j] += product(i, j);
           double sum = 0;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
 #include <concepts>
 #include <cstdint>
+#include <resect/core/algorithm.hpp>
 #include <string_view>
 
 #include <resect/core/array.hpp>
@@ -94,8 +94,8 @@ class rotation {
     const index_t tiles = (w.rows + lanes - 1) / lanes;
     exec.bulk((tiles + tiles_a_task - 1) / tiles_a_task, [&](index_t task) {
       array<T> memory((n_ + detail::largest_paley) * lanes);
-      for (index_t t = task * tiles_a_task; t < std::min(tiles, (task + 1) * tiles_a_task); ++t)
-        rotate_tile(w.middle_rows(t * lanes, std::min(lanes, w.rows - t * lanes)), memory.data(), d);
+      for (index_t t = task * tiles_a_task; t < algo::min(tiles, (task + 1) * tiles_a_task); ++t)
+        rotate_tile(w.middle_rows(t * lanes, algo::min(lanes, w.rows - t * lanes)), memory.data(), d);
     });
     return {};
   }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
 #include <concepts>
+#include <resect/core/algorithm.hpp>
 
 #include <resect/core/operand.hpp>
 #include <resect/quant/hessian.hpp>
@@ -24,7 +24,7 @@ class moment_view {
 
   index_t size() const noexcept { return n_; }
   double operator()(index_t i, index_t j) const noexcept {
-    const index_t r = std::max(i, j), c = std::min(i, j);
+    const index_t r = algo::max(i, j), c = algo::min(i, j);
     const double h = packed_ != nullptr      ? (*packed_)(r, c)
                      : wide_.data != nullptr ? wide_(r, c)
                                              : static_cast<double>(narrow_(r, c));
@@ -71,7 +71,7 @@ class moment_view {
             if (first_bad(i) <= i) return i;
           return n;
         },
-        [](index_t a, index_t b) { return std::min(a, b); });
+        [](index_t a, index_t b) { return algo::min(a, b); });
     if (bad == n) return {};
     const index_t j = first_bad(bad);
     const double h = (*this)(bad, j);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
 #include <concepts>
 #include <cstdint>
+#include <resect/core/algorithm.hpp>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -302,8 +302,8 @@ class rotated_host : public detail::rotated_products<H> {
   // The stream after the embedding and after each layer, for a few tokens.
   result<array<matrix<float>>> probe() {
     array<model::row_meta> batch;
-    for (int i = 0; i < std::min(probe_tokens, desc_.n_vocab); ++i)
-      batch.push_back({0, i, i * (desc_.n_vocab / std::min(probe_tokens, desc_.n_vocab)), 0});
+    for (int i = 0; i < algo::min(probe_tokens, desc_.n_vocab); ++i)
+      batch.push_back({0, i, i * (desc_.n_vocab / algo::min(probe_tokens, desc_.n_vocab)), 0});
     auto s = host_->try_embed(batch.span());
     if (!s) return s.error();
     array<matrix<float>> out;
@@ -322,8 +322,8 @@ class rotated_host : public detail::rotated_products<H> {
   // Each layer of the rotated model runs from the stream that the intact model had before it.
   status compare(array<matrix<float>>& intact) {
     array<model::row_meta> batch;
-    for (int i = 0; i < std::min(probe_tokens, desc_.n_vocab); ++i)
-      batch.push_back({0, i, i * (desc_.n_vocab / std::min(probe_tokens, desc_.n_vocab)), 0});
+    for (int i = 0; i < algo::min(probe_tokens, desc_.n_vocab); ++i)
+      batch.push_back({0, i, i * (desc_.n_vocab / algo::min(probe_tokens, desc_.n_vocab)), 0});
     for (matrix<float>& h : intact)
       if (auto s = q_.try_rotate_rows(exec_, h.view()); !s) return s;
     auto s = host_->try_embed(batch.span());

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
 #include <numeric>
+#include <resect/core/algorithm.hpp>
 
 #include <resect/quant/quantized.hpp>
 
@@ -34,8 +34,8 @@ class code_tiles {
   // Rows of weights that share codes or parameters: what may be changed without changing another row. The matrix is
   // cut into bands of so many rows.
   index_t band() const noexcept {
-    const index_t rows = std::max<index_t>(1, q_.rows);
-    return layout_.height() >= q_.rows ? rows : std::min(rows, std::lcm(layout_.height(), height));
+    const index_t rows = algo::max<index_t>(1, q_.rows);
+    return layout_.height() >= q_.rows ? rows : algo::min(rows, std::lcm(layout_.height(), height));
   }
 
   code encoded(const float* in, const parameters& p) const noexcept {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
+#include <resect/core/algorithm.hpp>
 
 #include <resect/linalg/ldl.hpp>
 #include <resect/quant/detail/code_tiles.hpp>
@@ -73,11 +73,11 @@ class descent {
   // E = W − Ŵ and E·H of the codes as they are now. Cost 2mn² flop.
   status try_start() {
     each_band([&](index_t row) {
-      for (index_t r = row; r < std::min(rows_, row + band_); r += tiles::height)
+      for (index_t r = row; r < algo::min(rows_, row + band_); r += tiles::height)
         for (index_t c = 0; c < w_.cols; c += tiles::width) read_error(r, c);
     });
     for (index_t c = 0; c < w_.cols; c += columns) {
-      const index_t n = std::min(columns, w_.cols - c);
+      const index_t n = algo::min(columns, w_.cols - c);
       read_h(c, n);
       if (auto s = multiply(error_.view().block(0, c, rows_, n), 1.0, c == 0 ? 0.0 : 1.0, 0, w_.cols); !s) return s;
     }
@@ -96,15 +96,15 @@ class descent {
     array<index_t> changed(tasks());
     index_t before = 0, after = 0;
     for (index_t c = 0; c < w_.cols; c += columns) {
-      const index_t n = std::min(columns, w_.cols - c);
+      const index_t n = algo::min(columns, w_.cols - c);
       read_h(c, n);
       array<small_moment<tiles::width>> blocks((n + tiles::width - 1) / tiles::width);
       for (index_t b = 0; b < blocks.size(); ++b)
         blocks[b].set(&h_rows_(b * tiles::width, c + b * tiles::width), w_.cols,
-                      std::min(tiles::width, n - b * tiles::width));
+                      algo::min(tiles::width, n - b * tiles::width));
       each_band([&](index_t row) {
-        for (index_t r = row; r < std::min(rows_, row + band_); r += tiles::height) {
-          for (index_t y = r; y < std::min(rows_, r + tiles::height); ++y)
+        for (index_t r = row; r < algo::min(rows_, row + band_); r += tiles::height) {
+          for (index_t y = r; y < algo::min(rows_, r + tiles::height); ++y)
             for (index_t k = 0; k < n; ++k) change_(y, k) = 0;
           for (index_t b = 0; b < blocks.size(); ++b)
             changed[row / band_] += improve(r, c, b * tiles::width, n, blocks[b]);
@@ -135,7 +135,7 @@ class descent {
   }
 
  private:
-  static constexpr index_t band_ = std::max<index_t>(16, tiles::height) / tiles::height * tiles::height;
+  static constexpr index_t band_ = algo::max<index_t>(16, tiles::height) / tiles::height * tiles::height;
 
   index_t tasks() const noexcept { return (rows_ + band_ - 1) / band_; }
   template <class Work>
@@ -167,15 +167,15 @@ class descent {
   void read_error(index_t r, index_t c) noexcept {
     float value[tiles::size];
     values(r, c, parameters_of(r, c), value);
-    for (index_t y = 0; y < std::min(tiles::height, rows_ - r); ++y)
-      for (index_t x = 0; x < std::min(tiles::width, w_.cols - c); ++x)
+    for (index_t y = 0; y < algo::min(tiles::height, rows_ - r); ++y)
+      for (index_t x = 0; x < algo::min(tiles::width, w_.cols - c); ++x)
         error_(r + y, c + x) =
             static_cast<double>(w_(first_ + r + y, c + x)) - static_cast<double>(value[y * tiles::width + x]);
   }
 
   // One code of rows from r on, at column `col + at` of the block [col, col + n). → 1 if it changed.
   index_t improve(index_t r, index_t col, index_t at, index_t n, const small_moment<tiles::width>& moment) noexcept {
-    const index_t c = col + at, high = std::min(tiles::height, rows_ - r), wide = std::min(tiles::width, n - at);
+    const index_t c = col + at, high = algo::min(tiles::height, rows_ - r), wide = algo::min(tiles::width, n - at);
     const parameters& p = parameters_of(r, c);
     code& here = tiles_.at(code_row(r), c / tiles::width);
     float old[tiles::size], goal[tiles::size] = {}, now[tiles::size];
@@ -187,7 +187,7 @@ class descent {
       for (index_t x = 0; x < wide; ++x) {
         const double to = static_cast<double>(old[y * tiles::width + x]) + step[x];
         const double most = largest_weight;
-        goal[y * tiles::width + x] = static_cast<float>(std::min(std::max(to, -most), most));
+        goal[y * tiles::width + x] = static_cast<float>(algo::min(algo::max(to, -most), most));
       }
     }
     const code candidate = tiles_.encoded(goal, p);
@@ -224,7 +224,7 @@ class descent {
     const index_t c0 = layout.first(g), n = layout.size(g);
     matrix<double> value(rows_, n), value_h(rows_, n);
     each_band([&](index_t row) {
-      for (index_t r = row; r < std::min(rows_, row + band_); ++r)
+      for (index_t r = row; r < algo::min(rows_, row + band_); ++r)
         for (index_t x = 0; x < n; ++x) value(r, x) = static_cast<double>(w_(first_ + r, c0 + x)) - error_(r, c0 + x);
     });
     if (auto s = times_h(value.view(), c0, value_h.view(), c0); !s) return s.error();
@@ -233,7 +233,7 @@ class descent {
     array<bool> accepted(groups, false);
     const auto rows_of = [&](index_t i) {
       return std::pair{(begin + i) * layout.height() - first_,
-                       std::min(rows_, (begin + i + 1) * layout.height() - first_)};
+                       algo::min(rows_, (begin + i + 1) * layout.height() - first_)};
     };
     exec_.bulk(groups, [&](index_t i) {
       const auto [top, bottom] = rows_of(i);
@@ -283,8 +283,8 @@ class descent {
     for (index_t c = 0; c < n; c += tiles::width) {
       float value[tiles::size];
       values(r, c0 + c, p, value);
-      for (index_t y = 0; y < std::min(tiles::height, bottom - r); ++y)
-        for (index_t x = 0; x < std::min(tiles::width, n - c); ++x) {
+      for (index_t y = 0; y < algo::min(tiles::height, bottom - r); ++y)
+        for (index_t x = 0; x < algo::min(tiles::width, n - c); ++x) {
           const double now = value[y * tiles::width + x];
           out(r + y, c + x) = wanted ? now - out(r + y, c + x) : 0.0;
         }
@@ -293,7 +293,7 @@ class descent {
   // out ← X·H(columns from c0 on, columns from d0 on).
   status times_h(matrix_view<const double> x, index_t c0, matrix_view<double> out, index_t d0) {
     for (index_t k = 0; k < x.cols; k += columns) {
-      const index_t n = std::min(columns, x.cols - k);
+      const index_t n = algo::min(columns, x.cols - k);
       read_h(c0 + k, n);
       const matrix_view<const double> h = h_rows_.view().block(0, d0, n, out.cols);
       if (auto s = exec_.try_gemm(1.0, x.block(0, k, x.rows, n), h, k == 0 ? 0.0 : 1.0, out); !s) return s;
@@ -302,7 +302,7 @@ class descent {
   }
   status subtract_times_h(matrix_view<const double> x, index_t c0) {
     for (index_t k = 0; k < x.cols; k += columns) {
-      const index_t n = std::min(columns, x.cols - k);
+      const index_t n = algo::min(columns, x.cols - k);
       read_h(c0 + k, n);
       if (auto s = multiply(x.block(0, k, x.rows, n), -1.0, 1.0, 0, w_.cols); !s) return s;
     }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
+#include <resect/core/algorithm.hpp>
 
 #include <resect/linalg/ldl.hpp>
 #include <resect/quant/moment_view.hpp>
@@ -43,18 +43,18 @@ inline array<index_t> rounding_order(const moment_view& h, index_t width, index_
   for (index_t c = 0; c < n; ++c) weight[c / width] += h(c, c);
   largest = weight;
   if (order == column_order::group_aware) {
-    const index_t per_group = std::max<index_t>(1, group / width);
+    const index_t per_group = algo::max<index_t>(1, group / width);
     for (index_t b = 0; b < blocks; ++b) {
       double& of_group = largest[b / per_group * per_group];
-      of_group = std::max(of_group, weight[b]);
+      of_group = algo::max(of_group, weight[b]);
     }
     for (index_t b = 0; b < blocks; ++b) largest[b] = largest[b / per_group * per_group];
-    std::stable_sort(out.begin(), out.end(), [&](index_t a, index_t b) {
+    algo::sort(out.begin(), out.end(), [&](index_t a, index_t b) {
       if (a / per_group == b / per_group) return weight[a] > weight[b];
       return largest[a] != largest[b] ? largest[a] > largest[b] : a / per_group < b / per_group;
     });
   } else {
-    std::stable_sort(out.begin(), out.end(), [&](index_t a, index_t b) { return weight[a] > weight[b]; });
+    algo::sort(out.begin(), out.end(), [&](index_t a, index_t b) { return weight[a] > weight[b]; });
   }
   return out;
 }
@@ -65,7 +65,7 @@ void make_block_triangular(E& exec, elimination& e) {
   const matrix_view<double> l = e.l.view();
   constexpr index_t rows_a_task = 64;
   exec.bulk((l.rows + rows_a_task - 1) / rows_a_task, [&](index_t task) {
-    for (index_t t = task * rows_a_task; t < std::min(l.rows, (task + 1) * rows_a_task); ++t)
+    for (index_t t = task * rows_a_task; t < algo::min(l.rows, (task + 1) * rows_a_task); ++t)
       for (index_t b = 0; b < e.blocks() && e.first[b + 1] <= t; ++b)
         for (index_t k = e.first[b + 1] - 1; k >= e.first[b]; --k)
           for (index_t p = k + 1; p < e.first[b + 1]; ++p) l(t, k) -= l(t, p) * l(p, k);
@@ -82,22 +82,22 @@ result<elimination> try_eliminate(B& exec, const moment_view& h, index_t width, 
   const array<index_t> blocks = rounding_order(h, width, group, order);
   for (index_t i = blocks.size() - 1; i >= 0; --i) {
     e.first.push_back(e.column.size());
-    for (index_t c = blocks[i] * width; c < std::min(n, (blocks[i] + 1) * width); ++c) e.column.push_back(c);
+    for (index_t c = blocks[i] * width; c < algo::min(n, (blocks[i] + 1) * width); ++c) e.column.push_back(c);
   }
   e.first.push_back(n);
   e.l.resize(n, n);
   e.d.resize(n);
   constexpr index_t tile = 32;
   exec.bulk((n + tile - 1) / tile, [&](index_t task) {
-    const index_t r = task * tile, rows = std::min(tile, n - r);
+    const index_t r = task * tile, rows = algo::min(tile, n - r);
     for (index_t c = 0; c <= r; c += tile)
       for (index_t i = r; i < r + rows; ++i)
-        for (index_t j = c; j < std::min(c + tile, i + 1); ++j) e.l(i, j) = h(e.column[i], e.column[j]);
+        for (index_t j = c; j < algo::min(c + tile, i + 1); ++j) e.l(i, j) = h(e.column[i], e.column[j]);
   });
   auto outcome = linalg::try_ldl_in_place(exec, e.l.view(), e.d.span(), tolerance);
   if (!outcome) return outcome.error();
   for (const index_t k : outcome->vanished) e.vanished.push_back(e.column[k]);
-  std::sort(e.vanished.begin(), e.vanished.end());
+  algo::sort(e.vanished.begin(), e.vanished.end());
   if (width > 1) make_block_triangular(exec, e);
   return e;
 }

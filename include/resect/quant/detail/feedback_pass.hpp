@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
 #include <numeric>
+#include <resect/core/algorithm.hpp>
 
 #include <resect/quant/detail/code_tiles.hpp>
 #include <resect/quant/detail/elimination.hpp>
@@ -58,14 +58,14 @@ class feedback_pass {
   void narrow_rows(E& exec, index_t begin, index_t end) {
     constexpr index_t rows_a_task = 8;
     exec.bulk((end - begin + rows_a_task - 1) / rows_a_task, [&](index_t task) {
-      for (index_t t = begin + task * rows_a_task; t < std::min(end, begin + (task + 1) * rows_a_task); ++t)
+      for (index_t t = begin + task * rows_a_task; t < algo::min(end, begin + (task + 1) * rows_a_task); ++t)
         for (index_t k = 0; k < t; ++k) factor_[(t - begin) * end + k] = static_cast<T>(e_.l(t, k));
     });
   }
 
   // Blocks [first, last) of columns of up to `lanes` rows.
   void round_rows(index_t row, index_t first, index_t last) noexcept {
-    const index_t rows = std::min(lanes, w_.rows - row), begin = e_.first[first], end = e_.first[last];
+    const index_t rows = algo::min(lanes, w_.rows - row), begin = e_.first[first], end = e_.first[last];
     T goal[(columns + tiles::width) * lanes];
     for (index_t r = 0; r < lanes; ++r)
       for (index_t k = begin; k < end; ++k) {
@@ -102,7 +102,7 @@ class feedback_pass {
     for (index_t r = 0; r < lanes; r += tiles::height) {
       float in[tiles::size] = {}, out[tiles::size];
       if (r < rows) {
-        for (index_t y = 0; y < std::min(tiles::height, rows - r); ++y)
+        for (index_t y = 0; y < algo::min(tiles::height, rows - r); ++y)
           for (index_t x = 0; x < wide; ++x) in[y * tiles::width + x] = limited(goal[x * lanes + r + y]);
         const auto& p = tiles_.of(group[r / tiles::height] + group_col);
         const auto code = tiles_.encoded(in, p);

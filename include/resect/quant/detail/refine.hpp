@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
+#include <resect/core/algorithm.hpp>
 
 #include <resect/quant/detail/descent.hpp>
 #include <resect/quant/rounding.hpp>
@@ -121,7 +121,7 @@ class row_refiner {
   result<index_t> try_return_to(const kept_rows<F>& kept, index_t unit) {
     index_t returned = 0;
     for (index_t r = 0; r < rows_; r += unit) {
-      const index_t count = std::min(unit, rows_ - r);
+      const index_t count = algo::min(unit, rows_ - r);
       bool worse = false;
       for (index_t i = r; i < r + count; ++i) worse = worse || !(descent_.loss(i) <= nearest_loss_[i]);
       if (!worse) continue;
@@ -139,7 +139,7 @@ class row_refiner {
       auto changed = descent_.try_sweep();
       if (!changed) return changed.error();
       q_.outcome.changed_codes += *changed;
-      q_.outcome.sweeps = std::max(q_.outcome.sweeps, s + 1);
+      q_.outcome.sweeps = algo::max(q_.outcome.sweeps, s + 1);
       if (*changed == 0) break;
     }
     return {};
@@ -162,7 +162,7 @@ status refine(B& exec, matrix_view<const float> w, const moment_view& h, const r
   q.outcome.loss = 0;
   if (o.keep_best) q.outcome.nearest_loss = 0;
   for (index_t r = 0; r < w.rows; r += at_once)
-    if (auto s = row_refiner<B, F>(exec, w, h, o, q, r, std::min(at_once, w.rows - r)).try_run(); !s) return s;
+    if (auto s = row_refiner<B, F>(exec, w, h, o, q, r, algo::min(at_once, w.rows - r)).try_run(); !s) return s;
   return {};
 }
 
