@@ -228,8 +228,8 @@ void prefill_is_decode(bench<H>& b) {
             expect(0, 0);
             return {};
           });
-    when_cut(b, "T5.h", "A write in try_forward acts exactly once in a pass that continues a cache",
-             "difference, relative to the row", both, [&](check& c, cut how) {
+    when_cut(b, "T5.h", "try_forward on a cache applies every write exactly once", "difference, relative to the row",
+             both, [&](check& c, cut how) {
                return each_switching(b, c, [&](switching<H>& edits) {
                  return each_part(b, how, [&](const std::vector<row_meta>& rows) -> status {
                    auto got = b.edited_on(rows, site_set{}, edits.writes(), edits);
