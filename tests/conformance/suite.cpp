@@ -38,8 +38,8 @@ certificate of_fault(fault f) {
 }
 
 // What does not apply to a host that shows every site and packs its batches.
-const std::set<std::string> with_resid_mid{"T1.j", "T1.k", "T2.k", "T2.l"},
-    without_pads{"T1.j", "T1.k", "T2.k", "T2.l", "T6.e"};
+const std::set<std::string> edits_with_resid_mid{"T1.j", "T2.k", "T2.l"},
+    edits_without_pads{"T1.j", "T2.k", "T2.l", "T6.e"}, without_pads{"T1.j", "T1.k", "T2.k", "T2.l", "T6.e"};
 
 // The check that is meant for a fault.
 struct planted_fault {
@@ -374,7 +374,7 @@ TEST_CASE("pads: a host that keeps them apart conforms, one that reads them does
     CHECK(good.passed());
     CHECK(good.level == host_level::edit);
     CHECK(good.find("T6.e")->result == verdict::pass);
-    CHECK(ids_of(good, verdict::not_applicable) == with_resid_mid);
+    CHECK(ids_of(good, verdict::not_applicable) == edits_with_resid_mid);
   }
   llama_setting s;
   padded_host wrong(s.host, padding::read);
@@ -391,7 +391,7 @@ TEST_CASE("a host that runs a batch in parts conforms") {
   const auto c = certified(host);
   INFO(to_text(c).c_str());
   CHECK(c.passed());
-  CHECK(ids_of(c, verdict::not_applicable) == without_pads);
+  CHECK(ids_of(c, verdict::not_applicable) == edits_without_pads);
 }
 
 TEST_CASE("a host is asked for no more than its level and its sites") {

@@ -227,7 +227,7 @@ void prefill_is_decode(bench<H>& b) {
             expect(0, 0);
             return {};
           });
-    when_cut(b, "T5.h", "A write in try_forward acts exactly once in a pass that continues a cache",
+    when_cut(b, "T5.h", "A write in try_forward acts exactly once where it continues a cache",
              "difference, relative to the row", both, [&](check& c, cut how) {
                return each_switching(b, c, [&](switching<H>& edits) {
                  return each_part(b, how, [&](const std::vector<row_meta>& rows) -> status {
