@@ -40,4 +40,12 @@
 #define RESECT_HD
 #endif
 
+// Unrolls the loop that follows n times; nvcc has no such pragma.
+#if defined(__CUDACC__)
+#define RESECT_UNROLL(n)
+#else
+#define RESECT_UNROLL_(text) _Pragma(#text)
+#define RESECT_UNROLL(n) RESECT_UNROLL_(GCC unroll n)
+#endif
+
 namespace RESECT_NAMESPACE {}

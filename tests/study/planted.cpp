@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include <algorithm>
+#include <cmath>
+#include <cstdio>
 
 #include <support/catch.hpp>
 #include <support/planted_host.hpp>
@@ -97,21 +99,43 @@ coverage simulate(int sequences, int layer, int runs) {
   return out;
 }
 
+// Skewness and excess kurtosis of the sequences' mean KL.
+struct shape {
+  double skewness = 0, kurtosis = 0;
+};
+shape shape_of_clusters(int layer) {
+  const int sequences = 900;  // documents before those of the calibration
+  const auto report = run_study(5, sequences, {.alterations = {alteration::skip}, .layers = {layer}, .bootstrap = 1});
+  const auto& kl = report.rows[0].runs[0].kl.sums();
+  double mean = 0, second = 0, third = 0, fourth = 0;
+  for (index_t c = 0; c < sequences; ++c) mean += kl.sum(c) / sequences;
+  for (index_t c = 0; c < sequences; ++c) {
+    const double d = kl.sum(c) - mean, square = d * d;
+    second += square / sequences;
+    third += square * d / sequences;
+    fourth += square * square / sequences;
+  }
+  return {third / std::pow(second, 1.5), fourth / (second * second) - 3};
+}
+
 }  // namespace
 
-// The planted clusters have three levels only. With clusters of so few values Hall's interval covers too often where they are
-// few: a sample with a high mean is then one with little skewness, and both ends lie low. 16 clusters of two values of
-// skewness 0.6 are covered in 98.7 % of draws, 32 in 96.7 %; 16 clusters of this text in 97.2 %, by plain t in 94.0 %.
+// With 16 clusters of light tails (excess kurtosis −0.85 in layer 3) Hall's interval is too long: see the tests of range.hpp.
 TEST_CASE(
-    "95 % intervals of the study hold the planted truth in 95 +- 1.5 % of 2,000 texts; of KL, 16 clusters in 92 to 98 "
-    "%") {
+    "95 % intervals of the study hold the planted truth in 95 +- 1.5 % of 2,000 texts, of KL with 16 clusters in 92 to "
+    "98 %") {
   const int sequences = GENERATE(16, 32);
   const int layer = GENERATE(2, 3);  // the critical one, and one of small effect
   const auto c = simulate(sequences, layer, 2000);
   INFO(sequences << " clusters, layer " << layer << ": KL " << c.kl << ", dlnppl " << c.dlnppl << " of " << c.runs
                  << "; with independent tokens " << c.kl_tokens);
-  CHECK(c.kl >= (sequences == 16 ? 0.92 : 0.935) * c.runs);
-  CHECK(c.kl <= (sequences == 16 ? 0.98 : 0.965) * c.runs);
+  const auto shape = shape_of_clusters(layer);
+  std::printf(
+      "coverage, %d clusters, layer %d: KL %.3f, dlnppl %.3f; skewness %.2f, excess kurtosis %.2f of a cluster's KL\n",
+      sequences, layer, static_cast<double>(c.kl) / c.runs, static_cast<double>(c.dlnppl) / c.runs, shape.skewness,
+      shape.kurtosis);
+  CHECK(c.kl >= (sequences == 32 ? 0.935 : 0.92) * c.runs);
+  CHECK(c.kl <= (sequences == 32 ? 0.965 : 0.98) * c.runs);
   CHECK(c.dlnppl >= 0.935 * c.runs);
   CHECK(c.dlnppl <= 0.965 * c.runs);
   CHECK(c.kl_tokens < 0.9 * c.runs);

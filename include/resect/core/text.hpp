@@ -29,7 +29,8 @@ class text_part {
     if constexpr (std::is_floating_point_v<T>) {
       write(static_cast<double>(value));
     } else {
-      const bool negative = value < T{0};
+      bool negative = false;
+      if constexpr (std::is_signed_v<T>) negative = value < 0;
       const auto bits = static_cast<unsigned long long>(value);
       write(negative ? 0ULL - bits : bits, negative);
     }

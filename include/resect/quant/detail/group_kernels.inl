@@ -41,13 +41,14 @@ struct extremes {
   float low[floats], high[floats];
   __builtin_memcpy(low, &a.low, sizeof low);
   __builtin_memcpy(high, &a.high, sizeof high);
-#pragma GCC unroll 4
-  for (int half = width; half > 0; half /= 2)
-#pragma GCC unroll 8
+  RESECT_UNROLL(4)
+  for (int half = width; half > 0; half /= 2) {
+    RESECT_UNROLL(8)
     for (int j = 0; j < half; ++j) {
       low[j] = low[j + half] < low[j] ? low[j + half] : low[j];
       high[j] = high[j + half] > high[j] ? high[j + half] : high[j];
     }
+  }
   return {low[0], high[0]};
 }
 
@@ -79,7 +80,7 @@ struct extremes {
   f32 farthest = {};
   for (index_t i = 0; i < n; i += 16) {
     i32 c[registers];
-#pragma GCC unroll 4
+    RESECT_UNROLL(4)
     for (int k = 0; k < registers; ++k) {
       f32 q;
       __builtin_memcpy(&q, x + i + k * floats, sizeof q);
