@@ -148,6 +148,7 @@ def self_test():
         ("core/good.hpp", good, None),
         ("core/text.hpp", good + '// NDEBUG\nconst char* a = "NDEBUG // namespace {";\n', None),
         ("io/string.hpp", good + "#include <string>\n", None),
+        ("residual/run.hpp", f"{LICENCE}\n#pragma once\n// all\n#include <resect/residual/plan.hpp>\n", None),
         ("quant/concept.hpp", good + "#include <resect/core/backend.hpp>\n", None),
         ("core/string.hpp", good + "#include <string>\n", "includes <string>"),
         ("core/up.hpp", good + "#include <resect/random/philox.hpp>\n", "a module below its own"),

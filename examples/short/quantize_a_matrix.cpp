@@ -7,7 +7,10 @@
 #include <hosts/llama/load.hpp>
 #include <hosts/vocabulary.hpp>
 #include <resect/backend/cpu.hpp>
+#include <resect/quant/affine.hpp>
+#include <resect/quant/loss.hpp>
 #include <resect/quant/quantize.hpp>
+#include <resect/quant/search/mse.hpp>
 #include <resect/resect.hpp>
 #include <resect/residual/swap_matrix.hpp>
 #include <resect/study/compare_plans.hpp>
@@ -42,11 +45,13 @@ int main() try {
   for (const int bits : precisions) {
     // A grid with a scale and a zero point every 64 columns, the scale with the least squared error.
     const quant::affine_format format{.bits = bits, .group = 64};
-    const auto q = quant::quantize(exec, W, format, quant::mse_scale{});
-    value_or_throw(quant::try_dequantize(exec, q, V));
+    value_or_throw(quant::try_visit(format, [&](auto f) -> resect::status {
+      const auto q = quant::quantize(exec, W, f, quant::nearest{}, quant::mse_scale{});
+      size.push_back(q.bits_per_weight());
+      error.push_back(100 * quant::loss(exec, W, q).relative_frobenius);
+      return quant::try_dequantize(exec, q, V);
+    }));
     arms.push_back({residual::plan{} | residual::swap_matrix(residual::layer(0), weight.name.view(), V)});
-    size.push_back(q.bits_per_weight());
-    error.push_back(100 * quant::loss(exec, W, q).relative_frobenius);
   }
   const auto report = study::compare_plans(exec, host, windows, arms);
   for (std::size_t i = 0; i < arms.size(); ++i) {

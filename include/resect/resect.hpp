@@ -35,8 +35,8 @@
 #include <resect/metrics/similarity/cosine_profile.hpp>
 #include <resect/metrics/verdicts/marks.hpp>
 #include <resect/metrics/verdicts/rank.hpp>
+#include <resect/quant.hpp>
 #include <resect/quant/grid_detector.hpp>
-#include <resect/quant/quantize.hpp>
 #include <resect/random/distributions.hpp>
 #include <resect/random/rademacher.hpp>
 #include <resect/residual/noise.hpp>

@@ -50,7 +50,7 @@ TEST_CASE("a rank that no matrix is larger than changes nothing; quantizing twic
   CHECK(whole.rows[0].bits == 32);
 
   auto once = s.model;
-  const auto method = quantize_weights(quant::affine<4>{.group = 8}, quant::mse_scale{});
+  const auto method = quantize_weights(quant::affine<4>{.group = 8}, quant::nearest{}, quant::mse_scale{});
   for (int l = 0; l < 3; ++l)
     for (const auto& w : host.weights(l)) {
       if (w.role != model::weight_role::matrix) continue;
@@ -68,15 +68,16 @@ TEST_CASE("methods that differ have different hashes and say what they do") {
   const auto a = quantize_weights(quant::affine<4>{.group = 64});
   CHECK(a.name == "quantize 4 bit, group 64");
   CHECK(quantize_weights(quant::affine_symmetric<3>{}).name == "quantize 3 bit symmetric");
-  CHECK(quantize_weights(quant::affine<4>{.group = 64}, quant::mse_scale{}).name == "quantize 4 bit, group 64, mse");
+  CHECK(quantize_weights(quant::affine<4>{.group = 64}, quant::nearest{}, quant::mse_scale{}).name ==
+        "quantize 4 bit, group 64, mse");
   const std::vector<float> importance(64, 1.0f);
-  CHECK(quantize_weights(quant::affine_symmetric<4>{}, quant::mse_scale{.importance = importance}).name ==
-        "quantize 4 bit symmetric, weighted mse");
+  CHECK(quantize_weights(quant::affine_symmetric<4>{}, quant::nearest{}, quant::mse_scale{.importance = importance})
+            .name == "quantize 4 bit symmetric, weighted mse");
   CHECK(a.hash != quantize_weights(quant::affine<4>{.group = 32}).hash);
-  CHECK(a.hash != quantize_weights(quant::affine<4>{.group = 64}, quant::mse_scale{}).hash);
+  CHECK(a.hash != quantize_weights(quant::affine<4>{.group = 64}, quant::nearest{}, quant::mse_scale{}).hash);
   CHECK(a.hash == quantize_weights(quant::affine<4>{.group = 64}).hash);
-  CHECK(quantize_weights(quant::affine<4>{}, quant::mse_scale{.steps = 40}).hash !=
-        quantize_weights(quant::affine<4>{}, quant::mse_scale{}).hash);
+  CHECK(quantize_weights(quant::affine<4>{}, quant::nearest{}, quant::mse_scale{.steps = 40}).hash !=
+        quantize_weights(quant::affine<4>{}, quant::nearest{}, quant::mse_scale{}).hash);
   CHECK(factorize_weights(exec, {.rank = 5}).name == "rank 5");
   CHECK(factorize_weights(exec, {.rank = 5}).hash != factorize_weights(exec, {.rank = 5, .seed = 2}).hash);
 }

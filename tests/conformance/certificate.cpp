@@ -59,7 +59,7 @@ TEST_CASE("a certificate prints one table, to the blank") {
         "pass T1.a  longer name  2.5e-05   <= 0.0001  errors\n"
         "           a note\n"
         "FAIL T1.a  longer name  12.3      <= 0.0001  errors\n"
-        "           at resid_mid, layer 0, sequence 0, position 4\n"
+        "           worst at resid_mid, layer 0, sequence 0, position 4\n"
         "FAIL T1.a  longer name  12.3      <= 0.0001  errors\n"
         "           why\n"
         "n/a  T6.e  pads         no pads\n"

@@ -20,7 +20,9 @@
 #include <resect/metrics/similarity/cka.hpp>
 #include <resect/metrics/similarity/covariance_cka.hpp>
 #include <resect/metrics/similarity/streaming_cka.hpp>
+#include <resect/quant/affine.hpp>
 #include <resect/quant/grid_detector.hpp>
+#include <resect/quant/loss.hpp>
 #include <resect/quant/quantize.hpp>
 
 #include <resect/random/test_matrix.hpp>
@@ -53,33 +55,30 @@ struct mdspan_like {
 };
 
 using backend = cpu<>;
+using four_bits = quant::quantized<quant::affine<4>>;
 using sums = std::span<metrics::row_sums>;
 
 // Every public entry point that reads a matrix, asked for one kind of operand without instantiating a body.
 template <class W>
-constexpr bool reads =
-    requires(backend& exec, const W& w, const quant::quantized& q, sums out, metrics::streaming_cka& s,
-             metrics::covariance_cka& c, metrics::angular_table& t, std::span<const index_t> cluster,
-             void (*take)(index_t, std::span<const float>, std::span<const float>)) {
-      { quant::try_quantize(exec, w, quant::affine<4>{.group = 8}) } -> std::same_as<result<quant::quantized>>;
-      { quant::quantize(exec, w, quant::affine<4>{.group = 8}) } -> std::same_as<quant::quantized>;
-      { quant::try_quantize(exec, w, quant::affine_format{.bits = 4}) } -> std::same_as<result<quant::quantized>>;
-      { quant::try_loss(exec, w, q) } -> std::same_as<result<quant::quantization_loss>>;
-      { quant::try_detect_grid(exec, w) } -> std::same_as<result<quant::grid_detection>>;
-      {
-        factor::try_truncated_svd(exec, w, {.rank = 2})
-      } -> std::same_as<result<factor::truncated_decomposition<float>>>;
-      { factor::truncated_svd(exec, w, {.rank = 2}) } -> std::same_as<factor::truncated_decomposition<float>>;
-      { linalg::try_orthonormalize(exec, w) } -> std::same_as<result<linalg::orthonormal_basis<float>>>;
-      { metrics::try_row_products(exec, w, w, out) } -> std::same_as<status>;
-      { metrics::try_linear_cka(exec, metrics::biased{}, w, w) } -> std::same_as<result<double>>;
-      { metrics::for_counted_rows(w, w, cluster, take) } -> std::same_as<status>;
-      { s.try_add(index_t{}, w, w) } -> std::same_as<status>;
-      { c.try_add(w, w) } -> std::same_as<status>;
-      { t.try_add(index_t{}, w) } -> std::same_as<status>;
-      { residual::try_swap_matrix(residual::layer(0), "q", w) } -> std::same_as<result<residual::step>>;
-      { residual::swap_matrix(residual::layer(0), "q", w) } -> std::same_as<residual::step>;
-    };
+constexpr bool reads = requires(backend& exec, const W& w, const four_bits& q, sums out, metrics::streaming_cka& s,
+                                metrics::covariance_cka& c, metrics::angular_table& t, std::span<const index_t> cluster,
+                                void (*take)(index_t, std::span<const float>, std::span<const float>)) {
+  { quant::try_quantize(exec, w, quant::affine<4>{.group = 8}) } -> std::same_as<result<four_bits>>;
+  { quant::quantize(exec, w, quant::affine<4>{.group = 8}) } -> std::same_as<four_bits>;
+  { quant::try_loss(exec, w, q) } -> std::same_as<result<quant::quantization_loss>>;
+  { quant::try_detect_grid(exec, w) } -> std::same_as<result<quant::grid_detection>>;
+  { factor::try_truncated_svd(exec, w, {.rank = 2}) } -> std::same_as<result<factor::truncated_decomposition<float>>>;
+  { factor::truncated_svd(exec, w, {.rank = 2}) } -> std::same_as<factor::truncated_decomposition<float>>;
+  { linalg::try_orthonormalize(exec, w) } -> std::same_as<result<linalg::orthonormal_basis<float>>>;
+  { metrics::try_row_products(exec, w, w, out) } -> std::same_as<status>;
+  { metrics::try_linear_cka(exec, metrics::biased{}, w, w) } -> std::same_as<result<double>>;
+  { metrics::for_counted_rows(w, w, cluster, take) } -> std::same_as<status>;
+  { s.try_add(index_t{}, w, w) } -> std::same_as<status>;
+  { c.try_add(w, w) } -> std::same_as<status>;
+  { t.try_add(index_t{}, w) } -> std::same_as<status>;
+  { residual::try_swap_matrix(residual::layer(0), "q", w) } -> std::same_as<result<residual::step>>;
+  { residual::swap_matrix(residual::layer(0), "q", w) } -> std::same_as<residual::step>;
+};
 // Those whose element type is a template argument: views name it themselves.
 template <class W>
 constexpr bool reads_of_any_type = requires(backend& exec, const W& w) {
@@ -89,7 +88,7 @@ constexpr bool reads_of_any_type = requires(backend& exec, const W& w) {
 };
 template <class W>
 constexpr bool writes =
-    requires(backend& exec, W& w, const quant::quantized& q, const factor::low_rank<float>& lr, std::span<float> work) {
+    requires(backend& exec, W& w, const four_bits& q, const factor::low_rank<float>& lr, std::span<float> work) {
       { quant::try_dequantize(exec, q, w) } -> std::same_as<status>;
       { lr.try_to_dense(exec, w) } -> std::same_as<status>;
       { lr.try_apply(exec, w, w, work) } -> std::same_as<status>;
@@ -138,7 +137,8 @@ TEST_CASE("what entry points make of an operand is what they make of its view, b
   const auto q = quant::quantize(exec, w, quant::affine<4>{.group = 8}),
              of_view = quant::quantize(exec, view, quant::affine<4>{.group = 8});
   CHECK(q.codes == of_view.codes);
-  CHECK(q.scales == of_view.scales);
+  CHECK(std::equal(q.parameters.begin(), q.parameters.end(), of_view.parameters.begin(), of_view.parameters.end(),
+                   [](const auto& a, const auto& b) { return a.scale == b.scale && a.zero == b.zero; }));
   CHECK(quant::loss(exec, w, q).relative_frobenius == quant::loss(exec, view, q).relative_frobenius);
   Eigen::MatrixXf back(24, 16);
   matrix<float> back_of_view(24, 16);

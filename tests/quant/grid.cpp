@@ -16,6 +16,7 @@ using resect::index_t;
 namespace {
 
 static_assert(grid<integer_grid<2, zero_point::symmetric>> && grid<integer_grid<8, zero_point::integer>>);
+static_assert(level_grid<integer_grid<4, zero_point::integer>> && extent_grid<integer_grid<3, zero_point::symmetric>>);
 static_assert(static_format<affine<4>> && static_format<affine_symmetric<3>> && !static_format<affine_format>);
 
 template <class F>
@@ -42,7 +43,7 @@ extent extent_of(const floats& w) {
 }
 
 template <class G>
-floats on_grid(const floats& w, group_parameters p) {
+floats on_grid(const floats& w, typename G::parameters p) {
   floats out;
   for (const float x : w) out.push_back(G::nearest(x, p));
   return out;
@@ -67,7 +68,7 @@ double ulp_free_bound(int bits, float scale) {
 
 TEST_CASE("known parameters, codes and values") {
   using asym = integer_grid<4, zero_point::integer>;
-  const auto p = asym::fit({-3.0f, 12.0f});
+  const auto p = asym::fit(extent{-3.0f, 12.0f});
   CHECK(p.scale == 1.0f);
   CHECK(p.zero == 3);
   CHECK(asym::encode(-3.0f, p) == 0);
@@ -76,29 +77,29 @@ TEST_CASE("known parameters, codes and values") {
   CHECK(asym::encode(100.0f, p) == 15);
   CHECK(asym::encode(-100.0f, p) == 0);
   CHECK(asym::decode(15, p) == 12.0f);
-  CHECK(asym::fit({5.0f, 30.0f}).scale == 2.0f);  // the range is made to hold zero
-  CHECK(asym::fit({5.0f, 30.0f}).zero == 0);
-  CHECK(asym::fit({-30.0f, -5.0f}).zero == 15);
-  CHECK(asym::fit({-1.3f, -1.3f}).scale == 1.3f);  // one value: itself a step
-  CHECK(asym::fit({-1.3f, -1.3f}).zero == 1);
-  CHECK(asym::fit({1.3f, 1.3f}).zero == 0);
+  CHECK(asym::fit(extent{5.0f, 30.0f}).scale == 2.0f);  // the range is made to hold zero
+  CHECK(asym::fit(extent{5.0f, 30.0f}).zero == 0);
+  CHECK(asym::fit(extent{-30.0f, -5.0f}).zero == 15);
+  CHECK(asym::fit(extent{-1.3f, -1.3f}).scale == 1.3f);  // one value: itself a step
+  CHECK(asym::fit(extent{-1.3f, -1.3f}).zero == 1);
+  CHECK(asym::fit(extent{1.3f, 1.3f}).zero == 0);
 
   using sym = integer_grid<4, zero_point::symmetric>;
-  CHECK(sym::fit({-4.0f, 3.0f}).scale == 0.5f);
-  CHECK(sym::fit({-3.0f, 4.0f}).scale == -0.5f);
-  CHECK(sym::fit({-4.0f, 4.0f}).scale == 0.5f);
-  CHECK(sym::fit({-4.0f, 3.0f}).zero == 8);
-  CHECK(sym::encode(-4.0f, {0.5f, 8}) == 0);
-  CHECK(sym::encode(4.0f, {-0.5f, 8}) == 0);
-  CHECK(sym::encode(3.5f, {0.5f, 8}) == 15);
-  CHECK(sym::encode(4.0f, {0.5f, 8}) == 15);  // clipped
-  CHECK(sym::decode(0, {-0.5f, 8}) == 4.0f);
-  CHECK(sym::fit({-4.0f, 3.0f}, 0.5).scale == 0.25f);
+  CHECK(sym::fit(extent{-4.0f, 3.0f}).scale == 0.5f);
+  CHECK(sym::fit(extent{-3.0f, 4.0f}).scale == -0.5f);
+  CHECK(sym::fit(extent{-4.0f, 4.0f}).scale == 0.5f);
+  CHECK(sym::zero_of(sym::fit(extent{-4.0f, 3.0f})) == 8);
+  CHECK(sym::encode(-4.0f, {0.5f}) == 0);
+  CHECK(sym::encode(4.0f, {-0.5f}) == 0);
+  CHECK(sym::encode(3.5f, {0.5f}) == 15);
+  CHECK(sym::encode(4.0f, {0.5f}) == 15);  // clipped
+  CHECK(sym::decode(0, {-0.5f}) == 4.0f);
+  CHECK(sym::fit(extent{-4.0f, 3.0f}, 0.5).scale == 0.25f);
 }
 
 TEST_CASE("ties go to an even number of steps from zero") {
   using G = integer_grid<4, zero_point::integer>;
-  const group_parameters p{1.0f, 6};
+  const G::parameters p{1.0f, 6};
   const float at[] = {-2.5f, -1.5f, -0.5f, 0.5f, 1.5f, 2.5f, 3.5f};
   const float want[] = {-2.0f, -2.0f, 0.0f, 0.0f, 2.0f, 2.0f, 4.0f};
   for (int i = 0; i < 7; ++i) {
@@ -196,11 +197,11 @@ TEST_CASE("zero is a level of every group, and a group of zeros has scale 0") {
     using G = decltype(g);
     on_all_groups([](const floats& w) {
       const auto p = G::fit(extent_of(w));
-      CHECK(G::encode(0.0f, p) == p.zero);
-      CHECK(G::decode(p.zero, p) == 0.0f);
-      CHECK(int{p.zero} <= int{G::max_code});
+      CHECK(G::encode(0.0f, p) == G::zero_of(p));
+      CHECK(G::decode(static_cast<std::uint8_t>(G::zero_of(p)), p) == 0.0f);
+      CHECK(G::zero_of(p) <= int{G::max_code});
     });
-    const auto none = G::fit({-0.0f, 0.0f});
+    const auto none = G::fit(extent{-0.0f, 0.0f});
     CHECK(none.scale == 0.0f);
     for (int c = 0; c <= G::max_code; ++c) CHECK(G::decode(static_cast<std::uint8_t>(c), none) == 0.0f);
     CHECK(G::nearest(3.0f, none) == 0.0f);
@@ -218,7 +219,7 @@ TEST_CASE("scales are normal numbers, levels are finite, and with an integer zer
       for (int c = 0; c <= G::max_code; ++c) {
         const float level = G::decode(static_cast<std::uint8_t>(c), p);
         finite = finite && (std::isfinite(level) || constant);
-        exact = exact && (constant || double{level} == double{p.scale} * (c - p.zero));
+        exact = exact && (constant || double{level} == double{p.scale} * (c - G::zero_of(p)));
       }
       CHECK(finite);
       if (G::zero == zero_point::integer) CHECK(exact);
@@ -235,7 +236,7 @@ TEST_CASE("a format that is known at run time enters the template of its bits an
     for (const auto zero : {zero_point::integer, zero_point::symmetric}) {
       const auto seen = try_visit({bits, zero, 48}, [](auto f) -> resect::result<affine_format> {
         static_assert(static_format<decltype(f)>);
-        return affine_format{decltype(f)::grid::bits, decltype(f)::grid::zero, f.group};
+        return affine_format{decltype(f)::grid_type::bits, decltype(f)::grid_type::zero, f.group};
       });
       REQUIRE(seen);
       CHECK(*seen == affine_format{bits, zero, 48});
@@ -253,10 +254,10 @@ TEST_CASE("a symmetric group clips by at most a step, and by a whole one where i
     using G = decltype(grid);
     if constexpr (G::zero == zero_point::symmetric) {
       const double most = 1 + std::ldexp(1.0, G::bits - 24);
-      const auto p = G::fit({-1, 1});
+      const auto p = G::fit(extent{-1, 1});
       CHECK(std::fabs(1 - G::nearest(1.0f, p)) == std::fabs(p.scale));
       for (const float m : gaussian(2000, 4)) {
-        const auto q = G::fit({-std::fabs(m), std::fabs(m)});
+        const auto q = G::fit(extent{-std::fabs(m), std::fabs(m)});
         const double s = std::fabs(double{q.scale});
         CHECK(G::nearest(-std::fabs(m), q) == -std::fabs(m));
         CHECK(std::fabs(double{std::fabs(m)} - double{G::nearest(std::fabs(m), q)}) <= most * s);
@@ -271,13 +272,13 @@ TEST_CASE("what is exact of the largest weight is so down to the stated size, an
     const bool symmetric = G::zero == zero_point::symmetric;
     const float least = std::ldexp(1.0f, symmetric ? G::bits - 127 : -126);
     for (const float e : {least, -least, 1.5f * least, 1.25f * least, -1.75f * least})
-      CHECK(G::nearest(e, G::fit({e, e})) == e);
+      CHECK(G::nearest(e, G::fit(extent{e, e})) == e);
     const float small = std::ldexp(1.25f, -127);
-    CHECK(G::nearest(small, G::fit({small, small})) != small);
-    CHECK(G::nearest(1e-39f, G::fit({1e-39f, 1e-39f})) == 0);
+    CHECK(G::nearest(small, G::fit(extent{small, small})) != small);
+    CHECK(G::nearest(1e-39f, G::fit(extent{1e-39f, 1e-39f})) == 0);
   });
   using G4 = integer_grid<4, zero_point::symmetric>;
-  CHECK(G4::nearest(0x1.8p-126f, G4::fit({0x1.8p-126f, 0x1.8p-126f})) == 0x1p-125f);
+  CHECK(G4::nearest(0x1.8p-126f, G4::fit(extent{0x1.8p-126f, 0x1.8p-126f})) == 0x1p-125f);
 }
 
 }  // namespace tests

@@ -7,6 +7,7 @@
 
 #include <resect/core/float8.hpp>
 #include <resect/core/threads.hpp>
+#include <resect/quant/affine.hpp>
 #include <resect/quant/grid_detector.hpp>
 #include <resect/quant/quantize.hpp>
 #include <support/catch.hpp>
@@ -135,7 +136,9 @@ floats nf4(floats w, index_t block) {
 floats requantized(const floats& w, index_t cols, const affine_format& f) {
   floats out(w.size());
   const matrix_view<float> to{out.data(), static_cast<index_t>(w.size()) / cols, cols};
-  dequantize(here, quantize(here, {w.data(), to.rows, cols}, f), to);
+  REQUIRE(try_visit(f, [&](auto format) -> resect::status {
+    return try_dequantize(here, quantize(here, {w.data(), to.rows, cols}, format), to);
+  }));
   return out;
 }
 

@@ -610,14 +610,6 @@ TEST_CASE(
   CHECK(parts(try_forward(two, plan{}, batch)) == "fine");
 }
 
-TEST_CASE("a step on weights needs a host of the surgery level, and refusing it forgets nothing") {
-  llama_setting s;
-  forward(s.host, plan{}, s.batch);
-  CHECK(parts(try_forward(s.host, plan{} | reinit(layer(1), 1, norm_gains::keep), s.batch)) ==
-        "unsupported | reinit.keep | a host of the edit level | a host of the surgery level");
-  for (const auto& row : s.batch) CHECK(s.host.cached(row.seq) > 0);
-}
-
 TEST_CASE("a step at a site that the host cannot reach is refused, not lost") {
   const auto batch = planted_host{}.draw(2, 3);
   const auto at = [&](site fused, const plan& p) {

@@ -12,6 +12,7 @@
 #include <support/steps.hpp>
 
 #include <resect/core/threads.hpp>
+#include <resect/quant/affine.hpp>
 #include <resect/quant/quantize.hpp>
 #include <resect/residual/operators.hpp>
 #include <resect/residual/swap_matrix.hpp>

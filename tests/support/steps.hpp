@@ -25,6 +25,7 @@ step rows_step(site where, layer_range range, F f, std::string_view name = "rows
   s.where = where;
   s.range = range;
   s.name = name;
+  s.hash = resect::fingerprint{}.add(name).value();
   s.overwrites = how == effect_on_place::overwrites;
   s.on_rows = std::move(f);
   return s;
@@ -54,6 +55,7 @@ step block_step(layer_range range, F f, std::string_view name = "block", effect_
   s.what = step::kind::block;
   s.range = range;
   s.name = name;
+  s.hash = resect::fingerprint{}.add(name).value();
   s.overwrites = how == effect_on_place::overwrites;
   s.on_block = std::move(f);
   return s;
@@ -66,6 +68,7 @@ step weights_step(layer_range range, F f, std::string_view name = "weights",
   s.what = step::kind::weights;
   s.range = range;
   s.name = name;
+  s.hash = resect::fingerprint{}.add(name).value();
   s.overwrites = how == effect_on_place::overwrites;
   s.on_weight = [f = std::move(f)](const resect::model::weight_desc& w, resect::matrix_view<float> v,
                                    resect::executor_ref) { return f(w, v); };

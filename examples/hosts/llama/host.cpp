@@ -13,11 +13,6 @@ void call(const llama_host::hooks& k, const resect::model::tap& at, resect::matr
   if (k.read.contains(at.where) || k.write.contains(at.where)) k.call(at, rows);
 }
 
-// Shapes were checked when the model was loaded: a failure here is a defect of this file.
-void check(const resect::status& s) {
-  if (!s) throw resect::exception(s.error());
-}
-
 }  // namespace
 
 llama_host::llama_host(backend_ref backend, const llama_model& model)
@@ -30,6 +25,7 @@ llama_host::llama_host(backend_ref backend, const llama_model& model)
   desc_.n_vocab = c.n_vocab;
   desc_.tied_head = model.head.empty();
   overrides_.resize(static_cast<std::size_t>(c.n_layers * n_layer_weights));
+  products_.resize(overrides_.size());
   for (int l = 0; l < c.n_layers; ++l)
     for (int id = 0; id < n_layer_weights; ++id) {
       const matrix& w = weight_of(model.layers[static_cast<std::size_t>(l)], id);
@@ -57,7 +53,8 @@ resect::status llama_host::try_forward(batch_view batch, const hooks& k) {
     cache.layers.resize(static_cast<std::size_t>(desc_.n_layers));
     s.cache = &cache;
   }
-  for (int l = 0; l < desc_.n_layers; ++l) run_layer(l, batch, *sequences, h.view(), k);
+  for (int l = 0; l < desc_.n_layers; ++l)
+    if (auto s = run_layer(l, batch, *sequences, h.view(), k); !s) return s;
   for (auto& s : *sequences) s.cache->length += s.rows;
 
   std::vector<row_meta> wanted;
@@ -92,7 +89,8 @@ resect::status llama_host::try_run(state& s, int first, int last, const hooks& k
                          resect::text("a range within [0, ", desc_.n_layers, ")")};
   auto sequences = split(s.rows_);
   if (!sequences) return sequences.error();
-  for (int l = first; l < last; ++l) run_layer(l, s.rows_, *sequences, s.stream_.view(), k);
+  for (int l = first; l < last; ++l)
+    if (auto st = run_layer(l, s.rows_, *sequences, s.stream_.view(), k); !st) return st;
   return {};
 }
 
@@ -124,6 +122,15 @@ resect::result<llama_host::weight_override> llama_host::try_override_weight(cons
     for (resect::index_t c = 0; c < w.cols; ++c) fresh->view()(r, c) = values(r, c);
   const auto slot = static_cast<std::size_t>(w.layer * n_layer_weights + w.id);
   return weight_override{this, slot, std::exchange(overrides_[slot], std::move(fresh))};
+}
+
+resect::result<llama_host::product_override> llama_host::try_override_product(const weight_desc& w, product f) {
+  if (auto s = check_weight(w); !s) return s.error();
+  if (is_norm_gain(w.id))
+    return resect::error{resect::errc::invalid_argument, "weight of the product", layer_weight_names[w.id], "a matrix"};
+  if (!f) return resect::error{resect::errc::null_pointer, "product", "no function", "one"};
+  const auto slot = static_cast<std::size_t>(w.layer * n_layer_weights + w.id);
+  return product_override{this, slot, std::exchange(products_[slot], std::move(f))};
 }
 
 std::uint64_t llama_host::cache_epoch(std::int32_t seq) const {
@@ -196,7 +203,13 @@ resect::status llama_host::project(const_view x, const_view w, view out) {
   return backend_.try_gemm(1.0f, x, w.transposed(), 0.0f, out);
 }
 
-void llama_host::run_layer(int l, batch_view batch, std::span<batch_sequence> sequences, view h, const hooks& k) {
+resect::status llama_host::multiply(int l, int id, const_view x, view out) {
+  const auto own = [&](const_view rows, view to) -> resect::status { return project(rows, weight(l, id).view(), to); };
+  const auto slot = static_cast<std::size_t>(l * n_layer_weights + id);
+  return products_[slot] ? products_[slot](weights_[slot], x, out, own) : own(x, out);
+}
+
+resect::status llama_host::run_layer(int l, batch_view batch, std::span<batch_sequence> sequences, view h, const hooks& k) {
   const auto& c = model_.config;
   const resect::index_t n = h.rows;
   call(k, tap{site::resid_pre, l, batch}, h);
@@ -207,15 +220,15 @@ void llama_host::run_layer(int l, batch_view batch, std::span<batch_sequence> se
   key.resize(n, c.n_kv_heads * c.head_dim);
   val.resize(n, c.n_kv_heads * c.head_dim);
   rms_norm(backend_, h, weight(l, layer_weight::attn_norm).view(), c.rms_eps, x.view());
-  check(project(x.view(), weight(l, layer_weight::q).view(), q.view()));
-  check(project(x.view(), weight(l, layer_weight::k).view(), key.view()));
-  check(project(x.view(), weight(l, layer_weight::v).view(), val.view()));
+  if (auto s = multiply(l, layer_weight::q, x.view(), q.view()); !s) return s;
+  if (auto s = multiply(l, layer_weight::k, x.view(), key.view()); !s) return s;
+  if (auto s = multiply(l, layer_weight::v, x.view(), val.view()); !s) return s;
   rope_.reserve(sequences);
   rope_.apply(backend_, batch, q.view(), c.n_heads);
   rope_.apply(backend_, batch, key.view(), c.n_kv_heads);
   mixed.resize(n, c.n_heads * c.head_dim);
   attention(backend_, c, l, sequences, q.view(), key.view(), val.view(), mixed.view());
-  check(project(mixed.view(), weight(l, layer_weight::o).view(), x.view()));
+  if (auto s = multiply(l, layer_weight::o, mixed.view(), x.view()); !s) return s;
   call(k, tap{site::attn_delta, l, batch}, x.view());
   add(backend_, x.view(), h);
   call(k, tap{site::resid_mid, l, batch}, h);
@@ -223,13 +236,14 @@ void llama_host::run_layer(int l, batch_view batch, std::span<batch_sequence> se
   gate.resize(n, c.d_ff);
   up.resize(n, c.d_ff);
   rms_norm(backend_, h, weight(l, layer_weight::mlp_norm).view(), c.rms_eps, x.view());
-  check(project(x.view(), weight(l, layer_weight::gate).view(), gate.view()));
-  check(project(x.view(), weight(l, layer_weight::up).view(), up.view()));
+  if (auto s = multiply(l, layer_weight::gate, x.view(), gate.view()); !s) return s;
+  if (auto s = multiply(l, layer_weight::up, x.view(), up.view()); !s) return s;
   silu_times(backend_, up.view(), gate.view());
-  check(project(gate.view(), weight(l, layer_weight::down).view(), x.view()));
+  if (auto s = multiply(l, layer_weight::down, gate.view(), x.view()); !s) return s;
   call(k, tap{site::mlp_delta, l, batch}, x.view());
   add(backend_, x.view(), h);
   call(k, tap{site::resid_post, l, batch}, h);
+  return {};
 }
 
 }  // namespace hosts

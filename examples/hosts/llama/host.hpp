@@ -30,6 +30,7 @@ class llama_host {
   using weight_desc = resect::model::weight_desc;
   using view = resect::matrix_view<float>;
   using const_view = resect::matrix_view<const float>;
+  using product = resect::model::product_function<float>;
 
   // The residual stream of a batch of whole sequences.
   class state {
@@ -67,6 +68,30 @@ class llama_host {
     llama_host* host_;
     std::size_t slot_;
     std::unique_ptr<matrix> previous_;
+  };
+
+  // Puts the host's own product back, or the function that was there before.
+  class product_override {
+   public:
+    product_override(product_override&& other) noexcept
+        : host_(std::exchange(other.host_, nullptr)), slot_(other.slot_), previous_(std::move(other.previous_)) {}
+    product_override& operator=(product_override&& other) noexcept {
+      std::swap(host_, other.host_);
+      std::swap(slot_, other.slot_);
+      std::swap(previous_, other.previous_);
+      return *this;
+    }
+    ~product_override() {
+      if (host_) host_->products_[slot_] = std::move(previous_);
+    }
+
+   private:
+    friend llama_host;
+    product_override(llama_host* host, std::size_t slot, product previous)
+        : host_(host), slot_(slot), previous_(std::move(previous)) {}
+    llama_host* host_;
+    std::size_t slot_;
+    product previous_;
   };
 
   // On any backend of float products. Keeps references to both; they outlive the host.
@@ -117,6 +142,9 @@ class llama_host {
   // Copies the values; what was there comes back when the guard goes. Guards must go in reverse order.
   resect::result<weight_override> try_override_weight(const weight_desc& w, const_view values);
 
+  // The product of a matrix is f's until the guard goes. Guards must go in reverse order.
+  resect::result<product_override> try_override_product(const weight_desc& w, product f);
+
  private:
   // The batch cut into sequences. Errors: rows of a sequence apart or out of order, tokens out of range.
   resect::result<std::vector<batch_sequence>> split(batch_view batch) const;
@@ -132,7 +160,10 @@ class llama_host {
   // out (n, m) ← x (n, k) · wᵀ, w (m, k)
   resect::status project(const_view x, const_view w, view out);
 
-  void run_layer(int l, batch_view batch, std::span<batch_sequence> sequences, view h, const hooks& k);
+  // out ← the product of a weight of a layer with the rows of x: the host's own, or its override.
+  resect::status multiply(int l, int id, const_view x, view out);
+
+  resect::status run_layer(int l, batch_view batch, std::span<batch_sequence> sequences, view h, const hooks& k);
 
   struct layer_scratch {  // overwritten by every layer
     matrix x, q, key, val, mixed, gate, up;
@@ -145,6 +176,7 @@ class llama_host {
   rotary_embedding rope_;
   std::vector<weight_desc> weights_;
   std::vector<std::unique_ptr<matrix>> overrides_;
+  std::vector<product> products_;  // empty where the host multiplies itself
   std::map<std::int32_t, sequence_cache> caches_;
   matrix logits_;
 };

@@ -55,8 +55,9 @@ std::vector<named_method> methods(backend& exec, const options& o) {
   if (o.quantize_bits > 0) {
     const auto zero = o.zero == "symmetric" ? quant::zero_point::symmetric : quant::zero_point::integer;
     const quant::affine_format format{o.quantize_bits, zero, o.group};
-    out.push_back({"quantize", o.scale == "mse" ? resect::compress::quantize_weights(format, quant::mse_scale{})
-                                                : resect::compress::quantize_weights(format)});
+    out.push_back({"quantize", o.scale == "mse"
+                                   ? resect::compress::quantize_weights(format, quant::nearest{}, quant::mse_scale{})
+                                   : resect::compress::quantize_weights(format)});
   }
   if (o.low_rank > 0)
     out.push_back({"low_rank", resect::compress::factorize_weights(exec, {.rank = o.low_rank, .error_probes = 0})});

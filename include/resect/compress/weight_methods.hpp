@@ -6,7 +6,9 @@
 #include <resect/compress/weight_method.hpp>
 #include <resect/core/hash.hpp>
 #include <resect/factor/truncated_svd.hpp>
+#include <resect/quant/affine.hpp>
 #include <resect/quant/quantize.hpp>
+#include <resect/quant/search/mse.hpp>
 
 // Ways to store a layer's matrices with fewer bytes, for the compression study.
 namespace RESECT_NAMESPACE::compress {
@@ -50,41 +52,96 @@ bool is_plain(const S& search) noexcept {
 
 }  // namespace detail
 
-// Every matrix on the grid of a format, and back: quantize_weights(quant::affine<4>{.group = 64}, quant::mse_scale{}).
-// The name says bits, group, and a scale search that is not min_max. Bits count codes, scales and zero points. Errors
-// while it runs: as quant::try_quantize.
-template <class F, quant::scale_search S = quant::min_max, quant::rounding_rule R = quant::nearest>
-weight_method quantize_weights(const F& format, const S& search = {}, const R& rule = {}) {
-  const quant::affine_format f = format;
-  weight_method m;
-  m.name = text<48>("quantize ", f.bits, " bit", f.zero == quant::zero_point::symmetric ? " symmetric" : "");
-  if (f.group > 0) m.name.append(", group ").append(f.group);
-  m.name.append(detail::suffix_of(search).view()).append(detail::suffix_of(rule).view());
+namespace detail {
+
+template <class F>
+inline constexpr bool is_plain_affine = false;
+template <int Bits, quant::zero_point Zero>
+inline constexpr bool is_plain_affine<quant::affine<Bits, Zero>> = true;
+
+// What an affine method is called and identified by, and its bits.
+template <class R, class S>
+weight_method affine_method(const quant::affine_format& f, const R& rule, const S& search) {
   const bool symmetric = f.zero == quant::zero_point::symmetric;
+  weight_method m;
+  m.name = text<48>("quantize ", f.bits, " bit", symmetric ? " symmetric" : "");
+  if (f.group > 0) m.name.append(", group ").append(f.group);
   m.id = "resect.quantize/1";
   m.hash = fingerprint{}
                .add(m.id)
                .add(static_cast<std::uint64_t>(f.bits))
                .add(static_cast<std::uint64_t>(f.group))
                .add(static_cast<std::uint64_t>(symmetric))
-               .add(detail::hash_of(search))
-               .add(detail::hash_of(rule))
+               .add(hash_of(search))
+               .add(hash_of(rule))
                .value();
   m.fields.add("bits", static_cast<double>(f.bits)).add("group", static_cast<double>(f.group));
-  m.fields.add("zero", symmetric ? "symmetric" : "integer").add("scale", detail::search_name<S>());
-  if (std::same_as<R, quant::nearest> && detail::is_plain(search)) m.fields.complete();
+  m.fields.add("zero", symmetric ? "symmetric" : "integer");
   m.stored_bits = [f](const model::weight_desc& w) {
-    quant::quantized q;
-    q.format = f;
-    q.rows = w.rows;
-    q.cols = w.cols;
-    return q.stored_bits();
+    double bits = 0;
+    static_cast<void>(quant::try_visit(f, [&](const auto& format) -> status {
+      bits = quant::stored_bits(format, w.rows, w.cols);
+      return {};
+    }));
+    return bits;
   };
+  return m;
+}
+
+// What quantize_weights says of the search and the rule, and what runs.
+template <class F, class R, class S>
+void finish(weight_method& m, const F& format, const R& rule, const S& search) {
+  m.name.append(suffix_of(search).view()).append(suffix_of(rule).view());
+  m.fields.add("scale", search_name<S>());
+  if (std::same_as<R, quant::nearest> && is_plain(search)) m.fields.complete();
   m.apply = [format, search, rule](const model::weight_desc&, matrix_view<float> values, executor_ref exec) -> status {
-    const auto q = quant::try_quantize(exec, values, format, search, rule);
-    if (!q) return q.error();
-    return quant::try_dequantize(exec, *q, values);
+    const auto run = [&](const auto& f) -> status {
+      const auto q = quant::try_quantize(exec, values, f, rule, search);
+      if (!q) return q.error();
+      return quant::try_dequantize(exec, *q, values);
+    };
+    if constexpr (quant::static_format<F>) return run(format);
+    else return quant::try_visit(format, run);
   };
+}
+
+}  // namespace detail
+
+// Every matrix in an affine format that is known at run time, and back. The name says bits, group, and a scale search that
+// is not min_max. Bits count codes, scales and zero points. Errors while it runs: as quant::try_quantize.
+template <class R = quant::nearest, class S = quant::min_max>
+weight_method quantize_weights(const quant::affine_format& f, const R& rule = {}, const S& search = {}) {
+  weight_method m = detail::affine_method(f, rule, search);
+  detail::finish(m, f, rule, search);
+  return m;
+}
+
+// The same in a format that is known at compile time: quantize_weights(quant::affine<4>{.group = 64}, quant::nearest{},
+// quant::mse_scale{}). Of other formats than plain affine ones the name begins with the format's: "e2m1/e8m0, group 32".
+template <quant::static_format F, class R = quant::nearest, class S = quant::min_max>
+  requires quant::rounding_rule<R, executor_ref, F, S>
+weight_method quantize_weights(const F& format, const R& rule = {}, const S& search = {}) {
+  if constexpr (detail::is_plain_affine<F>) {
+    if (format.group_rows == 1) {
+      using G = typename F::grid_type;
+      const quant::affine_format same{G::bits, G::zero, format.group};
+      weight_method m = detail::affine_method(same, rule, search);
+      detail::finish(m, format, rule, search);
+      return m;
+    }
+  }
+  weight_method m;
+  m.name = F::name();
+  if (format.group > 0) m.name.append(", group ").append(format.group);
+  m.id = "resect.quantize.format/1";
+  fingerprint print;
+  print.add(m.id).add(F::name().view());
+  print.add(static_cast<std::uint64_t>(format.group)).add(static_cast<std::uint64_t>(format.group_rows));
+  if constexpr (requires { format.grid.levels(); }) print.add(format.grid.levels());
+  m.hash = print.add(detail::hash_of(search)).add(detail::hash_of(rule)).value();
+  m.fields.add("group", static_cast<double>(format.group));
+  m.stored_bits = [format](const model::weight_desc& w) { return quant::stored_bits(format, w.rows, w.cols); };
+  detail::finish(m, format, rule, search);
   return m;
 }
 

@@ -42,6 +42,7 @@ struct check {
   std::optional<site> where{};
   std::int32_t seq = -1;
   std::int32_t pos = -1;
+  site_set covers{};       // sites at which something was compared: a pass says nothing of others
 };
 
 // What one run of the suite found. Plain values: to keep, to compare, to print.
@@ -50,6 +51,7 @@ struct certificate {
   short_text<120> model;
   std::uint64_t model_fingerprint = 0;
   host_level level = host_level::observe;
+  short_text<48> missing{};             // the first member that the host lacks for the next level; empty at the highest
   std::uint64_t batch_fingerprint = 0;  // of the rows that were run
   index_t rows = 0, longest = 0;        // of that batch: nothing is said of larger ones
   std::vector<check> checks;
@@ -113,9 +115,17 @@ inline short_text<100> place_of(const check& c) noexcept {
   return out;
 }
 
+// "at resid_pre resid_post", or nothing for a check that looks at no site.
+inline short_text<120> covered(site_set sites) noexcept {
+  short_text<120> out;
+  for (int s = 0; s < n_sites; ++s)
+    if (sites.contains(static_cast<site>(s))) out.append(out.empty() ? "at " : " ").append(model::name(static_cast<site>(s)));
+  return out;
+}
+
 }  // namespace detail
 
-// A table: verdict, check, measured figure, tolerance, what the figure is; under a check its note and where the worst
+// A table: verdict, check, measured figure, tolerance, what the figure is; below it the sites that it covers; under a check its note and where the worst
 // of a failure was seen. The last line sums up.
 inline long_text to_text(const certificate& c) {
   long_text out;
@@ -123,6 +133,9 @@ inline long_text to_text(const certificate& c) {
       .append(c.host.view())
       .append(", level ")
       .append(name(c.level))
+      .append(c.missing.empty() ? "" : " (no higher one: ")
+      .append(c.missing.view())
+      .append(c.missing.empty() ? "" : " is missing)")
       .append("\nmodel ")
       .append(c.model.view());
   out.append(", fingerprint ").append(detail::hexadecimal(c.model_fingerprint).view()).append("; batch ");
@@ -139,8 +152,9 @@ inline long_text to_text(const certificate& c) {
     out.append(detail::short_number(k.measured).view(), 10).append(k.tolerance == 0.0 ? "exact" : "<= ");
     if (k.tolerance != 0.0) out.append(detail::short_number(k.tolerance).view());
     out.append("  ").append(k.measure.view()).append("\n");
+    if (const auto sites = detail::covered(k.covers); !sites.empty()) out.append("           ").append(sites.view()).append("\n");
     const auto place = k.result == verdict::fail ? detail::place_of(k) : short_text<100>{};
-    if (!place.empty()) out.append("           at ").append(place.view()).append("\n");
+    if (!place.empty()) out.append("           worst at ").append(place.view()).append("\n");
     if (!k.note.empty()) out.append("           ").append(k.note.view()).append("\n");
   }
   out.append("\n")

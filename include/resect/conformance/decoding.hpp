@@ -21,14 +21,22 @@ struct cut {
 // The two ways, each begun twice.
 inline constexpr cut in_chunks[] = {{2, 3}, {5, 3}}, by_row[] = {{1, 1}, {3, 1}};
 
-// Rows [first, last) of every sequence; single rows that continue one are flagged as such.
-inline std::vector<row_meta> rows_between(batch_view batch, index_t first, index_t last) {
+// Whether every second sequence is one row behind the others: caches of one pass then differ in length, whatever the
+// lengths of the texts are.
+enum class pace : std::uint8_t { even, staggered };
+
+// Rows [first, last) of every sequence, one row earlier of every second one where they are staggered; single rows that
+// continue a sequence are flagged as such.
+inline std::vector<row_meta> rows_between(batch_view batch, index_t first, index_t last, pace how = pace::even) {
   std::vector<row_meta> out;
-  for (const std::int32_t seq : sequences_of(batch))
-    for (row_meta row : part_of(batch, seq, first, last)) {
-      if (last - first == 1 && first > 0) row.flags |= row_meta::decode;
+  index_t behind = 0;
+  for (const std::int32_t seq : sequences_of(batch)) {
+    for (row_meta row : part_of(batch, seq, first - behind, last - behind)) {
+      if (last - first == 1 && row.pos > 0) row.flags |= row_meta::decode;
       out.push_back(row);
     }
+    if (how == pace::staggered) behind = 1 - behind;
+  }
   return out;
 }
 
@@ -36,8 +44,11 @@ inline std::vector<row_meta> rows_between(batch_view batch, index_t first, index
 template <class H, class F>
 status each_part(bench<H>& b, cut how, F f) {
   b.forget(b.batch);
-  for (index_t first = 0, last = how.prefill; first < longest(b.batch); first = last, last += how.size)
-    if (auto s = f(rows_between(b.batch, first, last)); !s) return s;
+  for (index_t first = 0, last = how.prefill; first <= longest(b.batch); first = last, last += how.size) {
+    const auto rows = rows_between(b.batch, first, last, pace::staggered);
+    if (rows.empty()) continue;
+    if (auto s = f(rows); !s) return s;
+  }
   return {};
 }
 
@@ -134,15 +145,15 @@ result<record> varied_by_hand(bench<H>& b) {
 // T5.c, d and g.
 template <class H>
 void plans_in_parts(bench<H>& b) {
-  constexpr std::string_view chunks = "in chunks is in one go, under a plan",
-                             rows = "row by row is in one go, under a plan",
-                             steps = "a plan does what its steps do, written by hand";
+  constexpr std::string_view chunks = "try_forward in chunks, under a plan, gives the logits of one pass",
+                             rows = "try_forward row by row, under a plan, gives the logits of one pass",
+                             steps = "A plan gives the logits of the same edits written as callbacks";
   bool has_sites = b.host.describe().n_streams == 1;
   for (int l = 0; l < b.n_layers(); ++l)
     has_sites = has_sites && b.writes(site::resid_post, l) && b.reads(site::resid_pre, l);
   if (!has_sites) {
     for (const auto& [id, what] : {std::pair{std::string_view{"T5.c"}, chunks}, {"T5.d", rows}, {"T5.g", steps}})
-      b.skip(id, what, "a plan needs to read resid_pre and to write resid_post in every layer, of one stream");
+      b.skip(id, what, "plans need resid_pre to read, resid_post to write");
     return;
   }
   const plan p = varied_plan(b.n_layers());
@@ -177,10 +188,10 @@ void prefill_is_decode(bench<H>& b) {
     auto ignore = [](const tap&, matrix_view<const float>) {};
     return b.host.try_forward(rows, site_set{}, ignore);
   };
-  parts_are_whole(b, "T5.a", "in chunks is in one go", in_chunks, base, intact);
-  parts_are_whole(b, "T5.b", "row by row is in one go", by_row, base, intact);
+  parts_are_whole(b, "T5.a", "try_forward in chunks gives the logits of one pass", in_chunks, base, intact);
+  parts_are_whole(b, "T5.b", "try_forward row by row gives the logits of one pass", by_row, base, intact);
   const cut both[] = {in_chunks[0], by_row[1]};
-  when_cut(b, "T5.f", "what continues a cache is shown as in one go", "difference, relative to the row", both,
+  when_cut(b, "T5.f", "A pass that continues a cache shows the rows of one whole pass", "difference, relative to the row", both,
            [&](check& c, cut how) {
              return each_part(b, how, [&](const std::vector<row_meta>& rows) -> status {
                auto got = b.pass(rows, b.reached(access::read));
@@ -191,7 +202,7 @@ void prefill_is_decode(bench<H>& b) {
            });
   if constexpr (editable_host<H>) {
     plans_in_parts(b);
-    b.run("T5.e", "a cache knows its length and its plan", "wrong lengths and epochs", 0.0, [&](check& c) -> status {
+    b.run("T5.e", "cached(seq) and cache_epoch(seq) tell the length and plan of a cache", "wrong lengths and epochs", 0.0, [&](check& c) -> status {
       const worst w{c};
       const index_t length = longest(b.batch);
       auto look = [](const tap&, matrix_view<float>) { return edit::unchanged; };
@@ -215,7 +226,7 @@ void prefill_is_decode(bench<H>& b) {
       expect(0, 0);
       return {};
     });
-    when_cut(b, "T5.h", "edits act in what continues a cache, at every site", "difference, relative to the row", both,
+    when_cut(b, "T5.h", "A write at a site acts exactly once in a pass that continues a cache", "difference, relative to the row", both,
              [&](check& c, cut how) {
                return each_switching(b, c, [&](site s, switching<H>& edits) {
                  return each_part(b, how, [&](const std::vector<row_meta>& rows) -> status {

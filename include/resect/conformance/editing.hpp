@@ -14,7 +14,7 @@ namespace RESECT_NAMESPACE::conformance {
 // What one edit did to the logits of a pass.
 template <class H>
 void editor_effect(bench<H>& b) {
-  b.run("T0.b", "callbacks that could write change no logit", "logits: largest |difference|", 0.0,
+  b.run("T0.b", "A write callback that changes nothing leaves every logit as it was", "logits: largest |difference|", 0.0,
         [&](check& c) -> status {
           int flips = 0;
           for (const site_set read : {b.reached(access::read), site_set{}}) {
@@ -138,7 +138,7 @@ void write_sticks(bench<H>& b) {
         worst{once}.count(b.writes(s, at) && got->find(s, at, {row.seq, row.pos}).empty(), s, at, {row.seq, row.pos});
     return {};
   };
-  b.run("T2.a", "another text's stream, written, gives its logits", "logits: largest |difference|", 0.0,
+  b.run("T2.a", "Another text's stream, written at a site, gives that text's logits", "logits: largest |difference|", 0.0,
         [&](check& c) -> status {
           bool any = false;
           auto st = b.each_writable([&](site s, int l) -> status {
@@ -149,7 +149,7 @@ void write_sticks(bench<H>& b) {
           });
           return any || !st ? st : b.not_applicable(c, "the host has no such site to write");
         });
-  b.run("T2.b", "another text's stream, reached by a delta, gives them", "logits: relative difference", b.o.rounding,
+  b.run("T2.b", "A delta that leads to another text's stream gives that text's logits", "logits: relative difference", b.o.rounding,
         [&](check& c) -> status {
           bool any = false;
           auto st = b.each_writable([&](site s, int l) -> status {
@@ -163,9 +163,9 @@ void write_sticks(bench<H>& b) {
               return delta;
             });
           });
-          return any || !st ? st : b.not_applicable(c, "the host has no delta to write, or not the stream around it");
+          return any || !st ? st : b.not_applicable(c, "the host has no delta to write with the stream around it");
         });
-  b.run("T2.c", "without the edit the model is as before", "logits: largest |difference|", 0.0,
+  b.run("T2.c", "Once a write callback is gone, the logits are as they were", "logits: largest |difference|", 0.0,
         [&](check& c) -> status {
           const site_set written = b.reached(access::write);
           if (written.empty()) return b.not_applicable(c, "the host has no site to write");
@@ -181,7 +181,8 @@ void write_sticks(bench<H>& b) {
         });
   for (const bool all : {true, false}) {
     b.run(all ? "T2.e" : "T2.f",
-          all ? "an edit acts once, in every layer" : "the same where few rows want their logits",
+          all ? "A write at a site acts exactly once in every layer of try_forward"
+              : "A write at a site acts exactly once where few rows want logits",
           "difference, relative to the row", b.o.rounding, [&](check& c) -> status {
             const auto rows = all ? b.batch : few_want_logits(b.batch);
             return each_switching(b, c, [&](site s, switching<H>& edits) -> status {
@@ -192,10 +193,10 @@ void write_sticks(bench<H>& b) {
             });
           });
   }
-  b.run("T2.g", "a pass that only writes shows every row of its site once", "rows missing, twice or of other sites",
+  b.run("T2.g", "A pass that only writes shows every row of its site once", "rows missing, twice or of other sites",
         0.0, [&](check& c) -> status {
           if (passes == 0) return b.not_applicable(c, "the host has no site to write");
-          worst{c}.see(once.measured, once.where, once.layer, {once.seq, once.pos});
+          worst{c}.take(once);
           return {};
         });
 }
@@ -203,7 +204,7 @@ void write_sticks(bench<H>& b) {
 // T6.e: what stands in pad rows reaches no text.
 template <class H>
 void pads_are_ignored(bench<H>& b) {
-  b.run("T6.e", "what is written into pads reaches no text", "logits: largest |difference|", 0.0,
+  b.run("T6.e", "Values written into pad rows reach no logit", "logits: largest |difference|", 0.0,
         [&](check& c) -> status {
           if (b.base.pads == 0) return b.not_applicable(c, "no tap showed a pad row: ragged batches are packed");
           return b.each_writable([&](site s, int l) -> status {
@@ -270,13 +271,13 @@ void not_finite_is_seen(bench<H>& b) {
       return st;
     });
   };
-  make("T8.a", "NaN in a row is an error or shows in its logits", std::numeric_limits<float>::quiet_NaN());
-  make("T8.b", "infinity in a row is an error or shows in its logits", std::numeric_limits<float>::infinity());
-  b.run("T8.c", "NaN and infinity stay in their sequence", "logits: largest |difference|", 0.0,
+  make("T8.a", "NaN written into a row is an error or shows in that row's logits", std::numeric_limits<float>::quiet_NaN());
+  make("T8.b", "Infinity written into a row is an error or shows in that row's logits", std::numeric_limits<float>::infinity());
+  b.run("T8.c", "NaN and infinity stay in the sequence that they were written into", "logits: largest |difference|", 0.0,
         [&](check& c) -> status {
           if (!any) return b.not_applicable(c, "the host has no site to write");
           if (sequences_of(b.batch).size() < 2) return b.not_applicable(c, "one sequence only");
-          worst{c}.see(others.measured, others.where, others.layer, {others.seq, others.pos});
+          worst{c}.take(others);
           return {};
         });
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <initializer_list>
 #include <utility>
 #include <vector>
 
@@ -19,7 +20,7 @@ inline short_text<200> flips_of(int flips, std::size_t rows) noexcept {
 // T0: looking changes nothing.
 template <class H>
 void observer_effect(bench<H>& b) {
-  b.run("T0.a", "observing changes no logit", "logits: largest |difference|", 0.0, [&](check& c) -> status {
+  b.run("T0.a", "Observing sites in try_forward leaves every logit as it was", "logits: largest |difference|", 0.0, [&](check& c) -> status {
     auto blind = b.fresh(b.batch, site_set{});
     if (!blind) return blind.error();
     c.note = flips_of(compare_logits(worst{c}, b.base, *blind, 1.0), blind->asked.size());
@@ -27,31 +28,60 @@ void observer_effect(bench<H>& b) {
   });
 }
 
-// Sums of two sites that are a third one, for every row of every layer that was shown at all three; false: none was.
-template <class H>
-bool check_sum(const bench<H>& b, check& c, const record& shown, site first, site second, site sum) {
+// Rows that add up to `sum`, element by element: the largest deviation, relative to the largest value.
+inline double sum_deviation(std::span<const std::span<const float>> parts, std::span<const float> sum) noexcept {
+  double d = 0.0, scale = largest(sum);
+  for (const auto part : parts) {
+    if (part.size() != sum.size()) return wrong;
+    scale = std::max(scale, largest(part));
+  }
+  for (std::size_t i = 0; i < sum.size(); ++i) {
+    double e = -static_cast<double>(sum[i]);
+    for (const auto part : parts) e += static_cast<double>(part[i]);
+    if (std::isnan(e)) return wrong;
+    d = std::max(d, std::fabs(e));
+  }
+  return d == 0.0 ? 0.0 : d / scale;
+}
+
+// Sites that add up to another one, for every row of every layer of which wanted(layer) that was shown at all of them;
+// false: none was.
+template <class H, class Wanted>
+bool check_sum(const bench<H>& b, check& c, const record& shown, std::initializer_list<site> parts, site sum, Wanted wanted) {
   bool any = false;
+  std::vector<std::span<const float>> rows;
   for (int l = 0; l < b.n_layers(); ++l)
     for (const row_meta& row : b.batch) {
-      const token_place place{row.seq, row.pos};
-      const auto x = shown.find(first, l, place), y = shown.find(second, l, place), z = shown.find(sum, l, place);
-      if (x.empty() || y.empty() || z.empty()) continue;
-      any = true;
-      double d = x.size() == z.size() && y.size() == z.size() ? 0.0 : wrong;
-      for (std::size_t i = 0; i < z.size() && d != wrong; ++i) {
-        const double e = std::fabs(static_cast<double>(x[i]) + static_cast<double>(y[i]) - static_cast<double>(z[i]));
-        d = std::isnan(e) ? wrong : std::max(d, e);
+      const token_place place = row.place();
+      const auto want = shown.find(sum, l, place);
+      rows.clear();
+      bool all = wanted(l) && !want.empty();
+      for (const site s : parts) {
+        rows.push_back(shown.find(s, l, place));
+        all = all && !rows.back().empty();
       }
-      const double scale = std::max({largest(x), largest(y), largest(z)});
-      worst{c}.see(d == 0.0 ? 0.0 : d / scale, sum, l, place);
+      if (!all) continue;
+      any = true;
+      for (const site s : parts) c.covers.insert(s);
+      worst{c}.see(sum_deviation(rows, want), sum, l, place);
     }
   return any;
+}
+template <class H>
+bool check_sum(const bench<H>& b, check& c, const record& shown, site first, site second, site sum) {
+  return check_sum(b, c, shown, {first, second}, sum, [](int) { return true; });
+}
+// C4, in layers where resid_mid is not shown (a parallel block has none, a fused add and norm hides it).
+template <class H>
+bool check_block_sum(const bench<H>& b, check& c, const record& shown) {
+  return check_sum(b, c, shown, {site::resid_pre, site::attn_delta, site::mlp_delta}, site::resid_post,
+                   [&](int l) { return !b.reads(site::resid_mid, l); });
 }
 
 // T1: sites are what they are called.
 template <class H>
 void site_identities(bench<H>& b) {
-  b.run("T1.a", "every site shows every row once, in order", "rows missing, twice or out of order", 0.0,
+  b.run("T1.a", "try_forward shows every row once at each supported site, in pass order", "rows missing, twice or out of order", 0.0,
         [&](check& c) -> status {
           const worst w{c};
           if (!b.base.bad_call.empty()) {
@@ -80,9 +110,17 @@ void site_identities(bench<H>& b) {
                                               : b.not_applicable(c, "the host does not show all three sites");
     });
   };
-  sum("T1.b", "C1: resid_mid = resid_pre + attn_delta", site::resid_pre, site::attn_delta, site::resid_mid);
-  sum("T1.c", "C2: resid_post = resid_mid + mlp_delta", site::resid_mid, site::mlp_delta, site::resid_post);
-  b.run("T1.d", "C3: a layer's resid_post is what is read next", "largest |difference|", 0.0, [&](check& c) -> status {
+  sum("T1.b", "resid_mid equals resid_pre + attn_delta", site::resid_pre, site::attn_delta, site::resid_mid);
+  sum("T1.c", "resid_post equals resid_mid + mlp_delta", site::resid_mid, site::mlp_delta, site::resid_post);
+  b.run("T1.j", "resid_post equals resid_pre + attn_delta + mlp_delta", "difference, relative to the row", b.o.identity,
+        [&](check& c) -> status {
+          if (check_block_sum(b, c, b.base)) return {};
+          bool mid = true;
+          for (int l = 0; l < b.n_layers(); ++l) mid = mid && b.reads(site::resid_mid, l);
+          return b.not_applicable(c, mid ? "resid_mid is shown in every layer: T1.b and T1.c say it"
+                                         : "no layer without resid_mid shows both deltas");
+        });
+  b.run("T1.d", "resid_pre of a layer equals resid_post of the layer before it", "largest |difference|", 0.0, [&](check& c) -> status {
     bool any = false;
     const auto same = [&](site s, int layer, site next, int next_layer) {
       for (const row_meta& row : b.batch) {
@@ -98,7 +136,7 @@ void site_identities(bench<H>& b) {
     same(site::resid_post, b.n_layers() - 1, site::head_in, 0);
     return any ? status{} : b.not_applicable(c, "the host shows no two such sites");
   });
-  b.run("T1.e", "the logits shown are those of logits()", "largest |difference|", 0.0, [&](check& c) -> status {
+  b.run("T1.e", "Site logits shows the values that logits() returns", "largest |difference|", 0.0, [&](check& c) -> status {
     if (!b.reads(site::logits, 0)) return b.not_applicable(c, "the host does not show the logits");
     for (const token_place place : b.base.asked)
       worst{c}.see(difference(b.base.find(site::logits, 0, place), b.base.logits_of(place)), site::logits, 0, place);
@@ -144,26 +182,24 @@ void row_map(bench<H>& b) {
     }
     return {};
   };
-  const auto take = [](check& to, const check& from) {
-    worst{to}.see(from.measured, from.where, from.layer, {from.seq, from.pos});
-  };
-  b.run("T4.a", "a tap's rows say what the rows of its matrix are", "rows that are not what their meta data say", 0.0,
+  const auto take = [](check& to, const check& from) { worst{to}.take(from); };
+  b.run("T4.a", "tap.rows names the sequence, position and token of every row shown", "rows that are not what their meta data say", 0.0,
         [&](check& c) -> status {
           auto s = walk();
           take(c, label);
           return s;
         });
-  b.run("T4.b", "causality: a token changes no earlier row", "largest |difference|", 0.0, [&](check& c) -> status {
+  b.run("T4.b", "A changed token leaves the earlier rows of its sequence as they were", "largest |difference|", 0.0, [&](check& c) -> status {
     take(c, causal);
     return longest(b.batch) > 1 ? status{} : b.not_applicable(c, "no sequence of two rows");
   });
-  b.run("T4.c", "isolation: a token changes no other sequence", "largest |difference|", 0.0, [&](check& c) -> status {
+  b.run("T4.c", "A changed token leaves all other sequences as they were", "largest |difference|", 0.0, [&](check& c) -> status {
     take(c, isolated);
     return sequences_of(b.batch).size() > 1 ? status{} : b.not_applicable(c, "one sequence only");
   });
   // Runtimes gather the rows that want logits inside the last layer; what T4.a has seen of a batch where all of them do
   // says nothing about that.
-  b.run("T4.d", "the same rows are shown where few of them want logits", "difference, relative to the row",
+  b.run("T4.d", "try_forward shows the same rows where few of them want logits", "difference, relative to the row",
         b.o.rounding, [&](check& c) -> status {
           const auto few = few_want_logits(b.batch);
           auto got = b.fresh(few);
@@ -199,24 +235,24 @@ void batch_invariance(bench<H>& b) {
       return st;
     });
   };
-  invariant("T6.a", "a sequence alone is the sequence in the batch", [&](auto pass) -> status {
+  invariant("T6.a", "A sequence run alone has the logits that it has in the batch", [&](auto pass) -> status {
     for (const std::int32_t seq : sequences)
       if (auto s = pass(part_of(b.batch, seq, 0, longest(b.batch)), 0); !s) return s;
     return {};
   });
-  invariant("T6.b", "the order of the sequences does not matter", [&](auto pass) -> status {
+  invariant("T6.b", "The order of the sequences changes no logit", [&](auto pass) -> status {
     std::vector<row_meta> reversed;
     for (auto seq = sequences.rbegin(); seq != sequences.rend(); ++seq)
       for (const row_meta& row : part_of(b.batch, *seq, 0, longest(b.batch))) reversed.push_back(row);
     return pass(reversed, 0);
   });
-  invariant("T6.c", "the number of a sequence does not matter", [&](auto pass) -> status {
+  invariant("T6.c", "The number of a sequence changes no logit", [&](auto pass) -> status {
     const std::int32_t shift = b.unused_seq + b.renamed;
     auto renamed = b.batch;
     for (row_meta& row : renamed) row.seq += shift;
     return pass(renamed, shift);
   });
-  invariant("T6.d", "rows that want no logits do not matter",
+  invariant("T6.d", "Rows that want no logits change no logit of the others",
             [&](auto pass) -> status { return pass(few_want_logits(b.batch), 0); });
 }
 
@@ -227,7 +263,7 @@ void determinism(bench<H>& b) {
     compare_rows(w, got, want, [](const shown_row&) { return true; });
     compare_logits(w, got, want, 1.0);
   };
-  b.run("T7.a", "the same pass gives the same bits again", "largest |difference|", 0.0, [&](check& c) -> status {
+  b.run("T7.a", "The same try_forward gives the same bits again", "largest |difference|", 0.0, [&](check& c) -> status {
     for (int i = 0; i < 2; ++i) {
       auto again = b.fresh(b.batch);
       if (!again) return again.error();
@@ -235,7 +271,7 @@ void determinism(bench<H>& b) {
     }
     return {};
   });
-  b.run("T7.b", "what is forgotten leaves no trace", "largest |difference|", 0.0, [&](check& c) -> status {
+  b.run("T7.b", "forget(seq) leaves no trace of the earlier text", "largest |difference|", 0.0, [&](check& c) -> status {
     // the other text in sequences that were never used, and in those that held this text before
     auto unused = b.other;
     for (row_meta& row : unused) row.seq += b.unused_seq + b.unused;
@@ -252,7 +288,7 @@ void determinism(bench<H>& b) {
     same(worst{c}, *got, *want);
     return {};
   });
-  b.run("T7.c", "forgetting one sequence leaves the others", "logits: relative difference", b.o.rounding,
+  b.run("T7.c", "forget(seq) leaves the caches of the other sequences as they were", "logits: relative difference", b.o.rounding,
         [&](check& c) -> status {
           const auto sequences = sequences_of(b.batch);
           const index_t length = longest(b.batch);

@@ -133,6 +133,7 @@ struct worst {
   check& of;
   void see(double measured) const { see(measured, {}, -1, nowhere); }
   void see(double measured, std::optional<site> where, int layer, token_place place) const {
+    if (where) of.covers.insert(*where);
     if (!(measured > of.measured)) return;
     of.measured = measured;
     of.where = where;
@@ -140,8 +141,19 @@ struct worst {
     of.seq = place.seq;
     of.pos = place.pos;
   }
+  // The worst that another check has seen, and the sites that it covered.
+  void take(const check& from) const {
+    of.covers = of.covers | from.covers;
+    if (!(from.measured > of.measured)) return;
+    of.measured = from.measured;
+    of.where = from.where;
+    of.layer = from.layer;
+    of.seq = from.seq;
+    of.pos = from.pos;
+  }
   // For checks that count what is wrong: the place of the first is kept.
   void count(bool bad, std::optional<site> where, int layer, token_place place) const {
+    if (where) of.covers.insert(*where);
     if (!bad) return;
     if (of.measured == 0.0) see(1.0, where, layer, place);
     else of.measured += 1.0;

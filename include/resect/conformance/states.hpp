@@ -36,7 +36,7 @@ void states_show(bench<H>& b) {
   for (const site s : all_sites)
     if (is_layer_site(s) && b.reached(access::read).contains(s)) of_layers.insert(s);
 
-  b.run("T1.g", "the head of some rows is theirs, its norm is head_norm", "difference, relative", b.o.rounding,
+  b.run("T1.g", "try_head gives some rows what it gives all rows; its norm is head_norm", "difference, relative", b.o.rounding,
         [&](check& c) -> status {
           auto state = b.host.try_embed(b.batch);
           if (!state) return state.error();
@@ -60,12 +60,12 @@ void states_show(bench<H>& b) {
           return {};
         });
   if (of_layers.empty()) {
-    b.skip("T1.h", "partial passes show what whole ones show", "the host shows no layer");
-    b.skip("T1.i", "C1 and C2 in partial passes", "the host shows no layer");
+    b.skip("T1.h", "try_run shows at every site what try_forward shows", "the host shows no layer");
+    b.skip("T1.i", "try_run shows deltas that add up to the stream", "the host shows no layer");
     return;
   }
   record uncut;
-  b.run("T1.h", "partial passes show what whole ones show", "difference, relative to the row", b.o.rounding,
+  b.run("T1.h", "try_run shows at every site what try_forward shows", "difference, relative to the row", b.o.rounding,
         [&](check& c) -> status {
           for (const auto& cuts : ways_to_cut(b)) {
             auto state = b.host.try_embed(b.batch);
@@ -89,18 +89,19 @@ void states_show(bench<H>& b) {
           }
           return {};
         });
-  b.run("T1.i", "C1 and C2 in partial passes", "difference, relative to the row", b.o.identity,
+  b.run("T1.i", "try_run shows deltas that add up to the stream", "difference, relative to the row", b.o.identity,
         [&](check& c) -> status {
           const bool first = check_sum(b, c, uncut, site::resid_pre, site::attn_delta, site::resid_mid);
           const bool second = check_sum(b, c, uncut, site::resid_mid, site::mlp_delta, site::resid_post);
-          return first || second ? status{} : b.not_applicable(c, "the host does not show all three sites");
+          const bool block = check_block_sum(b, c, uncut);
+          return first || second || block ? status{} : b.not_applicable(c, "the host shows no delta with the stream around it");
         });
 }
 
 // T2.h and T2.i: T2 in partial passes, one layer at a time, as plans run them, and several at once.
 template <class H>
 void states_stick(bench<H>& b) {
-  b.run("T2.h", "another text's stream, written in a partial pass, is its", "stream: largest |difference|", 0.0,
+  b.run("T2.h", "Another text's stream, written in try_run, gives that text's stream", "stream: largest |difference|", 0.0,
         [&](check& c) -> status {
           auto own = b.host.try_embed(b.batch), other = b.host.try_embed(b.other);
           if (!own) return own.error();
@@ -135,7 +136,7 @@ void states_stick(bench<H>& b) {
           }
           return any ? status{} : b.not_applicable(c, "the host has no such site to write");
         });
-  b.run("T2.i", "an edit acts once, in every layer of a partial pass", "difference, relative to the row", b.o.rounding,
+  b.run("T2.i", "A write at a site acts exactly once in every layer of try_run", "difference, relative to the row", b.o.rounding,
         [&](check& c) -> status {
           bool any = false;
           for (const site s : all_sites) {

@@ -6,6 +6,8 @@
 #include <vector>
 
 #include <resect/conformance/decoding.hpp>
+#include <resect/conformance/delta_writes.hpp>
+#include <resect/conformance/level.hpp>
 #include <resect/conformance/states.hpp>
 #include <resect/conformance/surgery.hpp>
 
@@ -74,7 +76,9 @@ result<certificate> try_conformance(H& host, batch_view batch, const conformance
   out.host = options.host.empty() ? short_text<64>{m.name.view()} : options.host;
   out.model = m.name.view();
   out.model_fingerprint = m.fingerprint;
-  out.level = surgical_host<H> ? host_level::surgery : editable_host<H> ? host_level::edit : host_level::observe;
+  out.level = level_of<H>();
+  if (out.level != host_level::surgery)
+    out.missing = missing_member<H>(out.level == host_level::observe ? host_level::edit : host_level::surgery);
   fingerprint f;
   for (const row_meta& row : rows)
     f.add(row.place().key()).add(static_cast<std::uint64_t>(static_cast<std::uint32_t>(row.token)));
@@ -83,7 +87,7 @@ result<certificate> try_conformance(H& host, batch_view batch, const conformance
   out.longest = conformance::longest(rows);
 
   conformance::bench<H, Catches> b(host, options, std::move(rows));
-  b.run("T0", "the host runs the batch", "errors", 0.0, [&](check&) -> status {
+  b.run("T0", "try_forward runs the batch and returns finite logits", "errors", 0.0, [&](check&) -> status {
     for (auto [text_, to] : {std::pair{&b.batch, &b.base}, std::pair{&b.other, &b.base_other}}) {
       auto pass = b.fresh(*text_);
       if (!pass) return pass.error();
@@ -95,12 +99,19 @@ result<certificate> try_conformance(H& host, batch_view batch, const conformance
                : error{errc::not_finite, "logits of the batch", "NaN or infinity", "finite values"};
   });
   if (b.checks.back().result == verdict::pass) {
+    b.run("T0.d", "The host has the level that options.level asks for", "levels below it", 0.0, [&](check& c) -> status {
+      c.measured = std::max(0, static_cast<int>(options.level) - static_cast<int>(out.level));
+      if (c.measured > 0)
+        c.note = text<200>("level ", name(out.level), ", wanted ", name(options.level), ": ", missing_member<H>(options.level), " is missing");
+      return {};
+    });
     constexpr bool edits = editable_host<H>, cuts = surgical_host<H>;
     conformance::observer_effect(b);
     if constexpr (edits) conformance::editor_effect(b);
     if constexpr (cuts) conformance::partial_passes(b);
     conformance::site_identities(b);
     if constexpr (edits) conformance::write_sticks(b);
+    if constexpr (edits) conformance::delta_writes_stick(b);
     if constexpr (cuts) conformance::weights_stick(b);
     if constexpr (cuts) conformance::states_show(b);
     if constexpr (cuts) conformance::states_stick(b);

@@ -25,7 +25,7 @@ std::vector<float> stream_of(H& host, typename H::state& state) {
 // T0.c and T1.f: partial passes, with and without callbacks, and beside the whole pass.
 template <class H>
 void partial_passes(bench<H>& b) {
-  b.run("T0.c", "the same in partial passes", "logits: largest |difference|", 0.0, [&](check& c) -> status {
+  b.run("T0.c", "Callbacks in try_run that change nothing leave every logit as it was", "logits: largest |difference|", 0.0, [&](check& c) -> status {
     auto want = b.by_state(b.batch);
     if (!want) return want.error();
     auto state = b.host.try_embed(b.batch);
@@ -38,7 +38,7 @@ void partial_passes(bench<H>& b) {
     c.note = flips_of(compare_logits(worst{c}, *got, *want, 1.0), b.batch.size());
     return {};
   });
-  b.run("T1.f", "a state's stream is what the whole pass shows", "difference, relative to the largest value",
+  b.run("T1.f", "stream(state) equals resid_pre of the whole pass at every layer", "difference, relative to the largest value",
         b.o.rounding, [&](check& c) -> status {
           auto state = b.host.try_embed(b.batch);
           if (!state) return state.error();
@@ -121,7 +121,7 @@ status override_layer(bench<H>& b, int layer, float keep, double draw, Wanted wa
 // afterwards all is as before.
 template <class H>
 void weights_stick(bench<H>& b) {
-  b.run("T2.d", "an overridden weight is used, and put back", "weights with a fault", 0.0, [&](check& c) -> status {
+  b.run("T2.d", "try_override_weight changes its layer; the end of the guard restores it", "weights with a fault", 0.0, [&](check& c) -> status {
     auto state = b.host.try_embed(b.batch);
     if (!state) return state.error();
     int at = 0;
@@ -178,7 +178,7 @@ void weights_stick(bench<H>& b) {
     }
     return {};
   });
-  b.run("T2.j", "whole passes use the weights that partial ones use", "logits: relative difference", b.o.rounding,
+  b.run("T2.j", "try_forward uses overridden weights as try_run does", "logits: relative difference", b.o.rounding,
         [&](check& c) -> status {
           const std::size_t n = b.layers.size(), some = std::min<std::size_t>(n, 4);
           for (std::size_t i = 0; i < some; ++i) {
@@ -199,7 +199,7 @@ void weights_stick(bench<H>& b) {
 // T3: a layer taken out and put back is the layer, and a pass that was cut is the pass.
 template <class H>
 void identity_splice(bench<H>& b) {
-  b.run("T3.a", "a layer replaced by itself changes no logit", "logits: largest |difference|", 0.0,
+  b.run("T3.a", "A layer replaced by itself (own_layers) changes no logit", "logits: largest |difference|", 0.0,
         [&](check& c) -> status {
           if (b.host.describe().n_streams != 1) return b.not_applicable(c, "more than one residual stream");
           auto want = b.by_state(b.batch);
@@ -218,7 +218,7 @@ void identity_splice(bench<H>& b) {
           c.note = flips_of(flips, b.layers.size() * b.batch.size());
           return {};
         });
-  b.run("T3.b", "a pass cut anywhere, or restarted from a snapshot, is the pass", "logits: largest |difference|", 0.0,
+  b.run("T3.b", "try_run in pieces, or from snapshot(state), gives the same logits", "logits: largest |difference|", 0.0,
         [&](check& c) -> status {
           auto want = b.by_state(b.batch);
           if (!want) return want.error();
@@ -241,7 +241,7 @@ void identity_splice(bench<H>& b) {
 // T7.d
 template <class H>
 void partial_determinism(bench<H>& b) {
-  b.run("T7.d", "the same partial passes give the same bits again", "logits: largest |difference|", 0.0,
+  b.run("T7.d", "The same try_run gives the same bits again", "logits: largest |difference|", 0.0,
         [&](check& c) -> status {
           auto want = b.by_state(b.batch);
           if (!want) return want.error();

@@ -9,6 +9,8 @@ namespace RESECT_NAMESPACE::math {
 
 // √x, rounded correctly.
 inline double sqrt(double x) noexcept { return __builtin_sqrt(x); }
+// ∛x, of negative x too.
+inline double cbrt(double x) noexcept { return __builtin_cbrt(x); }
 // eˣ.
 inline double exp(double x) noexcept { return __builtin_exp(x); }
 // eˣ − 1, also near 0.

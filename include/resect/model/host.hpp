@@ -6,6 +6,7 @@
 #include <span>
 
 #include <resect/core/executor.hpp>
+#include <resect/core/shared_function.hpp>
 #include <resect/core/view.hpp>
 #include <resect/model/row.hpp>
 #include <resect/model/weight.hpp>
@@ -57,10 +58,28 @@ hooks<T, Space> no_hooks() noexcept {
   return {{}, {}, detail::ignore_rows<T, Space>, 0};
 }
 
+// Whether no sequence of the batch continues a cache that grew under another plan than that of `epoch` (0: the intact
+// model). Error: stale_cache names the sequence and both plans.
+template <class H>
+status check_caches(const H& host, batch_view batch, std::uint64_t epoch) {
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    const row_meta& row = batch[i];
+    const bool begins = i == 0 || batch[i - 1].seq != row.seq;
+    if (begins && row.pos != 0 && host.cached(row.seq) > 0 && host.cache_epoch(row.seq) != epoch)
+      return error{errc::stale_cache, text("cache of sequence ", row.seq), text("plan ", host.cache_epoch(row.seq)),
+                   text("plan ", epoch, "; forget(", row.seq, "), or start at position 0")};
+  }
+  return {};
+}
+
 // What a host of level 2 does for level 1: `look` sees the rows of every site in `want`, nothing is written, and the
-// caches grow as those of the intact model. The answer is that of host.try_forward(batch, hooks).
+// caches grow as those of the intact model. Errors: stale_cache where a sequence continues a cache that grew under a plan
+// (nothing is run then); else the answer of host.try_forward(batch, hooks). To look at what a model does under a plan:
+// residual::try_observe(host, plan, …).
 template <class H>
 status try_observe(H& host, batch_view batch, site_set want, observer<typename H::value, typename H::space> look) {
+  if constexpr (requires { host.cache_epoch(std::int32_t{}), host.cached(std::int32_t{}); })
+    if (auto s = check_caches(host, batch, 0); !s) return s;
   using hooks_of = hooks<typename H::value, typename H::space>;
   auto call = [&](const tap& at, matrix_view<typename H::value, typename H::space> rows) {
     look(at, rows);
@@ -137,5 +156,24 @@ concept surgical_host =
       { c.try_read_weight(w, values) } -> std::same_as<status>;
       { h.try_override_weight(w, matrix_view<const float>{}) } -> std::same_as<result<typename H::weight_override>>;
     };
+
+// The product that a host itself makes of a weight now: y (rows, out) := x·Wᵀ, x (rows, in), an override of its values
+// included.
+template <class T, class Space = host_space>
+using own_product = function_ref<status(matrix_view<const T, Space> x, matrix_view<T, Space> y)>;
+// What takes its place: y := f(w, x, own). Called once a product and pass, with all rows of the pass.
+template <class T, class Space = host_space>
+using product_function = shared_function<status(const weight_desc& w, matrix_view<const T, Space> x,
+                                                matrix_view<T, Space> y, own_product<T, Space> own)>;
+
+// Optional, a host that lets a product be computed by a function: packed weights, low-rank terms, gathering what a matrix
+// reads.
+//   try_override_product(w, f)     the product of matrix w is f's, in whole and in partial passes, until the returned guard
+//                                  is destroyed; then what was there before is back. What f reports ends the pass
+template <class H>
+concept product_host = surgical_host<H> && std::movable<typename H::product_override> &&
+    requires(H& h, const weight_desc& w, product_function<typename H::value, typename H::space> f) {
+  { h.try_override_product(w, f) } -> std::same_as<result<typename H::product_override>>;
+};
 
 }  // namespace RESECT_NAMESPACE::model

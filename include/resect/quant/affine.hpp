@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <concepts>
+#include <resect/quant/format.hpp>
+#include <resect/quant/grids/integer.hpp>
 
-#include <resect/core/result.hpp>
-#include <resect/core/types.hpp>
-#include <resect/quant/grid.hpp>
-
-// Formats: a grid and a group size. What is known at compile time is a type, what is known at run time a value.
+// Formats of the integer grids. What is known at compile time is a type, what is known at run time a value.
 namespace RESECT_NAMESPACE::quant {
 
-// An affine format whose bits are known at run time: read from a file, or chosen by an allocator.
+// Codes of Bits bits, a scale and (integer zeros) a zero point a group: affine<4>{.group = 64}.
+template <int Bits, zero_point Zero = zero_point::integer, class Store = f32_store>
+using affine = format<integer_grid<Bits, Zero>, Store>;
+// Codes about zero, without zero points.
+template <int Bits, class Store = f32_store>
+using affine_symmetric = affine<Bits, zero_point::symmetric, Store>;
+
+// An affine format whose bits are known at run time: read from a file, or chosen by an allocator. Scales are f32.
 struct affine_format {
   int bits = 4;  // 2 to 8
   zero_point zero = zero_point::integer;
@@ -18,27 +22,10 @@ struct affine_format {
   friend constexpr bool operator==(const affine_format&, const affine_format&) noexcept = default;
 };
 
-// Codes of Bits bits, a scale and (integer zeros) a zero point a group: affine<4>{.group = 64}.
-template <int Bits, zero_point Zero = zero_point::integer>
-struct affine {
-  using grid = integer_grid<Bits, Zero>;
-  index_t group = 0;
-  constexpr operator affine_format() const noexcept { return {Bits, Zero, group}; }
-};
-// Codes about zero, without zero points.
-template <int Bits>
-using affine_symmetric = affine<Bits, zero_point::symmetric>;
-
-// A format whose grid is known at compile time.
-template <class F>
-concept static_format = grid<typename F::grid> && std::convertible_to<F, affine_format> && requires(const F& f) {
-  { f.group } -> std::convertible_to<index_t>;
-};
-
 namespace detail {
 template <zero_point Zero, int Bits = 2, class F>
 auto visit_bits(const affine_format& format, F& f) -> decltype(f(affine<Bits, Zero>{})) {
-  if (format.bits == Bits) return f(affine<Bits, Zero>{format.group});
+  if (format.bits == Bits) return f(affine<Bits, Zero>{.group = format.group});
   if constexpr (Bits < 8) return visit_bits<Zero, Bits + 1>(format, f);
   else return error{errc::invalid_argument, "bits", text(format.bits), "2 to 8"};
 }

@@ -2,34 +2,117 @@
 #pragma once
 
 #include <concepts>
-#include <cstdint>
+#include <span>
 #include <string_view>
+#include <type_traits>
 
 #include <resect/core/ieee.hpp>
+#include <resect/core/types.hpp>
 
-// A grid is the set of values that the codes of one group can stand for, up to the group's parameters. It knows
-// nothing of matrices, group sizes or how codes are chosen.
+// The vocabulary of quantization, and its first word. Five words make a quantizer, and each can be a user's own type:
+//   grid      (here)               the values that codes stand for, up to the parameters that a group of weights has
+//   layout    (layout.hpp)         which weights share parameters: groups of a row, rows, blocks, the whole matrix
+//   store     (store.hpp)          which parameters exist: how they are kept, and what super-blocks of them share
+//   search    (scale_search.hpp)   chooses the parameters of a group among those that the store can keep
+//   rounding  (rounding.hpp)       chooses the codes of a matrix
+// A format (format.hpp) is grid × layout × store and knows its bits; quantized<Format> (quantized.hpp) is a matrix in
+// it; quantize(exec, W, format, rounding, search) makes one.
 namespace RESECT_NAMESPACE::quant {
 
-// Where zero lies among the codes of an affine grid. It is a level in either case.
-enum class zero_point : std::uint8_t {
-  integer,    // one of the codes, chosen a group ("asymmetric")
-  symmetric,  // code 2^(b−1), the same in every group
+// The weights that one code stands for, row-major: {1, 1} a scalar grid, {1, 8} a lattice, {1, 16} a run of a trellis.
+// The rounding rules that pass errors on do so between blocks of `cols` columns.
+struct grid_shape {
+  int rows = 1;
+  int cols = 1;
+  constexpr int size() const noexcept { return rows * cols; }
+  friend constexpr bool operator==(const grid_shape&, const grid_shape&) noexcept = default;
 };
 
-// As messages call it.
-constexpr std::string_view name(zero_point z) noexcept { return z == zero_point::integer ? "integer" : "symmetric"; }
+// A grid is a value: what all groups share (a codebook given at run time) it holds itself, what a group has of its own
+// is its `parameters`. It knows nothing of matrices, layouts or how codes are chosen.
+//   parameters, code            trivially copyable. What a packed file holds of a code are its first code_bits() bits in
+//                               the order of a little-endian machine
+//   shape                       a grid_shape, static
+//   name                        what files and reports call it, static; it changes where codes change their meaning
+//   code_bits()                 of a code
+//   fit(weights, importance)    parameters that hold all of the weights of a group: what a search begins with.
+//                               Importance a_j ≥ 0 of each weight, or nothing: 1
+//   scaled(p, ratio)            the parameters whose levels are those of p times the ratio, which may be negative
+//   encode(in, p)               the code whose values are nearest to the shape.size() weights `in`, where no other is
+//                               asked for by the grid's documentation. Weights beyond the matrix are zeros
+//   decode(code, p, out)        its shape.size() values
+// All are const, noexcept and have the same bits on every machine.
+template <class G>
+concept grid = std::copyable<G> && requires(const G& g, const typename G::parameters& p, const typename G::code& code,
+                                            std::span<const float> in, std::span<float> out, double ratio) {
+  requires std::is_trivially_copyable_v<typename G::parameters> && std::is_trivially_copyable_v<typename G::code>;
+  { G::shape } -> std::convertible_to<grid_shape>;
+  { G::name } -> std::convertible_to<std::string_view>;
+  { g.code_bits() } noexcept -> std::convertible_to<int>;
+  { g.fit(in, in) } noexcept -> std::same_as<typename G::parameters>;
+  { g.scaled(p, ratio) } noexcept -> std::same_as<typename G::parameters>;
+  { g.encode(in, p) } noexcept -> std::same_as<typename G::code>;
+  { g.decode(code, p, out) } noexcept;
+};
 
-// What one group of weights has besides its codes.
-struct group_parameters {
-  float scale = 0.0f;     // may be negative (symmetric grids); 0: every code means 0
-  std::uint8_t zero = 0;  // the code that means 0
+// A grid of one weight a code.
+template <class G>
+concept scalar_grid = grid<G> && grid_shape{G::shape} == grid_shape{};
+
+// A scalar grid whose code c stands for s·l_c, s the scale and l_0 < l_1 < … one of a few sets of levels, which a group's
+// parameters name. An exact search works on every such grid.
+//   level_sets()            how many sets there are: 1, or for integer zeros one a zero
+//   level_count()           levels of each
+//   level(set, c)           l_c
+//   at_scale(s, set)        the parameters of that scale (of either sign) and set
+//   regular(p)              (where it has it) p with a scale that makes all levels exact floats; what searches take of it where
+//                           the store keeps floats as they are, so that values on a grid are found again exactly
+//   mirrored                (static, where it has it) whether scales below 0 give no levels that scales above 0 do not
+template <class G>
+concept level_grid = scalar_grid<G> && requires(const G& g, int i, double s) {
+  { g.level_sets() } noexcept -> std::same_as<int>;
+  { g.level_count() } noexcept -> std::same_as<int>;
+  { g.level(i, i) } noexcept -> std::same_as<double>;
+  { g.at_scale(s, i) } noexcept -> std::same_as<typename G::parameters>;
+};
+
+// A scalar grid whose code c of 0 … level_count() − 1 stands for s·c + m with any minimum m.
+template <class G>
+concept offset_grid = scalar_grid<G> && requires(const G& g, double s, double m) {
+  { g.level_count() } noexcept -> std::same_as<int>;
+  { g.at(s, m) } noexcept -> std::same_as<typename G::parameters>;
 };
 
 // The smallest and the largest weight of a group.
 struct extent {
   float lo = 0.0f;
   float hi = 0.0f;
+};
+
+// A grid whose fit asks for the extent of the weights alone, and can clip it: fit(extent, ratio) fits an extent that is
+// shrunk to the ratio, in (0, 1]. Searches then shrink the extent in place of `scaled`.
+template <class G>
+concept extent_grid = grid<G> && requires(const G& g, extent e, double ratio) {
+  { g.fit(e, ratio) } noexcept -> std::same_as<typename G::parameters>;
+};
+
+// Parameters that are a scale alone. A negative one turns the levels over; of 0 every code means 0.
+struct scale_parameters {
+  float scale = 0.0f;
+};
+
+// A scale and the code of `zero_bits` bits that means 0.
+template <int Bits>
+struct zero_parameters {
+  static constexpr int zero_bits = Bits;
+  float scale = 0.0f;
+  std::uint8_t zero = 0;
+};
+
+// A scale and the value of code 0.
+struct minimum_parameters {
+  float scale = 0.0f;
+  float minimum = 0.0f;
 };
 
 // The largest magnitude that a weight may have, 2¹²⁶: levels may lie half a step beyond it (a third of it at 2 bits), and
@@ -57,88 +140,56 @@ RESECT_HD inline double cut_to_16_bits(double x) noexcept {
 RESECT_HD inline double next_below_16_bits(double x) noexcept {
   return double_of(bits_of(x) - (std::uint64_t{1} << dropped_bits));
 }
+// |x| rounded to the nearest number of 16 significant bits, ties away from zero, with its sign.
+RESECT_HD inline double round_to_16_bits(double x) noexcept {
+  return double_of((bits_of(x) + (std::uint64_t{1} << (dropped_bits - 1))) >> dropped_bits << dropped_bits);
+}
+
+inline extent extent_of(std::span<const float> w) noexcept {
+  if (w.empty()) return {};
+  extent out{w[0], w[0]};
+  for (const float x : w) {
+    out.lo = x < out.lo ? x : out.lo;
+    out.hi = x > out.hi ? x : out.hi;
+  }
+  return out;
+}
+
+// Of the weight of largest magnitude; the negative one of two.
+inline float largest_of(extent of) noexcept { return -of.lo >= of.hi ? of.lo : of.hi; }
+
+// Whether a group's parameters are numbers; a grid whose parameters have other members says it by finite(p).
+template <grid G>
+bool finite_parameters(const G& g, const typename G::parameters& p) noexcept {
+  bool finite = true;
+  if constexpr (requires {
+                  { g.finite(p) } -> std::same_as<bool>;
+                })
+    finite = g.finite(p);
+  if constexpr (requires {
+                  { p.scale } -> std::convertible_to<float>;
+                })
+    finite = finite && p.scale - p.scale == 0;
+  if constexpr (requires {
+                  { p.minimum } -> std::convertible_to<float>;
+                })
+    finite = finite && p.minimum - p.minimum == 0;
+  return finite;
+}
+
+// The value that a weight becomes on a scalar grid.
+template <scalar_grid G>
+float nearest_value(const G& g, float w, const typename G::parameters& p) noexcept {
+  if constexpr (requires {
+                  { g.nearest(w, p) } -> std::same_as<float>;
+                }) {
+    return g.nearest(w, p);
+  } else {
+    float out = 0;
+    g.decode(g.encode({&w, 1}, p), p, {&out, 1});
+    return out;
+  }
+}
 
 }  // namespace detail
-
-// The affine grid of b bits: code c of 0 … 2^b−1 stands for ŵ = s·(c − z), rounded once to float.
-//
-// Symmetric: z = 2^(b−1), s = −r·e/2^(b−1) with e the weight of largest magnitude (the negative one of two) and r the
-//   clipping ratio. All 2^b codes are used and at r = 1 the largest weight is reproduced exactly (if |e| ≥ 2^(b−127), see
-//   below), so s is negative where it is positive. What lies on the other side beyond the last level (|w| >
-//   (2^(b−1) − ½)·|s|) is clipped, at r = 1 by at most |s|·(1 + 2^(b−24)): a step, where the group holds e and −e. This
-//   is ggml's Q4_0 (d = signed absmax/−8). The common 2·absmax/(2^b−1) (GPTQ's
-//   reference) reproduces neither extreme and drifts when it is applied again; absmax/(2^(b−1)−1) leaves one code
-//   unused, which at 2 bits is a quarter of them.
-// Integer zero: with lo = r·min(w, 0) and hi = r·max(w, 0), s = (hi − lo)/(2^b−1), z = round(−lo/s) (Frantar et al.,
-//   GPTQ, 2022, and its reference code; Jacob et al. 2018 for zero being a level). s is cut to 16 significant bits,
-//   so that s·(c − z) is exact in float, and lessened by one unit of those where both ends would round inwards.
-//   Without that, quantizing the result again would change it. Groups of one value (also of one element)
-//   are reproduced exactly by s = |w|, if that is at least 2⁻¹²⁶.
-//
-// Both: the scale of a group that is not all zero is at least 2⁻¹²⁶ (no subnormal scales: flushing them to zero, as
-//   many engines do, would erase the group), so weights below it may become zero (or it): what is said to be exact of
-//   e needs |e| ≥ 2^(b−127) in a symmetric group. A group of zeros has s = 0.
-// Bound, for a weight that is not clipped: |w − ŵ| ≤ |s|/2·(1 + 2^(b−13)). With an integer zero and r = 1 no weight is.
-// Quantizing the result again with r = 1 gives the same values: the ends of the group are levels. (Of weights above
-// ¾·2¹²⁶ the result may lie beyond `largest_weight`, and is then refused.)
-// Weights must be finite and at most `largest_weight` in magnitude; else the value is unspecified, not undefined.
-template <int Bits, zero_point Zero>
-struct integer_grid {
-  static_assert(Bits >= 2 && Bits <= 8, "codes have 2 to 8 bits");
-  static constexpr int bits = Bits;
-  static constexpr int max_code = (1 << Bits) - 1;
-  static constexpr zero_point zero = Zero;
-  static constexpr std::uint8_t middle = 1 << (Bits - 1);
-
-  // The parameters for a group of this extent, clipped to `ratio` in (0, 1] of it.
-  RESECT_HD static group_parameters fit(extent of, double ratio = 1.0) noexcept {
-    if constexpr (Zero == zero_point::symmetric) {
-      const double e = -of.lo >= of.hi ? of.lo : of.hi;
-      if (e == 0) return {0.0f, middle};
-      const double s = mul_rn(ratio, e * (-1.0 / middle));
-      const double least = s < 0 ? -double{detail::least_scale} : double{detail::least_scale};
-      return {static_cast<float>(s * s < least * least ? least : s), middle};
-    } else {
-      if (of.lo == of.hi && (of.lo >= detail::least_scale || of.lo <= -detail::least_scale))
-        return of.lo > 0 ? group_parameters{of.lo, 0} : group_parameters{-of.lo, 1};
-      const double lo = mul_rn(ratio, detail::smaller(of.lo, 0)), hi = mul_rn(ratio, detail::larger(of.hi, 0));
-      if (hi - lo == 0) return {0.0f, 0};
-      double s = detail::cut_to_16_bits(div_rn(hi - lo, max_code));
-      if (s <= double{detail::least_scale}) s = double{detail::least_scale};
-      else if (detail::round_even(div_rn(hi, s)) + detail::round_even(div_rn(-lo, s)) < max_code)
-        s = detail::next_below_16_bits(s);
-      return {static_cast<float>(s), static_cast<std::uint8_t>(detail::round_even(div_rn(-lo, s)))};
-    }
-  }
-
-  // The code whose level is nearest; of two equally near ones the one an even number of steps from zero.
-  RESECT_HD static std::uint8_t encode(float w, group_parameters p) noexcept {
-    return static_cast<std::uint8_t>(static_cast<int>(steps(w, p)) + p.zero);
-  }
-  RESECT_HD static float decode(std::uint8_t code, group_parameters p) noexcept { return level(code - p.zero, p); }
-  // decode(encode(w)).
-  RESECT_HD static float nearest(float w, group_parameters p) noexcept { return level(steps(w, p), p); }
-
- private:
-  RESECT_HD static double steps(float w, group_parameters p) noexcept {
-    const double x = div_rn(w, p.scale == 0 ? 1.0 : double{p.scale});
-    const int first = -int{p.zero};
-    return detail::round_even(detail::smaller(detail::larger(x, first), first + max_code));
-  }
-  // the product is exact in double; converting it is the one rounding, which no compiler can fuse away
-  RESECT_HD static float level(double steps, group_parameters p) noexcept {
-    return static_cast<float>(double{p.scale} * steps);
-  }
-};
-
-// What a grid must have: a width, parameters for an extent, and the way from weights to codes and back.
-template <class G>
-concept grid = requires(float w, group_parameters p, extent e, double ratio, std::uint8_t code) {
-  { G::bits } -> std::convertible_to<int>;
-  { G::fit(e, ratio) } -> std::same_as<group_parameters>;
-  { G::encode(w, p) } -> std::same_as<std::uint8_t>;
-  { G::decode(code, p) } -> std::same_as<float>;
-  { G::nearest(w, p) } -> std::same_as<float>;
-};
-
 }  // namespace RESECT_NAMESPACE::quant

@@ -83,7 +83,7 @@ enum class look_for { steps_and_repeats, repeats };
 // grid has its first 16 weights on it, so most groups are given up after those.
 template <class F>
 index_t for_each_group(matrix_view<const float> w, index_t width, look_for what, index_t first, index_t last, F f) {
-  const group_layout layout{w.rows, w.cols, width};
+  const block_layout layout{w.rows, w.cols, 1, width};
   constexpr index_t start = 16;
   index_t told = 0;
   for (index_t r = first; r < last; ++r)

@@ -4,116 +4,108 @@
 #include <concepts>
 #include <span>
 
+#include <resect/core/error.hpp>
 #include <resect/core/result.hpp>
 #include <resect/core/types.hpp>
-#include <resect/quant/grid.hpp>
+#include <resect/quant/store.hpp>
 
-// A scale search chooses the parameters of one group. check(cols) says whether it fits the matrix; fit<Grid>(w, first)
-// gets the weights of a group whose first column is `first`.
+// A scale search chooses the parameters of one group, among those that exist.
 namespace RESECT_NAMESPACE::quant {
 
-// What a scale search has to have.
-template <class S>
-concept scale_search = requires(const S& s, std::span<const float> w, index_t first) {
-  { s.check(first) } -> std::same_as<status>;
-  { s.template fit<integer_grid<4, zero_point::integer>>(w, first) } -> std::same_as<group_parameters>;
+// The weights of a group, and a_j ≥ 0 of each of them; nothing: 1.
+struct group_weights {
+  std::span<const float> values;
+  std::span<const float> importance;
 };
+
+// A search S for a grid G and a store T:
+//   check(cols)                  whether it fits a matrix of so many columns
+//   fit(grid, store, header, w)  the parameters of a group: ones that exist, store.nearest(p, header) = p
+//   importance                   (a member, where it has one) a_j of each column of the matrix, a span; or empty
+//   fit_super_block(grid, store, groups, parameters) → header    (where it has one) the parameters of all groups of a
+//                                super-block at once. In its place fit with the relaxed store, then header_of, then fit
+template <class S, class G, class T>
+concept scale_search = grid<G> && store_of<T, typename G::parameters> &&
+                       requires(const S& s, const G& g, const T& t, const typename T::header& h, group_weights w) {
+                         { s.check(index_t{}) } -> std::same_as<status>;
+                         { s.fit(g, t, h, w) } -> std::same_as<typename G::parameters>;
+                       };
 
 namespace detail {
 
-inline extent extent_of(std::span<const float> w) noexcept {
-  if (w.empty()) return {};
-  extent out{w[0], w[0]};
-  for (const float x : w) {
-    out.lo = x < out.lo ? x : out.lo;
-    out.hi = x > out.hi ? x : out.hi;
-  }
-  return out;
+// a_j of each column that a search knows, or nothing.
+template <class S>
+std::span<const float> importance_of(const S& search) noexcept {
+  if constexpr (requires { std::span<const float>(search.importance); }) return search.importance;
+  else return {};
 }
 
-// Σ (w − ŵ)² of rounding to the nearest level, in double. Each difference is rounded to float first (which changes
-// nothing where w is not clipped), so its square is exact in double and the sum has the same bits on every machine.
-template <grid G>
-double squared_error(std::span<const float> w, group_parameters p) noexcept {
-  double lane[8] = {};
-  const std::size_t whole = w.size() & ~std::size_t{7};
-  const auto square = [&](float x) {
-    const float e = x - G::nearest(x, p);
-    return static_cast<double>(e) * static_cast<double>(e);
-  };
-  for (std::size_t i = 0; i < whole; i += 8)
-    for (std::size_t j = 0; j < 8; ++j) lane[j] += square(w[i + j]);
-  for (std::size_t i = whole; i < w.size(); ++i) lane[i - whole] += square(w[i]);
-  return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+// The parameters that exist and are nearest to p.
+template <grid G, store_of<typename G::parameters> T>
+typename G::parameters existing(const G& g, const T& t, const typename T::header& h, const typename G::parameters& p) {
+  if constexpr (std::same_as<T, f32_store> && requires {
+                  { g.regular(p) } -> std::same_as<typename G::parameters>;
+                })
+    return g.regular(p);
+  else return t.nearest(p, h);
 }
 
-// Σ a_j·(w_j − ŵ_j)², the same way; one rounding a term.
-template <grid G>
-double squared_error(std::span<const float> w, std::span<const float> importance, group_parameters p) noexcept {
-  double sum = 0;
-  for (std::size_t j = 0; j < w.size(); ++j) {
-    const float e = w[j] - G::nearest(w[j], p);
-    sum = fma_rn(static_cast<double>(e) * static_cast<double>(e), static_cast<double>(importance[j]), sum);
+// Errors: shape_mismatch, not_finite, invalid_argument.
+inline status check_importance(std::span<const float> importance, index_t cols) noexcept {
+  if (importance.empty()) return {};
+  if (static_cast<index_t>(importance.size()) != cols)
+    return error{errc::shape_mismatch, "importance", text(importance.size(), " columns"), text(cols)};
+  for (std::size_t j = 0; j < importance.size(); ++j) {
+    const float a = importance[j];
+    if (!(a - a == 0)) return error{errc::not_finite, text("importance of column ", j), text(a), "a finite number"};
+    if (a < 0) return error{errc::invalid_argument, text("importance of column ", j), text(a), "at least 0"};
   }
-  return sum;
+  return {};
+}
+
+// Σ a_j·(w_j − ŵ_j)² of the grid's own codes, in double. Each difference is rounded to float first (which changes
+// nothing where w is not clipped), so its square is exact in double and the sum has the same bits on every machine; with
+// importance one rounding a term. The weights of a code are neighbours.
+template <grid G>
+double squared_error(const G& g, group_weights w, const typename G::parameters& p) noexcept {
+  const std::span<const float> x = w.values, a = w.importance;
+  const auto square = [](float e) { return static_cast<double>(e) * static_cast<double>(e); };
+  if constexpr (scalar_grid<G>) {
+    if (!a.empty()) {
+      double sum = 0;
+      for (std::size_t j = 0; j < x.size(); ++j)
+        sum = fma_rn(square(x[j] - nearest_value(g, x[j], p)), static_cast<double>(a[j]), sum);
+      return sum;
+    }
+    double lane[8] = {};
+    const std::size_t whole = x.size() & ~std::size_t{7};
+    for (std::size_t i = 0; i < whole; i += 8)
+      for (std::size_t j = 0; j < 8; ++j) lane[j] += square(x[i + j] - nearest_value(g, x[i + j], p));
+    for (std::size_t i = whole; i < x.size(); ++i) lane[i - whole] += square(x[i] - nearest_value(g, x[i], p));
+    return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+  } else {
+    constexpr auto n = static_cast<std::size_t>(grid_shape{G::shape}.size());
+    double sum = 0;
+    for (std::size_t i = 0; i < x.size(); i += n) {
+      float in[n] = {}, out[n];
+      const std::size_t m = x.size() - i < n ? x.size() - i : n;
+      for (std::size_t j = 0; j < m; ++j) in[j] = x[i + j];
+      g.decode(g.encode(in, p), p, out);
+      for (std::size_t j = 0; j < m; ++j)
+        sum = fma_rn(square(in[j] - out[j]), a.empty() ? 1.0 : static_cast<double>(a[i + j]), sum);
+    }
+    return sum;
+  }
 }
 
 }  // namespace detail
 
-// The group's extent itself: with an integer zero nothing is clipped.
+// What holds all weights of the group, as near as the store has it: with an integer zero in f32 nothing is clipped.
 struct min_max {
   static status check(index_t) noexcept { return {}; }
-  template <grid G>
-  static group_parameters fit(std::span<const float> w, index_t) noexcept {
-    return G::fit(detail::extent_of(w));
-  }
-};
-
-// The clipping ratio that leaves the least Σ a_j·(w_j − ŵ_j)², tried at r_i = 1 − (1 − smallest)·i/steps, i = 0 …
-// steps; the larger ratio of two equals. r = 1 is min_max, so the result is never worse than it in that sum. The
-// defaults are those of the `mse` option of GPTQ's reference code (r = 1.00, 0.99, …), with the square instead of the
-// power 2.4 and down to 0.2. Cost steps + 1 times that of rounding.
-// Weights of heavier tails want smaller ratios at few bits; at 8 bits next to nothing is gained.
-struct mse_scale {
-  int steps = 80;
-  double smallest = 0.2;
-  std::span<const float> importance{};  // a_j ≥ 0 of each column (e.g. the mean of x_j²), or empty: 1
-
-  // Errors: invalid_argument, shape_mismatch, not_finite.
-  status check(index_t cols) const noexcept {
-    if (steps < 1) return error{errc::invalid_argument, "steps of mse_scale", text(steps), "at least 1"};
-    if (!(smallest > 0 && smallest <= 1))
-      return error{errc::invalid_argument, "smallest ratio of mse_scale", text(smallest), "above 0, at most 1"};
-    if (importance.empty()) return {};
-    if (static_cast<index_t>(importance.size()) != cols)
-      return error{errc::shape_mismatch, "importance", text(importance.size(), " columns"), text(cols)};
-    for (std::size_t j = 0; j < importance.size(); ++j) {
-      const float a = importance[j];
-      if (!(a - a == 0)) return error{errc::not_finite, text("importance of column ", j), text(a), "a finite number"};
-      if (a < 0) return error{errc::invalid_argument, text("importance of column ", j), text(a), "at least 0"};
-    }
-    return {};
-  }
-
-  template <grid G>
-  group_parameters fit(std::span<const float> w, index_t first) const noexcept {
-    const extent of = detail::extent_of(w);
-    const auto error_of = [&](group_parameters p) {
-      return importance.empty()
-                 ? detail::squared_error<G>(w, p)
-                 : detail::squared_error<G>(w, importance.subspan(static_cast<std::size_t>(first), w.size()), p);
-    };
-    group_parameters best = G::fit(of);
-    double least = error_of(best);
-    for (int i = 1; i <= steps && least > 0; ++i) {
-      const group_parameters p = G::fit(of, 1.0 - div_rn(mul_rn(1.0 - smallest, i), steps));
-      const double e = error_of(p);
-      if (e < least) {
-        least = e;
-        best = p;
-      }
-    }
-    return best;
+  template <grid G, store_of<typename G::parameters> T>
+  static typename G::parameters fit(const G& g, const T& t, const typename T::header& h, group_weights w) noexcept {
+    return t.nearest(g.fit(w.values, w.importance), h);
   }
 };
 

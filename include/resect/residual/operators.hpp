@@ -166,7 +166,7 @@ struct reinit_options {
 // Every matrix W of the layers := σ·ε, ε ~ N(0, 1) drawn by Philox at (seed, layer, weight, element), so the draws
 // depend on the place alone. σ is the root mean square of W, so that random weights write with the amplitude of the
 // trained ones, or `std` where it is given (0.02 is what many trainers begin with: beside a trained stream it may be
-// next to nothing). Gains stay or become `reset_gain`, as `gains` says. Options that are not finite make a step that
+// next to nothing). Gains stay or become `reset_gain`, as `gains` says; biases become 0. Options that are not finite make a step that
 // plans refuse (not_finite).
 inline step reinit(layer_range where, std::uint64_t seed, norm_gains gains, reinit_options options = {}) {
   step s;
@@ -186,10 +186,11 @@ inline step reinit(layer_range where, std::uint64_t seed, norm_gains gains, rein
   s.outcome = detail::check_finite("std", s, options.std);
   if (s.outcome) s.outcome = detail::check_finite("reset_gain", s, options.reset_gain);
   s.on_weight = [seed, gains, options](const weight_desc& w, matrix_view<float> values, executor_ref exec) {
-    if (w.role == weight_role::norm_gain) {
-      if (gains == norm_gains::keep) return false;
+    if (w.role != weight_role::matrix) {
+      if (w.role == weight_role::norm_gain && gains == norm_gains::keep) return false;
+      const float constant = w.role == weight_role::bias ? 0.0f : options.reset_gain;
       for (index_t r = 0; r < values.rows; ++r)
-        for (index_t c = 0; c < values.cols; ++c) values(r, c) = options.reset_gain;
+        for (index_t c = 0; c < values.cols; ++c) values(r, c) = constant;
       return true;
     }
     const auto stream =

@@ -15,7 +15,8 @@ namespace RESECT_NAMESPACE::residual {
 class plan {
  public:
   // Adds one step and keeps the order. Errors (the plan stays as it was):
-  //   invalid_argument  an empty or negative range, a site outside the layers
+  //   invalid_argument  a step without identity (id or hash): a cache could not tell its plan from another; an empty or
+  //                     negative range, a site outside the layers
   //   null_pointer      no function of the step's kind
   //   what the step's `outcome` says, as a factor that is not finite
   //   conflict          two overwriting steps at one place; a step inside a replaced or skipped layer; unless their
@@ -29,6 +30,9 @@ class plan {
       return error{errc::invalid_argument, text("site of ", s.name.view()), name(s.where), "a site of a layer"};
     if (!has_function(s))
       return error{errc::null_pointer, text("function of ", s.name.view()), "none", "one of the step's kind"};
+    if (s.id.empty() && s.hash == 0)
+      return error{errc::invalid_argument, text("identity of ", s.name.empty() ? "a step without a name" : s.name.view()),
+                   "no id and no hash", "an id, or a hash that differs between functions that do different things"};
     for (const step& other : steps_)
       if (contradicts(s, other) && !provably_disjoint(s.rows, other.rows))
         return error{errc::conflict, text(s.name.view(), " on layers [", s.range.first, ", ", s.range.last, ")"),

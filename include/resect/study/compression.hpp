@@ -243,7 +243,7 @@ result<compression_report> try_compression(Backend& backend, H& host, runner<Bac
   out.parameters = method.fields;
   const auto unigram_kl = detail::try_unigram_kl(backend, run.outputs(), run.windows(), calibration);
   if (!unigram_kl) return unigram_kl.error();
-  out.unigram_kl = unigram_kl->estimate();
+  out.unigram_kl = unigram_kl->estimate(0.95, metrics::mean_range::nonnegative);
 
   const std::vector<int>& layers = out.options.layers;
   std::vector<detail::layer_artifact> artifacts;

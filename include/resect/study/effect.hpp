@@ -2,6 +2,7 @@
 #pragma once
 
 #include <span>
+#include <type_traits>
 #include <vector>
 
 #include <resect/metrics/accumulators/agreement.hpp>
@@ -60,14 +61,14 @@ struct effect_sums {
 };
 
 // Over the runs of one arm, one a seed: the mean over seeds with a variance clustered both ways (definition of
-// two_way.hpp; a rate of 0 or 1 as rate_interval says); a single run is itself.
+// two_way.hpp); a single run is itself.
 inline result<effect> try_mean_effect(std::span<const effect_sums> runs) {
   if (runs.size() == 1) return runs.front().estimate();
   effect out;
   const auto over_seeds = [&](auto member, metrics::estimate& mean, double* seed_sd) -> status {
     std::vector<metrics::clustered_sums> sums;
     for (const effect_sums& run : runs) sums.push_back((run.*member).sums());
-    auto both = metrics::try_two_way(sums);
+    auto both = metrics::try_two_way(sums, 0.95, std::decay_t<decltype(runs.front().*member)>::range());
     if (!both) return both.error();
     mean = both->mean;
     out.degrees = both->degrees;
@@ -77,7 +78,6 @@ inline result<effect> try_mean_effect(std::span<const effect_sums> runs) {
   if (auto s = over_seeds(&effect_sums::kl, out.kl, &out.kl_seed_sd); !s) return s.error();
   if (auto s = over_seeds(&effect_sums::dlnppl, out.dlnppl, &out.dlnppl_seed_sd); !s) return s.error();
   if (auto s = over_seeds(&effect_sums::top1, out.top1, nullptr); !s) return s.error();
-  out.top1 = metrics::rate_interval(out.top1);
   if (auto s = over_seeds(&effect_sums::cosine, out.cosine, nullptr); !s) return s.error();
   return out;
 }

@@ -110,6 +110,22 @@ struct borrowed_sequences {
   }
 };
 
+// The weights of a plan for a whole generation; none of a host that has no weights to override.
+struct no_weights {};
+template <model::editable_host H>
+auto try_hold(H& host, const residual::plan& plan) {
+  if constexpr (model::surgical_host<H>) {
+    inline_executor here;
+    return residual::try_hold_weights(here, host, plan);
+  } else {
+    for (const residual::step& s : plan.steps())
+      if (s.what == residual::step::kind::weights)
+        return result<no_weights>(error{errc::unsupported, text("weights for ", s.name.view()),
+                                        "a host without try_override_weight", "one of the surgery level"});
+    return result<no_weights>(no_weights{});
+  }
+}
+
 }  // namespace detail
 
 // Continues a ragged batch of prompts under a plan, id by id, with the host's cache: one pass over all prompts, then one
@@ -120,8 +136,8 @@ struct borrowed_sequences {
 // Determinism: each draw depends on (seed, prompt, step) and the logits alone, never on the other prompts.
 // Memory: the host's cache, freed at the end. Cost: Σ(prompt + new ids) rows.
 // Errors: invalid_argument for a prompt without ids, an id outside the vocabulary, max_new or temperature out of range;
-// not_finite names prompt and step where no id can be chosen; what residual::try_forward reports (steps on weights are
-// refused). The sequences are forgotten in any case.
+// not_finite names prompt and step where no id can be chosen; what residual::try_forward reports. Steps on weights hold their
+// values for the whole generation. The sequences are forgotten and the weights are as before in any case.
 template <model::editable_host H>
   requires(std::same_as<typename H::value, float> && std::same_as<typename H::space, host_space>)
 result<std::vector<generation>> try_generate(H& host, const residual::plan& plan,
@@ -135,9 +151,12 @@ result<std::vector<generation>> try_generate(H& host, const residual::plan& plan
   const detail::borrowed_sequences<H> sequences(host, options.first_sequence, prompts.size());
   std::vector<std::size_t> active;
   for (std::size_t i = 0; i < prompts.size(); ++i) active.push_back(i);
+  const auto weights = detail::try_hold(host, plan);
+  if (!weights) return weights.error();
   residual::pass_memory memory;
   for (index_t step = 0; !active.empty(); ++step) {
-    if (auto s = residual::try_forward(host, plan, rows, memory); !s) return s.error();
+    if (auto s = residual::detail::try_forward_held(host, plan, rows, {}, residual::detail::look_away, memory); !s)
+      return s.error();
     const matrix_view<const float> logits = host.logits();
     std::vector<std::size_t> going;
     rows.clear();

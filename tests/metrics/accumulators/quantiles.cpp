@@ -87,4 +87,30 @@ TEST_CASE("zeros, infinities, negative values and NaN") {
   }
 }
 
+TEST_CASE("a signed histogram has the quantiles of values on both sides of zero") {
+  log_histogram h{log_histogram::signed_values{}};
+  std::vector<double> values;
+  draws d{5, 9};
+  for (int i = 0; i < 4000; ++i) values.push_back(d.gauss() * 0.01 + 0.002);
+  for (const double x : values) h.add(x);
+  std::sort(values.begin(), values.end());
+  for (const double p : {0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0}) {
+    const double want = values[static_cast<std::size_t>(resect::metrics::quantile_rank(p, 4000) - 1)];
+    INFO("p = " << p);
+    CHECK(std::fabs(h.quantile(p) - want) <= std::fabs(want) / 64 + 1e-15);
+  }
+  CHECK(h.min() == values.front());
+  CHECK(h.max() == values.back());
+  log_histogram all{log_histogram::signed_values{}};
+  all.merge(h);
+  CHECK(all.quantile(0.3) == h.quantile(0.3));
+  log_histogram plain;
+  plain.add(-1e-9);
+  CHECK(std::isnan(plain.quantile(0.5)));
+  log_histogram unsigned_one;
+  unsigned_one.add(1.0);
+  unsigned_one.merge(h);
+  CHECK(std::isnan(unsigned_one.quantile(0.5)));
+}
+
 }  // namespace tests

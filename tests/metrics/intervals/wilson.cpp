@@ -80,15 +80,16 @@ TEST_CASE("clusters without tokens do not narrow the interval of a rate of 1, an
   }
 }
 
-TEST_CASE("a rate between 0 and 1 keeps the clustered interval, and so does the mean of anything else") {
+TEST_CASE("a rate between 0 and 1 has the interval of its logit, the mean of a difference keeps the t interval") {
   rates r(10);
   for (index_t i = 0; i < 100; ++i) r.add(i % 10, i > 0);
   for (const estimate& e : r.estimates()) {
     CHECK(e.value == Approx(0.99));
     CHECK(e.se == Approx(0.01));
-    CHECK(e.hi == Approx(e.value + student_t_quantile(0.975, 9) * e.se));
+    const double half = student_t_quantile(0.975, 9) * e.se / (e.value * (1 - e.value)), logit = std::log(99.0);
+    CHECK(e.hi == Approx(1 / (1 + std::exp(-logit - half))));
+    CHECK(e.lo == Approx(1 / (1 + std::exp(-logit + half))));
   }
-  CHECK(r.top1.estimate().lo == r.top1.sums().estimate().lo);
   CHECK(r.recovered.margin().lo == Approx(0.1));
   paired_delta unchanged(8);
   for (index_t c = 0; c < 8; ++c) unchanged.add(c, 2.5, 2.5);

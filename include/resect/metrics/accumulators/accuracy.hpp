@@ -83,9 +83,9 @@ class token_accuracy {
     return {};
   }
 
-  // Clustered; Wilson's with one observation a cluster for a rate of 0 or 1 (rate_interval).
+  // Clustered, by the logit; Wilson's with one observation a cluster for a rate of 0 or 1 (set_interval).
   metrics::estimate estimate(double level = 0.95) const noexcept {
-    return rate_interval(matches_.estimate(level), level);
+    return matches_.sums().estimate(level, mean_range::rate);
   }
   // Positions whose most likely token was not the only one.
   index_t ties() const noexcept { return ties_; }

@@ -9,6 +9,7 @@ namespace RESECT_NAMESPACE::metrics {
 
 namespace detail {
 struct top1_match {
+  static constexpr mean_range range = mean_range::rate;
   static double value(index_t intact, index_t edited) noexcept {
     return intact < 0 || edited < 0 ? nan : intact == edited ? 1.0 : 0.0;
   }
@@ -32,9 +33,9 @@ class top1_agreement {
     return {};
   }
 
-  // Clustered; Wilson's with one observation a cluster for a rate of 0 or 1 (rate_interval).
+  // Clustered, by the logit; Wilson's with one observation a cluster for a rate of 0 or 1 (set_interval).
   metrics::estimate estimate(double level = 0.95) const noexcept {
-    return rate_interval(matches_.estimate(level), level);
+    return matches_.estimate(level);
   }
   // The same share p with the standard error that llama-perplexity prints, √(p(1 − p)/(n − 1)) (Wald's, tokens taken for
   // independent; for comparison only). n_clusters = n. The interval p ± z·se is not theirs; none for one token.
@@ -51,6 +52,7 @@ class top1_agreement {
     e.hi = e.value + half;
     return e;
   }
+  static constexpr mean_range range() noexcept { return mean_range::rate; }
   // Positions where either model had more than one most likely token.
   index_t ties() const noexcept { return ties_; }
   const clustered_sums& sums() const noexcept { return matches_.sums(); }

@@ -6,7 +6,8 @@
 namespace RESECT_NAMESPACE::metrics {
 
 // A clustered mean of one named quantity. `Measure::value(args…)` turns what is observed at one token into the
-// number that is averaged; the type keeps two quantities from being merged with each other.
+// number that is averaged; the type keeps two quantities from being merged with each other. `Measure::range`, where it is
+// given, says which values the mean can take, and so which interval it has (set_interval); else mean_range::any.
 template <class Measure>
 class clustered_mean {
  public:
@@ -22,7 +23,11 @@ class clustered_mean {
   }
   status merge(const clustered_mean& other) noexcept { return sums_.merge(other.sums_); }
 
-  metrics::estimate estimate(double level = 0.95) const noexcept { return sums_.estimate(level); }
+  metrics::estimate estimate(double level = 0.95) const noexcept { return sums_.estimate(level, range()); }
+  static constexpr mean_range range() noexcept {
+    if constexpr (requires { Measure::range; }) return Measure::range;
+    else return mean_range::any;
+  }
   const clustered_sums& sums() const noexcept { return sums_; }
 
  private:

@@ -110,7 +110,7 @@ class explained_variance {
 
   // FVU with the clustered interval of a ratio of totals by the delta method (to first order x̄ adds nothing: it is
   // where Σ‖x − x̄‖² is least). Not applicable (NaN) where the rows have no variance.
-  metrics::estimate fvu(double level = 0.95) const { return sums().estimate(ratio_of_totals{}, level); }
+  metrics::estimate fvu(double level = 0.95) const { return sums().estimate(ratio_of_totals{}, level, mean_range::nonnegative); }
   // EV = 1 − FVU, the interval mirrored.
   metrics::estimate estimate(double level = 0.95) const {
     const metrics::estimate f = fvu(level);

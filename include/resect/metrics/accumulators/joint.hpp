@@ -8,7 +8,7 @@
 #include <resect/core/result.hpp>
 #include <resect/metrics/accumulators/compensated.hpp>
 #include <resect/metrics/intervals/estimate.hpp>
-#include <resect/metrics/intervals/student_t.hpp>
+#include <resect/metrics/intervals/range.hpp>
 
 namespace RESECT_NAMESPACE::metrics {
 
@@ -74,11 +74,12 @@ class joint_sums {
   }
 
   // θ = f(totals, gradient), where f also writes ∂θ/∂total_k. Delta method: with S_c the sums of cluster c and
-  // e_c = Σ_k ∂_kθ·S_ck less its mean over clusters, var = G/(G−1)·Σe_c²; interval θ ± t(G−1)·se, none for G < 6. For
+  // e_c = Σ_k ∂_kθ·S_ck less its mean over clusters, var = G/(G−1)·Σe_c²; interval by the range of θ (set_interval; any:
+  // θ ± t(G−1)·se), none for G < 6. For
   // f = total_0/total_1 with total_1 the count this is clustered_sums' estimate. NaN where f gives NaN or a cluster was
   // rejected. Cost O(G·K). Source: the sandwich estimator of Liang & Zeger, Biometrika 73 (1986).
   template <class F>
-  metrics::estimate estimate(F f, double level = 0.95) const noexcept {
+  metrics::estimate estimate(F f, double level = 0.95, mean_range range = mean_range::any) const noexcept {
     metrics::estimate e;
     e.n = total_count();
     e.n_clusters = used_clusters();
@@ -91,18 +92,15 @@ class joint_sums {
     double mean = 0;
     for (const cell& c : cells_) mean += c.n > 0 ? influence(c, gradient) : 0.0;
     mean /= g;
-    double squares = 0;
+    double squares = 0, cubes = 0;
     for (const cell& c : cells_) {
       if (c.n == 0) continue;
       const double residual = influence(c, gradient) - mean;
       squares += residual * residual;
+      cubes += residual * residual * residual;
     }
     e.se = math::sqrt(g / (g - 1) * squares);
-    if (e.n_clusters >= min_clusters && math::isfinite(e.se)) {
-      const double half = student_t_quantile(0.5 + level / 2, g - 1) * e.se;
-      e.lo = e.value - half;
-      e.hi = e.value + half;
-    }
+    set_interval(e, range, detail::skewness_of(squares, cubes, g), g - 1, level);
     return e;
   }
 

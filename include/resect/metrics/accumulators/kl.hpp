@@ -7,6 +7,7 @@ namespace RESECT_NAMESPACE::metrics {
 
 namespace detail {
 struct kl_value {
+  static constexpr mean_range range = mean_range::nonnegative;
   static double value(double kl) noexcept { return kl; }
 };
 }  // namespace detail

@@ -12,8 +12,14 @@ namespace RESECT_NAMESPACE::metrics {
 // NaN makes everything NaN; +∞ makes the mean infinite and counts as the largest value. Values below 2⁻¹²⁶ count as 0.
 class kl_profile {
  public:
+  // Tag of a profile against intact logits that were stored in few bits (16 in llama.cpp's base files): a token's KL may
+  // lie below 0 by the error of that form, and enters mean, quantiles and maximum as it is.
+  struct rounded_reference {};
+
   kl_profile() = default;
   explicit kl_profile(index_t clusters) : mean_(clusters) {}
+  kl_profile(index_t clusters, rounded_reference)
+      : mean_(clusters), spread_(log_histogram::signed_values{}), range_(mean_range::skewed) {}
 
   // One position. No allocation.
   void add(index_t cluster, double kl) noexcept {
@@ -26,7 +32,7 @@ class kl_profile {
     return {};
   }
 
-  metrics::estimate estimate(double level = 0.95) const noexcept { return mean_.estimate(level); }
+  metrics::estimate estimate(double level = 0.95) const noexcept { return sums().estimate(level, range_); }
   double quantile(double p) const noexcept { return spread_.quantile(p); }
   double median() const noexcept { return quantile(0.5); }
   double p90() const noexcept { return quantile(0.90); }
@@ -42,6 +48,7 @@ class kl_profile {
  private:
   kl_divergence mean_;
   log_histogram spread_;
+  mean_range range_ = mean_range::nonnegative;
 };
 
 }  // namespace RESECT_NAMESPACE::metrics

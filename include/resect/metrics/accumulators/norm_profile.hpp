@@ -14,12 +14,15 @@ namespace RESECT_NAMESPACE::metrics {
 
 namespace detail {
 struct row_norm {
+  static constexpr mean_range range = mean_range::nonnegative;
   static double value(double norm) noexcept { return norm; }
 };
 struct relative_delta {
+  static constexpr mean_range range = mean_range::nonnegative;
   static double value(double ratio) noexcept { return ratio; }
 };
 struct delta_direction {
+  static constexpr mean_range range = mean_range::at_most_one;
   static double value(double cosine) noexcept { return cosine; }
 };
 }  // namespace detail

@@ -19,6 +19,7 @@ double relative_error(const S& s) noexcept {
 
 namespace detail {
 struct relative_error_of_rows {
+  static constexpr mean_range range = mean_range::nonnegative;
   static double value(double error) noexcept { return error; }
   template <four_sums S>
   static double value(const S& s) noexcept {
@@ -54,7 +55,7 @@ class frobenius_error {
           gradient[1] = -value / (2 * t[1]);
           return value;
         },
-        level);
+        level, mean_range::nonnegative);
   }
   // Σ‖a − b‖² and Σ‖b‖² a cluster.
   const joint_sums<2>& sums() const noexcept { return sums_; }

@@ -156,9 +156,9 @@ class top_k_overlap {
     return {};
   }
 
-  // Clustered; Wilson's with one observation a cluster for an overlap of 0 or 1 (rate_interval).
+  // Clustered, by the logit; Wilson's with one observation a cluster for an overlap of 0 or 1 (set_interval).
   metrics::estimate estimate(double level = 0.95) const noexcept {
-    return rate_interval(overlap_.estimate(level), level);
+    return overlap_.estimate(level, mean_range::rate);
   }
   index_t k() const noexcept { return ids_.size() / 2; }
   // Positions where equal values straddled the cut of either row.

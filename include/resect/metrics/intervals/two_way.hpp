@@ -21,10 +21,11 @@ struct seeded_estimate {
 
 // μ = mean over seeds; var = V_cluster + V_seed − V_cell, never below the larger one-way variance, where each V is the
 // clustered variance of clustered_sums with its own G/(G − 1): by sequence (over all seeds), by seed, and by cell
-// (sequence, seed). Interval μ ± t(min(G, R) − 1)·se, a conservative choice of degrees of freedom; none for G < 6 or
-// R < 2. `seeds[r]` are the sums of seed r over the same clusters and tokens; shape mismatch otherwise. Cost O(G·R).
+// (sequence, seed). Interval by the range of the mean (set_interval, with the skewness over sequences; any:
+// μ ± t·se), t with min(G, R) − 1 degrees of freedom, a conservative choice; none for G < 6 or R < 2. `seeds[r]` are the sums of seed r over the same clusters and tokens; shape mismatch otherwise. Cost O(G·R).
 // Source: Cameron, Gelbach & Miller, "Robust inference with multiway clustering", JBES 29 (2011).
-inline result<seeded_estimate> try_two_way(std::span<const clustered_sums> seeds, double level = 0.95) noexcept {
+inline result<seeded_estimate> try_two_way(std::span<const clustered_sums> seeds, double level = 0.95,
+                                           mean_range range = mean_range::any) noexcept {
   seeded_estimate out;
   out.seeds = static_cast<index_t>(seeds.size());
   if (seeds.empty()) return out;
@@ -50,7 +51,7 @@ inline result<seeded_estimate> try_two_way(std::span<const clustered_sums> seeds
   out.mean.value = reference + offset;
   if (out.seeds < 2) return out;
 
-  double by_cluster = 0, by_seed = 0, by_cell = 0;
+  double by_cluster = 0, cubes = 0, by_seed = 0, by_cell = 0;
   for (index_t c = 0; c < clusters; ++c) {
     double residual = 0;
     for (const clustered_sums& s : seeds) {
@@ -59,6 +60,7 @@ inline result<seeded_estimate> try_two_way(std::span<const clustered_sums> seeds
       by_cell += cell * cell;
     }
     by_cluster += residual * residual;
+    cubes += residual * residual * residual;
   }
   for (const clustered_sums& s : seeds) {
     double residual = 0;
@@ -80,17 +82,14 @@ inline result<seeded_estimate> try_two_way(std::span<const clustered_sums> seeds
   const double both = v_cluster + v_seed - v_cell;
   out.mean.se = math::sqrt(both > floor ? both : floor);
   out.degrees = (g < r_count ? g : r_count) - 1;
-  if (out.mean.n_clusters >= min_clusters && math::isfinite(out.mean.se)) {
-    const double half = student_t_quantile(0.5 + level / 2, out.degrees) * out.mean.se;
-    out.mean.lo = out.mean.value - half;
-    out.mean.hi = out.mean.value + half;
-  }
+  set_interval(out.mean, range, detail::skewness_of(by_cluster, cubes, g), out.degrees, level);
   return out;
 }
 
 #if RESECT_EXCEPTIONS
-inline seeded_estimate two_way(std::span<const clustered_sums> seeds, double level = 0.95) {
-  return value_or_throw(try_two_way(seeds, level));
+inline seeded_estimate two_way(std::span<const clustered_sums> seeds, double level = 0.95,
+                               mean_range range = mean_range::any) {
+  return value_or_throw(try_two_way(seeds, level, range));
 }
 #endif
 

@@ -30,6 +30,7 @@ inline double angular_distance(std::span<const float> a, std::span<const float> 
 
 namespace detail {
 struct angle_of_rows {
+  static constexpr mean_range range = mean_range::nonnegative;
   static double value(double distance) noexcept { return distance; }
   static double value(std::span<const float> a, std::span<const float> b) noexcept { return angular_distance(a, b); }
 };

@@ -7,6 +7,7 @@ namespace RESECT_NAMESPACE::metrics {
 
 namespace detail {
 struct one_minus_cosine {
+  static constexpr mean_range range = mean_range::nonnegative;
   static double value(double cosine) noexcept { return 1 - cosine; }
 };
 }  // namespace detail

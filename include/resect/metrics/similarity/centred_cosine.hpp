@@ -46,6 +46,7 @@ inline centred_sums centred_products(std::span<const float> a, std::span<const f
 namespace detail {
 // cos of rows less their mean; the convention for zero rows is that of `cosine`.
 struct centred_cosine_of_rows {
+  static constexpr mean_range range = mean_range::at_most_one;
   static double value(const centred_sums& s) noexcept {
     if (s.aa == 0 || s.bb == 0) return s.aa == s.bb ? 1.0 : s.aa != s.aa || s.bb != s.bb ? nan : 0.0;
     const double c = s.dot / math::sqrt(s.aa * s.bb);

@@ -22,6 +22,7 @@ inline double cosine(std::span<const float> a, std::span<const float> b) noexcep
 
 namespace detail {
 struct cosine_of_rows {
+  static constexpr mean_range range = mean_range::at_most_one;
   static double value(double c) noexcept { return c; }
   static double value(std::span<const float> a, std::span<const float> b) noexcept { return cosine(a, b); }
 };

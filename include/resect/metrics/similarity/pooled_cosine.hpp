@@ -8,7 +8,7 @@
 namespace RESECT_NAMESPACE::metrics {
 
 // Pooled cosine Σ⟨a, b⟩/√(Σ‖a‖²·Σ‖b‖²): the cosine of all rows taken as one vector (mean_cosine is another number).
-// Clustered interval by the delta method; it may end beyond ±1. NaN where either sum of squares is 0.
+// Clustered interval by the delta method, as that of any cosine (set_interval): its upper end is at most 1. NaN where either sum of squares is 0.
 class pooled_cosine {
  public:
   pooled_cosine() noexcept = default;
@@ -32,7 +32,7 @@ class pooled_cosine {
           gradient[2] = -value / (2 * t[2]);
           return value > 1 ? 1.0 : value < -1 ? -1.0 : value;
         },
-        level);
+        level, mean_range::at_most_one);
   }
   // Σ⟨a, b⟩, Σ‖a‖² and Σ‖b‖² a cluster.
   const joint_sums<3>& sums() const noexcept { return sums_; }

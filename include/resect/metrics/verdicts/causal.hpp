@@ -28,7 +28,7 @@ inline result<causal_effect> try_causal_effect(const clustered_sums& one, const 
   for (const clustered_sums* s : {&one, &all_but_one, &unigram})
     if (status ok = all.check_same_tokens(*s); !ok) return ok.error();
   causal_effect out;
-  out.alone = one.estimate(level);
+  out.alone = one.estimate(level, mean_range::nonnegative);
   out.saturated = all.estimate().value > 0.5 * unigram.estimate().value;
   if (out.saturated) {
     for (estimate* e : {&out.restored, &out.interaction}) {

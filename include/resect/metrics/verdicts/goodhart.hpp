@@ -135,7 +135,7 @@ class goodhart_table {
           for (int k = 0; k < 4; ++k) g[k] = (top[k] - bottom[k] * (a / b)) / b;
           return a / b;
         },
-        level);
+        level, mean_range::rate);
     index_t used = 0;
     for (index_t c = 0; c < cells_.clusters(); ++c) {
       double in = 0;

@@ -155,9 +155,9 @@ class recovery_rate {
 
   static constexpr double chance = recovery_chance;
   static constexpr index_t negatives = recovery_negatives;
-  // Clustered; Wilson's with one observation a cluster for a rate of 0 or 1 (rate_interval).
+  // Clustered, by the logit; Wilson's with one observation a cluster for a rate of 0 or 1 (set_interval).
   metrics::estimate estimate(double level = 0.95) const noexcept {
-    return rate_interval(correct_.estimate(level), level);
+    return correct_.estimate(level, mean_range::rate);
   }
   metrics::estimate margin(double level = 0.95) const noexcept { return margin_.estimate(level); }
   index_t ties() const noexcept { return ties_; }

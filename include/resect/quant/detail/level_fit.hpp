@@ -3,7 +3,7 @@
 
 #include <resect/core/ieee.hpp>
 #include <resect/core/types.hpp>
-#include <resect/quant/grid.hpp>
+#include <resect/quant/grids/integer.hpp>
 
 namespace RESECT_NAMESPACE::quant::detail {
 

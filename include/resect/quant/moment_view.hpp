@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <concepts>
+
+#include <resect/core/operand.hpp>
+#include <resect/quant/hessian.hpp>
+
+namespace RESECT_NAMESPACE::quant {
+
+// H of a matrix with n columns, read only: a hessian, or any symmetric matrix of float or double, of which the lower
+// triangle is read. Refers to it. `ridge` is added to the diagonal.
+class moment_view {
+ public:
+  moment_view() = default;
+  moment_view(const hessian& h) noexcept : packed_(&h), n_(h.size()) {}
+  moment_view(matrix_view<const double> h) noexcept : wide_(h), n_(h.rows) {}
+  moment_view(matrix_view<double> h) noexcept : moment_view(matrix_view<const double>(h)) {}
+  moment_view(matrix_view<const float> h) noexcept : narrow_(h), n_(h.rows) {}
+  moment_view(matrix_view<float> h) noexcept : moment_view(matrix_view<const float>(h)) {}
+  template <std::floating_point T>
+  moment_view(const matrix<T>& h) noexcept : moment_view(h.view()) {}
+
+  index_t size() const noexcept { return n_; }
+  double operator()(index_t i, index_t j) const noexcept {
+    const index_t r = std::max(i, j), c = std::min(i, j);
+    const double h = packed_ != nullptr      ? (*packed_)(r, c)
+                     : wide_.data != nullptr ? wide_(r, c)
+                                             : static_cast<double>(narrow_(r, c));
+    return i == j ? h + ridge_ : h;
+  }
+  // The matrix that reads these rows, where it is said.
+  hessian_owner owner() const { return packed_ != nullptr ? packed_->owner() : hessian_owner{}; }
+
+  // Of all that it holds.
+  std::uint64_t hash() const noexcept {
+    fingerprint f;
+    f.add(static_cast<std::uint64_t>(n_)).add(ridge_);
+    if (packed_ != nullptr) return f.add(packed_->hash()).value();
+    for (index_t i = 0; i < n_; ++i)
+      for (index_t j = 0; j <= i; ++j) f.add((*this)(i, j));
+    return f.value();
+  }
+
+  // The same with damping·(mean of the diagonal) added to the diagonal.
+  moment_view damped(double damping) const noexcept {
+    moment_view out = *this;
+    double trace = 0;
+    for (index_t i = 0; i < n_; ++i) trace += (*this)(i, i);
+    if (n_ > 0) out.ridge_ += damping * trace / static_cast<double>(n_);
+    return out;
+  }
+
+  // Whether this is H of a matrix with n columns. Errors: shape_mismatch, null_pointer, bad_stride, not_finite,
+  // invalid_argument (an element of the diagonal below 0).
+  template <executor E>
+  status check(E& exec, index_t n) const {
+    const auto shape = [&](const auto& h) -> status { return check_view(h, n, n, "H"); };
+    if (packed_ != nullptr) {
+      if (n_ != n) return error{errc::shape_mismatch, "H", text(n_, " x ", n_), text(n, " x ", n)};
+    } else if (auto s = narrow_.data != nullptr ? shape(narrow_) : shape(wide_); !s) {
+      return s;
+    }
+    const index_t bad = parallel_reduce(
+        exec, n, 16, n,
+        [&](index_t first, index_t last) {
+          for (index_t i = first; i < last; ++i)
+            if (first_bad(i) <= i) return i;
+          return n;
+        },
+        [](index_t a, index_t b) { return std::min(a, b); });
+    if (bad == n) return {};
+    const index_t j = first_bad(bad);
+    const double h = (*this)(bad, j);
+    const bool finite = h - h == 0;
+    return error{finite ? errc::invalid_argument : errc::not_finite, text("H, row ", bad, ", column ", j), text(h),
+                 finite ? "a diagonal of at least 0" : "a finite number"};
+  }
+
+ private:
+  // Column of the first element of the lower triangle's row i that no H has; i + 1: none.
+  index_t first_bad(index_t i) const noexcept {
+    for (index_t j = 0; j <= i; ++j) {
+      const double h = (*this)(i, j);
+      if (!(h - h == 0) || (i == j && h < 0)) return j;
+    }
+    return i + 1;
+  }
+
+  const hessian* packed_ = nullptr;
+  matrix_view<const double> wide_;
+  matrix_view<const float> narrow_;
+  index_t n_ = 0;
+  double ridge_ = 0;
+};
+
+// A row of H at columns [first, first + count).
+inline void read_row(const moment_view& h, index_t row, index_t first, index_t count, double* out) noexcept {
+  for (index_t j = 0; j < count; ++j) out[j] = h(row, first + j);
+}
+
+}  // namespace RESECT_NAMESPACE::quant

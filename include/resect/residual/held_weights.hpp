@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <utility>
+#include <vector>
+
+#include <resect/core/array.hpp>
+#include <resect/residual/detail/plan_steps.hpp>
+#include <resect/residual/plan.hpp>
+
+// The weights that a plan changes, for a layer, a pass or several passes.
+namespace RESECT_NAMESPACE::residual {
+
+// Overridden weights; they are put back in reverse order, so a weight that was overridden twice is restored twice.
+template <surgical_host H>
+class held_weights {
+ public:
+  held_weights() = default;
+  held_weights(held_weights&&) noexcept = default;
+  held_weights& operator=(held_weights&&) = delete;
+  ~held_weights() {
+    while (!guards_.empty()) guards_.pop_back();
+  }
+  void hold(typename H::weight_override guard) { guards_.push_back(std::move(guard)); }
+
+ private:
+  std::vector<typename H::weight_override> guards_;
+};
+
+namespace detail {
+
+// Every layer of [first, last) must have the weight that a step names, with its extents.
+template <surgical_host H>
+status check_weights(const H& host, const plan& p, int first, int last) {
+  for (const step& s : p.steps()) {
+    if (s.what != step::kind::weights || s.weight.all()) continue;
+    for (int l = first; l < last; ++l) {
+      if (!covers(s, l)) continue;
+      const weight_desc* w = nullptr;
+      for (const weight_desc& x : host.weights(l))
+        if (w == nullptr && s.weight.selects(x)) w = &x;
+      const auto operand = [&] { return text(s.weight.name.view(), " of layer ", l, " for ", s.name.view()); };
+      if (w == nullptr) return error{errc::invalid_argument, operand(), "no such weight", "one that the layer has"};
+      if ((s.weight.rows != 0 && s.weight.rows != w->rows) || (s.weight.cols != 0 && s.weight.cols != w->cols))
+        return error{errc::shape_mismatch, operand(), text(s.weight.rows, " x ", s.weight.cols),
+                     text(w->rows, " x ", w->cols)};
+    }
+  }
+  return {};
+}
+
+// Gives one layer the weights that the plan's steps make of them.
+template <surgical_host H>
+status try_override_layer(executor_ref exec, H& host, const plan& p, int l, held_weights<H>& to) {
+  for (const step& s : p.steps()) {
+    if (s.what != step::kind::weights || !covers(s, l)) continue;
+    for (const weight_desc& w : host.weights(l)) {
+      if (!s.weight.selects(w)) continue;
+      array<float> values(w.rows * w.cols);
+      const matrix_view<float> view{values.data(), w.rows, w.cols};
+      if (auto st = host.try_read_weight(w, view); !st) return st;
+      const weight_change change = s.on_weight(w, view, exec);
+      if (!change.outcome()) return change.outcome();
+      if (!change) continue;
+      auto guard = host.try_override_weight(w, view);
+      if (!guard) return guard.error();
+      to.hold(std::move(*guard));
+    }
+  }
+  return {};
+}
+
+inline bool changes_weights(const plan& p) {
+  return any_step(p, [](const step& s) { return s.what == step::kind::weights; });
+}
+
+}  // namespace detail
+
+// Overrides every weight that the plan changes. Errors: as try_run; then all are as before.
+template <executor E, surgical_host H>
+result<held_weights<H>> try_hold_weights(E& exec, H& host, const plan& p) {
+  const int n = host.describe().n_layers;
+  if (auto s = detail::check_weights(host, p, 0, n); !s) return s.error();
+  held_weights<H> out;
+  for (int l = 0; l < n; ++l)
+    if (auto s = detail::try_override_layer(exec, host, p, l, out); !s) return s.error();
+  return out;
+}
+
+}  // namespace RESECT_NAMESPACE::residual
