@@ -15,6 +15,10 @@ TEST_CASE("cblas: skipped without a BLAS") {
 #include <resect/backend/cblas.hpp>
 #include <resect/backend/cpu_extern.hpp>
 #include <resect/factor/truncated_svd.hpp>
+#include <resect/quant/affine.hpp>
+#include <resect/quant/gptq.hpp>
+#include <resect/quant/hessian.hpp>
+#include <resect/quant/quantize.hpp>
 
 using namespace resect;
 
@@ -123,6 +127,25 @@ TEMPLATE_TEST_CASE("cblas: the truncated decomposition is that of cpu, within ro
     for (index_t i = 0; i < svd->s.size(); ++i)
       CHECK(std::fabs(svd->s[i] - same->s[i]) <= 100 * factoring::unit<T> * svd->quality.frobenius_norm);
   }
+}
+
+TEST_CASE("cblas: GPTQ with sweeps and refits loses what it loses on cpu, and H is gathered the same") {
+  cblas exec;
+  cpu reference;
+  const index_t n = 90;
+  const auto x = factoring::gaussian<float>(200, n, 4);
+  const auto w = factoring::gaussian<float>(30, n, 5);
+  quant::hessian h(n), same(n);
+  REQUIRE(h.try_add(exec, x));
+  REQUIRE(same.try_add(reference, x));
+  for (index_t i = 0; i < n; ++i) CHECK(std::fabs(h(i, i) / same(i, i) - 1) < 1e-13);
+  const quant::gptq_options options{.sweeps = 2, .refits = 1, .result = quant::keep::best};
+  const auto a = quant::try_quantize(exec, w, quant::affine<3>{.group = 32}, quant::gptq{h, options});
+  const auto b = quant::try_quantize(reference, w, quant::affine<3>{.group = 32}, quant::gptq{same, options});
+  REQUIRE(a);
+  REQUIRE(b);
+  CHECK(std::fabs(a->outcome.loss / b->outcome.loss - 1) < 1e-2);
+  CHECK(a->outcome.loss < 0.8 * a->outcome.nearest_loss);
 }
 
 TEST_CASE("cblas: tasks run on the executor that it was given") {

@@ -8,7 +8,6 @@
 #include <support/expect_error.hpp>
 
 #include <resect/backend/cpu_extern.hpp>
-#include <resect/core/shared_function.hpp>
 #include <resect/quant/gather_hessians.hpp>
 #include <resect/random/distributions.hpp>
 
@@ -28,8 +27,8 @@ class linear_host {
  public:
   using value = float;
   using space = host_space;
-  using own = function_ref<status(matrix_view<const float>, matrix_view<float>)>;
-  using product = shared_function<status(const model::weight_desc&, matrix_view<const float>, matrix_view<float>, own)>;
+  using own = model::own_product<float>;
+  using product = model::product_function<float>;
 
   struct state {
     state() = default;
@@ -136,7 +135,7 @@ class linear_host {
   int layers_run = 0;
   index_t rows_lost = 0;
 };
-static_assert(gathering_host<linear_host>);
+static_assert(model::product_host<linear_host>);
 
 std::vector<model::row_meta> rows_of(int n, int seed) {
   std::vector<model::row_meta> out;

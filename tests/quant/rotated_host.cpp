@@ -20,6 +20,8 @@ namespace {
 
 using resect::index_t;
 
+static_assert(model::product_host<rotated_host<hosts::llama_host>>);
+
 // Gains that differ from one to the next, as trained models have them.
 hosts::llama_model with_gains(int n_layers) {
   const hosts::llama_config c{

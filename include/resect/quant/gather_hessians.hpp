@@ -13,11 +13,6 @@
 // H of a model's matrices, from a host that lets a product be computed by a function.
 namespace RESECT_NAMESPACE::quant {
 
-// A surgery host with try_override_product (model/host.hpp) whose rows are in host memory.
-template <class H>
-concept gathering_host = model::surgical_host<H> && std::same_as<typename H::space, host_space> &&
-                         requires { typename H::product_override; };
-
 // What the batches are made of: its name and the hash of its ids go into every hessian.
 struct gathered_text {
   std::string_view name;
@@ -31,8 +26,8 @@ struct gathered_text {
 //   Cost: a pass, and N·n² flop in double for each matrix of n columns (hessian::try_add). Memory: the hessians.
 //   Errors: invalid_argument (no matrix: another role, a layer that the host lacks), conflict (one twice), shape_mismatch (a host that hands
 //   out other rows than those of the batch); those of hessian::try_add and of the host. Overrides have ended then.
-template <dense_backend<double> B, gathering_host H>
-  requires std::same_as<typename B::space, host_space>
+template <dense_backend<double> B, model::product_host H>
+  requires(std::same_as<typename B::space, host_space> && std::same_as<typename H::space, host_space>)
 result<array<hessian>> try_gather_hessians(B& exec, H& host, std::span<const model::weight_desc> matrices,
                                            std::span<const model::batch_view> batches, const gathered_text& text_of) {
   using T = typename H::value;
@@ -55,7 +50,7 @@ result<array<hessian>> try_gather_hessians(B& exec, H& host, std::span<const mod
   array<typename H::product_override> held;
   for (index_t i = 0; i < out.size(); ++i) {
     auto add = [&exec, &batch, to = &out[i]](const model::weight_desc& w, matrix_view<const T> x, matrix_view<T> y,
-                                             const auto& own) -> status {
+                                             model::own_product<T> own) -> status {
       if (x.rows != static_cast<index_t>(batch.size()))
         return error{errc::shape_mismatch, text("rows that ", w.name.view(), " of layer ", w.layer, " reads"),
                      text(x.rows), text(batch.size(), ", those of the batch")};
@@ -87,8 +82,8 @@ result<array<hessian>> try_gather_hessians(B& exec, H& host, std::span<const mod
 }
 
 #if RESECT_EXCEPTIONS
-template <dense_backend<double> B, gathering_host H>
-  requires std::same_as<typename B::space, host_space>
+template <dense_backend<double> B, model::product_host H>
+  requires(std::same_as<typename B::space, host_space> && std::same_as<typename H::space, host_space>)
 array<hessian> gather_hessians(B& exec, H& host, std::span<const model::weight_desc> matrices,
                                std::span<const model::batch_view> batches, const gathered_text& text_of) {
   return value_or_throw(try_gather_hessians(exec, host, matrices, batches, text_of));

@@ -33,7 +33,7 @@ struct stream_role {
 };
 
 // The roles of the weights of hosts that name them as the example runtime does: attn.norm, attn.q, attn.k, attn.v, attn.o,
-// mlp.norm, mlp.gate, mlp.up, mlp.down.
+// mlp.norm, mlp.gate, mlp.up, mlp.down, and biases attn.q.bias and so on.
 struct llama_stream {
   stream_role operator()(const model::weight_desc& w) const noexcept {
     const std::string_view name = w.name.view();
@@ -41,6 +41,8 @@ struct llama_stream {
     if (name == "mlp.gate" || name == "mlp.up") return {stream_use::reads, "mlp.norm"};
     if (name == "attn.o" || name == "mlp.down") return {stream_use::writes};
     if (name == "attn.norm" || name == "mlp.norm") return {stream_use::gain};
+    if (name == "attn.o.bias" || name == "mlp.down.bias") return {stream_use::writes};
+    if (name.ends_with(".bias") && !name.ends_with("norm.bias")) return {stream_use::none};
     return {};
   }
 };
@@ -61,6 +63,26 @@ class held_overrides {
 
  private:
   array<Override> held_;
+};
+
+// What a rotated host has beside surgery: the products of the host, which see rotated rows where it reads the stream.
+template <class H>
+class rotated_products {
+ public:
+  explicit rotated_products(H&) noexcept {}
+};
+template <model::product_host H>
+class rotated_products<H> {
+ public:
+  using product_override = typename H::product_override;
+  explicit rotated_products(H& host) noexcept : product_host_(&host) {}
+  result<product_override> try_override_product(const model::weight_desc& w,
+                                                model::product_function<typename H::value, typename H::space> f) {
+    return product_host_->try_override_product(w, std::move(f));
+  }
+
+ private:
+  H* product_host_;
 };
 
 // W ← W·diag(g).
@@ -101,7 +123,7 @@ inline double relative_distance(matrix_view<const float> a, matrix_view<const fl
 //   "SliceGPT", ICLR 2024, §3.2 (RMSNorm commutes with rotations).
 template <model::surgical_host H>
   requires(std::same_as<typename H::value, float> && std::same_as<typename H::space, host_space>)
-class rotated_host {
+class rotated_host : public detail::rotated_products<H> {
  public:
   using value = float;
   using space = host_space;
@@ -189,7 +211,7 @@ class rotated_host {
 
   template <executor E>
   rotated_host(E& exec, H& host, rotation q, std::uint64_t seed)
-      : exec_(exec), host_(&host), q_(std::move(q)), desc_(host.describe()) {
+      : detail::rotated_products<H>(host), exec_(exec), host_(&host), q_(std::move(q)), desc_(host.describe()) {
     desc_.name.append(" (rotated)");
     desc_.fingerprint = fingerprint{}.add("resect.rotated/1").add(desc_.fingerprint).add(seed).value();
   }
@@ -253,7 +275,11 @@ class rotated_host {
     const index_t d = desc_.d_model;
     switch (role.use) {
       case stream_use::none: return {};
-      case stream_use::other: return refused(w, "a weight whose part in the stream is not known", "one with a role");
+      case stream_use::other:
+        if (w.role == model::weight_role::bias)
+          return refused(w, "a bias whose part in the stream is not known",
+                         "no bias of a norm (RMSNorm), or a role for it");
+        return refused(w, "a weight whose part in the stream is not known", "one with a role");
       case stream_use::reads:
         if (w.cols != d)
           return refused(w, text(w.rows, " x ", w.cols).view(), text("columns of the stream: ", d).view());
