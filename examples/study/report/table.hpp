@@ -125,13 +125,24 @@ inline std::string seeds_text(const row_list& rows) {
   return ", seeds " + std::to_string(seeds.front()) + (seeds.size() > 1 ? "–" + std::to_string(seeds.back()) : "");
 }
 
+// Whether the layers tell rows of a table apart; where they do not, other parameters do.
+inline bool shows_layers(const table_record& record, const row_list& rows) {
+  return record.varying.empty() ||
+         std::any_of(rows.begin(), rows.end(), [&](const auto* row) { return row->layers != rows.front()->layers; });
+}
+
+// The columns that say which row it is.
+inline void add_places(text_table& t, const table_record& record, const row_list& rows) {
+  if (shows_layers(record, rows)) t.add(place_title(rows), cells(rows, place_cell));
+  for (const auto& name : record.varying)
+    t.add(name, cells(rows, [&](const report_row& x) { return parameter_cell(x, name); }));
+}
+
 inline std::string arms_table(const study_record& r, const table_record& record) {
   const auto rows = rows_of(r, record);
   if (rows.empty()) return "";
   text_table t;
-  t.add(place_title(rows), cells(rows, place_cell));
-  for (const auto& name : record.varying)
-    t.add(name, cells(rows, [&](const report_row& x) { return parameter_cell(x, name); }));
+  add_places(t, record, rows);
   t.add("KL, nats", cells(rows, [](const report_row& x) { return split(kl_of(x)); }));
   if (rows.front()->seeds.size() > 1)
     t.add("seed sd", cells(rows, [](const report_row& x) {
@@ -159,7 +170,7 @@ inline std::string further_table(const study_record& r, const table_record& reco
   const auto rows = rows_of(r, record);
   if (rows.empty() || record.columns.empty()) return "";
   text_table t;
-  t.add(place_title(rows), cells(rows, place_cell));
+  add_places(t, record, rows);
   for (const auto& c : record.columns) {
     if (find_measure(*rows.front(), c.name))
       t.add(c.title, cells(rows, [&](const report_row& x) {
@@ -168,6 +179,35 @@ inline std::string further_table(const study_record& r, const table_record& reco
     else t.add(c.title, cells(rows, [&](const report_row& x) { return plain(number_of(x.numbers, c.name)); }));
   }
   return record.headline + "\n" + t.text() + "\n";
+}
+
+// A sentence in lines of at most 98 columns.
+inline std::string wrapped(const std::string& text, const std::string& first, const std::string& rest) {
+  std::string out, line = first;
+  bool fresh = true;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find(' ', at), text.size());
+    const std::string word = text.substr(at, end - at);
+    if (!fresh && display_width(line) + 1 + display_width(word) > 98) {
+      out += line + "\n";
+      line = rest;
+      fresh = true;
+    }
+    line += (fresh ? "" : " ") + word;
+    fresh = false;
+    at = end + 1;
+  }
+  return out + line + "\n";
+}
+
+inline std::string extra_table(const plain_table& of) {
+  text_table t;
+  for (std::size_t c = 0; c < of.titles.size(); ++c) {
+    std::vector<std::string> column;
+    for (const auto& row : of.cells) column.push_back(row[c]);
+    t.add(of.titles[c], std::move(column));
+  }
+  return wrapped(of.name + ": " + of.says, "", "") + t.text() + "\n";
 }
 
 inline std::string norm_cell(const quantiles& q) {
@@ -198,25 +238,6 @@ inline std::string profile_table(const study_record& r) {
   t.add("block influence", influence);
   return "intact model: the stream that each layer reads (median norm), what the layer adds, how much it turns\n" +
          t.text() + "\n";
-}
-
-// A sentence in lines of at most 98 columns.
-inline std::string wrapped(const std::string& text, const std::string& first, const std::string& rest) {
-  std::string out, line = first;
-  bool fresh = true;
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t end = std::min(text.find(' ', at), text.size());
-    const std::string word = text.substr(at, end - at);
-    if (!fresh && display_width(line) + 1 + display_width(word) > 98) {
-      out += line + "\n";
-      line = rest;
-      fresh = true;
-    }
-    line += (fresh ? "" : " ") + word;
-    fresh = false;
-    at = end + 1;
-  }
-  return out + line + "\n";
 }
 
 }  // namespace detail
@@ -263,6 +284,7 @@ inline std::string findings_text(const std::vector<finding>& findings) {
 inline std::string study_table(const study_record& r) {
   std::string out = baseline_text(r) + "\n" + detail::profile_table(r);
   for (const auto& t : r.tables) out += detail::arms_table(r, t) + detail::further_table(r, t);
+  for (const auto& t : r.extras) out += detail::extra_table(t);
   return out + legend_text(r);
 }
 
