@@ -9,6 +9,8 @@
     row products     cosine and error of two rows in one pass. Bar: >= 0.7 of the read bandwidth
     compare logits   KL, both nll and both argmaxes of rows of 49,152 logits in one pass. Bars: >= 0.5 of the read
                      bandwidth, >= 3 times PyTorch's log_softmax of both and the sum over rows. Of bf16 beside of float
+    nearest rounding  4 bits in groups of 128 of 8192^2, weights read. Bar: >= 0.5 of the read bandwidth with AVX-512, else 0.4
+    exact search     both signs, 4 bits, groups of 128, one core. Bar: ratio of 2 µs to the time of a weight >= 1
     product          fp32, 1024^3 and 4096^3, all threads. Bar: >= 0.9 of the fastest of Eigen (with its own threads),
                      OpenBLAS and PyTorch
 
@@ -67,10 +69,15 @@ def google(program, threads, seconds):
     figures = {}
     for b in found:
         name = b["name"].removesuffix("/real_time")
-        for key in ("bytes_per_second", "flop/s", "rows/s", "taps/s"):
+        for key in ("bytes_per_second", "flop/s", "rows/s", "taps/s", "weights/s"):
             if key in b:
                 figures[f"{name} {key}"] = b[key]
     return figures
+
+
+def has_avx512():
+    with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+        return "avx512f" in file.read()
 
 
 class Figures:
@@ -108,6 +115,9 @@ def rows_of(figures, threads, rounds, version, quiet):
     taps = figures.median("identity_tap taps/s")
     rows.append(row("identity tap", "ns", 1e9 / taps, None, "1 µs", "", ratio=taps / 1e6, bar=1.0, runs=rounds,
                     spread={"resect": figures.spread("identity_tap taps/s"), "peer": None}, note="a plan of one step"))
+    weights = figures.median("exact_search weights/s")
+    rows.append(row("exact search of scales", "µs/weight", 1e6 / weights, 2.0, "2 µs", "", ratio=2e-6 * weights, bar=1.0 if quiet else None,
+                    runs=rounds, spread={"resect": figures.spread("exact_search weights/s"), "peer": None}, note="4 bits, both signs"))
     one = figures.best("read/", "/1 bytes_per_second")
     add("steer, 1 thread", "GB/s", "steer bytes_per_second", one, "reading", scale=1e9, note="reads and writes; " + one.split(" ")[0])
     for n in sorted({1, threads}):
@@ -118,6 +128,8 @@ def rows_of(figures, threads, rounds, version, quiet):
             read.split(" ")[0])
         add(f"compare logits of bf16, {n} thread{'s' if n > 1 else ''}", "rows/s", f"compare_logits_bf16/{n} rows/s",
             f"compare_logits/{n} rows/s", "of float", note="widened a chunk at a time")
+        add(f"nearest rounding, {n} thread{'s' if n > 1 else ''}", "GB/s", f"round_nearest/{n} bytes_per_second", read, "reading",
+            0.5 if has_avx512() else 0.4, 1e9, read.split(" ")[0])
         if f"kl/torch/{n}" in figures.runs:
             add(f"compare logits, {n} thread{'s' if n > 1 else ''}", "rows/s", f"compare_logits/{n} rows/s", f"kl/torch/{n}", "torch", 3.0,
                 note="log_softmax of both, exp, difference, sum")

@@ -16,6 +16,7 @@
 #include <resect/metrics/rows/logits.hpp>
 #include <resect/metrics/rows/row_products.hpp>
 #include <resect/metrics/similarity/cosine.hpp>
+#include <resect/quant.hpp>
 #include <resect/random/distributions.hpp>
 #include <resect/residual/run.hpp>
 #include <resect/residual/steer.hpp>
@@ -146,6 +147,34 @@ void kl_pass(benchmark::State& state, int threads) {
       benchmark::Counter(static_cast<double>(rows), benchmark::Counter::kIsIterationInvariantRate);
 }
 
+// Nearest codes of a whole matrix, 4 bits in groups of 128, into parts that are there.
+void round_nearest(benchmark::State& state, int threads) {
+  constexpr resect::index_t n = 8192;
+  backend exec{resect::threads{threads}};
+  const drawn_buffer<> w(static_cast<std::size_t>(n * n), 1);
+  const matrix_view<const float> W{w.data(), n, n};
+  resect::quant::quantized<resect::quant::affine_symmetric<4, resect::quant::f16_store>> q{.format = {.group = 128}};
+  resect::value_or_throw(q.try_resize(n, n));
+  for (auto _ : state) {
+    resect::value_or_throw(resect::quant::nearest::round(exec, W, resect::quant::min_max{}, q));
+    benchmark::DoNotOptimize(q.codes.data());
+  }
+  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations()) * 4 * n * n);
+}
+
+// The exact search of scales of both signs, 4 bits in groups of 128, on one core.
+void exact_search(benchmark::State& state) {
+  constexpr resect::index_t rows = 16, cols = 1024;
+  resect::inline_executor exec;
+  const auto w = drawn(static_cast<std::size_t>(rows * cols), 1);
+  const matrix_view<const float> W{w.data(), rows, cols};
+  const resect::quant::affine_symmetric<4, resect::quant::f16_store> format{.group = 128};
+  for (auto _ : state)
+    benchmark::DoNotOptimize(
+        resect::quant::quantize(exec, W, format, resect::quant::nearest{}, resect::quant::exact{}));
+  state.counters["weights/s"] = benchmark::Counter(rows * cols, benchmark::Counter::kIsIterationInvariantRate);
+}
+
 void product(benchmark::State& state, int n, int threads) {
   backend exec{resect::threads{threads}};
   const auto size = static_cast<std::size_t>(n) * static_cast<std::size_t>(n);
@@ -168,7 +197,11 @@ int main(int argc, char** argv) {
   if (threads < 1) threads = 1;
   benchmark::RegisterBenchmark("identity_tap", identity_tap)->UseRealTime();
   benchmark::RegisterBenchmark("steer", steer_rows)->UseRealTime();
+  benchmark::RegisterBenchmark("exact_search", exact_search)->UseRealTime();
   for (const int t : {1, threads}) {
+    benchmark::RegisterBenchmark(("round_nearest/" + std::to_string(t)).c_str(), [=](benchmark::State& s) {
+      round_nearest(s, t);
+    })->UseRealTime();
     benchmark::RegisterBenchmark(("row_products/" + std::to_string(t)).c_str(), [=](benchmark::State& s) {
       row_pass(s, t);
     })->UseRealTime();

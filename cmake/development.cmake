@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 # How resect's own tests and examples are compiled; nothing of this reaches a user's project.
 
-# A target's property RESECT_OPTIMIZATION is 0, 1 or 2. Where it is not set it is 2, as users build.
+# A target's property RESECT_OPTIMIZATION is 0, g, 1 or 2. Where it is not set it is 2, as users build.
 set(resect_level "$<TARGET_PROPERTY:RESECT_OPTIMIZATION>")
 add_library(resect_development INTERFACE)
 target_compile_options(

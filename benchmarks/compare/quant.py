@@ -5,9 +5,11 @@
     python3 benchmarks/compare/quant.py --build-dir build [--side 4096] [--threads 2] [--rounds 5]
 
     gptq          GPTQ of a side x side matrix from W and H, 4 bits, groups of 128: seconds beside PyTorch's on the CPU
-                  (gptq_torch.py). Bar: PyTorch's time / resect's >= 3.5
+                  (gptq_torch.py, plain form). Bar: PyTorch's time / resect's >= 3.5. Beside it, without a bar, PyTorch with
+                  the matrix transposed and updated in place
     gptq, rate    (m n^2 + 2 n^3 / 3) / time, of an algorithm that inverts nothing, beside the fp32 product: the faster of
                   resect's and PyTorch's of this run. Bar: >= 0.5
+    two levels    the rows of two_level.py
     gptq, loss    tr(E H E') / tr(W H W') of both results, computed in double by NumPy. No bar: PyTorch fits a group when
                   it gets there, resect beforehand
 
@@ -23,7 +25,9 @@ import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
 sys.path.insert(0, os.path.dirname(HERE))
+import two_level  # noqa: E402
 from harness import Failed, Others, QUIET, finish, positive, row, run, say  # noqa: E402
 
 GPTQ_BAR, RATE_BAR = 3.5, 0.5
@@ -63,15 +67,16 @@ def gptq(options, folder, python):
     run([python, "-c", INPUTS, folder, str(n)], "NumPy")
     files = [os.path.join(folder, name) for name in ("gptq_w.f32", "gptq_h.f32")]
     common = [*files, str(n), str(n), str(options.threads)]
-    ours, theirs, products, others, version = [], [], [], [], ""
+    ours, plain, transposed, products, others, version = [], [], [], [], [], ""
     for number in range(options.rounds):
         say(f"gptq, round {number + 1} of {options.rounds}")
         watch = Others()
         mine = json.loads(run([program, *common, os.path.join(folder, "gptq_resect.f32")], "gptq_bench")[0])
-        torch = json.loads(run([python, os.path.join(HERE, "gptq_torch.py"), *common,
+        torch = json.loads(run([python, os.path.join(os.path.dirname(HERE), "gptq_torch.py"), *common,
                                 os.path.join(folder, "gptq_torch.f32")], "PyTorch")[0])
         ours.append(mine["seconds"])
-        theirs.append(torch["seconds"])
+        plain.append(torch["plain"])
+        transposed.append(torch["transposed"])
         products.append((mine["product_flops"], torch["product_flops"]))
         version = torch["version"]
         others.append(watch.share())
@@ -81,14 +86,16 @@ def gptq(options, folder, python):
 
     quiet = max(others) <= QUIET
     note = "" if quiet else f"others took up to {100 * max(others):.0f} % of the cores: not judged"
-    own, peer = statistics.median(ours), statistics.median(theirs)
+    own = statistics.median(ours)
     ceilings = [statistics.median(side) for side in zip(*products)]
     fastest = "resect" if ceilings[0] > ceilings[1] else "torch"
     work = n * n * n + 2 * n ** 3 / 3
     what = f"{n} x {n}, 4 bits, group 128"
     return [
-        row("gptq", "s", own, peer, "torch", version, ratio=peer / own, bar=GPTQ_BAR if quiet else None,
-            runs=options.rounds, spread={"resect": spread(ours), "peer": spread(theirs)}, note=f"{what}; {note}".rstrip("; ")),
+        *(row(name, "s", own, statistics.median(theirs), "torch", version, ratio=statistics.median(theirs) / own,
+              bar=bar if quiet else None, runs=options.rounds, spread={"resect": spread(ours), "peer": spread(theirs)},
+              note=f"{what}; {note}".rstrip("; "))
+          for name, theirs, bar in (("gptq", plain, GPTQ_BAR), ("gptq, torch transposed", transposed, None))),
         row("gptq, rate", "GFLOP/s", work / own / 1e9, max(ceilings) / 1e9, f"product by {fastest}", "",
             ratio=work / own / max(ceilings), bar=RATE_BAR if quiet else None, runs=options.rounds,
             spread={"resect": spread(ours), "peer": spread([max(p) for p in products])},
@@ -105,13 +112,16 @@ def main():
     parser.add_argument("--side", type=positive, default=4096, help="of the matrix that GPTQ rounds (%(default)s)")
     parser.add_argument("--threads", type=positive, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=positive, default=5, help="alternating rounds (%(default)s)")
+    parser.add_argument("--without-ggml", action="store_true", help="GPTQ alone: llama.cpp is not built")
     options = parser.parse_args()
     folder = os.path.abspath(os.path.join(options.build_dir, "compare"))
     os.makedirs(folder, exist_ok=True)
     try:
-        if subprocess.run(["sh", os.path.join(HERE, "peers.sh"), folder, "torch"], stdin=subprocess.DEVNULL).returncode != 0:
-            raise Failed("PyTorch could not be set up")
+        if subprocess.run(["sh", os.path.join(HERE, "peers.sh"), folder, "torch" if options.without_ggml else "all"], stdin=subprocess.DEVNULL).returncode != 0:
+            raise Failed("the peers could not be set up")
         rows = gptq(options, folder, os.path.join(folder, "venv", "bin", "python"))
+        if not options.without_ggml:
+            rows += two_level.rows_of(options, folder)
     except (Failed, OSError, ValueError) as failure:
         say(failure)
         return 1

@@ -23,6 +23,14 @@ TEST_CASE("every code has a name of its own") {
   CHECK(name(static_cast<errc>(200)) == "unknown");
 }
 
+TEST_CASE("an error within something names both, and is otherwise the same") {
+  const error e{errc::io, "row 3", "nothing", "bytes"};
+  CHECK(e.within("W of layer 2").operand == "W of layer 2: row 3");
+  CHECK(e.within("W").message() == "i/o: W: row 3: got nothing, wanted bytes");
+  CHECK(error{errc::io, {}, "nothing", {}}.within("W").operand == "W");
+  CHECK(e.operand == "row 3");
+}
+
 TEST_CASE("a message says operand, what it was and what it should have been, and leaves out what is not known") {
   CHECK(error{errc::shape_mismatch, "A", "2 x 3", "3 x 2"}.message() == "shape mismatch: A: got 2 x 3, wanted 3 x 2");
   CHECK(error{errc::null_pointer, "A", {}, {}}.message() == "null pointer: A");

@@ -85,7 +85,18 @@ constexpr bool reads_of_any_type = requires(backend& exec, const W& w) {
   { factor::try_find_range(exec, w, 2, 1, 1) } -> std::same_as<result<matrix<float>>>;
   { factor::try_spectral_error(exec, w, w, w) } -> std::same_as<result<factor::spectral_norm_estimate>>;
   { factor::try_frobenius_error(exec, w, w, w) } -> std::same_as<result<double>>;
+  { linalg::try_range_of(exec, w) } -> std::same_as<result<linalg::matrix_range>>;
 };
+// Of totals by cluster.
+template <class W>
+constexpr bool reads_totals = requires(inline_executor& exec, const W& w, double (*f)(std::span<const double>)) {
+  {
+    metrics::try_bootstrap(exec, metrics::whole_clusters{}, metrics::percentile{}, w, f)
+  } -> std::same_as<result<metrics::bootstrap_estimate>>;
+};
+static_assert(reads_totals<Eigen::MatrixXd> && reads_totals<matrix<double>> &&
+              reads_totals<matrix_view<const double>> && reads_totals<mdspan_like<double>> &&
+              !reads_totals<Eigen::MatrixXf>);
 template <class W>
 constexpr bool writes =
     requires(backend& exec, W& w, const four_bits& q, const factor::low_rank<float>& lr, std::span<float> work) {
@@ -172,6 +183,34 @@ TEST_CASE("what entry points make of an operand is what they make of its view, b
   const auto step = residual::swap_matrix(residual::layer(0), "q", w),
              step_of_view = residual::swap_matrix(residual::layer(0), "q", view);
   CHECK(step.hash == step_of_view.hash);
+}
+
+TEST_CASE("every kind of operand gives the codes and the rows that its view gives") {
+  backend exec;
+  const matrix<float> own = copy_of(drawn(12, 16));
+  const auto want = quant::quantize(exec, own.view(), quant::affine<4>{.group = 8});
+  matrix<float> values(12, 16);
+  quant::dequantize(exec, want, values.view());
+  const auto same = [&](const auto& operand, auto& out) {
+    CHECK(quant::quantize(exec, operand, quant::affine<4>{.group = 8}).codes == want.codes);
+    quant::dequantize(exec, want, out);
+    const auto got = value_or_throw(try_as_matrix(out, "out"));
+    for (index_t r = 0; r < 12; ++r)
+      for (index_t c = 0; c < 16; ++c) REQUIRE(got(r, c) == values(r, c));
+  };
+  matrix<float> out(12, 16), memory = own;
+  same(own, out);
+  matrix_view<float> view = memory.view();
+  same(view, view);
+  memory = own;
+  same(matrix_view<const float>(own.view()), out);
+  mdspan_like<float> span{memory.data.data(), 12, 16};
+  same(span, span);
+#if RESECT_TEST_XTENSOR
+  xt::xtensor<float, 2> tensor = xt::zeros<float>({12, 16});
+  for (std::size_t i = 0; i < 192; ++i) tensor.data()[i] = own.data.data()[i];
+  same(tensor, tensor);
+#endif
 }
 
 TEST_CASE("an operand that is no matrix is refused by its name") {

@@ -90,6 +90,12 @@ TEST_CASE("dot keeps to the same error, over the shorter of its arguments") {
   }
 }
 
+TEST_CASE("lanes are summed in pairs, in one order") {
+  const double lane[8] = {0x1p53, 1, -0x1p53, 1, 0.5, 1, 0.25, 1};
+  CHECK(lane_sum(lane) == ((0x1p53 + 0.5) + (-0x1p53 + 0.25)) + ((1.0 + 1) + (1.0 + 1)));
+  CHECK(lane_sum({1, 2, 4, 8, 16, 32, 64, 128}) == 255);
+}
+
 TEST_CASE("sum and dot give the bits they always gave") {
   std::vector<float> a, b;
   std::uint32_t word = 12345;

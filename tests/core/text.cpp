@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <charconv>
+#include <clocale>
+#include <cstdint>
 #include <cstring>
 #include <limits>
 #include <string>
@@ -49,6 +52,25 @@ TEST_CASE("numbers are written in full") {
   CHECK(text(1e-300) == "1e-300");
   CHECK(text(-1.0f / 3.0f) == "-0.333333343");
   CHECK(text(std::numeric_limits<double>::infinity()) == "inf");
+}
+
+TEST_CASE("numbers are written as std::to_chars writes them with nine digits, in any locale") {
+  const char* const locales[] = {"C", "de_DE.UTF-8", "fr_FR.UTF-8", "fa_IR.UTF-8",
+                                 "de_DE"};  // those that are installed
+  const std::string before = std::setlocale(LC_NUMERIC, nullptr);
+  for (const char* locale : locales) {
+    if (std::setlocale(LC_NUMERIC, locale) == nullptr) continue;
+    std::uint64_t bits = 1;
+    for (int i = 0; i < 2000; ++i) {
+      bits = bits * 6364136223846793005u + 1442695040888963407u;
+      double x = static_cast<double>(static_cast<std::int32_t>(bits >> 33)) / 1000;
+      if (i % 2 == 0) std::memcpy(&x, &bits, sizeof x);
+      char want[48] = {};
+      std::to_chars(want, want + sizeof want, x, std::chars_format::general, 9);
+      REQUIRE(text(x) == want);
+    }
+  }
+  std::setlocale(LC_NUMERIC, before.c_str());
 }
 
 TEST_CASE("text puts parts one after the other") {

@@ -119,6 +119,14 @@ TEST_CASE("rows and middle rows keep the strides") {
   CHECK(m.transposed().row(1).stride == 10);
 }
 
+TEST_CASE("a row whose elements lie side by side is a span") {
+  float x[24] = {};
+  const matrix_view<float> a{x, 3, 4, 6, 1};
+  const std::span<float> row = a.row_span(2);
+  CHECK((row.data() == x + 12 && row.size() == 4));
+  static_assert(std::same_as<decltype(matrix_view<const float>{}.row_span(0)), std::span<const float>>);
+}
+
 TEST_CASE("contiguity and emptiness follow the extents") {
   numbers n;
   CHECK(matrix_view<float>{n.x.data(), 3, 4}.rows_contiguous());

@@ -8,6 +8,7 @@
 #include <resect/core/executor.hpp>
 #include <resect/metrics/rows/sharded.hpp>
 #include <resect/metrics/similarity/cosine.hpp>
+#include <resect/quant/detail/group_kernels.hpp>
 
 int main(int argc, char** argv) {
   auto set = resect::best_instruction_set();
@@ -24,8 +25,17 @@ int main(int argc, char** argv) {
   resect::inline_executor exec;
   resect::metrics::row_sums sums[2];
   if (!resect::metrics::try_row_products(set, exec, {x.data(), 2, 2500}, {y.data(), 2, 2500}, sums)) return 1;
-  std::printf("%s %.10f %.10f %lld %.10f %.10f\n", std::string_view{resect::name(resect::runnable(set))}.data(), c.kl,
-              resect::metrics::log_sum_exp(set, x), static_cast<long long>(resect::metrics::row_argmax(set, y).id),
-              shard.finish().kl, resect::metrics::cosine(sums[1]));
+  namespace kernels = resect::quant::detail;
+  set = resect::runnable(set);
+  std::vector<std::uint8_t> codes(4992);
+  const auto range = kernels::range(set, x.data(), 5000);
+  const float off = kernels::integer_codes(set, x.data(), 4992, 1.01f, 0, 10, codes.data());
+  double quantized =
+      range.low + 2 * range.high + static_cast<double>(kernels::largest_bits(set, y.data(), 5000)) + 8 * off;
+  for (std::size_t i = 0; i < codes.size(); ++i) quantized += static_cast<double>(i % 7 * codes[i]);
+  std::printf("%s %.10f %.10f %lld %.10f %.10f %.6f\n", std::string_view{resect::name(resect::runnable(set))}.data(),
+              c.kl, resect::metrics::log_sum_exp(set, x),
+              static_cast<long long>(resect::metrics::row_argmax(set, y).id), shard.finish().kl,
+              resect::metrics::cosine(sums[1]), quantized);
   return 0;
 }

@@ -52,7 +52,8 @@ TEST_CASE("a product that is overridden by the host's own changes no bit, in who
   const auto want = all_ways(s.host, s.batch);
   for (const auto name : {"attn.q", "attn.o", "mlp.gate", "mlp.down"}) {
     int calls = 0;
-    const auto own = [&calls](const weight_desc&, matrix_view<const float> x, matrix_view<float> y, own_product<float> product) {
+    const auto own = [&calls](const weight_desc&, matrix_view<const float> x, matrix_view<float> y,
+                              own_product<float> product) {
       ++calls;
       return product(x, y);
     };
@@ -71,38 +72,44 @@ TEST_CASE("another matrix by the host's own product has the bits of swap_matrix,
   const auto values = other_values(s.host, w);
   const matrix_view<const float> other{values.data(), w.rows, w.cols};
   const auto swapped = plan{} | swap_matrix(layer(1), "mlp.up", other);
-  const auto partial = by_surgery(s.host, swapped, s.batch), whole = by_forward(s.host, swapped, s.batch);
+  const auto partial = by_surgery(s.host, swapped, s.batch), whole = by_whole_pass(s.host, swapped, s.batch);
   {
-    const auto own = [](const weight_desc&, matrix_view<const float> x, matrix_view<float> y, own_product<float> product) { return product(x, y); };
+    const auto own = [](const weight_desc&, matrix_view<const float> x, matrix_view<float> y,
+                        own_product<float> product) { return product(x, y); };
     const auto weight = s.host.try_override_weight(w, other);
     const auto product = s.host.try_override_product(w, own);
     REQUIRE((weight && product));
     CHECK(same_bits(all_ways(s.host, s.batch)[0], partial));
     CHECK(same_bits(all_ways(s.host, s.batch)[1], whole));
   }
-  const auto by_hand = [&](const weight_desc& of, matrix_view<const float> x, matrix_view<float> y, own_product<float>) -> resect::status {
+  const auto by_hand = [&](const weight_desc& of, matrix_view<const float> x, matrix_view<float> y,
+                           own_product<float>) -> resect::status {
     CHECK((of.name == "mlp.up" && of.layer == 1));
     for (resect::index_t r = 0; r < x.rows; ++r)
       for (resect::index_t o = 0; o < other.rows; ++o) {
         double sum = 0;
-        for (resect::index_t c = 0; c < x.cols; ++c) sum += static_cast<double>(x(r, c)) * static_cast<double>(other(o, c));
+        for (resect::index_t c = 0; c < x.cols; ++c)
+          sum += static_cast<double>(x(r, c)) * static_cast<double>(other(o, c));
         y(r, o) = static_cast<float>(sum);
       }
     return {};
   };
   const auto product = s.host.try_override_product(w, by_hand);
   REQUIRE(product);
-  for (const auto& got : all_ways(s.host, s.batch)) CHECK((got.size() != partial.size() || relative_difference(got, partial) < 1e-4));
+  for (const auto& got : all_ways(s.host, s.batch))
+    CHECK((got.size() != partial.size() || relative_difference(got, partial) < 1e-4));
 }
 
 TEST_CASE("what a product's function reports ends the pass, and overrides nest") {
   llama_setting s;
   const auto& w = weight_named(s.host, 0, "attn.v");
   const auto want = by_surgery(s.host, plan{}, s.batch);
-  const auto fails = [](const weight_desc&, matrix_view<const float>, matrix_view<float>, own_product<float>) -> resect::status {
+  const auto fails = [](const weight_desc&, matrix_view<const float>, matrix_view<float>,
+                        own_product<float>) -> resect::status {
     return resect::error{resect::errc::unsupported, "packed product", "3 bits", "4 bits"};
   };
-  const auto own = [](const weight_desc&, matrix_view<const float> x, matrix_view<float> y, own_product<float> product) { return product(x, y); };
+  const auto own = [](const weight_desc&, matrix_view<const float> x, matrix_view<float> y,
+                      own_product<float> product) { return product(x, y); };
   {
     const auto outer = s.host.try_override_product(w, own);
     {
@@ -114,6 +121,7 @@ TEST_CASE("what a product's function reports ends the pass, and overrides nest")
     }
     CHECK(same_bits(by_surgery(s.host, plan{}, s.batch), want));
   }
-  CHECK(s.host.try_override_product(weight_named(s.host, 0, "attn.norm"), own).error().operand == "weight of the product");
+  CHECK(s.host.try_override_product(weight_named(s.host, 0, "attn.norm"), own).error().operand ==
+        "weight of the product");
   CHECK(s.host.try_override_product(w, {}).error().code == resect::errc::null_pointer);
 }

@@ -112,7 +112,8 @@ class Test:
         for shown in ("set(RESECT_EXAMPLES ON)", "add_subdirectory(resect)", "resect_hosts"):
             if shown not in lines:
                 sys.exit(f"README.md: got cmake lines without {shown}")
-        self.cmake(*self.settings("example_runtime", f"-DCONSUMER_SOURCE={program}"))
+        self.cmake(*self.settings("example_runtime", f"-DCONSUMER_SOURCE={program}", "-DCMAKE_BUILD_TYPE=Debug",
+                                  "-DCMAKE_CXX_FLAGS_DEBUG=-Og"))
         self.cmake("--build", self.build)
         said = call(self.build / "consumer", cwd=self.root)
         if said.count("without layer") != 6:

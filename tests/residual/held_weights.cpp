@@ -47,13 +47,21 @@ plan random_layer() { return plan{} | reinit(layer(1), 3, norm_gains::reset); }
 TEST_CASE("a whole pass under steps on weights gives the logits of partial passes, and the weights are as before") {
   llama_setting s;
   const auto before = weights_of(s.host);
-  const auto intact = by_forward(s.host, plan{}, s.batch);
+  const auto intact = by_whole_pass(s.host, plan{}, s.batch);
   const auto want = by_surgery(s.host, random_layer() | skip(layer(0)), s.batch);
-  const auto got = by_forward(s.host, random_layer() | skip(layer(0)), s.batch);
+  const auto got = by_whole_pass(s.host, random_layer() | skip(layer(0)), s.batch);
   CHECK(relative_difference(got, want) < 1e-5);
   CHECK_FALSE(same_bits(got, intact));
   CHECK(weights_of(s.host) == before);
-  CHECK(same_bits(by_forward(s.host, plan{}, s.batch), intact));
+  CHECK(same_bits(by_whole_pass(s.host, plan{}, s.batch), intact));
+}
+
+TEST_CASE("a batch without rows runs nothing, under a plan as without one") {
+  llama_setting s;
+  for (const auto& p : {plan{}, plan{} | skip(layer(1)) | zero_stream(layer(2)), random_layer()}) {
+    CHECK(parts(try_forward(s.host, p, {})) == "fine");
+    CHECK(s.host.logits().rows == 0);
+  }
 }
 
 TEST_CASE("weights that are held serve several passes and end with their holder") {
@@ -61,7 +69,12 @@ TEST_CASE("weights that are held serve several passes and end with their holder"
   const auto before = weights_of(s.host);
   {
     resect::inline_executor here;
-    const auto held = try_hold_weights(here, s.host, random_layer() | map_weights(layer(1), [](const weight_desc&, resect::matrix_view<float> v, resect::executor_ref) { v(0, 0) += 1.0f; }, 7));
+    const auto held = try_hold_weights(
+        here, s.host,
+        random_layer() |
+            map_weights(
+                layer(1),
+                [](const weight_desc&, resect::matrix_view<float> v, resect::executor_ref) { v(0, 0) += 1.0f; }, 7));
     REQUIRE(held);
     CHECK(weights_of(s.host) != before);
   }
@@ -86,14 +99,18 @@ TEST_CASE("a re-initialized layer has biases of 0, and its gains as the plan say
   resect::inline_executor here;
   const auto p = random_layer();
   const auto& step = p.steps()[0];
-  CHECK(step.on_weight({.name = "b", .layer = 1, .role = resect::model::weight_role::bias, .rows = 1, .cols = 4}, view, here));
+  CHECK(step.on_weight({.name = "b", .layer = 1, .role = resect::model::weight_role::bias, .rows = 1, .cols = 4}, view,
+                       here));
   CHECK(values == std::vector<float>(4, 0.0f));
-  CHECK(step.on_weight({.name = "g", .layer = 1, .role = resect::model::weight_role::norm_gain, .rows = 1, .cols = 4}, view, here));
+  CHECK(step.on_weight({.name = "g", .layer = 1, .role = resect::model::weight_role::norm_gain, .rows = 1, .cols = 4},
+                       view, here));
   CHECK(values == std::vector<float>(4, 1.0f));
   const auto kept = plan{} | reinit(layer(1), 3, norm_gains::keep);
-  CHECK_FALSE(kept.steps()[0].on_weight({.name = "g", .layer = 1, .role = resect::model::weight_role::norm_gain, .rows = 1, .cols = 4}, view, here));
+  CHECK_FALSE(kept.steps()[0].on_weight(
+      {.name = "g", .layer = 1, .role = resect::model::weight_role::norm_gain, .rows = 1, .cols = 4}, view, here));
   values.assign(4, 5.0f);
-  CHECK(kept.steps()[0].on_weight({.name = "b", .layer = 1, .role = resect::model::weight_role::bias, .rows = 1, .cols = 4}, view, here));
+  CHECK(kept.steps()[0].on_weight(
+      {.name = "b", .layer = 1, .role = resect::model::weight_role::bias, .rows = 1, .cols = 4}, view, here));
   CHECK(values == std::vector<float>(4, 0.0f));
 }
 
@@ -102,7 +119,8 @@ TEST_CASE("a step without identity is refused: a cache could not tell its plan f
   mine.hash = 0;
   plan p;
   CHECK(parts(p.try_add(mine)) ==
-        "invalid argument | identity of mine | no id and no hash | an id, or a hash that differs between functions that do different things");
+        "invalid argument | identity of mine | no id and no hash | an id, or a hash that differs between functions "
+        "that do different things");
   CHECK(p.empty());
   mine.id = "mine/1";
   CHECK(p.try_add(mine));
@@ -111,7 +129,7 @@ TEST_CASE("a step without identity is refused: a cache could not tell its plan f
 TEST_CASE("what is observed under a plan is what the plan leaves, and no bit of the pass changes") {
   llama_setting s;
   const auto p = plan{} | scale_delta(layer(0), 0.5f) | zero_stream(layer(1));
-  const auto want = by_forward(s.host, p, s.batch);
+  const auto want = by_whole_pass(s.host, p, s.batch);
   forget_all(s.host, s.batch);
   std::map<int, floats> post;
   observe(s.host, p, s.batch, {site::resid_post}, [&](const tap& at, resect::matrix_view<const float> h) {

@@ -176,8 +176,8 @@ TEST_CASE("a scalar and an affine map act on every row alike") {
   for (std::size_t i = 0; i < other.h.size(); ++i) {
     CHECK(scaled.h[i] == 2.5f * other.h[i]);
     const auto c = i % width;
-    CHECK(mapped.h[i] == Approx(static_cast<double>(map.scale[c]) * static_cast<double>(other.h[i]) +
-                                static_cast<double>(map.shift[c]))
+    CHECK(mapped.h[i] == Approx(static_cast<double>(map.scale.data()[c]) * static_cast<double>(other.h[i]) +
+                                static_cast<double>(map.shift.data()[c]))
                              .epsilon(1e-6)
                              .margin(1e-6));
   }

@@ -50,7 +50,7 @@ bool agree(const step& a, const step& b) {
   REQUIRE(ba.try_add(b));
   const bool one = ab.try_add(b).has_value(), other = ba.try_add(a).has_value();
   CHECK(one == other);
-  CHECK(ab.steps().size() == (one ? 2u : 1u));
+  CHECK(ab.steps().size() == (one ? 2 : 1));
   return one;
 }
 

@@ -490,8 +490,9 @@ TEST_CASE("a cache that grew under another plan is refused, both plans are named
     auto both = rows_of(s.batch, 3, 0, 2);  // begins anew: must not be forgotten by a call that is refused
     both.insert(both.end(), next.begin(), next.end());
     for (const auto& batch : {next, both}) {
-      CHECK(parts(try_forward(s.host, wanted, batch)) ==
-            "stale cache | cache of sequence 0 | " + fingerprint_text(grew) + " | " + fingerprint_text(wanted));
+      CHECK(parts(try_forward(s.host, wanted, batch)) == "stale cache | cache of sequence 0 | " +
+                                                             fingerprint_text(grew) + " | " + fingerprint_text(wanted) +
+                                                             "; forget(0), or start at position 0");
       CHECK(s.host.cached(0) == 4);
       CHECK(s.host.cached(3) == 5);
       CHECK(s.host.cache_epoch(0) == grew.fingerprint());

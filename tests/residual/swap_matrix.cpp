@@ -327,5 +327,5 @@ TEST_CASE("a host of the edit level has no weights to swap") {
   llama_setting s;
   const floats v(4, 1.0f);
   CHECK(error_of([&] { by_forward(s.host, plan{} | swap_matrix(layer(1), "attn.q", {v.data(), 2, 2}), s.batch); }) ==
-        "unsupported | swap_matrix | a host of the edit level | a host of the surgery level");
+        "unsupported | weights for swap_matrix | a host without try_override_weight | one of the surgery level");
 }

@@ -10,6 +10,7 @@
 #include <support/study_setting.hpp>
 
 #include <resect/backend/cpu.hpp>
+#include <resect/core/copy.hpp>
 #include <resect/residual/operators.hpp>
 #include <resect/study/compare_plans.hpp>
 
@@ -36,7 +37,7 @@ class drifting_host : public support::forwarding_surgical_host<llama> {
   status try_forward(support::batch_view b, const support::float_hooks& k) {
     if (auto s = host_.try_forward(b, k); !s) return s;
     const auto logits = host_.logits();
-    shown_ = residual::detail::copy_rows(logits);
+    materialized(logits, shown_);
     for (index_t r = 0; r < logits.rows; ++r) {
       const auto i = static_cast<std::size_t>(r);
       const bool begins = i == 0 || b[i - 1].seq != b[i].seq;

@@ -101,8 +101,10 @@ TEST_CASE("steps on weights hold for the whole generation: continuations are tho
   const auto& w = s.model.layers[1].down;
   std::vector<float> other(w.data.begin(), w.data.end());
   for (std::size_t i = 0; i < other.size(); ++i) other[i] *= i % 3 == 0 ? -2.0f : 1.0f;
-  const auto swapped = plan{} | residual::swap_matrix(residual::layer(1), "mlp.down", matrix_view<const float>{other.data(), w.rows, w.cols});
-  const auto both = swapped | residual::reinit(residual::layer(2), 3, residual::norm_gains::keep) | residual::skip(residual::layer(3));
+  const auto swapped = plan{} | residual::swap_matrix(residual::layer(1), "mlp.down",
+                                                      matrix_view<const float>{other.data(), w.rows, w.cols});
+  const auto both = swapped | residual::reinit(residual::layer(2), 3, residual::norm_gains::keep) |
+                    residual::skip(residual::layer(3));
   for (const double temperature : {0.0, 1.0})
     for (const plan& p : {swapped, both}) {
       const generation_options o{.max_new = 10, .temperature = temperature};

@@ -17,7 +17,8 @@
 namespace support::neox {
 
 namespace model = resect::model;
-using model::site, model::row_meta, model::batch_view, resect::index_t, resect::matrix_view, resect::status, resect::errc, resect::text;
+using model::site, model::row_meta, model::batch_view, resect::index_t, resect::matrix_view, resect::status,
+    resect::errc, resect::text;
 using std::size_t;
 using floats = std::vector<float>;
 
@@ -30,8 +31,24 @@ enum class fault {
 };
 enum class block { sequential, fused, parallel };  // fused: sequential, but nothing shows h + attention
 enum class positions { learned, rotary };          // rotary: the first half of each head
-enum weight { norm1_gain, norm1_bias, qkv, qkv_bias, out, out_bias, norm2_gain, norm2_bias, up, up_bias, down, down_bias, n_weights };
-inline constexpr const char* names[] = {"norm1.gain", "norm1.bias", "attn.qkv", "attn.qkv.bias", "attn.out", "attn.out.bias", "norm2.gain", "norm2.bias", "mlp.up", "mlp.up.bias", "mlp.down", "mlp.down.bias"};
+enum weight {
+  norm1_gain,
+  norm1_bias,
+  qkv,
+  qkv_bias,
+  out,
+  out_bias,
+  norm2_gain,
+  norm2_bias,
+  up,
+  up_bias,
+  down,
+  down_bias,
+  n_weights
+};
+inline constexpr const char* names[] = {"norm1.gain", "norm1.bias",    "attn.qkv",   "attn.qkv.bias",
+                                        "attn.out",   "attn.out.bias", "norm2.gain", "norm2.bias",
+                                        "mlp.up",     "mlp.up.bias",   "mlp.down",   "mlp.down.bias"};
 
 // Random weights, the biases large enough to be missed; none at all in the layers where bias_size is 0.
 struct parameters {
@@ -42,7 +59,8 @@ struct parameters {
   std::vector<std::vector<floats>> layer{};
   std::vector<model::weight_desc> descs{};
   model::model_desc desc;
-  parameters(block b, positions p, double bias_size = 0.3, std::uint64_t seed = 1) : kind(b), place(p), layer(layers, std::vector<floats>(n_weights)) {
+  parameters(block b, positions p, double bias_size = 0.3, std::uint64_t seed = 1)
+      : kind(b), place(p), layer(layers, std::vector<floats>(n_weights)) {
     resect::fingerprint f;
     std::uint64_t stream = 0;
     const auto draw = [&](floats& w, size_t n, double size, float mean) {
@@ -57,11 +75,22 @@ struct parameters {
       for (size_t i = 0; i < n_weights; ++i) {
         const bool gain = i == norm1_gain || i == norm2_gain, bias = i % 2 != 0;
         const size_t rows = bias ? 1 : outs[i], cols = bias ? outs[i] : i == down ? inner : width;
-        draw(layer[l][i], rows * cols, gain ? 0.1 : bias ? bias_size : 1.0 / std::sqrt(static_cast<double>(cols)), gain);
-        const auto role = gain ? model::weight_role::norm_gain : bias ? model::weight_role::bias : model::weight_role::matrix;
-        descs.push_back({names[i], static_cast<int>(l), static_cast<int>(i), role, static_cast<index_t>(rows), static_cast<index_t>(cols)});
+        draw(layer[l][i], rows * cols,
+             gain   ? 0.1
+             : bias ? bias_size
+                    : 1.0 / std::sqrt(static_cast<double>(cols)),
+             gain);
+        const auto role = gain   ? model::weight_role::norm_gain
+                          : bias ? model::weight_role::bias
+                                 : model::weight_role::matrix;
+        descs.push_back({names[i], static_cast<int>(l), static_cast<int>(i), role, static_cast<index_t>(rows),
+                         static_cast<index_t>(cols)});
       }
-    desc = {.name = kind == block::parallel ? "neox" : "gpt2", .fingerprint = f.add(static_cast<std::uint64_t>(kind)).add(static_cast<std::uint64_t>(place)).value(), .n_layers = static_cast<int>(layers), .d_model = static_cast<int>(width), .n_vocab = static_cast<int>(vocab)};
+    desc = {.name = kind == block::parallel ? "neox" : "gpt2",
+            .fingerprint = f.add(static_cast<std::uint64_t>(kind)).add(static_cast<std::uint64_t>(place)).value(),
+            .n_layers = static_cast<int>(layers),
+            .d_model = static_cast<int>(width),
+            .n_vocab = static_cast<int>(vocab)};
   }
 };
 
@@ -71,14 +100,21 @@ class host {
   using value = T;
   using space = resect::host_space;
   using hooks = model::hooks<T>;
-  struct state { std::vector<row_meta> rows; std::vector<T> h; };
+  struct state {
+    std::vector<row_meta> rows;
+    std::vector<T> h;
+  };
   using weight_override = std::shared_ptr<void>;  // of nothing: its deleter puts back what was there
   explicit host(parameters m) : m_(std::move(m)) {}
   host(host&&) = delete;  // guards point into it
   const model::model_desc& describe() const { return m_.desc; }
-  model::access supports(site s, int) const { return s == site::resid_mid && m_.kind != block::sequential ? model::access::none : model::access::write; }
+  model::access supports(site s, int) const {
+    return s == site::resid_mid && m_.kind != block::sequential ? model::access::none : model::access::write;
+  }
 
-  status try_forward(batch_view batch, model::site_set want, model::observer<T> look) { return model::try_observe(*this, batch, want, look); }
+  status try_forward(batch_view batch, model::site_set want, model::observer<T> look) {
+    return model::try_observe(*this, batch, want, look);
+  }
   status try_forward(batch_view batch, const hooks& k) {
     caches now;  // of this pass; kept where all goes well
     for (const row_meta& row : batch) {
@@ -99,13 +135,16 @@ class host {
     for (size_t r = 0; r < rows.size(); ++r) {
       if ((rows[r].flags & row_meta::wants_logits) == 0) continue;
       asked.push_back(rows[r]), logits_.resize(asked.size() * m_.vocab);
-      unembed(view(norm, m_.width).middle_rows(static_cast<index_t>(r), 1), view(logits_, m_.vocab).middle_rows(static_cast<index_t>(asked.size()) - 1, 1));
+      unembed(view(norm, m_.width).middle_rows(static_cast<index_t>(r), 1),
+              view(logits_, m_.vocab).middle_rows(static_cast<index_t>(asked.size()) - 1, 1));
     }
     show(k, site::logits, 0, asked, view(logits_, m_.vocab));
     for (auto& [seq, grown] : now) caches_.insert_or_assign(seq, std::move(grown));
     return {};
   }
-  matrix_view<const T> logits() const { return {logits_.data(), static_cast<index_t>(logits_.size() / m_.vocab), static_cast<index_t>(m_.vocab)}; }
+  matrix_view<const T> logits() const {
+    return {logits_.data(), static_cast<index_t>(logits_.size() / m_.vocab), static_cast<index_t>(m_.vocab)};
+  }
   void forget(std::int32_t seq) { caches_.erase(seq); }
   std::uint64_t cache_epoch(std::int32_t seq) const { return caches_.contains(seq) ? caches_.at(seq).epoch : 0; }
   index_t cached(std::int32_t seq) const { return caches_.contains(seq) ? caches_.at(seq).length : 0; }
@@ -117,7 +156,8 @@ class host {
     return state{{batch.begin(), batch.end()}, embed(batch)};
   }
   status try_run(state& s, int first, int last, const hooks& k) {
-    if (first < 0 || first > last || last > m_.desc.n_layers) return resect::error{errc::invalid_argument, "layers", text(first, " to ", last), text("0 to ", m_.layers)};
+    if (first < 0 || first > last || last > m_.desc.n_layers)
+      return resect::error{errc::invalid_argument, "layers", text(first, " to ", last), text("0 to ", m_.layers)};
     caches now;  // whole sequences: nothing was before them
     for (int l = first; l < last; ++l) run_layer(static_cast<size_t>(l), s.rows, s.h, now, k);
     return {};
@@ -126,17 +166,27 @@ class host {
   matrix_view<T> stream(state& s) const { return view(s.h, m_.width); }
   batch_view rows(const state& s) const { return s.rows; }
   status try_head(const state& s, index_t row, matrix_view<T> norm, matrix_view<T> logits) const {
-    if (row < 0 || row + norm.rows > static_cast<index_t>(s.rows.size()) || norm.cols != m_.desc.d_model || logits.rows != norm.rows || logits.cols != m_.desc.n_vocab)
-      return resect::error{errc::shape_mismatch, "rows of the head", text(norm.rows, " from ", row, ", logits ", logits.rows, " x ", logits.cols), "rows of the state"};
-    final_norm(matrix_view<const T>{s.h.data(), static_cast<index_t>(s.rows.size()), m_.desc.d_model}.middle_rows(row, norm.rows), norm);
+    if (row < 0 || row + norm.rows > static_cast<index_t>(s.rows.size()) || norm.cols != m_.desc.d_model ||
+        logits.rows != norm.rows || logits.cols != m_.desc.n_vocab)
+      return resect::error{errc::shape_mismatch, "rows of the head",
+                           text(norm.rows, " from ", row, ", logits ", logits.rows, " x ", logits.cols),
+                           "rows of the state"};
+    final_norm(matrix_view<const T>{s.h.data(), static_cast<index_t>(s.rows.size()), m_.desc.d_model}.middle_rows(
+                   row, norm.rows),
+               norm);
     unembed(norm, logits);
     return {};
   }
 
-  std::span<const model::weight_desc> weights(int l) const { return std::span{m_.descs}.subspan(static_cast<size_t>(l) * n_weights, n_weights); }
-  status try_read_weight(const model::weight_desc& w, matrix_view<float> values) const {  // as it is now, overrides included
+  std::span<const model::weight_desc> weights(int l) const {
+    return std::span{m_.descs}.subspan(static_cast<size_t>(l) * n_weights, n_weights);
+  }
+  status try_read_weight(const model::weight_desc& w,
+                         matrix_view<float> values) const {  // as it is now, overrides included
     if (auto s = check_view(values, w.rows, w.cols, w.name.view()); !s) return s;
-    for (index_t i = 0; i < w.rows * w.cols; ++i) values(i / w.cols, i % w.cols) = m_.layer[static_cast<size_t>(w.layer)][static_cast<size_t>(w.id)][static_cast<size_t>(i)];
+    for (index_t i = 0; i < w.rows * w.cols; ++i)
+      values(i / w.cols, i % w.cols) =
+          m_.layer[static_cast<size_t>(w.layer)][static_cast<size_t>(w.id)][static_cast<size_t>(i)];
     return {};
   }
   resect::result<weight_override> try_override_weight(const model::weight_desc& w, matrix_view<const float> values) {
@@ -148,23 +198,37 @@ class host {
   }
 
  private:
-  struct cache { std::uint64_t epoch = 0; index_t length = 0; std::map<size_t, std::vector<floats>> kv; };  // kv[layer][row]: key, then value
+  struct cache {
+    std::uint64_t epoch = 0;
+    index_t length = 0;
+    std::map<size_t, std::vector<floats>> kv;
+  };  // kv[layer][row]: key, then value
   using caches = std::map<std::int32_t, cache>;
-  static matrix_view<T> view(std::vector<T>& x, size_t width) { return {x.data(), static_cast<index_t>(x.size() / width), static_cast<index_t>(width)}; }
-  static void show(const hooks& k, site s, size_t l, batch_view rows, matrix_view<T> x) { if (k.read.contains(s) || k.write.contains(s)) k.call({s, static_cast<int>(l), rows}, x); }
+  static matrix_view<T> view(std::vector<T>& x, size_t width) {
+    return {x.data(), static_cast<index_t>(x.size() / width), static_cast<index_t>(width)};
+  }
+  static void show(const hooks& k, site s, size_t l, batch_view rows, matrix_view<T> x) {
+    if (k.read.contains(s) || k.write.contains(s)) k.call({s, static_cast<int>(l), rows}, x);
+  }
   status check(const row_meta& row, index_t next) const {
-    if (row.pos == next && next < static_cast<index_t>(m_.longest) && row.token >= 0 && row.token < m_.desc.n_vocab) return {};
-    return resect::error{errc::invalid_argument, text("row of sequence ", row.seq), text("position ", row.pos, ", token ", row.token), text("position ", next, " below ", m_.longest, ", an id below ", m_.vocab)};
+    if (row.pos == next && next < static_cast<index_t>(m_.longest) && row.token >= 0 && row.token < m_.desc.n_vocab)
+      return {};
+    return resect::error{errc::invalid_argument, text("row of sequence ", row.seq),
+                         text("position ", row.pos, ", token ", row.token),
+                         text("position ", next, " below ", m_.longest, ", an id below ", m_.vocab)};
   }
   // How many rows of the same sequence stand before row r.
-  static size_t behind(batch_view rows, size_t r) { return r > 0 && rows[r - 1].seq == rows[r].seq ? behind(rows, r - 1) + 1 : 0; }
+  static size_t behind(batch_view rows, size_t r) {
+    return r > 0 && rows[r - 1].seq == rows[r].seq ? behind(rows, r - 1) + 1 : 0;
+  }
   static std::vector<row_meta> padded(batch_view batch) {
     size_t most = 0;
     std::vector<row_meta> rows;
     for (size_t r = 0; r < batch.size(); ++r) most = std::max(most, behind(batch, r));
     for (size_t r = 0; r < batch.size(); ++r) {
       rows.push_back(batch[r]);
-      for (size_t n = behind(batch, r); n < most && (r + 1 == batch.size() || batch[r + 1].seq != batch[r].seq); ++n) rows.push_back({batch[r].seq, rows.back().pos + 1, 0, row_meta::pad});
+      for (size_t n = behind(batch, r); n < most && (r + 1 == batch.size() || batch[r + 1].seq != batch[r].seq); ++n)
+        rows.push_back({batch[r].seq, rows.back().pos + 1, 0, row_meta::pad});
     }
     return rows;
   }
@@ -172,14 +236,17 @@ class host {
     std::vector<size_t> begin, at;
     for (size_t r = 0; r < rows.size(); ++r) begin.push_back(static_cast<size_t>(rows[r].pos) - behind(rows, r));
     const size_t furthest = begin.empty() ? 0 : *std::max_element(begin.begin(), begin.end());
-    for (size_t r = 0; r < rows.size(); ++r) at.push_back(std::min((F == fault::shared_position && begin[r] > 0 ? furthest : begin[r]) + behind(rows, r), m_.longest - 1));
+    for (size_t r = 0; r < rows.size(); ++r)
+      at.push_back(std::min((F == fault::shared_position && begin[r] > 0 ? furthest : begin[r]) + behind(rows, r),
+                            m_.longest - 1));
     return at;
   }
   std::vector<T> embed(batch_view rows) const {
     const auto at = places(rows);
     std::vector<T> h;
     for (size_t i = 0; i < rows.size() * m_.width; ++i)
-      h.push_back(T{m_.tokens[static_cast<size_t>(rows[i / m_.width].token) * m_.width + i % m_.width] + (m_.place == positions::learned ? m_.places[at[i / m_.width] * m_.width + i % m_.width] : 0.0f)});
+      h.push_back(T{m_.tokens[static_cast<size_t>(rows[i / m_.width].token) * m_.width + i % m_.width] +
+                    (m_.place == positions::learned ? m_.places[at[i / m_.width] * m_.width + i % m_.width] : 0.0f)});
     return h;
   }
 
@@ -203,14 +270,19 @@ class host {
     for (size_t i = 0; i < w.size(); ++i) y[i / x.size()] += w[i] * x[i % x.size()];
     return y;
   }
-  void final_norm(matrix_view<const T> h, matrix_view<T> y) const { each_row(h, y, [&](const floats& x, size_t) { return layer_norm(x, m_.head_gain, m_.head_bias); }); }
-  void unembed(matrix_view<const T> h, matrix_view<T> y) const { each_row(h, y, [&](const floats& x, size_t) { return linear(m_.head, floats(m_.vocab), x); }); }
+  void final_norm(matrix_view<const T> h, matrix_view<T> y) const {
+    each_row(h, y, [&](const floats& x, size_t) { return layer_norm(x, m_.head_gain, m_.head_bias); });
+  }
+  void unembed(matrix_view<const T> h, matrix_view<T> y) const {
+    each_row(h, y, [&](const floats& x, size_t) { return linear(m_.head, floats(m_.vocab), x); });
+  }
   // What the heads make of a row's query, key and value, when the last two have joined those of its sequence.
   floats attend(floats x, size_t at, std::vector<floats>& kv) const {
     const size_t d = m_.width, size = d / m_.heads;
     for (size_t i = 0; i < 2 * d && m_.place == positions::rotary; ++i)
       if (const size_t n = size / 4, c = i % size; c < n) {
-        const float angle = static_cast<float>(at) * std::pow(10000.0f, -static_cast<float>(c) / static_cast<float>(n)), u = x[i], v = x[i + n];
+        const float angle = static_cast<float>(at) * std::pow(10000.0f, -static_cast<float>(c) / static_cast<float>(n)),
+                    u = x[i], v = x[i + n];
         x[i] = u * std::cos(angle) - v * std::sin(angle), x[i + n] = u * std::sin(angle) + v * std::cos(angle);
       }
     kv.emplace_back(x.data() + d, x.data() + 3 * d);
@@ -218,10 +290,12 @@ class host {
     for (size_t head = 0; head < d; head += size) {
       floats p(kv.size());
       float most = -INFINITY, sum = 0.0f;
-      for (size_t i = 0; i < p.size() * size; ++i) p[i / size] += x[head + i % size] * kv[i / size][head + i % size] / std::sqrt(static_cast<float>(size));
+      for (size_t i = 0; i < p.size() * size; ++i)
+        p[i / size] += x[head + i % size] * kv[i / size][head + i % size] / std::sqrt(static_cast<float>(size));
       for (const float a : p) most = std::max(most, a);
       for (float& a : p) sum += a = std::exp(a - most);
-      for (size_t i = 0; i < p.size() * size; ++i) y[head + i % size] += p[i / size] / sum * kv[i / size][d + head + i % size];
+      for (size_t i = 0; i < p.size() * size; ++i)
+        y[head + i % size] += p[i / size] / sum * kv[i / size][d + head + i % size];
     }
     return y;
   }
@@ -247,15 +321,17 @@ class host {
     };
     if (m_.kind == block::parallel) feed_forward(h);
     shown(site::attn_delta, attn);
-    floats sum(h.size());  // h + a, not rounded
+    floats sum(h.size());  // h + a, which a parallel block does not round
     for (size_t i = 0; i < h.size(); ++i) {
-      sum[i] = static_cast<float>(h[i]) + static_cast<float>(attn[i]) * (F == fault::half_delta ? 2 : 1) + (F == fault::bias_after_hook ? w[out_bias][i % m_.width] : 0);
+      sum[i] = static_cast<float>(h[i]) + static_cast<float>(attn[i]) * (F == fault::half_delta ? 2 : 1) +
+               (F == fault::bias_after_hook ? w[out_bias][i % m_.width] : 0);
       mid[i] = T{sum[i]};
     }
     if (m_.kind == block::sequential) shown(site::resid_mid, mid);
     if (m_.kind != block::parallel) feed_forward(mid);
     shown(site::mlp_delta, mlp);
-    for (size_t i = 0; i < h.size(); ++i) h[i] = T{(m_.kind == block::sequential ? static_cast<float>(mid[i]) : sum[i]) + static_cast<float>(mlp[i])};
+    for (size_t i = 0; i < h.size(); ++i)
+      h[i] = T{(m_.kind == block::parallel ? sum[i] : static_cast<float>(mid[i])) + static_cast<float>(mlp[i])};
     shown(site::resid_post, h);
   }
   parameters m_;

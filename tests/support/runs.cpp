@@ -60,10 +60,22 @@ void forget_all(edit_ref host, resect::model::batch_view batch) {
   for (const auto& row : batch) host.forget(row.seq);
 }
 
-floats by_forward(edit_ref host, const resect::residual::plan& p, resect::model::batch_view batch) {
-  forget_all(host, batch);
+namespace {
+
+template <class H>
+floats logits_of_a_pass(H& host, const resect::residual::plan& p, resect::model::batch_view batch) {
+  for (const auto& row : batch) host.forget(row.seq);
   resect::residual::forward(host, p, batch);
   return copied(host.logits());
+}
+
+}  // namespace
+
+floats by_forward(edit_ref host, const resect::residual::plan& p, resect::model::batch_view batch) {
+  return logits_of_a_pass(host, p, batch);
+}
+floats by_whole_pass(host_ref host, const resect::residual::plan& p, resect::model::batch_view batch) {
+  return logits_of_a_pass(host, p, batch);
 }
 
 void on_all_hosts(resect::function_ref<void(host_ref, const std::vector<resect::model::row_meta>&)> f) {

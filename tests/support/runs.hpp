@@ -45,8 +45,10 @@ floats by_surgery(host_ref host, const resect::residual::plan& p, resect::model:
 
 void forget_all(edit_ref host, resect::model::batch_view batch);
 
-// Logits of the rows that want them, by a whole pass with callbacks.
+// Logits of the rows that want them, by a whole pass with callbacks; of a host of the edit level, which has no weights.
 floats by_forward(edit_ref host, const resect::residual::plan& p, resect::model::batch_view batch);
+// The same of a host of the surgery level, which can also hold the weights of a plan.
+floats by_whole_pass(host_ref host, const resect::residual::plan& p, resect::model::batch_view batch);
 
 // f on every kind of host, with a batch: eight small Llama models and the planted one.
 void on_all_hosts(resect::function_ref<void(host_ref, const std::vector<resect::model::row_meta>&)> f);

@@ -209,7 +209,8 @@ resect::status llama_host::multiply(int l, int id, const_view x, view out) {
   return products_[slot] ? products_[slot](weights_[slot], x, out, own) : own(x, out);
 }
 
-resect::status llama_host::run_layer(int l, batch_view batch, std::span<batch_sequence> sequences, view h, const hooks& k) {
+resect::status llama_host::run_layer(int l, batch_view batch, std::span<batch_sequence> sequences, view h,
+                                     const hooks& k) {
   const auto& c = model_.config;
   const resect::index_t n = h.rows;
   call(k, tap{site::resid_pre, l, batch}, h);

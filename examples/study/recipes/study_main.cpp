@@ -19,6 +19,8 @@
 #include <study/report/report_json.hpp>
 #include <study/report/table.hpp>
 
+#include <resect/study/speed.hpp>
+
 namespace studies {
 
 namespace {

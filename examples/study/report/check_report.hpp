@@ -2,10 +2,13 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstdint>
 #include <string>
 #include <vector>
 
+#include <resect/metrics/intervals/range.hpp>
 #include <resect/metrics/intervals/two_way.hpp>
 #include <resect/metrics/intervals/wilson.hpp>
 #include <resect/metrics/verdicts/marks.hpp>
@@ -15,183 +18,40 @@
 // What report.json says against what the sums in clusters.npz give.
 namespace studies::detail {
 
-inline std::string shown_number(double x) {
-  return std::isfinite(x) ? "'" + std::string(resect::text(x).view()) + "'" : std::string("null");
-}
+void check_estimate(const std::string& where, const estimate& got, const estimate& wanted);
 
-inline void check_number(const std::string& where, double got, double wanted) {
-  const bool known = std::isfinite(wanted);
-  if (known ? std::abs(got - wanted) <= 1e-9 * std::max(1.0, std::abs(wanted)) : !std::isfinite(got)) return;
-  refuse_report(where, shown_number(got),
-                known ? resect::text(wanted, ", which clusters.npz gives").view()
-                      : std::string_view("null, as clusters.npz gives no such number"));
-}
+// The rule that rules.interval names: an interval is computed again by the rule of its own report.
+enum class interval_rule : std::uint8_t {
+  by_range,  // metrics::set_interval
+  plain_t,   // of reports before it: μ ± t·se for every measure, Wilson's for a rate of 0 or 1
+};
 
-inline void check_count(const std::string& where, std::int64_t got, std::int64_t wanted) {
-  if (got != wanted)
-    refuse_report(where, "'" + std::to_string(got) + "'", resect::text(wanted, ", which clusters.npz gives").view());
-}
+interval_rule rule_of(const stored_report& r);
 
-inline void check_estimate(const std::string& where, const estimate& got, const estimate& wanted) {
-  check_number(where + ".value", got.value, wanted.value);
-  check_number(where + ".se", got.se, wanted.se);
-  check_number(where + ".lo", got.lo, wanted.lo);
-  check_number(where + ".hi", got.hi, wanted.hi);
-  check_count(where + ".n", got.n, wanted.n);
-  check_count(where + ".n_clusters", got.n_clusters, wanted.n_clusters);
-}
+// Of the measures, in the order of measure_names.
+inline constexpr std::array measure_ranges{resect::metrics::mean_range::nonnegative, resect::metrics::mean_range::rate,
+                                           resect::metrics::mean_range::any, resect::metrics::mean_range::at_most_one};
+static_assert(measure_ranges.size() == n_measures);
 
-constexpr std::size_t top1 = 1;  // the measure that is a rate
+// A measure over runs, one a seed, with the variance of seeds and clusters where there are several.
+resect::metrics::seeded_estimate estimate_of(const std::vector<resect::metrics::clustered_sums>& runs,
+                                             std::size_t measure, interval_rule rule);
 
-inline estimate of_measure(const estimate& e, std::size_t measure) {
-  return measure == top1 ? resect::metrics::rate_interval(e) : e;
-}
-
-// A measure over all runs of a row, with the variance of seeds and clusters where there are seeds.
-inline resect::metrics::seeded_estimate over_runs(const stored_report& r, const stored_row& row, std::size_t measure) {
-  resect::metrics::seeded_estimate out;
-  std::vector<resect::metrics::clustered_sums> all;
-  for (std::size_t i = 0; i < row.runs.size(); ++i) all.push_back(r.run(row, i)[measure]);
-  if (all.size() == 1) out.mean = all.front().estimate();
-  else out = need(resect::metrics::try_two_way(all));
-  out.mean = of_measure(out.mean, measure);
-  return out;
-}
+std::vector<resect::metrics::clustered_sums> runs_of(const stored_report& r, const stored_row& row,
+                                                     std::size_t measure);
 
 // Whether a row's KL is at the floor that the report names.
-inline bool is_at_floor(const stored_report& r, const stored_row& row) {
-  return resect::study::is_at_floor(over_runs(r, row, 0).mean, r.report.floor.value_or(0));
-}
-
-// Of every row of a table, as a study marks them.
-inline std::vector<std::string> marks_of(const stored_report& r, const stored_table& table) {
-  std::vector<estimate> deltas;
-  double degrees = 0;
-  for (const stored_row& row : table.rows) {
-    const auto dlnppl = over_runs(r, row, 2);
-    deltas.push_back(dlnppl.mean);
-    if (row.runs.size() > 1) degrees = dlnppl.degrees;
-  }
-  std::vector<std::string> out;
-  for (const auto& m : resect::metrics::assign_marks(deltas, {.degrees = degrees}))
-    out.emplace_back(resect::metrics::name(m.verdict));
-  for (std::size_t i = 0; i < out.size(); ++i)
-    if (is_at_floor(r, table.rows[i])) out[i] = at_floor_mark;
-  return out;
-}
-
-inline double mean_kl(const stored_report& r, const stored_row& row) {
-  double sum = 0, n = 0;
-  for (std::size_t i = 0; i < row.runs.size(); ++i) {
-    const auto e = r.run(row, i).front().estimate();
-    sum += e.value * static_cast<double>(e.n);
-    n += static_cast<double>(e.n);
-  }
-  return sum / n;
-}
+bool is_at_floor(const stored_report& r, const stored_row& row);
 
 // A row's place by KL; of rows with the same KL any of their places. The interval is drawn, and is not drawn again here:
 // it has to hold the place.
-inline void check_rank(const stored_report& r, const stored_table& table, const stored_row& of) {
-  const auto& rank = r.row(of).verdict->rank;
-  const std::string where = row_place(of.row) + ".rank";
-  const auto within = [&](const char* end, std::int64_t x, std::int64_t low, std::int64_t high) {
-    if (x < low || x > high)
-      refuse_report(where + end, "'" + std::to_string(x) + "'", resect::text(low, " to ", high).view());
-  };
-  std::int64_t above = 0, level = 0;
-  const double own = mean_kl(r, of), close = 1e-12 * std::abs(own);
-  for (const stored_row& other : table.rows) {
-    if (is_at_floor(r, other)) continue;  // it has no rank
-    const double x = mean_kl(r, other);
-    above += x > own + close;
-    level += std::abs(x - own) <= close;
-  }
-  if (is_at_floor(r, of)) within(".value", rank.value, 0, 0);
-  if (rank.value == 0) return;
-  within(".value", rank.value, above + 1, above + level);
-  if (rank.lo == 0 && rank.hi == 0) return;
-  within(".lo", rank.lo, 1, rank.value);
-  within(".hi", rank.hi, rank.value, static_cast<std::int64_t>(table.rows.size()));
-}
-
-inline void check_verdict(const stored_report& r, const stored_table& table, const stored_row& of,
-                          const std::string& mark) {
-  const report_row& row = r.row(of);
-  if (!row.verdict) return;
-  if (row.verdict->mark != mark)
-    refuse_report(row_place(of.row) + ".mark", "'" + row.verdict->mark + "'",
-                  resect::text("'", mark, "', which clusters.npz gives").view());
-  check_rank(r, table, of);
-}
-
-inline void check_metrics(const std::string& where, const report_row& row, std::size_t measure,
-                          const estimate& wanted) {
-  const auto* got = resect::io::find_named(row.metrics, measure_names[measure]);
-  const std::string place = where + ".metrics." + measure_names[measure];
-  if (!got) refuse_report(place, "'nothing'", "a value");
-  check_estimate(place, *got, wanted);
-}
+void check_rank(const stored_report& r, const stored_table& table, const stored_row& of);
 
 // Every row of report.json against the sums of its runs.
-inline void check_rows(const stored_report& r) {
-  for (const stored_table& table : r.tables) {
-    const auto marks = marks_of(r, table);
-    for (std::size_t t = 0; t < table.rows.size(); ++t) {
-      const stored_row& of = table.rows[t];
-      const report_row& row = r.row(of);
-      for (std::size_t m = 0; m < n_measures; ++m) {
-        check_metrics(row_place(of.row), row, m, over_runs(r, of, m).mean);
-        for (std::size_t k = 0; k < row.seeds.size(); ++k)
-          check_metrics(row_place(of.row + 1 + k), r.report.rows[of.row + 1 + k], m,
-                        of_measure(r.run(of, k)[m].estimate(), m));
-      }
-      check_verdict(r, table, of, marks[t]);
-      if (row.seeds.empty()) continue;
-      check_number(row_place(of.row) + ".seed_sd.kl", number_of(row.seed_sd, "kl"), over_runs(r, of, 0).seed_sd);
-      check_number(row_place(of.row) + ".seed_sd.dlnppl", number_of(row.seed_sd, "dlnppl"),
-                   over_runs(r, of, 2).seed_sd);
-    }
-  }
-}
-
-// KL of the arm that does to other layers what a row does to its own; of no layers 0.
-inline resect::metrics::clustered_sums kl_of_layers(const stored_report& r, const stored_row& like,
-                                                    const std::vector<int>& layers, const std::string& where) {
-  const auto& own = r.run(like, 0).front();
-  if (layers.empty()) return need(resect::metrics::clustered_sums::difference(own, own));
-  report_row wanted = r.row(like);
-  wanted.layers = layers;
-  for (const stored_table& table : r.tables)
-    for (const stored_row& row : table.rows)
-      if (r.row(row).seeds.empty() && same_arm(r.row(row), wanted)) return r.run(row, 0).front();
-  refuse_report(where, "no row of " + layers_text(layers), "all layers together, and all but each");
-}
+void check_rows(const stored_report& r);
 
 // What sparing a compressed layer brings back: R = KL(all) − KL(all but this one), I = R − S.
-inline void check_compression(const stored_report& r, const stored_table& table, const estimate& all, bool saturated,
-                              const std::string& where) {
-  std::vector<int> layers;
-  for (const stored_row& row : table.rows)
-    layers.insert(layers.end(), r.row(row).layers.begin(), r.row(row).layers.end());
-  const auto together = kl_of_layers(r, table.rows.front(), layers, where);
-  check_estimate(where + ".all.kl", all, together.estimate());
-  for (const stored_row& of : table.rows) {
-    std::vector<int> others = layers;
-    std::erase(others, r.row(of).layers.front());
-    const auto& alone = r.run(of, 0).front();
-    const auto without = kl_of_layers(r, of, others, where);
-    const auto restored = need(resect::metrics::clustered_sums::difference(together, without));
-    const auto interaction = need(resect::metrics::clustered_sums::difference(restored, alone));
-    estimate none;
-    none.n = alone.estimate().n;
-    none.n_clusters = alone.estimate().n_clusters;
-    const std::string place = row_place(of.row);
-    check_estimate(place + ".restored_kl", find_estimate(r.row(of).estimates, "restored_kl"),
-                   saturated ? none : restored.estimate());
-    check_estimate(place + ".interaction_kl", find_estimate(r.row(of).estimates, "interaction_kl"),
-                   saturated ? none : interaction.estimate());
-  }
-}
+void check_compression(const stored_report& r, const stored_table& table, const estimate& all, bool saturated,
+                       const std::string& where);
 
 }  // namespace studies::detail

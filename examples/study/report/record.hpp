@@ -108,9 +108,7 @@ struct grid_record {
 };
 
 // Which id begins a text and why: "id 1: tokenizer.ggml.add_bos_token is true; …", "none: …".
-inline std::string begin_text(const resect::io::report_rules& r) {
-  return r.bos ? "id " + std::to_string(*r.bos) + ": " + r.bos_rule : r.bos_rule;
-}
+std::string begin_text(const resect::io::report_rules& r);
 
 struct study_record {
   resect::io::report report;  // its sections and findings are made of the rest when it is written
@@ -145,15 +143,8 @@ inline const table_record* find_table(const study_record& r, std::string_view na
   return found == r.tables.end() ? nullptr : &*found;
 }
 
-inline row_list rows_of(const study_record& r, const table_record& t) {
-  row_list out;
-  for (const std::size_t i : t.rows) out.push_back(&r.report.rows[i]);
-  return out;
-}
-inline row_list rows_of(const study_record& r, std::string_view table) {
-  const auto* found = find_table(r, table);
-  return found ? rows_of(r, *found) : row_list{};
-}
+row_list rows_of(const study_record& r, const table_record& t);
+row_list rows_of(const study_record& r, std::string_view table);
 
 inline const compression_record* compression_of(const study_record& r, std::string_view table) {
   for (const auto& c : r.compressions)
@@ -161,23 +152,14 @@ inline const compression_record* compression_of(const study_record& r, std::stri
   return nullptr;
 }
 
-inline estimate find_estimate(const std::vector<resect::io::named<estimate>>& list, std::string_view name) {
-  const auto* found = resect::io::find_named(list, name);
-  return found ? *found : estimate{};
-}
-inline measures measures_of(const report_row& row) {
-  return {find_estimate(row.metrics, "kl"), find_estimate(row.metrics, "top1_agreement"),
-          find_estimate(row.metrics, "dlnppl"), find_estimate(row.metrics, "cosine_head_norm")};
-}
+estimate find_estimate(const std::vector<resect::io::named<estimate>>& list, std::string_view name);
+measures measures_of(const report_row& row);
 inline estimate kl_of(const report_row& row) { return find_estimate(row.metrics, "kl"); }
 // An estimate of a row, whether the schema or the recipe names it.
 inline const estimate* find_measure(const report_row& row, std::string_view name) {
   const auto* found = resect::io::find_named(row.metrics, name);
   return found ? found : resect::io::find_named(row.estimates, name);
 }
-inline double number_of(const std::vector<resect::io::named<double>>& list, std::string_view name) {
-  const auto* found = resect::io::find_named(list, name);
-  return found ? *found : std::numeric_limits<double>::quiet_NaN();
-}
+double number_of(const std::vector<resect::io::named<double>>& list, std::string_view name);
 
 }  // namespace studies

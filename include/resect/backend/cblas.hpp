@@ -10,6 +10,8 @@
 #include <resect/backend/detail/views.hpp>
 #include <resect/core/array.hpp>
 #include <resect/core/backend.hpp>
+#include <resect/core/copy.hpp>
+#include <resect/core/finite.hpp>
 
 // The symbols of a Fortran BLAS and LAPACK with 32-bit integers (LP64), as ELF systems name them, under names of our
 // own: a program may include any cblas.h or lapacke.h beside this. Lengths of texts follow the last argument, as
@@ -158,7 +160,7 @@ class cblas {
     const matrix_view<T> by_cols{vectors.data(), a.rows, a.rows, 1, a.rows};
     for (index_t i = 0; i < a.rows; ++i)
       for (index_t j = 0; j <= i; ++j) {
-        if (!(std::fabs(a(i, j)) <= std::numeric_limits<T>::max())) return eigen_outcome{false};
+        if (!is_finite(a(i, j))) return eigen_outcome{false};
         by_cols(i, j) = a(i, j);
       }
     T size = 0;
@@ -170,10 +172,8 @@ class cblas {
     const int length = static_cast<int>(work.size());
     detail::blas::syevd("V", "L", &n, vectors.data(), &n, values.data(), work.data(), &length, int_work.data(),
                         &int_size, &info, 1, 1);
-    for (index_t c = 0; c < a.rows; ++c) {
-      w[c] = values[c];
-      for (index_t r = 0; r < a.rows; ++r) a(r, c) = by_cols(r, c);
-    }
+    for (index_t c = 0; c < a.rows; ++c) w[c] = values[c];
+    copy(by_cols, a);
     return eigen_outcome{info == 0};
   }
 
@@ -183,11 +183,7 @@ class cblas {
   static status prepare(matrix_view<const T>& a, array<T>& storage, std::string_view operand) {
     auto s = detail::blas::fits(a, operand);
     if (!s || detail::blas::readable(a) || a.empty()) return s;
-    storage.resize(a.rows * a.cols);
-    const matrix_view<T> copy{storage.data(), a.rows, a.cols};
-    for (index_t r = 0; r < a.rows; ++r)
-      for (index_t c = 0; c < a.cols; ++c) copy(r, c) = a(r, c);
-    a = copy;
+    a = materialized(a, storage);
     return {};
   }
 

@@ -10,6 +10,7 @@
 #include <resect/backend/detail/views.hpp>
 #include <resect/core/array.hpp>
 #include <resect/core/backend.hpp>
+#include <resect/core/copy.hpp>
 #include <resect/core/executor.hpp>
 #include <resect/core/instruction_set.hpp>
 #include <resect/core/threads.hpp>
@@ -120,10 +121,8 @@ class cpu {
         for (index_t j = 0; j <= i; ++j) wide(i, j) = static_cast<double>(a(i, j));
       const auto outcome = linalg::jacobi_symmetric_eigen(*this, wide.view(), {values.data(), a.rows});
       if (!outcome || !outcome->converged) return outcome;
-      for (index_t i = 0; i < a.rows; ++i) {
-        w[i] = static_cast<T>(values[i]);
-        for (index_t j = 0; j < a.rows; ++j) a(i, j) = static_cast<T>(wide(i, j));
-      }
+      for (index_t i = 0; i < a.rows; ++i) w[i] = static_cast<T>(values[i]);
+      copy(wide.view(), a);
       return outcome;
     }
   }

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
-
 #include <resect/compress/weight_method.hpp>
+#include <resect/core/algorithm.hpp>
 #include <resect/core/hash.hpp>
 #include <resect/factor/truncated_svd.hpp>
 #include <resect/quant/affine.hpp>
@@ -165,11 +164,11 @@ weight_method factorize_weights(Backend& backend, const factor::truncated_svd_op
   m.fields.add("power_iterations", static_cast<double>(options.power_iterations));
   m.fields.add("seed", static_cast<double>(options.seed)).complete();
   m.stored_bits = [rank = options.rank](const model::weight_desc& w) {
-    const index_t stored = rank < std::min(w.rows, w.cols) ? rank * (w.rows + w.cols) : w.rows * w.cols;
+    const index_t stored = rank < algo::min(w.rows, w.cols) ? rank * (w.rows + w.cols) : w.rows * w.cols;
     return 32.0 * static_cast<double>(stored);
   };
   m.apply = [&backend, options](const model::weight_desc& w, matrix_view<float> values, executor_ref) -> status {
-    if (options.rank >= std::min(w.rows, w.cols)) return {};
+    if (options.rank >= algo::min(w.rows, w.cols)) return {};
     const auto svd = factor::try_truncated_svd(backend, values, options);
     if (!svd) return svd.error();
     return factor::balanced_factors(*svd).try_to_dense(backend, values);

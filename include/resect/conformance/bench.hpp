@@ -16,7 +16,8 @@ struct conformance_options {
   double identity = 1e-6;  // allowed in a site identity: relative to the largest value of the row
   int layers = 0;          // layers that the checks of one layer at a time visit, spread evenly; 0: all
   std::uint64_t seed = 1;  // of the generated batch
-  host_level level = host_level::observe;  // that the host must have: below it check T0.d fails and names what is missing
+  host_level level =
+      host_level::observe;  // that the host must have: below it check T0.d fails and names what is missing
 };
 
 }  // namespace RESECT_NAMESPACE::conformance

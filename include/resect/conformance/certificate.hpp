@@ -42,7 +42,7 @@ struct check {
   std::optional<site> where{};
   std::int32_t seq = -1;
   std::int32_t pos = -1;
-  site_set covers{};       // sites at which something was compared: a pass says nothing of others
+  site_set covers{};  // sites at which something was compared: a pass says nothing of others
 };
 
 // What one run of the suite found. Plain values: to keep, to compare, to print.
@@ -119,14 +119,15 @@ inline short_text<100> place_of(const check& c) noexcept {
 inline short_text<120> covered(site_set sites) noexcept {
   short_text<120> out;
   for (int s = 0; s < n_sites; ++s)
-    if (sites.contains(static_cast<site>(s))) out.append(out.empty() ? "at " : " ").append(model::name(static_cast<site>(s)));
+    if (sites.contains(static_cast<site>(s)))
+      out.append(out.empty() ? "at " : " ").append(model::name(static_cast<site>(s)));
   return out;
 }
 
 }  // namespace detail
 
-// A table: verdict, check, measured figure, tolerance, what the figure is; below it the sites that it covers; under a check its note and where the worst
-// of a failure was seen. The last line sums up.
+// A table: verdict, check, measured figure, tolerance, what the figure is; under a check the sites that it covers, where
+// the worst of a failure was seen, and its note. The last line sums up.
 inline long_text to_text(const certificate& c) {
   long_text out;
   out.append("host ")
@@ -152,7 +153,8 @@ inline long_text to_text(const certificate& c) {
     out.append(detail::short_number(k.measured).view(), 10).append(k.tolerance == 0.0 ? "exact" : "<= ");
     if (k.tolerance != 0.0) out.append(detail::short_number(k.tolerance).view());
     out.append("  ").append(k.measure.view()).append("\n");
-    if (const auto sites = detail::covered(k.covers); !sites.empty()) out.append("           ").append(sites.view()).append("\n");
+    if (const auto sites = detail::covered(k.covers); !sites.empty())
+      out.append("           ").append(sites.view()).append("\n");
     const auto place = k.result == verdict::fail ? detail::place_of(k) : short_text<100>{};
     if (!place.empty()) out.append("           worst at ").append(place.view()).append("\n");
     if (!k.note.empty()) out.append("           ").append(k.note.view()).append("\n");

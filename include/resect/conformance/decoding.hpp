@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <resect/conformance/editing.hpp>
+#include <resect/core/copy.hpp>
 #include <resect/residual/operators.hpp>
 #include <resect/residual/run.hpp>
 #include <resect/residual/select.hpp>
@@ -74,7 +75,7 @@ result<record> logits_now(bench<H>& b, batch_view rows) {
                  text(rows.size(), " x ", b.host.describe().n_vocab)};
   out.vocab = static_cast<std::size_t>(logits.cols);
   for (const row_meta& row : rows) out.asked.push_back({row.seq, row.pos});
-  residual::detail::copy_rows(logits, out.logits);
+  materialized(logits, out.logits);
   return out;
 }
 
@@ -147,7 +148,7 @@ template <class H>
 void plans_in_parts(bench<H>& b) {
   constexpr std::string_view chunks = "try_forward in chunks, under a plan, gives the logits of one pass",
                              rows = "try_forward row by row, under a plan, gives the logits of one pass",
-                             steps = "A plan gives the logits of the same edits written as callbacks";
+                             steps = "try_forward under a plan gives the logits of the same edits by callbacks";
   bool has_sites = b.host.describe().n_streams == 1;
   for (int l = 0; l < b.n_layers(); ++l)
     has_sites = has_sites && b.writes(site::resid_post, l) && b.reads(site::resid_pre, l);
@@ -191,8 +192,8 @@ void prefill_is_decode(bench<H>& b) {
   parts_are_whole(b, "T5.a", "try_forward in chunks gives the logits of one pass", in_chunks, base, intact);
   parts_are_whole(b, "T5.b", "try_forward row by row gives the logits of one pass", by_row, base, intact);
   const cut both[] = {in_chunks[0], by_row[1]};
-  when_cut(b, "T5.f", "A pass that continues a cache shows the rows of one whole pass", "difference, relative to the row", both,
-           [&](check& c, cut how) {
+  when_cut(b, "T5.f", "try_forward on a cache shows the rows of one whole pass", "difference, relative to the row",
+           both, [&](check& c, cut how) {
              return each_part(b, how, [&](const std::vector<row_meta>& rows) -> status {
                auto got = b.pass(rows, b.reached(access::read));
                if (!got) return got.error();
@@ -202,35 +203,36 @@ void prefill_is_decode(bench<H>& b) {
            });
   if constexpr (editable_host<H>) {
     plans_in_parts(b);
-    b.run("T5.e", "cached(seq) and cache_epoch(seq) tell the length and plan of a cache", "wrong lengths and epochs", 0.0, [&](check& c) -> status {
-      const worst w{c};
-      const index_t length = longest(b.batch);
-      auto look = [](const tap&, matrix_view<float>) { return edit::unchanged; };
-      const auto with_epoch = [&](const std::vector<row_meta>& rows, std::uint64_t epoch) {
-        return b.host.try_forward(rows, hooks<float>{{}, {}, look, epoch});
-      };
-      b.forget(b.batch);
-      const auto expect = [&](index_t most, std::uint64_t epoch) {
-        for (const std::int32_t seq : sequences_of(b.batch)) {
-          const auto n = static_cast<index_t>(part_of(b.batch, seq, 0, most).size());
-          w.count(b.host.cached(seq) != n, {}, -1, {seq, -1});
-          w.count(b.host.cache_epoch(seq) != (n == 0 ? 0 : epoch), {}, -1, {seq, -1});
-        }
-      };
-      expect(0, 0);
-      if (auto s = with_epoch(rows_between(b.batch, 0, 2), edited_epoch); !s) return s;
-      expect(2, edited_epoch);
-      if (auto s = with_epoch(rows_between(b.batch, 2, length), edited_epoch); !s) return s;
-      expect(length, edited_epoch);
-      b.forget(b.batch);
-      expect(0, 0);
-      return {};
-    });
-    when_cut(b, "T5.h", "A write at a site acts exactly once in a pass that continues a cache", "difference, relative to the row", both,
-             [&](check& c, cut how) {
-               return each_switching(b, c, [&](site s, switching<H>& edits) {
+    b.run("T5.e", "cached(seq) and cache_epoch(seq) tell the length and plan of a cache", "wrong lengths and epochs",
+          0.0, [&](check& c) -> status {
+            const worst w{c};
+            const index_t length = longest(b.batch);
+            auto look = [](const tap&, matrix_view<float>) { return edit::unchanged; };
+            const auto with_epoch = [&](const std::vector<row_meta>& rows, std::uint64_t epoch) {
+              return b.host.try_forward(rows, hooks<float>{{}, {}, look, epoch});
+            };
+            b.forget(b.batch);
+            const auto expect = [&](index_t most, std::uint64_t epoch) {
+              for (const std::int32_t seq : sequences_of(b.batch)) {
+                const auto n = static_cast<index_t>(part_of(b.batch, seq, 0, most).size());
+                w.count(b.host.cached(seq) != n, {}, -1, {seq, -1});
+                w.count(b.host.cache_epoch(seq) != (n == 0 ? 0 : epoch), {}, -1, {seq, -1});
+              }
+            };
+            expect(0, 0);
+            if (auto s = with_epoch(rows_between(b.batch, 0, 2), edited_epoch); !s) return s;
+            expect(2, edited_epoch);
+            if (auto s = with_epoch(rows_between(b.batch, 2, length), edited_epoch); !s) return s;
+            expect(length, edited_epoch);
+            b.forget(b.batch);
+            expect(0, 0);
+            return {};
+          });
+    when_cut(b, "T5.h", "A write in try_forward acts exactly once in a pass that continues a cache",
+             "difference, relative to the row", both, [&](check& c, cut how) {
+               return each_switching(b, c, [&](switching<H>& edits) {
                  return each_part(b, how, [&](const std::vector<row_meta>& rows) -> status {
-                   auto got = b.edited_on(rows, site_set{}, {s}, edits);
+                   auto got = b.edited_on(rows, site_set{}, edits.writes(), edits);
                    if (!got) return got.error();
                    edits.ends(*got);
                    return {};

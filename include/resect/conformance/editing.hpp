@@ -14,8 +14,8 @@ namespace RESECT_NAMESPACE::conformance {
 // What one edit did to the logits of a pass.
 template <class H>
 void editor_effect(bench<H>& b) {
-  b.run("T0.b", "A write callback that changes nothing leaves every logit as it was", "logits: largest |difference|", 0.0,
-        [&](check& c) -> status {
+  b.run("T0.b", "A try_forward callback that changes nothing leaves every logit as it was",
+        "logits: largest |difference|", 0.0, [&](check& c) -> status {
           int flips = 0;
           for (const site_set read : {b.reached(access::read), site_set{}}) {
             auto got = b.edited(b.batch, read, b.reached(access::write),
@@ -52,6 +52,8 @@ constexpr site after_edit(site s) noexcept {
 // Edits at one site that lead from the text to the other one, in the next layer back, and so on. Each moves what stands
 // there by the difference of the two, h := to + (h − from), so that it leads elsewhere when it is lost or made twice;
 // and each looks at what it is handed. Deviations go to a check, relative to the row or to the largest logit.
+// Where a layer hides resid_mid, an edit at attn_delta moves it by the difference of h + a, and the layer's mlp_delta is
+// overwritten with the other text's: that leads to its resid_post whether the MLP reads h or h + a.
 template <class H>
 class switching {
  public:
@@ -59,9 +61,16 @@ class switching {
   switching& operator=(const switching&) = delete;
   switching(const bench<H>& b, site s, check& c) : b_(b), where_(s), worst_{c} {
     for (int l = 0; l < (is_layer_site(s) ? b.n_layers() : 1); ++l)
-      if (b.writes(s, l) && b.reads(after_edit(s), l)) layers_.push_back(l);
+      if (b.writes(s, l) && (b.reads(after_edit(s), l) || moves_hidden_sum(l))) layers_.push_back(l);
   }
   bool any() const noexcept { return !layers_.empty(); }
+  // The sites that the edits write.
+  site_set writes() const noexcept {
+    site_set out{where_};
+    for (const int l : layers_)
+      if (moves_hidden_sum(l)) out.insert(site::mlp_delta);
+    return out;
+  }
   // Logits at the end of a pass over rows of the text: those of the text that the last edit led to.
   void ends(const record& got) {
     compare_logits(worst_, got, logits_of(text_after(layers_.size()), got.asked), b_.scale, where_);
@@ -71,9 +80,13 @@ class switching {
 
   edit operator()(const tap& at, matrix_view<float> h) {
     const auto here = std::find(layers_.begin(), layers_.end(), is_layer_site(where_) ? at.layer : 0);
-    if (at.where != where_ || here == layers_.end()) return edit::unchanged;
+    if (here == layers_.end()) return edit::unchanged;
     const auto before = static_cast<std::size_t>(here - layers_.begin());
     const record &from = text_after(before), &to = text_after(before + 1);
+    const bool hidden = moves_hidden_sum(*here);
+    if (hidden && at.where == site::mlp_delta)
+      return writing(at.where, *here, [&](token_place p) { return copied(to.find(at.where, *here, p)); })(at, h);
+    if (at.where != where_) return edit::unchanged;
     ++edited_;
     std::vector<float> row(static_cast<std::size_t>(h.cols));
     for (index_t r = 0; r < h.rows && r < static_cast<index_t>(at.rows.size()); ++r) {
@@ -82,7 +95,8 @@ class switching {
       const token_place place{m.seq, m.pos};
       for (index_t c = 0; c < h.cols; ++c) row[static_cast<std::size_t>(c)] = h(r, c);
       worst_.see(b_.apart(row, from.find(where_, *here, place), where_, *here, place), where_, *here, place);
-      const auto x = from.find(after_edit(where_), *here, place), y = to.find(after_edit(where_), *here, place);
+      const auto x = hidden ? hidden_sum(from, *here, place) : copied(from.find(after_edit(where_), *here, place));
+      const auto y = hidden ? hidden_sum(to, *here, place) : copied(to.find(after_edit(where_), *here, place));
       for (std::size_t i = 0; i < row.size() && i < x.size() && i < y.size(); ++i)
         h(r, static_cast<index_t>(i)) = is_delta(where_) ? row[i] + (y[i] - x[i]) : y[i] + (row[i] - x[i]);
     }
@@ -90,6 +104,18 @@ class switching {
   }
 
  private:
+  bool moves_hidden_sum(int l) const {
+    return where_ == site::attn_delta && !b_.reads(site::resid_mid, l) && b_.reads(site::resid_pre, l) &&
+           b_.writes(site::mlp_delta, l);
+  }
+  static std::vector<float> copied(std::span<const float> x) { return {x.begin(), x.end()}; }
+  // h + a, where no site shows it.
+  static std::vector<float> hidden_sum(const record& of, int l, token_place place) {
+    auto out = copied(of.find(site::resid_pre, l, place));
+    const auto a = of.find(site::attn_delta, l, place);
+    for (std::size_t i = 0; i < out.size() && i < a.size(); ++i) out[i] += a[i];
+    return out;
+  }
   const record& text_after(std::size_t edits) const noexcept { return edits % 2 == 0 ? b_.base : b_.base_other; }
   const bench<H>& b_;
   site where_;
@@ -98,7 +124,7 @@ class switching {
   std::size_t edited_ = 0;  // callbacks of this pass
 };
 
-// f(site) → status for every site with an edit that can be switched.
+// f(edits) → status for every site with an edit that can be switched.
 template <class H, class F>
 status each_switching(bench<H>& b, check& c, F f) {
   bool any = false;
@@ -106,7 +132,7 @@ status each_switching(bench<H>& b, check& c, F f) {
     switching<H> edits(b, s, c);
     if (!edits.any()) continue;
     any = true;
-    if (auto st = f(s, edits); !st) return st;
+    if (auto st = f(edits); !st) return st;
   }
   return any ? status{} : b.not_applicable(c, "the host has no site to write");
 }
@@ -138,8 +164,8 @@ void write_sticks(bench<H>& b) {
         worst{once}.count(b.writes(s, at) && got->find(s, at, {row.seq, row.pos}).empty(), s, at, {row.seq, row.pos});
     return {};
   };
-  b.run("T2.a", "Another text's stream, written at a site, gives that text's logits", "logits: largest |difference|", 0.0,
-        [&](check& c) -> status {
+  b.run("T2.a", "Another text's stream, written in try_forward, gives that text's logits",
+        "logits: largest |difference|", 0.0, [&](check& c) -> status {
           bool any = false;
           auto st = b.each_writable([&](site s, int l) -> status {
             if (is_delta(s)) return {};
@@ -149,8 +175,8 @@ void write_sticks(bench<H>& b) {
           });
           return any || !st ? st : b.not_applicable(c, "the host has no such site to write");
         });
-  b.run("T2.b", "A delta that leads to another text's stream gives that text's logits", "logits: relative difference", b.o.rounding,
-        [&](check& c) -> status {
+  b.run("T2.b", "A written attn_delta or mlp_delta moves the stream by its own value", "logits: relative difference",
+        b.o.rounding, [&](check& c) -> status {
           bool any = false;
           auto st = b.each_writable([&](site s, int l) -> status {
             const site before = s == site::attn_delta ? site::resid_pre : site::resid_mid;
@@ -165,7 +191,7 @@ void write_sticks(bench<H>& b) {
           });
           return any || !st ? st : b.not_applicable(c, "the host has no delta to write with the stream around it");
         });
-  b.run("T2.c", "Once a write callback is gone, the logits are as they were", "logits: largest |difference|", 0.0,
+  b.run("T2.c", "try_forward gives the intact logits after a pass with writes", "logits: largest |difference|", 0.0,
         [&](check& c) -> status {
           const site_set written = b.reached(access::write);
           if (written.empty()) return b.not_applicable(c, "the host has no site to write");
@@ -181,20 +207,20 @@ void write_sticks(bench<H>& b) {
         });
   for (const bool all : {true, false}) {
     b.run(all ? "T2.e" : "T2.f",
-          all ? "A write at a site acts exactly once in every layer of try_forward"
-              : "A write at a site acts exactly once where few rows want logits",
+          all ? "A write in try_forward acts exactly once in every layer"
+              : "A write in try_forward acts exactly once where few rows want logits",
           "difference, relative to the row", b.o.rounding, [&](check& c) -> status {
             const auto rows = all ? b.batch : few_want_logits(b.batch);
-            return each_switching(b, c, [&](site s, switching<H>& edits) -> status {
-              auto got = b.edited(rows, site_set{}, {s}, edits);
+            return each_switching(b, c, [&](switching<H>& edits) -> status {
+              auto got = b.edited(rows, site_set{}, edits.writes(), edits);
               if (!got) return got.error();
               edits.ends(*got);
               return {};
             });
           });
   }
-  b.run("T2.g", "A pass that only writes shows every row of its site once", "rows missing, twice or of other sites",
-        0.0, [&](check& c) -> status {
+  b.run("T2.g", "try_forward with writes alone shows every row of the site once",
+        "rows missing, twice or of other sites", 0.0, [&](check& c) -> status {
           if (passes == 0) return b.not_applicable(c, "the host has no site to write");
           worst{c}.take(once);
           return {};
@@ -204,7 +230,7 @@ void write_sticks(bench<H>& b) {
 // T6.e: what stands in pad rows reaches no text.
 template <class H>
 void pads_are_ignored(bench<H>& b) {
-  b.run("T6.e", "Values written into pad rows reach no logit", "logits: largest |difference|", 0.0,
+  b.run("T6.e", "Values written into pad rows of try_forward reach no logit", "logits: largest |difference|", 0.0,
         [&](check& c) -> status {
           if (b.base.pads == 0) return b.not_applicable(c, "no tap showed a pad row: ragged batches are packed");
           return b.each_writable([&](site s, int l) -> status {
@@ -261,7 +287,7 @@ void not_finite_is_seen(bench<H>& b) {
     });
   };
   const auto make = [&](std::string_view id, std::string_view what, float value) {
-    b.run(id, what, "places from which it became a finite logit", 0.0, [&](check& c) -> status {
+    b.run(id, what, "places with finite logits", 0.0, [&](check& c) -> status {
       reported = false;
       earlier = 0;
       auto st = poison(c, value);
@@ -271,10 +297,12 @@ void not_finite_is_seen(bench<H>& b) {
       return st;
     });
   };
-  make("T8.a", "NaN written into a row is an error or shows in that row's logits", std::numeric_limits<float>::quiet_NaN());
-  make("T8.b", "Infinity written into a row is an error or shows in that row's logits", std::numeric_limits<float>::infinity());
-  b.run("T8.c", "NaN and infinity stay in the sequence that they were written into", "logits: largest |difference|", 0.0,
-        [&](check& c) -> status {
+  make("T8.a", "try_forward reports NaN written into a row, or its logits show it",
+       std::numeric_limits<float>::quiet_NaN());
+  make("T8.b", "try_forward reports infinity written into a row, or its logits show it",
+       std::numeric_limits<float>::infinity());
+  b.run("T8.c", "try_forward keeps NaN and infinity in the sequence they are written into",
+        "logits: largest |difference|", 0.0, [&](check& c) -> status {
           if (!any) return b.not_applicable(c, "the host has no site to write");
           if (sequences_of(b.batch).size() < 2) return b.not_applicable(c, "one sequence only");
           worst{c}.take(others);

@@ -12,6 +12,7 @@
 
 #include <resect/conformance/certificate.hpp>
 #include <resect/conformance/words.hpp>
+#include <resect/core/finite.hpp>
 #include <resect/random/distributions.hpp>
 #include <resect/residual/selection.hpp>
 
@@ -117,12 +118,12 @@ inline double difference(std::span<const float> a, std::span<const float> b) noe
 inline double largest(std::span<const float> a) noexcept {
   double out = 0.0;
   for (const float x : a)
-    if (std::isfinite(x)) out = std::max(out, std::fabs(static_cast<double>(x)));
+    if (is_finite(x)) out = std::max(out, std::fabs(static_cast<double>(x)));
   return out;
 }
 // Whether nothing is NaN or infinite.
 inline bool all_finite(std::span<const float> a) noexcept {
-  return std::all_of(a.begin(), a.end(), [](float x) { return std::isfinite(x); });
+  return !first_not_finite(matrix_view<const float>{a.data(), 1, static_cast<index_t>(a.size())});
 }
 
 // The place of what was seen at no single row.

@@ -29,15 +29,15 @@ std::vector<std::vector<int>> ways_to_cut(const bench<H>& b) {
   return out;
 }
 
-// T1.g to T1.i: the head of some rows, and what partial passes show.
+// T1.g to T1.i and T1.k: the head of some rows, and what partial passes show.
 template <class H>
 void states_show(bench<H>& b) {
   site_set of_layers;
   for (const site s : all_sites)
     if (is_layer_site(s) && b.reached(access::read).contains(s)) of_layers.insert(s);
 
-  b.run("T1.g", "try_head gives some rows what it gives all rows; its norm is head_norm", "difference, relative", b.o.rounding,
-        [&](check& c) -> status {
+  b.run("T1.g", "try_head gives some rows what it gives all rows; its norm is head_norm", "difference, relative",
+        b.o.rounding, [&](check& c) -> status {
           auto state = b.host.try_embed(b.batch);
           if (!state) return state.error();
           if (auto s = b.host.try_run(*state, 0, b.n_layers(), no_hooks<float>()); !s) return s;
@@ -61,7 +61,8 @@ void states_show(bench<H>& b) {
         });
   if (of_layers.empty()) {
     b.skip("T1.h", "try_run shows at every site what try_forward shows", "the host shows no layer");
-    b.skip("T1.i", "try_run shows deltas that add up to the stream", "the host shows no layer");
+    b.skip("T1.i", "try_run shows deltas that add up to resid_mid and resid_post", "the host shows no layer");
+    b.skip("T1.k", "try_run shows two deltas that add up to resid_post", "the host shows no layer");
     return;
   }
   record uncut;
@@ -89,20 +90,24 @@ void states_show(bench<H>& b) {
           }
           return {};
         });
-  b.run("T1.i", "try_run shows deltas that add up to the stream", "difference, relative to the row", b.o.identity,
-        [&](check& c) -> status {
+  b.run("T1.i", "try_run shows deltas that add up to resid_mid and resid_post", "difference, relative to the row",
+        b.o.identity, [&](check& c) -> status {
           const bool first = check_sum(b, c, uncut, site::resid_pre, site::attn_delta, site::resid_mid);
           const bool second = check_sum(b, c, uncut, site::resid_mid, site::mlp_delta, site::resid_post);
-          const bool block = check_block_sum(b, c, uncut);
-          return first || second || block ? status{} : b.not_applicable(c, "the host shows no delta with the stream around it");
+          return first || second ? status{} : b.not_applicable(c, "the host shows no delta beside resid_mid");
+        });
+  b.run("T1.k", "try_run shows two deltas that add up to resid_post", "difference, relative to the row",
+        2.0 * b.o.identity, [&](check& c) -> status {
+          return check_block_sum(b, c, uncut) ? status{}
+                                              : b.not_applicable(c, "no layer without resid_mid shows both deltas");
         });
 }
 
 // T2.h and T2.i: T2 in partial passes, one layer at a time, as plans run them, and several at once.
 template <class H>
 void states_stick(bench<H>& b) {
-  b.run("T2.h", "Another text's stream, written in try_run, gives that text's stream", "stream: largest |difference|", 0.0,
-        [&](check& c) -> status {
+  b.run("T2.h", "Another text's stream, written in try_run, gives that text's stream", "stream: largest |difference|",
+        0.0, [&](check& c) -> status {
           auto own = b.host.try_embed(b.batch), other = b.host.try_embed(b.other);
           if (!own) return own.error();
           if (!other) return other.error();
@@ -136,8 +141,8 @@ void states_stick(bench<H>& b) {
           }
           return any ? status{} : b.not_applicable(c, "the host has no such site to write");
         });
-  b.run("T2.i", "A write at a site acts exactly once in every layer of try_run", "difference, relative to the row", b.o.rounding,
-        [&](check& c) -> status {
+  b.run("T2.i", "A write at a site acts exactly once in every layer of try_run", "difference, relative to the row",
+        b.o.rounding, [&](check& c) -> status {
           bool any = false;
           for (const site s : all_sites) {
             switching<H> edits(b, s, c);
@@ -147,7 +152,7 @@ void states_stick(bench<H>& b) {
               auto state = b.host.try_embed(b.batch);
               if (!state) return state.error();
               auto st = run_in_pieces(b, *state, cuts, [&](auto& piece, int first, int last) {
-                return b.host.try_run(piece, first, last, hooks<float>{{}, {s}, edits, edited_epoch});
+                return b.host.try_run(piece, first, last, hooks<float>{{}, edits.writes(), edits, edited_epoch});
               });
               if (!st) return st;
               auto got = b.head(*state);

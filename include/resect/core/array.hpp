@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <concepts>
 #include <cstddef>
 #include <initializer_list>
 #include <new>
@@ -44,8 +45,17 @@ class array<T, host_space> {
   // n copies of a value.
   array(index_t n, const T& value) : array() { assign(n, value); }
   array(std::initializer_list<T> values) : array() { assign(values.begin(), static_cast<index_t>(values.size())); }
-  // Copies of the elements of a span.
-  explicit array(std::span<const T> values) : array() { assign(values); }
+  // Copies of the elements of a span, or of a std::vector. (Templates, so that copying an array asks no concept of
+  // ranges whether it is a span: 20 ms for each T.)
+  template <class U, std::size_t Extent>
+    requires std::same_as<U, T> || std::same_as<U, const T>
+  explicit array(std::span<U, Extent> values) : array() {
+    assign(values.data(), static_cast<index_t>(values.size()));
+  }
+  template <template <class...> class Container, class Allocator>
+  array(const Container<T, Allocator>& values) : array() {
+    assign(values.data(), static_cast<index_t>(values.size()));
+  }
   array(const array& other) : array() { assign(other.data_, other.size_); }
   array(array&& other) noexcept { swap(other); }
   // Where a copy throws, this stays as it was.

@@ -50,6 +50,13 @@ struct error {
   short_text<120> got;
   short_text<120> wanted;
 
+  // The same error, its operand as a part of what `whole` names: "W of layer 3: row 2".
+  error within(std::string_view whole) const noexcept {
+    error e = *this;
+    e.operand = operand.empty() ? text(whole) : text(whole, ": ", operand.view());
+    return e;
+  }
+
   // One line, for people.
   short_text<420> message() const noexcept {
     short_text<420> out{name(code)};

@@ -3,10 +3,16 @@
 
 #include <span>
 
+#include <resect/core/algorithm.hpp>
 #include <resect/core/array.hpp>
 #include <resect/core/executor.hpp>
 
 namespace RESECT_NAMESPACE {
+
+// The sum of eight running sums, in the order that all sums over lanes have.
+constexpr double lane_sum(const double (&lane)[8]) noexcept {
+  return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+}
 
 // Σ x_i in double. Eight running sums over blocks of eight, combined in a fixed order: the same bits
 // for every compiler, optimisation level and instruction set, because a float converted to double is
@@ -18,18 +24,18 @@ double sum(std::span<const T> x) noexcept {
   for (std::size_t i = 0; i < whole; i += 8)
     for (std::size_t j = 0; j < 8; ++j) lane[j] += static_cast<double>(x[i + j]);
   for (std::size_t i = whole; i < x.size(); ++i) lane[i - whole] += static_cast<double>(x[i]);
-  return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+  return lane_sum(lane);
 }
 
 // Σ a_i·b_i of floats in double: every product is exact there, so the remark on `sum` holds here too.
 inline double dot(std::span<const float> a, std::span<const float> b) noexcept {
   double lane[8] = {};
-  const std::size_t n = a.size() < b.size() ? a.size() : b.size();
+  const std::size_t n = algo::min(a.size(), b.size());
   const std::size_t whole = n & ~std::size_t{7};
   for (std::size_t i = 0; i < whole; i += 8)
     for (std::size_t j = 0; j < 8; ++j) lane[j] += static_cast<double>(a[i + j]) * static_cast<double>(b[i + j]);
   for (std::size_t i = whole; i < n; ++i) lane[i - whole] += static_cast<double>(a[i]) * static_cast<double>(b[i]);
-  return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+  return lane_sum(lane);
 }
 
 // combine(… map(first, last) …) over [0, n) in blocks of `block` elements; the partial results are
@@ -42,7 +48,7 @@ T parallel_reduce(E& exec, index_t n, index_t block, T identity, Map map, Combin
   array<T> part(blocks, identity);
   exec.bulk(blocks, [&](index_t b) {
     const index_t first = b * block;
-    part[b] = map(first, first + block < n ? first + block : n);
+    part[b] = map(first, algo::min(first + block, n));
   });
   for (index_t width = 1; width < blocks; width *= 2)
     for (index_t i = 0; i + width < blocks; i += 2 * width) part[i] = combine(part[i], part[i + width]);

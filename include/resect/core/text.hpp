@@ -1,15 +1,68 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <charconv>
 #include <concepts>
 #include <cstddef>
+#include <cstdio>
 #include <string_view>
 #include <type_traits>
 
 #include <resect/config.hpp>
 
 namespace RESECT_NAMESPACE {
+
+namespace detail {
+
+// One part of a text: characters that live elsewhere, or a number in figures. One type for all that goes into texts, so
+// that the compiler makes no function for each combination of parts.
+class text_part {
+ public:
+  constexpr text_part() noexcept : text_part(std::string_view{}) {}
+  constexpr text_part(std::string_view s) noexcept : outside_(s.data()), size_(s.size()) {}
+  constexpr text_part(const char* s) noexcept : text_part(std::string_view{s}) {}
+  // A std::string, whatever its allocator.
+  template <template <class...> class String, class... Rest>
+  text_part(const String<char, Rest...>& s) noexcept : text_part(std::string_view{s.data(), s.size()}) {}
+  template <class T>
+    requires(std::is_arithmetic_v<T> && !std::same_as<T, bool> && !std::same_as<T, char>)
+  text_part(T value) noexcept {
+    if constexpr (std::is_floating_point_v<T>) {
+      write(static_cast<double>(value));
+    } else {
+      const bool negative = value < T{0};
+      const auto bits = static_cast<unsigned long long>(value);
+      write(negative ? 0ULL - bits : bits, negative);
+    }
+  }
+
+  constexpr std::string_view view() const noexcept { return {outside_ ? outside_ : figures_, size_}; }
+
+ private:
+  // As std::to_chars in its general form; <charconv> would cost every file a twentieth of what core may. What the
+  // locale puts between whole digits and others becomes a point.
+  void write(double value) noexcept {
+    char printed[48] = {};
+    std::snprintf(printed, sizeof printed, "%.9g", value);
+    for (const char* c = printed; *c != '\0' && size_ < sizeof figures_; ++c) {
+      const bool figure = (*c >= '0' && *c <= '9') || (*c >= 'a' && *c <= 'n') || *c == '+' || *c == '-';
+      if (figure || figures_[size_ - (size_ > 0)] != '.') figures_[size_++] = figure ? *c : '.';
+    }
+  }
+  void write(unsigned long long magnitude, bool negative) noexcept {
+    char backwards[24];
+    std::size_t n = 0;
+    do backwards[n++] = static_cast<char>('0' + magnitude % 10);
+    while ((magnitude /= 10) != 0);
+    if (negative) backwards[n++] = '-';
+    while (n > 0) figures_[size_++] = backwards[--n];
+  }
+
+  const char* outside_ = nullptr;  // null: the figures
+  std::size_t size_ = 0;
+  char figures_[24] = {};
+};
+
+}  // namespace detail
 
 // A short text with its own storage: no allocation, so errors can be made anywhere (also where memory
 // is what ran out). Text that does not fit is cut, never an error.
@@ -29,16 +82,11 @@ class short_text {
     return *this;
   }
 
+  // A number in full: digits, or at most nine significant ones of a float or double.
   template <class T>
     requires(std::is_arithmetic_v<T> && !std::same_as<T, bool> && !std::same_as<T, char>)
   short_text& append(T value) noexcept {
-    char buffer[48] = {};
-    const auto end = [&] {
-      if constexpr (std::is_floating_point_v<T>)
-        return std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::general, 9);
-      else return std::to_chars(buffer, buffer + sizeof buffer, value);
-    }();
-    return append(std::string_view{buffer, static_cast<std::size_t>(end.ptr - buffer)});
+    return append(detail::text_part(value).view());
   }
 
   constexpr std::string_view view() const noexcept { return {data_, size_}; }
@@ -52,11 +100,14 @@ class short_text {
   std::size_t size_ = 0;
 };
 
-// "rows 3, cols 4" and the like: the parts one after the other.
-template <std::size_t N = 120, class... Parts>
-short_text<N> text(const Parts&... parts) noexcept {
+// "rows 3, cols 4" and the like: up to twelve parts one after the other, texts and numbers.
+template <std::size_t N = 120>
+short_text<N> text(detail::text_part a = {}, detail::text_part b = {}, detail::text_part c = {},
+                   detail::text_part d = {}, detail::text_part e = {}, detail::text_part f = {},
+                   detail::text_part g = {}, detail::text_part h = {}, detail::text_part i = {},
+                   detail::text_part j = {}, detail::text_part k = {}, detail::text_part l = {}) noexcept {
   short_text<N> out;
-  (out.append(parts), ...);
+  for (const detail::text_part* part : {&a, &b, &c, &d, &e, &f, &g, &h, &i, &j, &k, &l}) out.append(part->view());
   return out;
 }
 

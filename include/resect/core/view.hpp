@@ -2,6 +2,7 @@
 #pragma once
 
 #include <concepts>
+#include <span>
 #include <type_traits>
 
 #include <resect/core/result.hpp>
@@ -61,6 +62,12 @@ struct matrix_view {
   }
 
   constexpr vector_view<T, Space> row(index_t r) const noexcept { return {data + r * row_stride, cols, col_stride}; }
+  // A row whose elements lie side by side (see rows_contiguous).
+  constexpr std::span<T> row_span(index_t r) const noexcept
+    requires std::same_as<Space, host_space>
+  {
+    return {data + r * row_stride, static_cast<std::size_t>(cols)};
+  }
   constexpr matrix_view transposed() const noexcept { return {data, cols, rows, col_stride, row_stride}; }
   constexpr matrix_view block(index_t r, index_t c, index_t m, index_t n) const noexcept {
     return {data + r * row_stride + c * col_stride, m, n, row_stride, col_stride};

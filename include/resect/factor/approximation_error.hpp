@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include <resect/core/backend.hpp>
+#include <resect/core/copy.hpp>
 #include <resect/core/matrix.hpp>
 #include <resect/core/operand.hpp>
 #include <resect/factor/range_finder.hpp>
@@ -116,9 +117,7 @@ result<double> try_frobenius_error(B& exec, matrix_view<const T> w, matrix_view<
   for (index_t first = 0; first < w.rows; first += height) {
     const index_t count = std::min(height, w.rows - first);
     const auto here = residual.view().middle_rows(0, count);
-    exec.bulk(count, [&](index_t i) {
-      for (index_t c = 0; c < w.cols; ++c) here(i, c) = w(first + i, c);
-    });
+    copy(exec, w.middle_rows(first, count), here);
     if (auto s = exec.try_gemm(T{-1}, l.middle_rows(first, count), r, T{1}, here); !s) return s.error();
     norm = std::hypot(norm, linalg::range_of<T>(exec, here).frobenius);
   }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include <resect/core/copy.hpp>
 #include <resect/core/operand.hpp>
 #include <resect/factor/approximation_error.hpp>
 #include <resect/factor/detail/core_svd.hpp>
@@ -77,8 +78,7 @@ result<bilateral_bases<T>> leading_directions(B& exec, matrix_view<const T> w, i
 template <class T, host_factoring_backend<T> B>
 result<matrix<T>> leading_columns(B& exec, const matrix<T>& basis, const matrix<double>& core, index_t rank) {
   matrix<T> narrow(core.rows, rank);
-  for (index_t i = 0; i < core.rows; ++i)
-    for (index_t j = 0; j < rank; ++j) narrow(i, j) = static_cast<T>(core(i, j));
+  copy(core.view().block(0, 0, core.rows, rank), narrow.view());
   if (basis.empty()) return narrow;
   matrix<T> out(basis.rows, rank);
   if (auto s = exec.try_gemm(T{1}, basis.view(), narrow.view(), T{0}, out.view()); !s) return s.error();

@@ -4,9 +4,11 @@
 #include <utility>
 
 #include <resect/core/array.hpp>
+#include <resect/core/copy.hpp>
 #include <resect/core/executor.hpp>
 #include <resect/core/math.hpp>
 #include <resect/core/matrix.hpp>
+#include <resect/core/reduce.hpp>
 
 namespace RESECT_NAMESPACE::linalg {
 
@@ -25,14 +27,12 @@ class jacobi_rows {
 
   explicit jacobi_rows(matrix_view<const double> a)
       : length_((a.cols + lanes - 1) / lanes * lanes), data_(a.rows * length_) {
-    for (index_t r = 0; r < a.rows; ++r)
-      for (index_t c = 0; c < a.cols; ++c) row(r)[c] = a(r, c);
+    copy(a, matrix_view<double>{data_.data(), a.rows, a.cols, length_});
   }
   index_t length() const noexcept { return length_; }
   double* row(index_t r) noexcept { return data_.data() + r * length_; }
-  void copy_to(matrix_view<double> a) noexcept {
-    for (index_t r = 0; r < a.rows; ++r)
-      for (index_t c = 0; c < a.cols; ++c) a(r, c) = row(r)[c];
+  void copy_to(matrix_view<double> a) const noexcept {
+    copy(matrix_view<const double>{data_.data(), a.rows, a.cols, length_}, a);
   }
 
  private:
@@ -44,10 +44,6 @@ struct row_pair {
   double aa, bb, ab;
 };
 
-inline double sum_lanes(const double (&lane)[8]) noexcept {
-  return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
-}
-
 inline row_pair pair_products(const double* a, const double* b, index_t n) noexcept {
   double aa[8] = {}, bb[8] = {}, ab[8] = {};
   for (index_t i = 0; i < n; i += 8)
@@ -56,7 +52,7 @@ inline row_pair pair_products(const double* a, const double* b, index_t n) noexc
       bb[j] += b[i + j] * b[i + j];
       ab[j] += a[i + j] * b[i + j];
     }
-  return {sum_lanes(aa), sum_lanes(bb), sum_lanes(ab)};
+  return {lane_sum(aa), lane_sum(bb), lane_sum(ab)};
 }
 
 // (a, b) ← (c·a − s·b, s·a + c·b)

@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <type_traits>
 
+#include <resect/core/finite.hpp>
 #include <resect/core/operand.hpp>
 #include <resect/core/reduce.hpp>
 #include <resect/core/view.hpp>
@@ -29,7 +31,7 @@ matrix_range range_of_rows(matrix_view<const T> w, index_t first, index_t last) 
   for (index_t r = first; r < last; ++r)
     for (index_t c = 0; c < w.cols; ++c) {
       const double x = std::fabs(static_cast<double>(w(r, c)));
-      if (!(x <= std::numeric_limits<double>::max())) {
+      if (!is_finite(x)) {
         range.bad_row = r, range.bad_col = c;
         return range;
       }
@@ -52,7 +54,7 @@ double squares_of_rows(matrix_view<const T> w, index_t first, index_t last, doub
       for (index_t j = 0; j < 8; ++j) add(c + j, j);
     for (index_t c = whole; c < w.cols; ++c) add(c, c - whole);
   }
-  return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+  return lane_sum(lane);
 }
 
 }  // namespace detail
@@ -84,7 +86,13 @@ matrix_range range_of(E& exec, matrix_view<const T> w) {
   return range;
 }
 
-// The same of any operand of float or double. Errors: what check_view finds.
+// The same of a view that is checked first. Errors: what check_view finds.
+template <executor E, class T>
+result<matrix_range> try_range_of(E& exec, const matrix_view<T>& w) {
+  if (status s = check_view(w, "W"); !s) return s.error();
+  return range_of<std::remove_const_t<T>>(exec, w);
+}
+// The same of any operand of float or double.
 template <executor E, floating_operand W>
 result<matrix_range> try_range_of(E& exec, const W& w) {
   using T = matrix_element<const W&>;

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include <resect/core/backend.hpp>
+#include <resect/core/finite.hpp>
 #include <resect/core/matrix.hpp>
 #include <resect/linalg/jacobi.hpp>
 
@@ -22,7 +23,7 @@ result<eigen_outcome> jacobi_symmetric_eigen(B& backend, matrix_view<double> a, 
   double largest = 0;
   for (index_t i = 0; i < n; ++i)
     for (index_t j = 0; j <= i; ++j) {
-      if (!(std::fabs(a(i, j)) <= std::numeric_limits<double>::max())) return eigen_outcome{false};
+      if (!is_finite(a(i, j))) return eigen_outcome{false};
       largest = std::max(largest, std::fabs(a(i, j)));
     }
   int exponent = 0;

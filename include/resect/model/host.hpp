@@ -61,7 +61,7 @@ hooks<T, Space> no_hooks() noexcept {
 // Whether no sequence of the batch continues a cache that grew under another plan than that of `epoch` (0: the intact
 // model). Error: stale_cache names the sequence and both plans.
 template <class H>
-status check_caches(const H& host, batch_view batch, std::uint64_t epoch) {
+status check_caches(H& host, batch_view batch, std::uint64_t epoch) {
   for (std::size_t i = 0; i < batch.size(); ++i) {
     const row_meta& row = batch[i];
     const bool begins = i == 0 || batch[i - 1].seq != row.seq;
@@ -139,10 +139,12 @@ concept editable_host = observable_host<H> &&
 //   weights(layer)                 what the layer is made of
 //   try_read_weight(w, out)        its values, dequantized
 //   try_override_weight(w, values) replaces them, in partial and in whole passes, until the returned guard is
-//                                  destroyed; then what was there before is back, be it an override
+//                                  destroyed; then what was there before is back, be it an override; moving the
+//                                  guard cannot throw
 template <class H>
 concept surgical_host =
     editable_host<H> && std::movable<typename H::state> && std::movable<typename H::weight_override> &&
+    std::is_nothrow_move_constructible_v<typename H::weight_override> &&
     requires(H& h, const H& c, batch_view b, typename H::state& s, const typename H::state& cs, int l,
              const hooks<typename H::value, typename H::space>& k,
              matrix_view<typename H::value, typename H::space> out, const weight_desc& w, matrix_view<float> values) {
@@ -172,8 +174,8 @@ using product_function = shared_function<status(const weight_desc& w, matrix_vie
 //                                  is destroyed; then what was there before is back. What f reports ends the pass
 template <class H>
 concept product_host = surgical_host<H> && std::movable<typename H::product_override> &&
-    requires(H& h, const weight_desc& w, product_function<typename H::value, typename H::space> f) {
-  { h.try_override_product(w, f) } -> std::same_as<result<typename H::product_override>>;
-};
+                       requires(H& h, const weight_desc& w, product_function<typename H::value, typename H::space> f) {
+                         { h.try_override_product(w, f) } -> std::same_as<result<typename H::product_override>>;
+                       };
 
 }  // namespace RESECT_NAMESPACE::model

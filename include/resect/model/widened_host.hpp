@@ -3,12 +3,11 @@
 
 #include <bit>
 #include <concepts>
-#include <cstddef>
 #include <cstdint>
-#include <span>
 #include <utility>
 
 #include <resect/core/array.hpp>
+#include <resect/core/copy.hpp>
 #include <resect/core/scratch.hpp>
 #include <resect/core/storage_float.hpp>
 #include <resect/model/host.hpp>
@@ -18,18 +17,6 @@
 namespace RESECT_NAMESPACE::model {
 
 namespace detail {
-
-template <small_float T>
-void widen(matrix_view<const T> from, matrix_view<float> to) noexcept {
-  const auto n = static_cast<std::size_t>(from.cols);
-  for (index_t r = 0; r < from.rows; ++r) {
-    if (from.rows_contiguous() && to.rows_contiguous()) {
-      convert(std::span{from.row(r).data, n}, std::span{to.row(r).data, n});
-      continue;
-    }
-    for (index_t c = 0; c < from.cols; ++c) to(r, c) = static_cast<float>(from(r, c));
-  }
-}
 
 // What of `now` is no longer what `before` stands for is rounded into `to`; the other elements keep their bits, those of
 // NaN too. Too large becomes infinity also in the types that saturate otherwise: nothing is made finite here.
@@ -88,7 +75,7 @@ class widened_rows {
  protected:
   static matrix_view<float> widened(scratch_frame& frame, matrix_view<const narrow> h) {
     const matrix_view<float> out{frame.take<float>(h.rows * h.cols).data(), h.rows, h.cols};
-    widen(h, out);
+    copy(h, out);
     return out;
   }
   // Runs a pass whose callbacks get floats; what they changed goes back when they return.
@@ -114,7 +101,7 @@ class widened_rows {
     logits_.resize(out.rows * out.cols);
     logit_rows_ = out.rows;
     logit_cols_ = out.cols;
-    widen(out, {logits_.data(), out.rows, out.cols});
+    copy(out, matrix_view<float>{logits_.data(), out.rows, out.cols});
     return done;
   }
 
@@ -213,8 +200,8 @@ class widened_host<H> : public detail::widened_rows<H> {
     const matrix_view<narrow> narrow_logits{frame.take<narrow>(logits.rows * logits.cols).data(), logits.rows,
                                             logits.cols};
     if (status st = host_.try_head(s.narrow_, row, narrow_norm, narrow_logits); !st) return st;
-    detail::widen<narrow>(narrow_norm, norm);
-    detail::widen<narrow>(narrow_logits, logits);
+    copy(narrow_norm, norm);
+    copy(narrow_logits, logits);
     return {};
   }
 
@@ -230,9 +217,8 @@ class widened_host<H> : public detail::widened_rows<H> {
   using detail::widened_rows<H>::host_;
 
   static void show(const state& s, matrix_view<const narrow> h) {
-    for (index_t r = 0; r < h.rows; ++r)
-      for (index_t c = 0; c < h.cols; ++c) s.shown_[r * h.cols + c] = h(r, c);
-    detail::widen<narrow>(h, {s.floats_.data(), h.rows, h.cols});
+    copy(h, matrix_view<narrow>{s.shown_.data(), h.rows, h.cols});
+    copy(h, matrix_view<float>{s.floats_.data(), h.rows, h.cols});
   }
   // The state takes what was written to its floats, and they show what it then is. Only what differs from what was shown
   // is a writing: the state may have run since.

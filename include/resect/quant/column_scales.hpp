@@ -178,12 +178,14 @@ result<sinkhorn_scales> try_sinkhorn_scales(E& exec, matrix_view<const float> W,
 }
 
 #if RESECT_EXCEPTIONS
+// try_awq_scales, throwing.
 template <executor E, static_format F, class R = nearest, class S = min_max>
 awq_scales find_awq_scales(E& exec, matrix_view<const float> W, std::span<const float> magnitude,
                            std::span<const float> importance, const F& format, const R& rule = {}, const S& search = {},
                            const awq_options& options = {}) {
   return value_or_throw(try_awq_scales(exec, W, magnitude, importance, format, rule, search, options));
 }
+// try_sinkhorn_scales, throwing.
 template <executor E>
 sinkhorn_scales find_sinkhorn_scales(E& exec, matrix_view<const float> W, int iterations = 16) {
   return value_or_throw(try_sinkhorn_scales(exec, W, iterations));

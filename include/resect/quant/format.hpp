@@ -55,6 +55,7 @@ struct part_counts {
   index_t headers = 0;         // 0 where groups share nothing
   friend constexpr bool operator==(const part_counts&, const part_counts&) noexcept = default;
 };
+// Those of a (rows, cols) matrix, whose layout fits (check_format).
 template <static_format F>
 constexpr part_counts count_parts(const F& f, index_t rows, index_t cols) noexcept {
   constexpr grid_shape shape = F::grid_type::shape;

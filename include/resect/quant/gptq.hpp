@@ -18,12 +18,13 @@ enum class feedback_precision : std::uint8_t { f32, f64 };
 // Whether the result of each row is the last one, or the better of it and of the nearest codes.
 enum class keep : std::uint8_t { last, best };
 
+// How gptq rounds.
 struct gptq_options {
   column_order order = column_order::natural;
   int sweeps = 0;  // of coordinate descent after the pass, at most; they end where nothing changes any more
   int refits = 0;  // rounds of fitting the scales again in the norm of H, each with as many sweeps
   keep result = keep::last;
-  double damping = 0;      // times the mean of H's diagonal, added to it: for H of fewer than some 4n rows, .01
+  double damping = .01;    // times the mean of H's diagonal, added to it: what no text says of the columns' errors
   double least_pivot = 0;  // pivots up to this share of their h_kk vanish; 0: linalg::least_pivot(n)
   feedback_precision precision = feedback_precision::f32;
 };
@@ -43,7 +44,9 @@ struct gptq_options {
 //   unchanged codes, kept if the loss falls; then sweeps.
 //   keep::best: no row loses more than its nearest codes do with the parameters of the search, (w − ŵ)·H·(w − ŵ)ᵀ computed
 //   in double. Rows that share codes or groups return together.
-//   H is H + damping·mean(diagonal)·I in all of this.
+//   damping: feedback and descent see H + damping·mean(diagonal)·I, as what is not in the text that H came from will be
+//   read, too; a change must gain on H without it as well, so sweeps and refits never raise tr(E·H·Eᵀ) either, and
+//   keep::best and the losses of the outcome are those of H itself. No pivot but those of H = 0 vanishes then.
 //   Element types: feedback in float (f64: in double); factorization, descent and losses in double. A weight within
 //   rounding of a boundary may take another code in float; the loss is within 1e-2 of that in double (measured: at most
 //   4e-3, at 8 bits and N = n; at 4 bits below 1e-3; conditions up to 1e14).
@@ -120,7 +123,7 @@ struct gptq {
     auto e = detail::try_eliminate(exec, moment, shape.cols, out.layout().width(), options.order,
                                    options.least_pivot > 0 ? options.least_pivot : linalg::least_pivot(w.cols));
     if (!e) return e.error();
-    auto rows = detail::feedback_pass<T, F>(w, *e, out).try_run(exec);
+    auto rows = detail::feedback_pass<T, F>(w, *e, moment.ridge(), out).try_run(exec);
     if (!rows) return rows.error();
     out.outcome.zeroed_columns = std::move(e->vanished);
     double sum = 0;

@@ -8,6 +8,7 @@
 
 #include <resect/core/ieee.hpp>
 #include <resect/core/types.hpp>
+#include <resect/quant/detail/group_kernels.hpp>
 
 // The vocabulary of quantization, and its first word. Five words make a quantizer, and each can be a user's own type:
 //   grid      (here)               the values that codes stand for, up to the parameters that a group of weights has
@@ -42,6 +43,7 @@ struct grid_shape {
 //                               asked for by the grid's documentation. Weights beyond the matrix are zeros
 //   decode(code, p, out)        its shape.size() values
 // All are const, noexcept and have the same bits on every machine.
+//   encode_row(weights, p, codes)   (of scalar grids, where it has it) encode of neighbouring weights, the same and faster
 template <class G>
 concept grid = std::copyable<G> && requires(const G& g, const typename G::parameters& p, const typename G::code& code,
                                             std::span<const float> in, std::span<float> out, double ratio) {
@@ -145,14 +147,20 @@ RESECT_HD inline double round_to_16_bits(double x) noexcept {
   return double_of((bits_of(x) + (std::uint64_t{1} << (dropped_bits - 1))) >> dropped_bits << dropped_bits);
 }
 
+// Of finite weights; a zero has no sign.
 inline extent extent_of(std::span<const float> w) noexcept {
   if (w.empty()) return {};
+  const auto n = static_cast<index_t>(w.size());
+  if (n >= kernel_floats) {
+    const value_range r = range(best_instruction_set(), w.data(), n);
+    return {r.low + 0.0f, r.high + 0.0f};
+  }
   extent out{w[0], w[0]};
   for (const float x : w) {
     out.lo = x < out.lo ? x : out.lo;
     out.hi = x > out.hi ? x : out.hi;
   }
-  return out;
+  return {out.lo + 0.0f, out.hi + 0.0f};
 }
 
 // Of the weight of largest magnitude; the negative one of two.
@@ -188,6 +196,17 @@ float nearest_value(const G& g, float w, const typename G::parameters& p) noexce
     float out = 0;
     g.decode(g.encode({&w, 1}, p), p, {&out, 1});
     return out;
+  }
+}
+
+// The codes of neighbouring weights of a scalar grid.
+template <scalar_grid G>
+void encode_row(const G& g, std::span<const float> w, const typename G::parameters& p,
+                typename G::code* codes) noexcept {
+  if constexpr (requires { g.encode_row(w, p, codes); }) {
+    g.encode_row(w, p, codes);
+  } else {
+    for (std::size_t j = 0; j < w.size(); ++j) codes[j] = g.encode(w.subspan(j, 1), p);
   }
 }
 

@@ -2,10 +2,13 @@
 #pragma once
 
 #include <algorithm>
+#include <concepts>
 #include <cstdint>
-#include <type_traits>
+#include <string_view>
 
-#include <resect/core/operand.hpp>
+#include <resect/core/array.hpp>
+#include <resect/core/executor.hpp>
+#include <resect/core/view.hpp>
 #include <resect/quant/detail/hadamard.hpp>
 #include <resect/random/rademacher.hpp>
 

@@ -30,6 +30,8 @@ class moment_view {
                                              : static_cast<double>(narrow_(r, c));
     return i == j ? h + ridge_ : h;
   }
+  // What damped() has added to the diagonal.
+  double ridge() const noexcept { return ridge_; }
   // The matrix that reads these rows, where it is said.
   hessian_owner owner() const { return packed_ != nullptr ? packed_->owner() : hessian_owner{}; }
 

@@ -33,9 +33,9 @@ struct quantized {
   F format{};
   index_t rows = 0;
   index_t cols = 0;
-  array<detail::code_of<F>> codes;             // row-major, one for each block of the grid's shape
-  array<detail::parameters_of<F>> parameters;  // of each group, in the order of the layout's blocks
-  array<detail::header_of<F>> headers;         // of each super-block; empty where groups share nothing
+  array<detail::code_of<F>> codes{};             // row-major, one for each block of the grid's shape
+  array<detail::parameters_of<F>> parameters{};  // of each group, in the order of the layout's blocks
+  array<detail::header_of<F>> headers{};         // of each super-block; empty where groups share nothing
   rounding_outcome outcome{};
 
   block_layout layout() const noexcept { return format.layout(rows, cols); }

@@ -27,6 +27,7 @@ enum class stream_use : std::uint8_t {
   gain,    // the gain of a norm of the stream
   other,   // not known: a host with such a weight is refused
 };
+// That of one weight.
 struct stream_role {
   stream_use use = stream_use::other;
   std::string_view norm = {};  // the name of the gain, of weights that read

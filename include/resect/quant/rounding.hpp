@@ -22,19 +22,49 @@ concept rounding_rule = static_format<F> && requires(const R& rule, E& exec, mat
 template <static_format F>
 void encode_block(matrix_view<const float> w, index_t i, index_t g, quantized<F>& out) {
   constexpr grid_shape shape = F::grid_type::shape;
-  const auto p = out.parameters[i * out.layout().per_row() + g];
-  detail::for_each_code(out.format, out.rows, out.cols, i, g,
-                        [&](index_t r, index_t c, index_t rows, index_t cols, index_t at) {
-                          if constexpr (shape == grid_shape{}) {
-                            out.codes[at] = out.format.grid.encode({w.row(r).data + c, 1}, p);
-                          } else {
-                            float in[static_cast<std::size_t>(shape.size())] = {};
+  const block_layout layout = out.layout();
+  const auto p = out.parameters[i * layout.per_row() + g];
+  if constexpr (shape == grid_shape{}) {
+    const index_t c = layout.first(g);
+    const auto size = static_cast<std::size_t>(layout.size(g));
+    for (index_t r = layout.first_row(i); r < layout.first_row(i) + layout.row_count(i); ++r)
+      detail::encode_row(out.format.grid, {w.row(r).data + c, size}, p, out.codes.data() + r * out.cols + c);
+  } else {
+    constexpr auto size = static_cast<std::size_t>(shape.size());
+    constexpr index_t width = shape.cols;
+    detail::for_each_code(out.format, out.rows, out.cols, i, g,
+                          [&](index_t r, index_t c, index_t rows, index_t cols, index_t at) {
+                            float in[size] = {};
                             for (index_t y = 0; y < rows; ++y)
-                              for (index_t x = 0; x < cols; ++x) in[y * shape.cols + x] = w(r + y, c + x);
+                              for (index_t x = 0; x < cols; ++x) in[y * width + x] = w(r + y, c + x);
                             out.codes[at] = out.format.grid.encode(in, p);
-                          }
-                        });
+                          });
+  }
 }
+
+namespace detail {
+// One row of a scalar grid whose groups share nothing: parameters and codes, group after group. Returns as fit_super_block.
+template <static_format F, class S>
+index_t round_row(matrix_view<const float> w, const S& search, index_t row, quantized<F>& out) {
+  const block_layout layout = out.layout();
+  const std::span<const float> importance = importance_of(search);
+  const index_t groups = layout.per_row(), width = layout.width();
+  const float* const weights = w.row(row).data;
+  code_of<F>* const codes = out.codes.data() + row * out.cols;
+  for (index_t g = 0; g < groups; ++g) {
+    const index_t c = g * width;
+    const auto size = static_cast<std::size_t>(out.cols - c < width ? out.cols - c : width);
+    const std::span<const float> group{weights + c, size};
+    const std::span<const float> a =
+        importance.empty() ? importance : importance.subspan(static_cast<std::size_t>(c), size);
+    const auto p = search.fit(out.format.grid, out.format.store, {}, group_weights{group, a});
+    out.parameters[row * groups + g] = p;
+    if (!finite_parameters(out.format.grid, p)) return row * groups + g;
+    encode_row(out.format.grid, group, p, codes + c);
+  }
+  return -1;
+}
+}  // namespace detail
 
 // Every weight to its nearest level (every run of weights to its nearest code). Least Σ(w − ŵ)² for given parameters.
 struct nearest {
@@ -52,6 +82,8 @@ struct nearest {
       const index_t bad = parallel_reduce(
           exec, layout.down(), 1, index_t{-1},
           [&](index_t i, index_t) {
+            if constexpr (scalar_grid<typename F::grid_type> && F::store_type::header_bits == 0)
+              if (layout.height() == 1) return detail::round_row(w, search, i, out);
             gathered_groups<> memory;
             index_t first = -1;
             for (index_t s = 0; s < supers; ++s) {

@@ -156,8 +156,11 @@ struct float_store : detail::without_header {
   }
 };
 
+// Parameters as they are.
 using f32_store = float_store<float>;
+// Parameters in binary16, 65504 the largest.
 using f16_store = float_store<f16>;
+// Parameters in bfloat16: 8 significant bits, every size.
 using bf16_store = float_store<bf16>;
 
 }  // namespace RESECT_NAMESPACE::quant

@@ -6,9 +6,11 @@
 #include <cstdint>
 
 #include <resect/core/adapt.hpp>
+#include <resect/core/algorithm.hpp>
 #include <resect/core/array.hpp>
 #include <resect/core/exact_sum.hpp>
 #include <resect/core/executor.hpp>
+#include <resect/core/finite.hpp>
 #include <resect/core/storage_float.hpp>
 #include <resect/random/philox.hpp>
 #include <resect/random/test_matrix.hpp>
@@ -100,7 +102,9 @@ class sketcher {
                    text(block.rows, " x ", block.cols, " at ", origin.row, ", ", origin.col),
                    text("a part of ", rows_, " x ", cols_)};
     if (block.rows * block.cols > rows_ * cols_ - count_) return too_many(count_ + block.rows * block.cols);
-    if (auto s = check_finite(block, origin); !s) return s;
+    if (const auto at = first_not_finite(block))
+      return error{errc::not_finite, text("W(", origin.row + at.row, ", ", origin.col + at.col, ")"), "NaN or infinity",
+                   "finite elements"};
     for (index_t r = 0; r < block.rows; ++r) add_row(block.row(r), origin.row + r, origin.col);
     count_ += block.rows * block.cols;
     positions_ += positions_of(origin, block.rows, block.cols);
@@ -162,16 +166,6 @@ class sketcher {
     return (f(at.row + rows) - f(at.row)) * (g(at.col + cols) - g(at.col));
   }
 
-  template <class T>
-  static status check_finite(const matrix_view<T>& block, block_origin origin) noexcept {
-    for (index_t r = 0; r < block.rows; ++r)
-      for (index_t c = 0; c < block.cols; ++c)
-        if ((bits_of(static_cast<float>(block(r, c))) & 0x7f800000u) == 0x7f800000u)
-          return error{errc::not_finite, text("W(", origin.row + r, ", ", origin.col + c, ")"), "NaN or infinity",
-                       "finite elements"};
-    return {};
-  }
-
   void make_room(index_t additions) noexcept {
     if (used_ + additions > detail::sketch_room) {
       for (exact_sum& s : sums_) s.normalize();
@@ -225,7 +219,7 @@ result<matrix_sketch> try_sketch(E& exec, const W& w, sketch_options options = {
   array<part> parts(n, part{*first, {}});
   exec.bulk(n, [&](index_t p) {
     const index_t begin = p * rows_a_part;
-    const index_t rows = view->rows - begin < rows_a_part ? view->rows - begin : rows_a_part;
+    const index_t rows = algo::min(rows_a_part, view->rows - begin);
     part& mine = parts[p];
     mine.outcome = mine.sum.try_add(view->middle_rows(begin, rows), {.row = begin});
   });

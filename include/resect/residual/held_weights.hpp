@@ -2,7 +2,6 @@
 #pragma once
 
 #include <utility>
-#include <vector>
 
 #include <resect/core/array.hpp>
 #include <resect/residual/detail/plan_steps.hpp>
@@ -24,7 +23,7 @@ class held_weights {
   void hold(typename H::weight_override guard) { guards_.push_back(std::move(guard)); }
 
  private:
-  std::vector<typename H::weight_override> guards_;
+  array<typename H::weight_override> guards_;
 };
 
 namespace detail {
@@ -70,8 +69,18 @@ status try_override_layer(executor_ref exec, H& host, const plan& p, int l, held
   return {};
 }
 
-inline bool changes_weights(const plan& p) {
+template <class = void>
+bool changes_weights(const plan& p) {
   return any_step(p, [](const step& s) { return s.what == step::kind::weights; });
+}
+
+// What a host of the edit level says to steps on weights.
+inline status check_no_weights(const plan& p) {
+  for (const step& s : p.steps())
+    if (s.what == step::kind::weights)
+      return error{errc::unsupported, text("weights for ", s.name.view()), "a host without try_override_weight",
+                   "one of the surgery level"};
+  return {};
 }
 
 }  // namespace detail

@@ -12,8 +12,8 @@ namespace RESECT_NAMESPACE::residual {
 namespace detail {
 
 // h := h + s·RMS(h)·ε for one row; ε_c is the number at (seq, pos, c) of the stream. One rounding a column.
-inline void add_noise(vector_view<float> h, double s, const random::philox_stream& stream,
-                      const row_meta& at) noexcept {
+template <class = void>
+void add_noise(vector_view<float> h, double s, const random::philox_stream& stream, const row_meta& at) noexcept {
   double squares = 0;  // of floats: exact in double, so that only the order of the sum matters
   for (index_t c = 0; c < h.size; ++c) squares += static_cast<double>(h[c]) * static_cast<double>(h[c]);
   const double amplitude = mul_rn(s, math::sqrt(div_rn(squares, static_cast<double>(h.size))));
@@ -40,7 +40,8 @@ inline void add_noise(vector_view<float> h, double s, const random::philox_strea
 // Cost about 30 ns a value, no allocation. Two noises at one place need different seeds to be independent; a report
 // runs several seeds. NaN or infinity in a row spreads over it.
 // Errors: invalid_argument for s that is negative or not finite. Sites outside layers: when it is added to a plan.
-inline result<step> try_noise(layer_range where, site at_site, float s, std::uint64_t seed) {
+template <class = void>
+result<step> try_noise(layer_range where, site at_site, float s, std::uint64_t seed) {
   if (!(s >= 0 && s - s == 0))
     return error{errc::invalid_argument, "dose of noise", text(s), "a finite number, at least 0"};
   step out;
@@ -66,7 +67,8 @@ inline result<step> try_noise(layer_range where, site at_site, float s, std::uin
 }
 
 #if RESECT_EXCEPTIONS
-inline step noise(layer_range where, site at_site, float s, std::uint64_t seed) {
+template <class = void>
+step noise(layer_range where, site at_site, float s, std::uint64_t seed) {
   return value_or_throw(try_noise(where, at_site, s, seed));
 }
 #endif

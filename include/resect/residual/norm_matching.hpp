@@ -4,10 +4,11 @@
 #include <cstdint>
 #include <span>
 #include <utility>
-#include <vector>
 
+#include <resect/core/algorithm.hpp>
 #include <resect/core/array.hpp>
-#include <resect/core/detail/sorted.hpp>
+#include <resect/core/copy.hpp>
+#include <resect/core/finite.hpp>
 #include <resect/core/math.hpp>
 #include <resect/core/reduce.hpp>
 #include <resect/core/scratch.hpp>
@@ -33,24 +34,18 @@ class row_norms {
   void add(const tap& at, matrix_view<const float> h) {
     for (index_t r = 0; r < h.rows; ++r) {
       const row_meta& row = at.rows[static_cast<std::size_t>(r)];
-      if ((row.flags & row_meta::pad) == 0) entries_.push_back({{row.seq, row.pos}, entries_.size(), of(h, r)});
+      if ((row.flags & row_meta::pad) == 0) entries_.push_back({{row.seq, row.pos}, of(h, r)});
     }
-    resect::detail::sort_ascending(entries_);
-    index_t kept = 0;
-    for (index_t i = 0; i < entries_.size(); ++i)
-      if (i == 0 || entries_[i].where != entries_[kept - 1].where) entries_[kept++] = entries_[i];
-    while (entries_.size() > kept) entries_.pop_back();
-    for (index_t i = 0; i < kept; ++i) entries_[i].order = 0;
+    algo::stable_sort(entries_.begin(), entries_.end(),
+                      [](const entry& a, const entry& b) { return a.where < b.where; });
+    const auto same = [](const entry& a, const entry& b) { return a.where == b.where; };
+    entries_.resize(algo::unique(entries_.begin(), entries_.end(), same) - entries_.begin());
   }
   // The norm of a place, or null; until the next add.
   const double* find(token_place where) const noexcept {
-    index_t from = 0, to = entries_.size();
-    while (from < to) {
-      const index_t middle = from + (to - from) / 2;
-      if (entries_[middle].where < where) from = middle + 1;
-      else to = middle;
-    }
-    return from < entries_.size() && entries_[from].where == where ? &entries_[from].norm : nullptr;
+    const auto before = [](const entry& e, token_place x) { return e.where < x; };
+    const entry* const at = algo::lower_bound(entries_.begin(), entries_.end(), where, before);
+    return at != entries_.end() && at->where == where ? &at->norm : nullptr;
   }
   index_t size() const noexcept { return entries_.size(); }
   std::uint64_t hash() const noexcept {
@@ -62,8 +57,7 @@ class row_norms {
   // ‖h_r‖₂. Squares and sum in double: no overflow for any finite float; relative error below (cols + 2)·2⁻⁵³.
   static double of(matrix_view<const float> h, index_t r) noexcept {
     if (h.rows_contiguous()) {
-      const std::span<const float> row{h.row(r).data, static_cast<std::size_t>(h.cols)};
-      return math::sqrt(dot(row, row));
+      return math::sqrt(dot(h.row_span(r), h.row_span(r)));
     }
     double squares = 0;
     for (index_t c = 0; c < h.cols; ++c) squares += static_cast<double>(h(r, c)) * static_cast<double>(h(r, c));
@@ -73,11 +67,7 @@ class row_norms {
  private:
   struct entry {
     token_place where;
-    index_t order;  // in which it came, as long as add runs
     double norm;
-    bool operator<(const entry& other) const noexcept {
-      return where == other.where ? order < other.order : where < other.where;
-    }
   };
   array<entry> entries_;
 };
@@ -100,7 +90,7 @@ struct per_row_teacher {
 
 // h_tc := scale_c · h_tc + shift_c, one affine map for all rows.
 struct per_channel_affine {
-  std::vector<float> scale, shift;
+  array<float> scale, shift;
 };
 
 // h := c · h, one factor for all rows of all texts. It cannot follow norms that differ between rows (a first token
@@ -116,23 +106,26 @@ concept norm_policy = std::same_as<Policy, no_matching> || std::same_as<Policy, 
                       std::same_as<Policy, per_row_teacher> || std::same_as<Policy, per_channel_affine> ||
                       std::same_as<Policy, global_scalar>;
 
-inline std::uint64_t hash_of(const per_row_original&) noexcept { return 1; }
-inline std::uint64_t hash_of(const per_row_teacher& p) noexcept {
+template <class = void>
+std::uint64_t hash_of(const per_row_original&) noexcept {
+  return 1;
+}
+template <class = void>
+std::uint64_t hash_of(const per_row_teacher& p) noexcept {
   return fingerprint{}.add(std::uint64_t{2}).add(p.norms.hash()).value();
 }
-inline std::uint64_t hash_of(const per_channel_affine& p) noexcept {
-  return fingerprint{}
-      .add(std::uint64_t{3})
-      .add(std::span<const float>(p.scale))
-      .add(std::span<const float>(p.shift))
-      .value();
+template <class = void>
+std::uint64_t hash_of(const per_channel_affine& p) noexcept {
+  return fingerprint{}.add(std::uint64_t{3}).add(p.scale.span()).add(p.shift.span()).value();
 }
-inline std::uint64_t hash_of(const global_scalar& p) noexcept {
+template <class = void>
+std::uint64_t hash_of(const global_scalar& p) noexcept {
   return fingerprint{}.add(std::uint64_t{4}).add(static_cast<double>(p.factor)).value();
 }
 
 // Row r of h is to have the norm `wanted`.
-inline void rescale(matrix_view<float> h, index_t r, double wanted, norm_counts* counts) noexcept {
+template <class = void>
+void rescale(matrix_view<float> h, index_t r, double wanted, norm_counts* counts) noexcept {
   const double now = row_norms::of(h, r);
   if (now == 0.0) {
     if (counts) counts->zero_rows.add();
@@ -158,7 +151,7 @@ void match_row(const Policy& policy, const row_meta& row, double original, matri
     if (counts && row_norms::of(h, r) == 0.0) counts->zero_rows.add();
     for (index_t c = 0; c < h.cols; ++c) {
       if constexpr (std::same_as<Policy, global_scalar>) h(r, c) *= policy.factor;
-      else h(r, c) = policy.scale[static_cast<std::size_t>(c)] * h(r, c) + policy.shift[static_cast<std::size_t>(c)];
+      else h(r, c) = policy.scale[c] * h(r, c) + policy.shift[c];
     }
   }
 }
@@ -210,15 +203,15 @@ result<step> try_match_norm(step s, Policy policy = {}, norm_counts* counts = nu
                      "one layer: each has its own norms"};
     }
     if constexpr (std::same_as<Policy, global_scalar>)
-      if (!math::isfinite(policy.factor)) return error{errc::not_finite, name, text(policy.factor), "a finite factor"};
+      if (!is_finite(policy.factor)) return error{errc::not_finite, name, text(policy.factor), "a finite factor"};
     if constexpr (std::same_as<Policy, per_channel_affine>) {
-      const auto n = static_cast<index_t>(policy.scale.size());
+      const index_t n = policy.scale.size();
       if (n == 0 || policy.scale.size() != policy.shift.size() || (s.width != 0 && s.width != n))
         return error{errc::shape_mismatch, name, text(n, " scales, ", policy.shift.size(), " shifts"),
                      s.width != 0 ? text(s.width, " of each") : text("as many of each, 1 or more")};
       for (const auto* values : {&policy.scale, &policy.shift})
         for (const float x : *values)
-          if (!math::isfinite(x)) return error{errc::not_finite, name, text(x), "finite scales and shifts"};
+          if (!is_finite(x)) return error{errc::not_finite, name, text(x), "finite scales and shifts"};
       s.width = n;
     }
     s.hash = fingerprint{}.add(s.hash).add(detail::hash_of(policy)).value();
@@ -237,7 +230,7 @@ result<step> try_match_norm(step s, Policy policy = {}, norm_counts* counts = nu
         s.on_block = [policy = std::move(policy), counts, fill, chosen = s.rows, inner = std::move(s.on_block)](
                          const tap& at, matrix_view<const float> before, matrix_view<float> h) {
           detail::with_matching(policy, chosen, at, h, counts, [&] {
-            if (fill) detail::copy_values(before, h);
+            if (fill) copy(before, h);
             inner(at, before, h);
           });
         };

@@ -2,9 +2,10 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 #include <resect/core/array.hpp>
+#include <resect/core/copy.hpp>
+#include <resect/core/finite.hpp>
 #include <resect/core/math.hpp>
 #include <resect/core/reduce.hpp>
 #include <resect/random/distributions.hpp>
@@ -19,16 +20,17 @@ enum class delta : std::uint8_t { block, attention, mlp };
 
 namespace detail {
 constexpr site site_of(delta d) noexcept { return d == delta::attention ? site::attn_delta : site::mlp_delta; }
-inline double root_mean_square(matrix_view<const float> a) noexcept {
+template <class = void>
+double root_mean_square(matrix_view<const float> a) noexcept {
   double squares = 0;
   for (index_t r = 0; r < a.rows; ++r) {
-    const std::span<const float> row{a.row(r).data, static_cast<std::size_t>(a.cols)};
-    squares += dot(row, row);
+    squares += dot(a.row_span(r), a.row_span(r));
   }
   return a.empty() ? 0.0 : math::sqrt(squares / static_cast<double>(a.rows * a.cols));
 }
-inline status check_finite(const char* what, const step& s, float x) noexcept {
-  if (math::isfinite(x)) return {};
+template <class = void>
+status check_number(const char* what, const step& s, float x) noexcept {
+  if (is_finite(x)) return {};
   return error{errc::not_finite, text(what, " of ", s.name.view()), text(static_cast<double>(x)), "a finite number"};
 }
 constexpr std::string_view suffix(delta d) noexcept {
@@ -40,7 +42,8 @@ constexpr std::string_view suffix(delta d) noexcept {
 // g = 0 skips (a host at the surgery level does not run the layer), g = 1 is the identity, bit for bit;
 // between them a dose. For delta::attention and delta::mlp the delta itself is scaled. At most three
 // roundings an element. A g that is not finite makes a step that plans refuse (not_finite).
-inline step scale_delta(layer_range where, float g, delta which = delta::block) {
+template <class = void>
+step scale_delta(layer_range where, float g, delta which = delta::block) {
   step s;
   s.range = where;
   s.name = text<48>("scale_delta", detail::suffix(which));
@@ -49,7 +52,7 @@ inline step scale_delta(layer_range where, float g, delta which = delta::block) 
                                      : "resect.scale_delta.mlp/1";
   s.hash = fingerprint{}.add(static_cast<double>(g)).value();
   s.fields.add("factor", static_cast<double>(g)).complete();
-  s.outcome = detail::check_finite("factor", s, g);
+  s.outcome = detail::check_number("factor", s, g);
   if (which == delta::block) {
     s.what = step::kind::block;
     s.overwrites = g == 0.0f;
@@ -72,7 +75,8 @@ inline step scale_delta(layer_range where, float g, delta which = delta::block) 
 }
 
 // Δ_l := 0: the layer is left out. Does what scale_delta(where, 0) does, under a name of its own. Not zero_stream.
-inline step skip(layer_range where) {
+template <class = void>
+step skip(layer_range where) {
   step s = scale_delta(where, 0.0f);
   s.name = "skip";
   s.id = "resect.skip/1";
@@ -82,7 +86,8 @@ inline step skip(layer_range where) {
 
 // h_{l+1} := 0 for every layer l of the range: the whole stream is lost, not one layer's part of it.
 // An off-distribution control; to leave a layer out use skip.
-inline step zero_stream(layer_range where) {
+template <class = void>
+step zero_stream(layer_range where) {
   step s;
   s.what = step::kind::rows;
   s.where = site::resid_post;
@@ -104,8 +109,9 @@ struct delta_means {
   index_t rows = 0;             // reference rows averaged
   std::uint64_t model = 0;      // fingerprint of the model
   std::uint64_t reference = 0;  // fingerprint of the reference rows (sequence, position, token)
-  std::vector<float> mean;      // (n_layers, width)
+  array<float> mean;            // (n_layers, width)
 
+  template <class = void>
   std::span<const float> of(int l) const noexcept {
     return {mean.data() + static_cast<index_t>(l) * width, static_cast<std::size_t>(width)};
   }
@@ -114,11 +120,12 @@ struct delta_means {
 // Δ_l := μ_l, the layer's mean delta over the reference set; the layer is not run.
 // Errors: invalid_argument where `means` does not cover the range; shape_mismatch where its extents do not
 // fit what it holds.
-inline result<step> try_mean_delta(layer_range where, const delta_means& means) {
+template <class = void>
+result<step> try_mean_delta(layer_range where, const delta_means& means) {
   if (where.first < 0 || where.last > means.n_layers || where.first >= where.last)
     return error{errc::invalid_argument, "layers of mean_delta", text("[", where.first, ", ", where.last, ")"),
                  text("layers 0 to ", means.n_layers - 1, " of the means")};
-  if (means.width < 1 || static_cast<index_t>(means.mean.size()) != means.n_layers * means.width)
+  if (means.width < 1 || means.mean.size() != means.n_layers * means.width)
     return error{errc::shape_mismatch, "means of mean_delta", text(means.mean.size(), " values"),
                  text(means.n_layers, " x ", means.width)};
   step s;
@@ -148,7 +155,8 @@ inline result<step> try_mean_delta(layer_range where, const delta_means& means) 
 }
 
 #if RESECT_EXCEPTIONS
-inline step mean_delta(layer_range where, const delta_means& means) {
+template <class = void>
+step mean_delta(layer_range where, const delta_means& means) {
   return value_or_throw(try_mean_delta(where, means));
 }
 #endif
@@ -168,7 +176,8 @@ struct reinit_options {
 // trained ones, or `std` where it is given (0.02 is what many trainers begin with: beside a trained stream it may be
 // next to nothing). Gains stay or become `reset_gain`, as `gains` says; biases become 0. Options that are not finite make a step that
 // plans refuse (not_finite).
-inline step reinit(layer_range where, std::uint64_t seed, norm_gains gains, reinit_options options = {}) {
+template <class = void>
+step reinit(layer_range where, std::uint64_t seed, norm_gains gains, reinit_options options = {}) {
   step s;
   s.what = step::kind::weights;
   s.range = where;
@@ -183,8 +192,8 @@ inline step reinit(layer_range where, std::uint64_t seed, norm_gains gains, rein
                .add(static_cast<double>(options.std))
                .add(static_cast<double>(options.reset_gain))
                .value();
-  s.outcome = detail::check_finite("std", s, options.std);
-  if (s.outcome) s.outcome = detail::check_finite("reset_gain", s, options.reset_gain);
+  s.outcome = detail::check_number("std", s, options.std);
+  if (s.outcome) s.outcome = detail::check_number("reset_gain", s, options.reset_gain);
   s.on_weight = [seed, gains, options](const weight_desc& w, matrix_view<float> values, executor_ref exec) {
     if (w.role != weight_role::matrix) {
       if (w.role == weight_role::norm_gain && gains == norm_gains::keep) return false;
@@ -197,8 +206,7 @@ inline step reinit(layer_range where, std::uint64_t seed, norm_gains gains, rein
         static_cast<std::uint64_t>(w.layer) << 32 | static_cast<std::uint64_t>(static_cast<std::uint32_t>(w.id));
     const double sigma = options.std > 0.0f ? static_cast<double>(options.std) : detail::root_mean_square(values);
     exec.bulk(values.rows, [&](index_t r) {
-      random::fill_gaussian({values.row(r).data, static_cast<std::size_t>(values.cols)}, seed, stream,
-                            static_cast<std::uint64_t>(r * values.cols), sigma);
+      random::fill_gaussian(values.row_span(r), seed, stream, static_cast<std::uint64_t>(r * values.cols), sigma);
     });
     return true;
   };
@@ -237,13 +245,10 @@ auto own_layers(H& host, layer_range where) {
     auto state = host.try_embed(at.rows);
     if (!state) return state.error();
     auto h = host.stream(*state);
-    for (index_t r = 0; r < in.rows; ++r)
-      for (index_t c = 0; c < in.cols; ++c) h(r, c) = in(r, c);
+    copy(in, h);
     if (auto s = host.try_run(*state, where.first, where.last, no_hooks<typename H::value, typename H::space>()); !s)
       return s;
-    h = host.stream(*state);
-    for (index_t r = 0; r < out.rows; ++r)
-      for (index_t c = 0; c < out.cols; ++c) out(r, c) = h(r, c);
+    copy(host.stream(*state), out);
     return {};
   };
 }

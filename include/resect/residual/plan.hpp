@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <utility>
 
+#include <resect/core/algorithm.hpp>
 #include <resect/core/array.hpp>
 #include <resect/residual/step.hpp>
 
@@ -21,6 +22,7 @@ class plan {
   //   what the step's `outcome` says, as a factor that is not finite
   //   conflict          two overwriting steps at one place; a step inside a replaced or skipped layer; unless their
   //                     rows are provably disjoint
+  template <class = void>
   status try_add(step s) {
     if (!s.outcome) return s.outcome;
     if (s.range.first < 0 || s.range.last <= s.range.first)
@@ -31,23 +33,22 @@ class plan {
     if (!has_function(s))
       return error{errc::null_pointer, text("function of ", s.name.view()), "none", "one of the step's kind"};
     if (s.id.empty() && s.hash == 0)
-      return error{errc::invalid_argument, text("identity of ", s.name.empty() ? "a step without a name" : s.name.view()),
-                   "no id and no hash", "an id, or a hash that differs between functions that do different things"};
+      return error{errc::invalid_argument,
+                   text("identity of ", s.name.empty() ? "a step without a name" : s.name.view()), "no id and no hash",
+                   "an id, or a hash that differs between functions that do different things"};
     for (const step& other : steps_)
       if (contradicts(s, other) && !provably_disjoint(s.rows, other.rows))
         return error{errc::conflict, text(s.name.view(), " on layers [", s.range.first, ", ", s.range.last, ")"),
                      text("also ", other.name.view(), " on layers [", other.range.first, ", ", other.range.last, ")"),
                      "steps that do not undo each other"};
     steps_.push_back(std::move(s));
-    for (index_t i = steps_.size() - 1; i > 0 && before(steps_[i], steps_[i - 1]); --i) {
-      step earlier = std::move(steps_[i]);
-      steps_[i] = std::move(steps_[i - 1]);
-      steps_[i - 1] = std::move(earlier);
-    }
+    for (index_t i = steps_.size() - 1; i > 0 && before(steps_[i], steps_[i - 1]); --i)
+      algo::swap(steps_[i], steps_[i - 1]);
     return {};
   }
 
 #if RESECT_EXCEPTIONS
+  template <class = void>
   friend plan operator|(plan p, step s) {
     value_or_throw(p.try_add(std::move(s)));
     return p;
@@ -55,6 +56,7 @@ class plan {
 #endif
 
   // What is wrong with this plan for this model, if anything: layers that do not exist, widths that differ.
+  template <class = void>
   status check(const model_desc& model) const noexcept {
     if (!empty() && model.n_streams != 1)
       return error{errc::unsupported, "residual streams of the model", text(model.n_streams), "1"};
@@ -70,6 +72,7 @@ class plan {
   }
 
   // The same, and for whole texts: whether every sequence has the mark that a selection of the plan looks for.
+  template <class = void>
   status check(const model_desc& model, batch_view whole) const noexcept {
     if (auto s = check(model); !s) return s;
     for (const step& s : steps_)
@@ -90,10 +93,11 @@ class plan {
   }
 
   bool empty() const noexcept { return steps_.empty(); }
-  std::span<const step> steps() const noexcept { return steps_.span(); }
+  const array<step>& steps() const noexcept { return steps_; }
 
   // 0 for the empty plan; else differs between plans that differ in what they do or in which order.
   // It is the epoch that a KV cache remembers.
+  template <class = void>
   std::uint64_t fingerprint() const noexcept {
     if (empty()) return 0;
     resect::fingerprint f;

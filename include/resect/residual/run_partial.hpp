@@ -4,6 +4,7 @@
 #include <concepts>
 
 #include <resect/core/array.hpp>
+#include <resect/core/copy.hpp>
 #include <resect/residual/held_weights.hpp>
 #include <resect/residual/plan.hpp>
 
@@ -15,15 +16,15 @@ namespace detail {
 // One layer of a surgical pass: weights, the layer itself if anything reads it, block steps.
 template <surgical_host H>
 status run_edited_layer(executor_ref exec, H& host, const plan& p, typename H::state& state, int l) {
-  const bool leaves_out = any_step(p, [&](const step& s) {
-    return s.what == step::kind::block && !s.reads_output && covers(s, l);
-  });
+  const bool leaves_out =
+      any_step(p, [&](const step& s) { return s.what == step::kind::block && !s.reads_output && covers(s, l); });
   held_weights<H> weights;
   if (auto st = try_override_layer(exec, host, p, l, weights); !st) return st;
   const auto is_block = [&](const step& s) { return s.what == step::kind::block && covers(s, l); };
   const bool has_block = any_step(p, is_block);
-  array<float> before;
-  if (has_block) before = copy_rows(host.stream(state));
+  array<float> memory;
+  matrix_view<const float> before;
+  if (has_block) before = materialized(host.stream(state), memory);
   if (!leaves_out) {
     auto on_rows = [&](const tap& at, matrix_view<float> h) {
       return apply_rows(p, at, h) ? edit::modified : edit::unchanged;
@@ -33,7 +34,7 @@ status run_edited_layer(executor_ref exec, H& host, const plan& p, typename H::s
   }
   const auto h = host.stream(state);
   for (const step& s : p.steps())
-    if (is_block(s)) s.on_block(tap{site::resid_post, l, host.rows(state)}, {before.data(), h.rows, h.cols}, h);
+    if (is_block(s)) s.on_block(tap{site::resid_post, l, host.rows(state)}, before, h);
   return {};
 }
 
@@ -63,9 +64,7 @@ status try_run(E& exec, H& host, const plan& p, typename H::state& state, int fi
   if (auto s = detail::check_access(host, p, detail::inner_sites(p)); !s) return s;
   if (auto s = detail::check_weights(host, p, first, last); !s) return s;
 
-  const auto touched = [&](int l) {
-    return detail::any_step(p, [&](const step& s) { return detail::covers(s, l); });
-  };
+  const auto touched = [&](int l) { return detail::any_step(p, [&](const step& s) { return detail::covers(s, l); }); };
   for (int l = first; l < last;) {
     int next = l;
     while (next < last && !touched(next)) ++next;
@@ -83,9 +82,10 @@ status try_run(E& exec, H& host, const plan& p, typename H::state& state, int fi
       next = l + 1;
     } else {
       const auto h = host.stream(state);
-      const auto before = detail::copy_rows(h);
+      array<float> memory;
+      const matrix_view<const float> before = materialized(h, memory);
       const tap at{site::resid_pre, l, host.rows(state)};
-      if (auto s = span->on_replace(at, {before.data(), h.rows, h.cols}, h); !s) return s;
+      if (auto s = span->on_replace(at, before, h); !s) return s;
       next = span->range.last;
     }
     detail::apply_rows(p, tap{site::resid_post, next - 1, host.rows(state)}, host.stream(state));

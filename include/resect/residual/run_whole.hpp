@@ -4,6 +4,7 @@
 #include <concepts>
 
 #include <resect/core/array.hpp>
+#include <resect/core/copy.hpp>
 #include <resect/core/scratch.hpp>
 #include <resect/residual/held_weights.hpp>
 #include <resect/residual/plan.hpp>
@@ -16,7 +17,7 @@ struct pass_memory {
   array<float> input;          // h_i of the block or span that runs now
   array<row_meta> input_rows;  // and what its rows are
   array<float> before;         // of the rows that the host kept
-  scratch steps;                     // what steps take
+  scratch steps;               // what steps take
 };
 
 namespace detail {
@@ -26,7 +27,8 @@ inline constexpr auto look_away = [](const tap&, matrix_view<const float>) {};
 // A pass under the row and block steps of a plan, whose weights the caller holds already; `look` sees the rows of `want`
 // as the plan leaves them.
 template <editable_host H>
-status try_forward_held(H& host, const plan& p, batch_view batch, site_set want, observer<float> look, pass_memory& memory) {
+status try_forward_held(H& host, const plan& p, batch_view batch, site_set want, observer<float> look,
+                        pass_memory& memory) {
   if (auto s = p.check(host.describe()); !s) return s;
   const std::uint64_t epoch = p.fingerprint();
   const auto begins = [&](std::size_t i) { return i == 0 || batch[i - 1].seq != batch[i].seq; };
@@ -69,7 +71,7 @@ status try_forward_held(H& host, const plan& p, batch_view batch, site_set want,
   auto& steps = memory.steps;
   input_rows.clear();
   index_t width = 0;
-  status outcome;
+  status outcome;  // of the steps
   auto call = [&](const tap& given, matrix_view<float> h) {
     const tap at{given.where, given.layer, given.rows, &steps};
     bool changed = false;
@@ -85,16 +87,14 @@ status try_forward_held(H& host, const plan& p, batch_view batch, site_set want,
       index_t from = 0;
       for (index_t r = 0; r < h.rows; ++r) {
         const auto& row = at.rows[static_cast<std::size_t>(r)];
-        while (from < input_rows.size() && !(input_rows[from].place() == row.place()))
-          ++from;
+        while (from < input_rows.size() && !(input_rows[from].place() == row.place())) ++from;
         if (from == input_rows.size()) {
           outcome =
               error{errc::unsupported, text("rows of ", name(at.where), " in layer ", at.layer),
                     text("sequence ", row.seq, " position ", row.pos), "a row of the layer's input, in its order"};
           return edit::unchanged;
         }
-        for (index_t c = 0; c < width; ++c)
-          before[r * width + c] = input[from * width + c];
+        for (index_t c = 0; c < width; ++c) before[r * width + c] = input[from * width + c];
       }
       const matrix_view<const float> in{before.data(), h.rows, h.cols};
       for (const step& s : p.steps()) {
@@ -102,9 +102,7 @@ status try_forward_held(H& host, const plan& p, batch_view batch, site_set want,
         if (s.what == step::kind::replace) {
           outcome = s.on_replace(tap{site::resid_pre, s.range.first, at.rows, &steps}, in, h);
         } else {
-          if (!s.reads_output)
-            for (index_t r = 0; r < h.rows; ++r)
-              for (index_t c = 0; c < h.cols; ++c) h(r, c) = in(r, c);
+          if (!s.reads_output) copy(in, h);
           s.on_block(at, in, h);
         }
       }
@@ -112,7 +110,7 @@ status try_forward_held(H& host, const plan& p, batch_view batch, site_set want,
     }
     changed = apply_rows(p, at, h) || changed;
     if (at.where == site::resid_pre && any) {
-      copy_rows(h, input);
+      materialized(h, input);
       input_rows.assign(at.rows);
       width = h.cols;
     }
@@ -122,7 +120,7 @@ status try_forward_held(H& host, const plan& p, batch_view batch, site_set want,
   const hooks<float> k{want, write, call, epoch};
   guard.armed = true;
   status done = host.try_forward(batch, k);
-  if (done && !outcome) done = outcome;
+  if (done) done = outcome;
   guard.armed = !done;
   return done;
 }
@@ -142,11 +140,7 @@ status try_observe(H& host, const plan& p, batch_view batch, site_set want, obse
     if (!held) return held.error();
     return detail::try_forward_held(host, p, batch, want, look, memory);
   } else {
-    for (const step& s : p.steps())
-      if (s.what == step::kind::weights)
-        return error{errc::unsupported, text("weights for ", s.name.view()), "a host without try_override_weight",
-                     "one of the surgery level"};
-    return {};
+    return detail::check_no_weights(p);
   }
 }
 // The same with memory of its own, taken anew in every pass.

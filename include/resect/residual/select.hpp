@@ -4,6 +4,7 @@
 #include <concepts>
 #include <utility>
 
+#include <resect/core/copy.hpp>
 #include <resect/core/scratch.hpp>
 #include <resect/residual/plan.hpp>
 
@@ -12,15 +13,11 @@ namespace RESECT_NAMESPACE::residual {
 
 namespace detail {
 
-inline void copy_values(matrix_view<const float> from, matrix_view<float> to) noexcept {
-  for (index_t r = 0; r < from.rows; ++r)
-    for (index_t c = 0; c < from.cols; ++c) to(r, c) = from(r, c);
-}
-
 // f(tap, before, h) on the chosen rows as if they were all: a stretch of neighbours in place, else gathered and put
 // back. `before` may be empty.
-inline void on_chosen(const selection& chosen, const tap& at, matrix_view<const float> before, matrix_view<float> h,
-                      function_ref<void(const tap&, matrix_view<const float>, matrix_view<float>)> f) {
+template <class = void>
+void on_chosen(const selection& chosen, const tap& at, matrix_view<const float> before, matrix_view<float> h,
+               function_ref<void(const tap&, matrix_view<const float>, matrix_view<float>)> f) {
   const auto n_rows = static_cast<index_t>(at.rows.size());
   index_t n = 0, first = 0, last = 0;
   for (index_t r = 0; r < n_rows; ++r) {
@@ -44,14 +41,13 @@ inline void on_chosen(const selection& chosen, const tap& at, matrix_view<const 
   index_t to = 0;
   for (index_t r = first; r < last; ++r) {
     if (!chosen.contains(at.rows[static_cast<std::size_t>(r)])) continue;
-    copy_values(h.middle_rows(r, 1), value.middle_rows(to, 1));
-    if (has_before) copy_values(before.middle_rows(r, 1), input.middle_rows(to, 1));
+    copy(h.middle_rows(r, 1), value.middle_rows(to, 1));
+    if (has_before) copy(before.middle_rows(r, 1), input.middle_rows(to, 1));
     rows[static_cast<std::size_t>(to)] = at.rows[static_cast<std::size_t>(r)];
     from[static_cast<std::size_t>(to++)] = r;
   }
   f(tap{at.where, at.layer, rows, at.memory}, input, value);
-  for (index_t i = 0; i < n; ++i)
-    copy_values(value.middle_rows(i, 1), h.middle_rows(from[static_cast<std::size_t>(i)], 1));
+  for (index_t i = 0; i < n; ++i) copy(value.middle_rows(i, 1), h.middle_rows(from[static_cast<std::size_t>(i)], 1));
 }
 
 }  // namespace detail
@@ -84,7 +80,7 @@ result<S> try_at(const selection& chosen, S s) {
     s.on_block = [chosen, inner = std::move(s.on_block), fill = !s.reads_output](
                      const tap& where, matrix_view<const float> before, matrix_view<float> h) {
       detail::on_chosen(chosen, where, before, h, [&](const tap& t, matrix_view<const float> in, matrix_view<float> x) {
-        if (fill) detail::copy_values(in, x);
+        if (fill) copy(in, x);
         inner(t, in, x);
       });
     };

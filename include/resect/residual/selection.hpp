@@ -7,8 +7,8 @@
 #include <type_traits>
 #include <utility>
 
+#include <resect/core/algorithm.hpp>
 #include <resect/core/array.hpp>
-#include <resect/core/detail/sorted.hpp>
 #include <resect/core/hash.hpp>
 #include <resect/core/shared_function.hpp>
 #include <resect/residual/words.hpp>
@@ -27,6 +27,7 @@ class selection {
  public:
   selection() noexcept = default;
 
+  template <class = void>
   bool contains(const row_meta& row) const noexcept {
     if (nodes_.empty()) return true;
     if ((row.flags & row_meta::pad) != 0) return false;
@@ -36,6 +37,7 @@ class selection {
   bool every_row() const noexcept { return nodes_.empty(); }
 
   // The flags that it looks at. sequence_end and prompt_end have to be set by whoever makes the batch (mark_ends).
+  template <class = void>
   std::uint32_t flags() const noexcept {
     std::uint32_t out = 0;
     for (const node& n : nodes_)
@@ -44,6 +46,7 @@ class selection {
   }
 
   // Of everything that decides what it contains; 0 for the default.
+  template <class = void>
   std::uint64_t hash() const noexcept {
     if (nodes_.empty()) return 0;
     fingerprint f;
@@ -63,8 +66,15 @@ class selection {
     return f.value();
   }
 
-  friend selection operator&(const selection& a, const selection& b) { return joined(kind::both, a, b); }
-  friend selection operator|(const selection& a, const selection& b) { return joined(kind::either, a, b); }
+  template <class = void>
+  friend selection operator&(const selection& a, const selection& b) {
+    return joined(kind::both, a, b);
+  }
+  template <class = void>
+  friend selection operator|(const selection& a, const selection& b) {
+    return joined(kind::either, a, b);
+  }
+  template <class = void>
   friend selection operator!(const selection& a) {
     selection out = a.nodes_.empty() ? of_text() : a;
     out.nodes_.push_back({kind::inverse, out.nodes_.back().size + 1, 0, 0, 0});
@@ -75,7 +85,10 @@ class selection {
   // positions, tokens that are named, sequences that are named, flags), so one row of each class decides; predicates
   // of the user are taken as able to hold or not on any row. False where it is not so, and where there are more than
   // 2¹⁸ classes.
-  friend bool provably_disjoint(const selection& a, const selection& b) { return !may_meet(a, b); }
+  template <class = void>
+  friend bool provably_disjoint(const selection& a, const selection& b) {
+    return !may_meet(a, b);
+  }
 
   static selection of_text() { return leaf({kind::text, 1, 0, 0, 0}); }
   static selection of_flag(std::uint32_t flag) { return leaf({kind::flag, 1, flag, 0, 0}); }
@@ -84,14 +97,16 @@ class selection {
     if (last < first) last = first;
     return leaf({kind::positions, 1, first, last, 0});
   }
-  static selection of_tokens(std::span<const std::int32_t> ids) {
+  template <class = void>
+  static selection of_tokens(const std::int32_t* ids, std::size_t n) {
     selection out;
-    for (const std::int32_t id : ids) out.values_.push_back({0, id});
+    for (std::size_t i = 0; i < n; ++i) out.values_.push_back({0, ids[i]});
     return out.listed(kind::tokens);
   }
-  static selection of_places(std::span<const token_place> places) {
+  template <class = void>
+  static selection of_places(const token_place* places, std::size_t n) {
     selection out;
-    for (const token_place& place : places) out.values_.push_back(place);
+    for (std::size_t i = 0; i < n; ++i) out.values_.push_back(places[i]);
     return out.listed(kind::list);
   }
   static selection of_function(shared_function<bool(const row_meta&)> f, std::uint64_t identity) {
@@ -114,19 +129,25 @@ class selection {
     out.nodes_.push_back(n);
     return out;
   }
+  template <class = void>
   selection listed(kind what) && {
-    resect::detail::sort_unique(values_);
+    keep_sorted(values_);
     nodes_.push_back({what, 1, 0, values_.size(), 0});
     return std::move(*this);
   }
-  selection listed(kind what) & { return std::move(*this).listed(what); }
+  template <class = void>
+  selection listed(kind what) & {
+    return std::move(*this).listed(what);
+  }
 
+  template <class = void>
   static selection joined(kind how, const selection& a, const selection& b) {
     selection out = a.nodes_.empty() ? of_text() : a;
     out.append(b.nodes_.empty() ? of_text() : b);
     out.nodes_.push_back({how, out.nodes_.size() + 1, 0, 0, 0});
     return out;
   }
+  template <class = void>
   void append(const selection& b) {
     for (node n : b.nodes_) {
       if (n.what == kind::tokens || n.what == kind::list) {
@@ -138,14 +159,11 @@ class selection {
     for (const token_place& value : b.values_) values_.push_back(value);
   }
 
+  template <class = void>
   bool listed_here(const node& n, token_place wanted) const noexcept {
-    index_t from = n.first, to = n.last;  // values_[from] may be it, values_[to] is beyond
-    while (from < to) {
-      const index_t middle = from + (to - from) / 2;
-      if (values_[middle] < wanted) from = middle + 1;
-      else to = middle;
-    }
-    return from < n.last && values_[from] == wanted;
+    const token_place* const end = values_.data() + n.last;
+    const token_place* const at = algo::lower_bound(values_.data() + n.first, end, wanted);
+    return at != end && *at == wanted;
   }
   // Whether the part that ends at node `at` holds; `ask(node)` answers for the user's predicates.
   template <class Ask>
@@ -166,9 +184,16 @@ class selection {
     return holds(at - 1 - nodes_[at - 1].size, row, ask);
   }
 
+  // Ascending, each value once.
+  template <class T>
+  static void keep_sorted(array<T>& x) {
+    algo::sort(x.begin(), x.end());
+    x.resize(algo::unique(x.begin(), x.end()) - x.begin());
+  }
   // One that stands for all that are not in the list.
+  template <class = void>
   static void add_unnamed(array<std::int32_t>& x) {
-    resect::detail::sort_unique(x);
+    keep_sorted(x);
     std::int32_t other = 0;
     for (const std::int32_t v : x) other += v == other;
     x.push_back(other);
@@ -178,6 +203,7 @@ class selection {
     while (i < x.size() && x[i] != wanted) ++i;
     return i;
   }
+  template <class = void>
   static bool may_meet(const selection& a, const selection& b) {
     const selection s = a & b;
     array<std::int32_t> positions(1), tokens, sequences;
@@ -197,7 +223,7 @@ class selection {
       if (n.what == kind::function && place_of(n.identity, functions) == functions.size())
         functions.push_back(n.identity);
     }
-    resect::detail::sort_unique(positions);
+    keep_sorted(positions);
     add_unnamed(tokens);
     add_unnamed(sequences);
     const std::uint32_t flags = s.flags();
@@ -225,29 +251,64 @@ class selection {
 };
 
 // Every row of text.
-inline selection all() { return selection::of_text(); }
+template <class = void>
+selection all() {
+  return selection::of_text();
+}
 // Rows at positions [first, last) of their sequence.
-inline selection range(std::int32_t first, std::int32_t last) { return selection::of_positions(first, last); }
+template <class = void>
+selection range(std::int32_t first, std::int32_t last) {
+  return selection::of_positions(first, last);
+}
 // Rows whose token is one of these.
-inline selection token_in(std::span<const std::int32_t> ids) { return selection::of_tokens(ids); }
-inline selection token_in(std::initializer_list<std::int32_t> ids) { return token_in({ids.begin(), ids.size()}); }
+template <class = void>
+selection token_in(std::span<const std::int32_t> ids) {
+  return selection::of_tokens(ids.data(), ids.size());
+}
+template <class = void>
+selection token_in(std::initializer_list<std::int32_t> ids) {
+  return selection::of_tokens(ids.begin(), ids.size());
+}
 // Rows whose token is not the one that begins a text; every row for a model without one (−1).
-inline selection not_bos(std::int32_t bos) { return !token_in({bos}); }
+template <class = void>
+selection not_bos(std::int32_t bos) {
+  return !token_in({bos});
+}
 
 // The last row of its sequence, and the last row of its sequence's prompt, as the flags sequence_end and prompt_end
 // say. A row cannot tell from itself whether another one follows, and a batch may be a chunk of its text, so "the last
 // row of this batch" would mean other rows in every way of cutting a text up. Who makes the batch knows the
 // text's end: mark_ends sets the flags before it is cut, and they go with their rows. A sequence without a
 // mark has no such row: residual::try_run refuses that for whole sequences.
-inline selection last() { return selection::of_flag(row_meta::sequence_end); }
-inline selection last_prompt() { return selection::of_flag(row_meta::prompt_end); }
-// Rows that continue a cached sequence one by one, and all others.
-inline selection decoding() { return selection::of_flag(row_meta::decode); }
-inline selection prompt() { return !decoding(); }
+template <class = void>
+selection last() {
+  return selection::of_flag(row_meta::sequence_end);
+}
+// The last row of its sequence's prompt (see `last`).
+template <class = void>
+selection last_prompt() {
+  return selection::of_flag(row_meta::prompt_end);
+}
+// Rows that continue a cached sequence one by one.
+template <class = void>
+selection decoding() {
+  return selection::of_flag(row_meta::decode);
+}
+// All rows that are no decode rows.
+template <class = void>
+selection prompt() {
+  return !decoding();
+}
 
 // The rows at these places, in any order.
-inline selection mask(std::span<const token_place> places) { return selection::of_places(places); }
-inline selection mask(std::initializer_list<token_place> places) { return mask({places.begin(), places.size()}); }
+template <class = void>
+selection mask(std::span<const token_place> places) {
+  return selection::of_places(places.data(), places.size());
+}
+template <class = void>
+selection mask(std::initializer_list<token_place> places) {
+  return selection::of_places(places.begin(), places.size());
+}
 
 // Rows for which f(row) is true. `identity` has to differ between predicates that differ: it is what a plan's
 // fingerprint gets. f is pure (of a row alone, not of other rows or earlier calls) and does not throw.
@@ -259,7 +320,8 @@ selection satisfying(F f, std::uint64_t identity) {
 
 // Sets sequence_end on the last row of every sequence and prompt_end on the last one that is no decode row, of rows
 // that are not pads; clears them on all other rows. The batch holds whole texts: mark first, cut into chunks after.
-inline void mark_ends(std::span<row_meta> whole) noexcept {
+template <class = void>
+void mark_ends(std::span<row_meta> whole) noexcept {
   for (std::size_t first = 0; first < whole.size();) {
     row_meta *end = nullptr, *prompt_end = nullptr;
     std::size_t i = first;

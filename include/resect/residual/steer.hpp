@@ -6,6 +6,7 @@
 #include <span>
 
 #include <resect/core/array.hpp>
+#include <resect/core/finite.hpp>
 #include <resect/core/math.hpp>
 #include <resect/core/reduce.hpp>
 #include <resect/residual/plan.hpp>
@@ -83,7 +84,7 @@ result<step> try_steer(Mode, layer_range where, site at, std::span<const float> 
   const auto name = detail::steering_name<Mode>();
   if (v.empty()) return error{errc::invalid_argument, text("direction of ", name), "no element", "d_model elements"};
   const double norm = math::sqrt(dot(v, v));
-  if (!math::isfinite(norm) || !math::isfinite(c))
+  if (!is_finite(norm) || !is_finite(c))
     return error{errc::not_finite, text("direction or strength of ", name), "NaN or infinity", "finite values"};
   if (!std::same_as<Mode, steering::add> && norm == 0)
     return error{errc::invalid_argument, text("direction of ", name), "zero", "a direction"};
@@ -110,8 +111,7 @@ result<step> try_steer(Mode, layer_range where, site at, std::span<const float> 
   s.hash = fingerprint{}.add(v).add(static_cast<double>(c)).value();
   s.on_rows = [w = std::move(w), c](const tap&, matrix_view<float> h) {
     if (idle_at_zero && c == 0.0f) return;
-    for (index_t r = 0; r < h.rows; ++r)
-      detail::steer_row<Mode>({h.row(r).data, static_cast<std::size_t>(h.cols)}, w.span(), static_cast<double>(c));
+    for (index_t r = 0; r < h.rows; ++r) detail::steer_row<Mode>(h.row_span(r), w.span(), static_cast<double>(c));
   };
   return s;
 }

@@ -7,24 +7,13 @@
 #include <utility>
 
 #include <resect/core/array.hpp>
+#include <resect/core/copy.hpp>
+#include <resect/core/finite.hpp>
 #include <resect/core/operand.hpp>
 #include <resect/residual/plan.hpp>
 
 // Operators on weights: other values for a layer's matrices. They need a host of the surgery level.
 namespace RESECT_NAMESPACE::residual {
-
-namespace detail {
-
-// The first value that is not finite, as an error.
-inline status check_values(matrix_view<const float> values, std::string_view operand) noexcept {
-  for (index_t r = 0; r < values.rows; ++r)
-    for (index_t c = 0; c < values.cols; ++c)
-      if (const float x = values(r, c); !(x - x == 0))
-        return error{errc::not_finite, text(operand, ", row ", r, ", column ", c), text(x), "a finite number"};
-  return {};
-}
-
-}  // namespace detail
 
 // y := Ŵ·x in place of W·x, for the matrix that the host calls `weight` (weight_desc::name, e.g. "attn.q") in every
 // layer of the range; values is Ŵ (out, in), any strides. The step keeps a copy of it (4 bytes a weight), and its hash
@@ -32,7 +21,8 @@ inline status check_values(matrix_view<const float> values, std::string_view ope
 // Errors: invalid_argument (no name, or one too long to be told apart), shape_mismatch (no values), null_pointer,
 // bad_stride, not_finite (row and column named). When a pass begins: invalid_argument where a layer has no such matrix,
 // shape_mismatch where its extents differ; nothing is run then.
-inline result<step> try_swap_matrix(layer_range where, std::string_view weight, matrix_view<const float> values) {
+template <class = void>
+result<step> try_swap_matrix(layer_range where, std::string_view weight, matrix_view<const float> values) {
   step s;
   s.what = step::kind::weights;
   s.range = where;
@@ -46,20 +36,18 @@ inline result<step> try_swap_matrix(layer_range where, std::string_view weight, 
   if (status st = check_view(values, operand.view()); !st) return st.error();
   if (values.empty())
     return error{errc::shape_mismatch, operand, text(values.rows, " x ", values.cols), "the matrix's extents"};
-  if (status st = detail::check_values(values, operand.view()); !st) return st.error();
-  array<float> copy(values.rows * values.cols);
-  for (index_t r = 0; r < values.rows; ++r)
-    for (index_t c = 0; c < values.cols; ++c) copy[r * values.cols + c] = values(r, c);
+  if (status st = check_finite(values, operand.view()); !st) return st.error();
+  array<float> kept;
+  materialized(values, kept);
   s.hash = fingerprint{}
                .add(static_cast<std::uint64_t>(values.rows))
                .add(static_cast<std::uint64_t>(values.cols))
-               .add(std::as_const(copy).span())
+               .add(std::as_const(kept).span())
                .value();
-  s.on_weight = [copy = std::move(copy), rows = values.rows, cols = values.cols](
+  s.on_weight = [kept = std::move(kept), rows = values.rows, cols = values.cols](
                     const weight_desc& w, matrix_view<float> out, executor_ref) -> weight_change {
     if (status st = check_view(out, rows, cols, w.name.view()); !st) return st.error();
-    for (index_t r = 0; r < out.rows; ++r)
-      for (index_t c = 0; c < out.cols; ++c) out(r, c) = copy[r * out.cols + c];
+    copy(matrix_view<const float>{kept.data(), rows, cols}, out);
     return true;
   };
   return s;
@@ -108,12 +96,9 @@ step map_weights(layer_range where, F f, std::uint64_t identity) {
     };
     const auto operand = text(w.name.view(), " of layer ", w.layer);
     const weight_change change = call();
-    if (!change.outcome()) {
-      const error& e = change.outcome().error();
-      return error{e.code, text(operand.view(), ": ", e.operand.view()), e.got, e.wanted};
-    }
+    if (!change.outcome()) return change.outcome().error().within(operand.view());
     if (change)
-      if (status st = detail::check_values(values, operand.view()); !st) return st.error();
+      if (status st = check_finite(values, operand.view()); !st) return st.error();
     return change;
   };
   return s;
@@ -124,7 +109,8 @@ template <operand_of<float> W>
 step swap_matrix(layer_range where, std::string_view weight, const W& values) {
   return value_or_throw(try_swap_matrix(where, weight, values));
 }
-inline step swap_matrix(layer_range where, std::string_view weight, matrix_view<const float> values) {
+template <class = void>
+step swap_matrix(layer_range where, std::string_view weight, matrix_view<const float> values) {
   return value_or_throw(try_swap_matrix(where, weight, values));
 }
 #endif

@@ -7,5 +7,10 @@
 namespace RESECT_NAMESPACE::residual {
 
 using namespace model;
+// Functions here of these names would hide the ones of model/.
+#if RESECT_EXCEPTIONS
+using model::observe;
+#endif
+using model::try_observe;
 
 }  // namespace RESECT_NAMESPACE::residual

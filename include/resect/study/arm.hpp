@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -9,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include <resect/core/algorithm.hpp>
+#include <resect/core/array.hpp>
 #include <resect/residual/plan.hpp>
 
 // One altered model of a study, and what a report calls it.
@@ -50,7 +51,8 @@ struct arm_identity {
 namespace detail {
 
 // "resect.skip/1" → "skip": the library's own operators under their plain names, in their first revision.
-inline std::string operator_name(std::string_view id) {
+template <class = void>
+std::string operator_name(std::string_view id) {
   constexpr std::string_view own = "resect.", first = "/1";
   if (id.substr(0, own.size()) != own) return id.empty() ? "custom" : std::string(id);
   id.remove_prefix(own.size());
@@ -59,7 +61,8 @@ inline std::string operator_name(std::string_view id) {
 }
 
 // {0, 1, 2, 5} → "0-2,5".
-inline std::string layer_list(const std::vector<int>& layers) {
+template <class = void>
+std::string layer_list(const std::vector<int>& layers) {
   std::string out;
   for (std::size_t i = 0; i < layers.size();) {
     std::size_t end = i + 1;
@@ -71,9 +74,13 @@ inline std::string layer_list(const std::vector<int>& layers) {
   return out;
 }
 
-inline std::string number_text(double x) { return std::string(text<48>(x).view()); }
+template <class = void>
+std::string number_text(double x) {
+  return std::string(text<48>(x).view());
+}
 
-inline std::string hash_text(std::uint64_t x) {
+template <class = void>
+std::string hash_text(std::uint64_t x) {
   constexpr char digits[] = "0123456789abcdef";
   std::string out = "#";
   for (int shift = 60; shift >= 0; shift -= 4) out += digits[x >> shift & 15];
@@ -91,7 +98,8 @@ struct key_part {
   std::string name() const { return matrix.empty() ? operation : operation + " of " + matrix; }
 };
 
-inline std::string parameter_text(const residual::step& s) {
+template <class = void>
+std::string parameter_text(const residual::step& s) {
   std::string out;
   for (const auto& f : s.fields) {
     out += out.empty() ? "" : ", ";
@@ -101,35 +109,41 @@ inline std::string parameter_text(const residual::step& s) {
 }
 
 // What tells the step apart beyond its id, layers, matrix and seed, where its fields do not say all of it.
-inline std::string rest_of_identity(const residual::step& s) {
+template <class = void>
+std::string rest_of_identity(const residual::step& s) {
   return s.fields.is_complete() && s.priority == 0 ? std::string() : hash_text(s.identity());
 }
 
-inline std::vector<key_part> key_parts(const residual::plan& plan) {
-  std::vector<key_part> parts;
+template <class = void>
+array<key_part> key_parts(const residual::plan& plan) {
+  array<key_part> parts;
   for (const residual::step& s : plan.steps()) {
     key_part part{
         operator_name(s.id), std::string(s.weight.name.view()), parameter_text(s), s.identity(), s.seed, {}, &s};
     if (const std::string rest = rest_of_identity(s); !rest.empty())
       part.parameters += (part.parameters.empty() ? "" : ", ") + rest;
-    auto same = std::find_if(parts.begin(), parts.end(), [&](const key_part& p) {
+    auto same = algo::find_if(parts.begin(), parts.end(), [&](const key_part& p) {
       return p.operation == part.operation && p.matrix == part.matrix && p.parameters == part.parameters &&
              p.seed == s.seed;
     });
-    if (same == parts.end()) same = parts.insert(parts.end(), std::move(part));
+    if (same == parts.end()) {
+      parts.push_back(std::move(part));
+      same = parts.end() - 1;
+    }
     for (int l = s.range.first; l < s.range.last; ++l) same->layers.push_back(l);
   }
   for (key_part& p : parts) {
-    std::sort(p.layers.begin(), p.layers.end());
-    p.layers.erase(std::unique(p.layers.begin(), p.layers.end()), p.layers.end());
+    algo::sort(p.layers.begin(), p.layers.end());
+    p.layers.erase(algo::unique(p.layers.begin(), p.layers.end()), p.layers.end());
   }
-  std::stable_sort(parts.begin(), parts.end(),
-                   [](const key_part& a, const key_part& b) { return a.layers < b.layers; });
+  algo::stable_sort(parts.begin(), parts.end(),
+                    [](const key_part& a, const key_part& b) { return a.layers < b.layers; });
   return parts;
 }
 
 // The seed that all steps which draw have in common; none where they differ.
-inline std::optional<std::uint64_t> shared_seed(const std::vector<key_part>& parts) {
+template <class = void>
+std::optional<std::uint64_t> shared_seed(const array<key_part>& parts) {
   std::optional<std::uint64_t> seed;
   for (const key_part& p : parts) {
     if (!p.seed) continue;
@@ -141,7 +155,7 @@ inline std::optional<std::uint64_t> shared_seed(const std::vector<key_part>& par
 
 template <class Names>
 void append_once(Names& names, const std::string& name, std::string& out) {
-  if (name.empty() || std::find(names.begin(), names.end(), name) != names.end()) return;
+  if (name.empty() || algo::find(names.begin(), names.end(), name) != names.end()) return;
   names.push_back(name);
   out += (out.empty() ? "" : " + ") + name;
 }
@@ -149,11 +163,12 @@ void append_once(Names& names, const std::string& name, std::string& out) {
 }  // namespace detail
 
 // The identity of a plan; the empty plan is "intact". O(steps²).
-inline arm_identity identity_of(const residual::plan& plan) {
+template <class = void>
+arm_identity identity_of(const residual::plan& plan) {
   arm_identity out;
   const auto parts = detail::key_parts(plan);
   out.seed = detail::shared_seed(parts);
-  std::vector<std::string> operations, matrices;
+  array<std::string> operations, matrices;
   for (const detail::key_part& p : parts) {
     detail::append_once(operations, p.operation, out.operation);
     detail::append_once(matrices, p.matrix, out.matrix);
@@ -167,19 +182,22 @@ inline arm_identity identity_of(const residual::plan& plan) {
     }
     for (const auto& f : p.first->fields) {
       parameter one{std::string(f.name), f.number, std::string(f.word)};
-      if (std::find(out.parameters.begin(), out.parameters.end(), one) == out.parameters.end())
+      if (algo::find(out.parameters.begin(), out.parameters.end(), one) == out.parameters.end())
         out.parameters.push_back(std::move(one));
     }
     out.layers.insert(out.layers.end(), p.layers.begin(), p.layers.end());
   }
-  std::sort(out.layers.begin(), out.layers.end());
-  out.layers.erase(std::unique(out.layers.begin(), out.layers.end()), out.layers.end());
+  algo::sort(out.layers.begin(), out.layers.end());
+  out.layers.erase(algo::unique(out.layers.begin(), out.layers.end()), out.layers.end());
   if (parts.empty()) out.operation = out.group = out.family = "intact";
   out.key = out.seed ? out.group + ", seed " + std::to_string(*out.seed) : out.group;
   return out;
 }
 
 // What tables call an arm.
-inline std::string shown_name(const arm& a) { return a.label.empty() ? identity_of(a.plan).key : a.label; }
+template <class = void>
+std::string shown_name(const arm& a) {
+  return a.label.empty() ? identity_of(a.plan).key : a.label;
+}
 
 }  // namespace RESECT_NAMESPACE::study

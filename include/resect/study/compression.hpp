@@ -83,11 +83,8 @@ status try_alter(executor_ref exec, const H& host, const compress::weight_method
   const matrix_view<float> view{values.data(), w.rows, w.cols};
   if (auto s = host.try_read_weight(w, view); !s) return s;
   const std::vector<float> before = values;
-  if (auto s = method.apply(w, view, exec); !s) {
-    error e = s.error();
-    e.operand = text(method.name.view(), " of layer ", w.layer, ", ", w.name.view(), ": ", e.operand.view());
-    return e;
-  }
+  if (auto s = method.apply(w, view, exec); !s)
+    return s.error().within(text(method.name.view(), " of layer ", w.layer, ", ", w.name.view()).view());
   to.weights += static_cast<double>(w.rows * w.cols);
   if (method.stored_bits) to.bits += method.stored_bits(w);
   to.whole += dot(before, before);
@@ -99,7 +96,8 @@ status try_alter(executor_ref exec, const H& host, const compress::weight_method
 }
 
 // A step that hands out stored values.
-inline residual::step stored_values(const compress::weight_method& method, int l, altered_matrices made) {
+template <class = void>
+residual::step stored_values(const compress::weight_method& method, int l, altered_matrices made) {
   residual::step step;
   step.what = residual::step::kind::weights;
   step.range = residual::layer(l);
@@ -135,7 +133,8 @@ result<layer_artifact> try_layer_artifact(executor_ref exec, const H& host, cons
   return out;
 }
 
-inline status try_unigram_logits(const token_windows& calibration, std::span<float> out) {
+template <class = void>
+status try_unigram_logits(const token_windows& calibration, std::span<float> out) {
   if (!calibration.unigrams.empty()) return metrics::try_unigram_logits(calibration.unigrams, out);
   std::vector<std::int32_t> seen;
   for (std::size_t r = 0; r < calibration.rows.size(); ++r)
@@ -163,7 +162,8 @@ result<metrics::clustered_sums> try_unigram_kl(Backend& backend, const intact_ou
 }
 
 // All chosen layers but one (or none).
-inline result<arm> arm_without(std::span<const layer_artifact> artifacts, std::size_t spared, std::string label) {
+template <class = void>
+result<arm> arm_without(std::span<const layer_artifact> artifacts, std::size_t spared, std::string label) {
   arm out{{}, std::move(label)};
   for (std::size_t i = 0; i < artifacts.size(); ++i)
     if (i != spared)
@@ -172,9 +172,9 @@ inline result<arm> arm_without(std::span<const layer_artifact> artifacts, std::s
 }
 
 // Every layer alone, every layer spared, and all layers: 2n + 1 arms in this order.
-inline result<std::vector<arm>> try_compression_arms(const compress::weight_method& method,
-                                                     const std::vector<int>& layers,
-                                                     std::span<const layer_artifact> artifacts) {
+template <class = void>
+result<std::vector<arm>> try_compression_arms(const compress::weight_method& method, const std::vector<int>& layers,
+                                              std::span<const layer_artifact> artifacts) {
   std::vector<arm> out;
   const auto label = [&](const auto&... parts) { return std::string(text(method.name.view(), parts...).view()); };
   for (std::size_t i = 0; i < layers.size(); ++i) {
@@ -192,7 +192,8 @@ inline result<std::vector<arm>> try_compression_arms(const compress::weight_meth
 }
 
 // Steps on weights that do nothing, in the place of a method's: what an estimate walks over.
-inline std::vector<layer_artifact> no_artifacts(const std::vector<int>& layers, const compress::weight_method& method) {
+template <class = void>
+std::vector<layer_artifact> no_artifacts(const std::vector<int>& layers, const compress::weight_method& method) {
   std::vector<layer_artifact> out;
   for (const int l : layers) {
     out.emplace_back();

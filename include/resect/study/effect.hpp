@@ -62,7 +62,8 @@ struct effect_sums {
 
 // Over the runs of one arm, one a seed: the mean over seeds with a variance clustered both ways (definition of
 // two_way.hpp); a single run is itself.
-inline result<effect> try_mean_effect(std::span<const effect_sums> runs) {
+template <class = void>
+result<effect> try_mean_effect(std::span<const effect_sums> runs) {
   if (runs.size() == 1) return runs.front().estimate();
   effect out;
   const auto over_seeds = [&](auto member, metrics::estimate& mean, double* seed_sd) -> status {

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <span>
 #include <utility>
 #include <vector>
 
+#include <resect/core/algorithm.hpp>
+#include <resect/core/finite.hpp>
 #include <resect/metrics/rows/logits.hpp>
 #include <resect/model/host.hpp>
 #include <resect/random/distributions.hpp>
@@ -38,7 +39,7 @@ namespace detail {
 inline status check_generation(const model::model_desc& m, std::span<const std::vector<std::int32_t>> prompts,
                                const generation_options& o) {
   if (o.max_new < 0) return error{errc::invalid_argument, "max_new", text(o.max_new), "0 or more"};
-  if (!(o.temperature >= 0 && std::isfinite(o.temperature)))
+  if (!(o.temperature >= 0 && is_finite(o.temperature)))
     return error{errc::invalid_argument, "temperature", text(o.temperature), "a finite number, at least 0"};
   for (std::size_t i = 0; i < prompts.size(); ++i) {
     if (prompts[i].empty()) return error{errc::invalid_argument, text("prompt ", i), "no id", "1 or more"};
@@ -69,7 +70,7 @@ inline std::int32_t draw_id(std::span<const float> logits, double temperature, d
   const auto top = metrics::row_argmax(logits);
   if (top.id < 0) return -1;
   const double largest = static_cast<double>(logits[static_cast<std::size_t>(top.id)]);
-  if (!std::isfinite(largest)) return -1;
+  if (!is_finite(largest)) return -1;
   const auto weight = [&](float x) { return std::exp((static_cast<double>(x) - largest) / temperature); };
   double total = 0, passed = 0;
   for (const float x : logits) total += weight(x);
@@ -85,7 +86,7 @@ inline std::int32_t next_id(std::span<const float> logits, const generation_opti
                             index_t step) {
   if (o.temperature == 0) {
     const auto top = metrics::row_argmax(logits).id;
-    return top >= 0 && std::isfinite(logits[static_cast<std::size_t>(top)]) ? static_cast<std::int32_t>(top) : -1;
+    return top >= 0 && is_finite(logits[static_cast<std::size_t>(top)]) ? static_cast<std::int32_t>(top) : -1;
   }
   const random::philox_stream stream{o.seed, static_cast<std::uint64_t>(prompt)};
   return draw_id(logits, o.temperature,
@@ -118,10 +119,7 @@ auto try_hold(H& host, const residual::plan& plan) {
     inline_executor here;
     return residual::try_hold_weights(here, host, plan);
   } else {
-    for (const residual::step& s : plan.steps())
-      if (s.what == residual::step::kind::weights)
-        return result<no_weights>(error{errc::unsupported, text("weights for ", s.name.view()),
-                                        "a host without try_override_weight", "one of the surgery level"});
+    if (auto s = residual::detail::check_no_weights(plan); !s) return result<no_weights>(s.error());
     return result<no_weights>(no_weights{});
   }
 }
@@ -167,7 +165,7 @@ result<std::vector<generation>> try_generate(H& host, const residual::plan& plan
       if (id < 0)
         return error{errc::not_finite, text("logits of prompt ", i, ", step ", step), "NaN or infinite values",
                      "finite logits"};
-      if (std::find(options.stop_ids.begin(), options.stop_ids.end(), id) != options.stop_ids.end()) {
+      if (algo::find(options.stop_ids.begin(), options.stop_ids.end(), id) != options.stop_ids.end()) {
         out[i].stopped = true;
         continue;
       }

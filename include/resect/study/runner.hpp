@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <chrono>
 #include <concepts>
 #include <optional>
 #include <string>
@@ -9,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include <resect/core/algorithm.hpp>
 #include <resect/study/arm.hpp>
 #include <resect/study/baseline.hpp>
 #include <resect/study/detail/altered_model.hpp>
@@ -44,14 +44,16 @@ struct runner_options {
 namespace detail {
 inline constexpr auto no_report = [](const progress&) {};
 
-inline std::vector<const residual::plan*> plans_of(std::span<const arm> arms) {
+template <class = void>
+std::vector<const residual::plan*> plans_of(std::span<const arm> arms) {
   std::vector<const residual::plan*> out;
   for (const arm& a : arms) out.push_back(&a.plan);
   return out;
 }
 
-inline double held_bytes(const model::model_desc& m, index_t rows, const runner_options& o) {
-  return 4.0 * static_cast<double>(m.n_vocab) * static_cast<double>(rows + std::min(rows, o.head_rows)) +
+template <class = void>
+double held_bytes(const model::model_desc& m, index_t rows, const runner_options& o) {
+  return 4.0 * static_cast<double>(m.n_vocab) * static_cast<double>(rows + algo::min(rows, o.head_rows)) +
          32.0 * static_cast<double>(m.d_model) * static_cast<double>(rows);
 }
 }  // namespace detail
@@ -181,10 +183,7 @@ class runner {
     return driver;
   }
 
-  static error named(const arm& a, error e) {
-    e.operand = text(shown_name(a), ": ", e.operand.view());
-    return e;
-  }
+  static error named(const arm& a, const error& e) { return e.within(shown_name(a)); }
 
   template <class F>
   struct visiting {
@@ -227,35 +226,5 @@ class runner {
   head_workspace work_;
   detail::snapshots<typename H::state> kept_;
 };
-
-// Operations a second of this host on this machine: passes through the whole model over the first windows (at most four),
-// outputs compared included, for a third of a second.
-struct speed {
-  index_t windows = 0;
-  double flop_per_second = 0;
-};
-// Measures it. Errors: as runner::try_start.
-template <class Backend, model::surgical_host H>
-result<speed> try_measure_speed(Backend& backend, H& host, const token_windows& windows, const runner_options& o = {}) {
-  token_windows few = windows;
-  few.n_windows = std::min<index_t>(4, windows.n_windows);
-  const auto rows =
-      windows.rows.size() / static_cast<std::size_t>(windows.n_windows) * static_cast<std::size_t>(few.n_windows);
-  few.rows.resize(rows);
-  few.cluster.resize(rows);
-  auto run = runner<Backend, H>::try_start(backend, host, few, o);  // not timed: memory is touched first here
-  if (!run) return run.error();
-  const std::vector<arm> intact(1);
-  const double flop = run->estimate(intact).flop;
-  const auto start = std::chrono::steady_clock::now();
-  double seconds = 0;
-  int passes = 0;
-  do {
-    if (auto s = run->try_effects(intact); !s) return s.error();
-    ++passes;
-    seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  } while (seconds < 0.3 && passes < 20);
-  return speed{few.n_windows, flop * passes / seconds};
-}
 
 }  // namespace RESECT_NAMESPACE::study

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include <resect/core/algorithm.hpp>
 #include <resect/residual/operators.hpp>
 #include <resect/study/delta_means.hpp>
 #include <resect/study/runner.hpp>
@@ -62,14 +63,16 @@ struct sensitivity_report {
 
 namespace detail {
 
-inline std::vector<int> chosen_layers(const std::vector<int>& asked, int n_layers) {
+template <class = void>
+std::vector<int> chosen_layers(const std::vector<int>& asked, int n_layers) {
   if (!asked.empty()) return asked;
   std::vector<int> all;
   for (int l = 0; l < n_layers; ++l) all.push_back(l);
   return all;
 }
 
-inline status check_layers(const std::vector<int>& layers, int n_layers) {
+template <class = void>
+status check_layers(const std::vector<int>& layers, int n_layers) {
   for (std::size_t i = 0; i < layers.size(); ++i) {
     if (layers[i] < 0 || layers[i] >= n_layers)
       return error{errc::invalid_argument, "layers", text("layer ", layers[i]), text("layers 0 to ", n_layers - 1)};
@@ -80,15 +83,17 @@ inline status check_layers(const std::vector<int>& layers, int n_layers) {
   return {};
 }
 
-inline status check_options(const sensitivity_options& o, const model::model_desc& m) {
+template <class = void>
+status check_options(const sensitivity_options& o, const model::model_desc& m) {
   if (o.alterations.empty()) return error{errc::invalid_argument, "alterations", "none", "one at least"};
   if (o.reinit_seeds < 1) return error{errc::invalid_argument, "reinit_seeds", text(o.reinit_seeds), "1 or more"};
   if (o.head_rows < 1) return error{errc::invalid_argument, "head_rows", text(o.head_rows), "1 or more"};
   return check_layers(o.layers, m.n_layers);
 }
 
-inline result<residual::step> alteration_step(alteration a, int layer, std::uint64_t seed, const sensitivity_options& o,
-                                              const residual::delta_means& means) {
+template <class = void>
+result<residual::step> alteration_step(alteration a, int layer, std::uint64_t seed, const sensitivity_options& o,
+                                       const residual::delta_means& means) {
   const auto at = residual::layer(layer);
   switch (a) {
     case alteration::skip: return residual::skip(at);
@@ -100,8 +105,9 @@ inline result<residual::step> alteration_step(alteration a, int layer, std::uint
 }
 
 // The arm of one alteration, layer and seed, and its label: "reinit of layer 3".
-inline result<arm> alteration_arm(alteration a, int layer, std::uint64_t seed, const sensitivity_options& o,
-                                  const residual::delta_means& means) {
+template <class = void>
+result<arm> alteration_arm(alteration a, int layer, std::uint64_t seed, const sensitivity_options& o,
+                           const residual::delta_means& means) {
   auto step = alteration_step(a, layer, seed, o, means);
   if (!step) return step.error();
   arm out;
@@ -111,7 +117,8 @@ inline result<arm> alteration_arm(alteration a, int layer, std::uint64_t seed, c
 }
 
 // Means of zeros: what an estimate of costs puts in place of means that are not measured yet.
-inline residual::delta_means no_means(const model::model_desc& m) {
+template <class = void>
+residual::delta_means no_means(const model::model_desc& m) {
   return {.n_layers = m.n_layers,
           .width = m.d_model,
           .mean = std::vector<float>(static_cast<std::size_t>(m.n_layers) * static_cast<std::size_t>(m.d_model))};
@@ -120,14 +127,16 @@ inline residual::delta_means no_means(const model::model_desc& m) {
 }  // namespace detail
 
 // Whether the study reads its calibration windows.
-inline bool needs_calibration(const sensitivity_options& o) noexcept {
-  return std::find(o.alterations.begin(), o.alterations.end(), alteration::mean_delta) != o.alterations.end();
+template <class = void>
+bool needs_calibration(const sensitivity_options& o) noexcept {
+  return algo::find(o.alterations.begin(), o.alterations.end(), alteration::mean_delta) != o.alterations.end();
 }
 
 // The arms of the study: by alteration, then by layer, then by seed. `means` are not read without mean_delta.
 // Errors: as try_sensitivity for the options.
-inline result<std::vector<arm>> try_sensitivity_arms(const model::model_desc& m, const sensitivity_options& o,
-                                                     const residual::delta_means& means) {
+template <class = void>
+result<std::vector<arm>> try_sensitivity_arms(const model::model_desc& m, const sensitivity_options& o,
+                                              const residual::delta_means& means) {
   if (auto s = detail::check_options(o, m); !s) return s.error();
   std::vector<arm> out;
   for (const alteration a : o.alterations)

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include <resect/core/algorithm.hpp>
+#include <resect/core/array.hpp>
 #include <resect/metrics/verdicts/marks.hpp>
 #include <resect/metrics/verdicts/rank.hpp>
 #include <resect/study/arm.hpp>
@@ -51,14 +52,16 @@ struct table_options {
 namespace detail {
 
 // KL of all runs of a row together. Runs of one study have the same clusters, so that merging cannot fail.
-inline metrics::clustered_sums kl_over_runs(const table_row& row) {
+template <class = void>
+metrics::clustered_sums kl_over_runs(const table_row& row) {
   metrics::clustered_sums kl = row.runs.front().kl.sums();
   for (std::size_t run = 1; run < row.runs.size(); ++run) (void)kl.merge(row.runs[run].kl.sums());
   return kl;
 }
 
 // The same as the mean over runs, so rows of different numbers of runs have the same tokens.
-inline metrics::clustered_sums kl_of_mean_run(const table_row& row) {
+template <class = void>
+metrics::clustered_sums kl_of_mean_run(const table_row& row) {
   const metrics::clustered_sums all = kl_over_runs(row);
   const auto runs = static_cast<index_t>(row.runs.size());
   metrics::clustered_sums mean(all.clusters());
@@ -68,7 +71,8 @@ inline metrics::clustered_sums kl_of_mean_run(const table_row& row) {
 }
 
 // Degrees of freedom of the row with the fewest, which serve the whole table; 0 where no row has seeds.
-inline double fewest_degrees(std::span<table_row* const> table) noexcept {
+template <class = void>
+double fewest_degrees(std::span<table_row* const> table) noexcept {
   double fewest = 0;
   for (const table_row* row : table)
     if (row->mean.degrees > 0 && (fewest == 0 || row->mean.degrees < fewest)) fewest = row->mean.degrees;
@@ -76,12 +80,13 @@ inline double fewest_degrees(std::span<table_row* const> table) noexcept {
 }
 
 // Marks and ranks of one table.
-inline status mark_and_rank(std::span<table_row* const> table, const table_options& o) {
-  std::vector<metrics::estimate> deltas;
-  std::vector<metrics::clustered_sums> kl;
-  std::vector<table_row*> ranked;
-  const bool same_runs = std::all_of(
-      table.begin(), table.end(), [&](const table_row* row) { return row->runs.size() == table.front()->runs.size(); });
+template <class = void>
+status mark_and_rank(std::span<table_row* const> table, const table_options& o) {
+  array<metrics::estimate> deltas;
+  array<metrics::clustered_sums> kl;
+  array<table_row*> ranked;
+  const auto has_other_runs = [&](const table_row* row) { return row->runs.size() != table.front()->runs.size(); };
+  const bool same_runs = algo::find_if(table.begin(), table.end(), has_other_runs) == table.end();
   for (table_row* row : table) {
     deltas.push_back(row->mean.dlnppl);
     row->at_floor = is_at_floor(row->mean.kl, o.floor);
@@ -89,21 +94,25 @@ inline status mark_and_rank(std::span<table_row* const> table, const table_optio
     ranked.push_back(row);
     kl.push_back(same_runs ? kl_over_runs(*row) : kl_of_mean_run(*row));
   }
-  const auto marks = metrics::assign_marks(deltas, {.degrees = fewest_degrees(table)});
-  const auto ranks = metrics::try_rank_intervals(kl, {.seed = o.seed, .resamples = o.bootstrap});
+  const auto marks = metrics::assign_marks(deltas.span(), {.degrees = fewest_degrees(table)});
+  const auto ranks = metrics::try_rank_intervals(kl.span(), {.seed = o.seed, .resamples = o.bootstrap});
   if (!ranks) return ranks.error();
-  for (std::size_t i = 0; i < table.size(); ++i) table[i]->mark = marks[i].verdict;
-  for (std::size_t i = 0; i < ranked.size(); ++i) ranked[i]->rank = (*ranks)[i];
+  for (std::size_t i = 0; i < table.size(); ++i) table[i]->mark = marks[static_cast<index_t>(i)].verdict;
+  for (index_t i = 0; i < ranked.size(); ++i) ranked[i]->rank = (*ranks)[i];
   return {};
 }
 
-inline std::vector<table_row> rows_by_group(std::span<const arm> arms, std::span<const effect_sums> measured) {
+template <class = void>
+std::vector<table_row> rows_by_group(std::span<const arm> arms, std::span<const effect_sums> measured) {
   std::vector<table_row> rows;
   for (std::size_t i = 0; i < arms.size(); ++i) {
     arm_identity id = identity_of(arms[i].plan);
-    auto row = std::find_if(rows.begin(), rows.end(),
-                            [&](const table_row& r) { return id.seed && !r.seeds.empty() && r.id.group == id.group; });
-    if (row == rows.end()) row = rows.insert(rows.end(), table_row{});
+    auto row = algo::find_if(rows.begin(), rows.end(),
+                             [&](const table_row& r) { return id.seed && !r.seeds.empty() && r.id.group == id.group; });
+    if (row == rows.end()) {
+      rows.emplace_back();
+      row = rows.end() - 1;
+    }
     if (id.seed) row->seeds.push_back(*id.seed);
     row->runs.push_back(measured[i]);
     row->per_run.push_back(measured[i].estimate());
@@ -116,14 +125,15 @@ inline std::vector<table_row> rows_by_group(std::span<const arm> arms, std::span
 }
 
 // Row numbers of every table, in the order in which tables begin.
-inline std::vector<std::vector<std::size_t>> tables_of(std::span<const table_row> rows, table_of rule) {
-  std::vector<std::vector<std::size_t>> out;
+template <class = void>
+array<array<std::size_t>> tables_of(std::span<const table_row> rows, table_of rule) {
+  array<array<std::size_t>> out;
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    auto to = std::find_if(out.begin(), out.end(), [&](const std::vector<std::size_t>& t) {
+    auto to = algo::find_if(out.begin(), out.end(), [&](const array<std::size_t>& t) {
       return rule == table_of::all_arms || rows[t.front()].id.family == rows[i].id.family;
     });
-    if (to == out.end()) to = out.insert(out.end(), std::vector<std::size_t>{});
-    to->push_back(i);
+    if (to != out.end()) to->push_back(i);
+    else out.push_back({i});
   }
   return out;
 }
@@ -133,8 +143,9 @@ inline std::vector<std::vector<std::size_t>> tables_of(std::span<const table_row
 // The rows of all arms, table after table, in the order of `arms` within one; measured[i] belongs to arms[i]. Arms that
 // differ in their seed alone become one row: its mean is over seeds with a variance clustered both ways.
 // Errors: shape_mismatch where the lists differ in length; what metrics::try_two_way and try_rank_intervals report.
-inline result<std::vector<table_row>> try_tabulate(std::span<const arm> arms, std::span<const effect_sums> measured,
-                                                   const table_options& options = {}) {
+template <class = void>
+result<std::vector<table_row>> try_tabulate(std::span<const arm> arms, std::span<const effect_sums> measured,
+                                            const table_options& options = {}) {
   if (arms.size() != measured.size())
     return error{errc::shape_mismatch, "measured arms", text(measured.size()), text(arms.size())};
   std::vector<table_row> rows = detail::rows_by_group(arms, measured);
@@ -145,9 +156,9 @@ inline result<std::vector<table_row>> try_tabulate(std::span<const arm> arms, st
   }
   std::vector<table_row> out;
   for (const auto& numbers : detail::tables_of(rows, options.tables)) {
-    std::vector<table_row*> table;
+    array<table_row*> table;
     for (const std::size_t i : numbers) table.push_back(&rows[i]);
-    if (auto s = detail::mark_and_rank(table, options); !s) return s.error();
+    if (auto s = detail::mark_and_rank(table.span(), options); !s) return s.error();
     for (table_row* row : table) out.push_back(std::move(*row));
   }
   return out;

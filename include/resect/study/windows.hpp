@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include <resect/core/detail/sorted.hpp>
+#include <resect/core/algorithm.hpp>
 #include <resect/core/hash.hpp>
 #include <resect/core/result.hpp>
 #include <resect/metrics/accumulators/perplexity.hpp>
@@ -122,7 +122,8 @@ inline std::vector<index_t> classes_of(const token_text& t, std::span<const inde
       for (index_t i = start; i < start + context; ++i)
         contents.push_back(content_of(all, t.documents[static_cast<std::size_t>(i)]));
     const auto of_ids = contents;
-    resect::detail::sort_unique(contents);
+    algo::sort(contents.begin(), contents.end());
+    contents.erase(algo::unique(contents.begin(), contents.end()), contents.end());
     for (std::size_t i = 0; i < out.size(); ++i)
       out[i] = std::lower_bound(contents.begin(), contents.end(), of_ids[i]) - contents.begin();
     n = static_cast<index_t>(contents.size());
@@ -211,7 +212,8 @@ inline index_t shared_run(index_t context, index_t other) noexcept { return std:
 inline std::vector<std::uint64_t> runs_of(const token_windows& w, index_t n) {
   std::vector<std::uint64_t> out;
   for_runs(w, n, [&](std::uint64_t run, std::int32_t) { out.push_back(run); });
-  resect::detail::sort_unique(out);
+  algo::sort(out.begin(), out.end());
+  out.erase(algo::unique(out.begin(), out.end()), out.end());
   return out;
 }
 

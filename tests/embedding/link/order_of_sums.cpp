@@ -28,8 +28,9 @@ int main() {
   std::vector<float> back(weights.size());
   double lost = 0;
   for (const bool search : {false, true}) {
-    const auto q4 = search ? quant::try_quantize(exec, W, quant::affine<4>{.group = 32}, quant::nearest{}, quant::mse_scale{})
-                           : quant::try_quantize(exec, W, quant::affine<4>{.group = 32});
+    const auto q4 =
+        search ? quant::try_quantize(exec, W, quant::affine<4>{.group = 32}, quant::nearest{}, quant::mse_scale{})
+               : quant::try_quantize(exec, W, quant::affine<4>{.group = 32});
     if (!q4 || !quant::try_dequantize(exec, *q4, matrix_view<float>{back.data(), 64, 100})) return 1;
     for (std::size_t i = 0; i < back.size(); ++i) lost += std::fabs(static_cast<double>(weights[i] - back[i]));
   }

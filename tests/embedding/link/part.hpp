@@ -6,7 +6,14 @@
 #include <type_traits>
 #include <vector>
 
-#include <resect/resect.hpp>
+#include <resect/core/hash.hpp>
+#include <resect/metrics/accumulators/norm_profile.hpp>
+#include <resect/metrics/accumulators/perplexity.hpp>
+#include <resect/metrics/rows/logits.hpp>
+#include <resect/metrics/similarity/cosine.hpp>
+#include <resect/random/distributions.hpp>
+#include <resect/residual/operators.hpp>
+#include <resect/residual/plan.hpp>
 
 // One part of a program whose translation units are compiled with different options. Every part computes the same, and
 // takes objects that another part made. Usable without exceptions and without RTTI.

@@ -29,8 +29,8 @@ int main() {
 #define X(i) check(compute_##i(shared));
   PARTS
 #undef X
-  if (shared.plan.steps().size() != static_cast<std::size_t>(n) + 1 || shared.cosine.estimate().n != n + 1) {
-    std::printf("the shared state: got %zu steps, wanted %d\n", shared.plan.steps().size(), n + 1);
+  if (shared.plan.steps().size() != n + 1 || shared.cosine.estimate().n != n + 1) {
+    std::printf("the shared state: got %d steps, wanted %d\n", static_cast<int>(shared.plan.steps().size()), n + 1);
     ++wrong;
   }
   if (wrong == 0) std::printf("%d parts agree: fine\n", n);

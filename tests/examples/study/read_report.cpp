@@ -50,6 +50,36 @@ TEST_CASE("a rate of 1 has an interval as the study gives it, and no other is ta
         std::string::npos);
 }
 
+TEST_CASE("intervals are computed again by the rule that the report names, and by no other") {
+  const folders f;
+  planted_study p = noisy();
+  p.alterations = {alteration::skip};
+  f.write(p, "a");
+  const auto path = f.root / "a" / "report.json";
+  const auto good = studies::json::parse(read(path));
+  const auto named = [&](studies::json report, const std::string& rule) {
+    report["rules"]["interval"] = rule;
+    studies::write_file(path.string(), report.dump());
+    return refusal([&] { studies::read_report(path.string()); });
+  };
+  const std::string ours = good["rules"]["interval"],
+                    plain = "95 %, t over clusters; Wilson of the clusters for rates at 0 or 1";
+  CHECK(ours.find(resect::metrics::interval_rule) != std::string::npos);
+  CHECK(named(good, ours) == "");
+  CHECK(named(good, plain).find("malformed: report.rows[0].metrics.kl.lo: got ") == 0);
+  CHECK(named(good, "bootstrap").find("malformed: report.rules.interval: got 'bootstrap', wanted a text with ") == 0);
+  auto old = good;
+  for (auto& row : old["rows"])
+    for (auto& [name, e] : row["metrics"].items()) {
+      if (e["se"] == 0) continue;
+      const double t = resect::metrics::student_t_quantile(0.975, e["n_clusters"].get<double>() - 1);
+      e["lo"] = e["value"].get<double>() - t * e["se"].get<double>();
+      e["hi"] = e["value"].get<double>() + t * e["se"].get<double>();
+    }
+  CHECK(named(old, plain) == "");
+  CHECK(named(old, ours).find("malformed: report.rows[0].metrics.kl.lo: got ") == 0);
+}
+
 TEST_CASE("a report.json that is not what it should be is refused by the field") {
   const folders f;
   f.write(noisy(), "a");

@@ -9,6 +9,7 @@
 #include <resect/metrics/accumulators/clustered.hpp>
 #include <resect/metrics/verdicts/marks.hpp>
 #include <support/catch.hpp>
+#include <support/listed.hpp>
 
 namespace tests {
 
@@ -34,12 +35,12 @@ estimate over(index_t clusters, double value, double se) {
 
 TEST_CASE("Holm: a worked example, order and ties do not matter, NaN is left out") {
   // p = .01 .04 .03 .005 → sorted .005·4 .01·3 .03·2 .04·1 → .02 .03 .06 .06 (the last kept at the running maximum).
-  const std::vector<double> a = holm(std::vector<double>{0.01, 0.04, 0.03, 0.005});
+  const std::vector<double> a = support::listed(holm(std::vector<double>{0.01, 0.04, 0.03, 0.005}));
   CHECK(a[0] == Approx(0.03));
   CHECK(a[1] == Approx(0.06));
   CHECK(a[2] == Approx(0.06));
   CHECK(a[3] == Approx(0.02));
-  const std::vector<double> b = holm(std::vector<double>{0.01, none, 0.04, 0.03, 0.005, none});
+  const std::vector<double> b = support::listed(holm(std::vector<double>{0.01, none, 0.04, 0.03, 0.005, none}));
   CHECK(b[0] == a[0]);
   CHECK(std::isnan(b[1]));
   CHECK(b[2] == a[1]);
@@ -51,7 +52,7 @@ TEST_CASE("Holm: a worked example, order and ties do not matter, NaN is left out
 
 TEST_CASE("Benjamini-Hochberg: a worked example, order and ties do not matter, NaN is left out") {
   // p = .01 .04 .03 .005 → sorted .005·4 .01·2 .03·4/3 .04·1 → .02 .02 .04 .04.
-  const std::vector<double> a = benjamini_hochberg(std::vector<double>{0.01, none, 0.04, 0.03, 0.005});
+  const std::vector<double> a = support::listed(benjamini_hochberg(std::vector<double>{0.01, none, 0.04, 0.03, 0.005}));
   CHECK(a[0] == Approx(0.02));
   CHECK(std::isnan(a[1]));
   CHECK(a[2] == Approx(0.04));
@@ -67,7 +68,7 @@ TEST_CASE("Benjamini-Hochberg rejects what the step-up comparison with q i/m rej
   for (int round = 0; round < 300; ++round) {
     std::vector<double> p(static_cast<std::size_t>(1 + d.below(12)));
     for (double& v : p) v = d.uniform() * d.uniform() * d.uniform();
-    const std::vector<double> adjusted = benjamini_hochberg(p), strict = holm(p);
+    const std::vector<double> adjusted = support::listed(benjamini_hochberg(p)), strict = support::listed(holm(p));
     std::vector<double> sorted = p;
     std::sort(sorted.begin(), sorted.end());
     for (const double q : {0.01, 0.05, 0.2}) {
@@ -87,7 +88,7 @@ TEST_CASE("Benjamini-Hochberg keeps the share of false discoveries") {
   for (int t = 0; t < tables; ++t) {
     std::vector<double> p(20);  // the last 5 are true effects
     for (std::size_t i = 0; i < p.size(); ++i) p[i] = i < 15 ? d.uniform() : 1e-3 * d.uniform();
-    const std::vector<double> adjusted = benjamini_hochberg(p);
+    const std::vector<double> adjusted = support::listed(benjamini_hochberg(p));
     int found = 0, wrong = 0;
     for (std::size_t i = 0; i < p.size(); ++i)
       if (adjusted[i] <= 0.2) ++found, wrong += i < 15;
@@ -101,7 +102,7 @@ TEST_CASE("Holm rejects what step-down comparison with alpha/(m - i + 1) rejects
   for (int round = 0; round < 300; ++round) {
     std::vector<double> p(static_cast<std::size_t>(1 + d.below(12)));
     for (double& v : p) v = d.uniform() * d.uniform() * d.uniform();
-    const std::vector<double> adjusted = holm(p);
+    const std::vector<double> adjusted = support::listed(holm(p));
     std::vector<std::size_t> order(p.size());
     for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
     std::sort(order.begin(), order.end(), [&](std::size_t x, std::size_t y) { return p[x] < p[y]; });
@@ -120,7 +121,7 @@ TEST_CASE("Holm keeps the family-wise error at alpha where every hypothesis is t
   for (int round = 0; round < rounds; ++round) {
     std::vector<double> p(10);
     for (double& v : p) v = d.uniform();
-    const std::vector<double> adjusted = holm(p);
+    const std::vector<double> adjusted = support::listed(holm(p));
     any += *std::min_element(adjusted.begin(), adjusted.end()) <= 0.05;
     uncorrected += *std::min_element(p.begin(), p.end()) <= 0.05;
   }
@@ -187,7 +188,7 @@ TEST_CASE("a layer without an interval gets no mark and does not cost the others
   const double t = student_t_quantile(0.975, 31);
   std::vector<estimate> table(20, over(5, 3.0, 1e-3));
   table[4] = over(32, 0.1 + t * 0.01 * 1.001, 0.01);
-  const auto marks = assign_marks(table);
+  const auto marks = support::listed(assign_marks(table));
   for (std::size_t i = 0; i < table.size(); ++i) {
     CHECK(marks[i].verdict == (i == 4 ? mark::critical : mark::none));
     CHECK(std::isnan(marks[i].p_critical) == (i != 4));

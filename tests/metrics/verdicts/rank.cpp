@@ -8,6 +8,7 @@
 #include <metrics/merge.hpp>
 #include <resect/core/hash.hpp>
 #include <support/catch.hpp>
+#include <support/listed.hpp>
 
 namespace tests {
 
@@ -32,7 +33,7 @@ std::vector<clustered_sums> table(const std::vector<double>& mean, index_t clust
 
 TEST_CASE("layers far apart have certain ranks although they share a large cluster effect") {
   const auto t = table({0.1, 3.0, 0.5, 2.0}, 20, 0.05, 1);
-  const auto r = rank_intervals(t);
+  const auto r = support::listed(rank_intervals(t));
   const index_t expected[] = {4, 1, 3, 2};
   for (std::size_t l = 0; l < 4; ++l) {
     CHECK(r[l].rank == expected[l]);
@@ -42,7 +43,7 @@ TEST_CASE("layers far apart have certain ranks although they share a large clust
 }
 
 TEST_CASE("layers with equal means have wide rank intervals around their rank") {
-  const auto r = rank_intervals(table(std::vector<double>(8, 1.0), 16, 1.0, 2));
+  const auto r = support::listed(rank_intervals(table(std::vector<double>(8, 1.0), 16, 1.0, 2)));
   double width = 0;
   for (const rank_interval& i : r) {
     CHECK((1 <= i.lo && i.lo <= i.rank && i.rank <= i.hi && i.hi <= 8));
@@ -54,7 +55,7 @@ TEST_CASE("layers with equal means have wide rank intervals around their rank") 
 TEST_CASE("equal values share the lowest rank; a layer without a value has rank 0 and takes none") {
   auto t = table({1, 2, 2, 3}, 10, 0.0, 3);
   t[2] = t[1];
-  auto r = rank_intervals(t);
+  auto r = support::listed(rank_intervals(t));
   CHECK(r[3].rank == 1);
   CHECK(r[1].rank == 2);
   CHECK(r[2].rank == 2);
@@ -62,7 +63,7 @@ TEST_CASE("equal values share the lowest rank; a layer without a value has rank 
   CHECK(r[2].lo == 2);
   CHECK(r[2].hi == 2);
   t[3].add_sum(0, std::nan(""), 0);
-  r = rank_intervals(t);
+  r = support::listed(rank_intervals(t));
   CHECK(r[3].rank == 0);
   CHECK(r[3].lo == 0);
   CHECK(r[3].hi == 0);
@@ -72,9 +73,9 @@ TEST_CASE("equal values share the lowest rank; a layer without a value has rank 
 
 TEST_CASE("rank intervals depend on the seed and on nothing else: not on the order of layers, nor on empty clusters") {
   const auto t = table({1, 1.1, 1.2, 0.9, 1.05, 1.0}, 16, 1.5, 4);
-  const auto r = rank_intervals(t, {.seed = 5});
+  const auto r = support::listed(rank_intervals(t, {.seed = 5}));
   std::vector<clustered_sums> reversed(t.rbegin(), t.rend());
-  const auto back = rank_intervals(reversed, {.seed = 5});
+  const auto back = support::listed(rank_intervals(reversed, {.seed = 5}));
   for (std::size_t l = 0; l < t.size(); ++l) {
     CHECK(back[t.size() - 1 - l].lo == r[l].lo);
     CHECK(back[t.size() - 1 - l].hi == r[l].hi);
@@ -82,9 +83,9 @@ TEST_CASE("rank intervals depend on the seed and on nothing else: not on the ord
   std::vector<clustered_sums> spread(t.size(), clustered_sums{33});
   for (std::size_t l = 0; l < t.size(); ++l)
     for (index_t c = 0; c < 16; ++c) spread[l].add_sum(2 * c + 1, t[l].sum(c), t[l].count(c));
-  const auto again = rank_intervals(spread, {.seed = 5});
+  const auto again = support::listed(rank_intervals(spread, {.seed = 5}));
   resect::fingerprint here, there, other;
-  const auto elsewhere = rank_intervals(t, {.seed = 6});
+  const auto elsewhere = support::listed(rank_intervals(t, {.seed = 6}));
   for (std::size_t l = 0; l < t.size(); ++l) {
     here.add(static_cast<std::uint64_t>(r[l].lo * 100 + r[l].hi));
     there.add(static_cast<std::uint64_t>(again[l].lo * 100 + again[l].hi));
@@ -117,7 +118,7 @@ TEST_CASE("rank intervals equal a bootstrap written out differently") {
     }
     for (auto& r : ranks) std::sort(r.begin(), r.end());
     const auto check = [&](double level, std::size_t low, std::size_t high) {
-      const auto r = rank_intervals(t, {.seed = seed, .resamples = resamples, .level = level});
+      const auto r = support::listed(rank_intervals(t, {.seed = seed, .resamples = resamples, .level = level}));
       for (std::size_t l = 0; l < layers; ++l) {
         CHECK(r[l].lo == ranks[l][low]);
         CHECK(r[l].hi == ranks[l][high]);
@@ -130,7 +131,7 @@ TEST_CASE("rank intervals equal a bootstrap written out differently") {
 }
 
 TEST_CASE("five clusters give ranks without intervals; layers of different tokens and bad options are errors") {
-  const auto few = rank_intervals(table({1, 2, 3}, 5, 0.1, 7));
+  const auto few = support::listed(rank_intervals(table({1, 2, 3}, 5, 0.1, 7)));
   CHECK(few[2].rank == 1);
   CHECK(few[2].lo == 0);
   CHECK(few[2].hi == 0);

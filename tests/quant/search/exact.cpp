@@ -107,6 +107,11 @@ TEST_CASE("a minimum sweep finds the least error over all minimums that exist") 
           sweep.run(double{s}, best, got);
           CHECK(best.scale == s);
           CHECK(detail::squared_error(g, group, best) == Approx(want).epsilon(1e-9).margin(1e-12));
+          // also where all that is worse than a bound may be left out
+          minimum_parameters bounded{};
+          double bound = want * 1.0001 + 1e-9;
+          sweep.run(double{s}, bounded, bound);
+          CHECK(detail::squared_error(g, group, bounded) == Approx(want).epsilon(1e-9).margin(1e-12));
         }
       }
 }

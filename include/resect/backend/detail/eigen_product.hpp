@@ -7,6 +7,7 @@
 #include <Eigen/Core>
 #include <resect/backend/detail/tiles.hpp>
 #include <resect/core/array.hpp>
+#include <resect/core/copy.hpp>
 #include <resect/core/executor.hpp>
 
 // Products by Eigen, on one thread for each tile.
@@ -61,24 +62,16 @@ void gemm_panel(T alpha, matrix_view<const T> a, matrix_view<const T> b, matrix_
   }
 }
 
-template <class T>
-matrix_view<const T> copy_row_major(matrix_view<const T> a, array<T>& storage) {
-  storage.resize(a.rows * a.cols);
-  for (index_t r = 0; r < a.rows; ++r)
-    for (index_t c = 0; c < a.cols; ++c) storage[r * a.cols + c] = a(r, c);
-  return {storage.data(), a.rows, a.cols};
-}
-
 // C ← α·A·B + β·C; A (m, k), B (k, n), any strides; C (m, n) row-major.
 template <class T>
 void eigen_product(executor_ref exec, T alpha, matrix_view<const T> a, matrix_view<const T> b, T beta,
                    matrix_view<T> c) {
   array<T> a_copy, b_copy;
-  if (!is_row_major(a) && !is_col_major(a)) a = copy_row_major(a, a_copy);
-  if (!is_row_major(b) && !is_col_major(b)) b = copy_row_major(b, b_copy);
+  if (!is_row_major(a) && !is_col_major(a)) a = materialized(a, a_copy);
+  if (!is_row_major(b) && !is_col_major(b)) b = materialized(b, b_copy);
   if (!is_row_major(a) && !is_row_major(b)) {
-    if (a.rows < b.cols) a = copy_row_major(a, a_copy);
-    else b = copy_row_major(b, b_copy);
+    if (a.rows < b.cols) a = materialized(a, a_copy);
+    else b = materialized(b, b_copy);
   }
   const auto tiling = eigen_tiling<T>::of(c.rows, c.cols, a.cols);
   for_each_tile(exec, c.rows, c.cols, tiling.tile_rows, tiling.tile_cols,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <resect/core/array.hpp>
+#include <resect/core/copy.hpp>
 #include <resect/core/view.hpp>
 
 namespace RESECT_NAMESPACE::detail {
@@ -12,19 +13,14 @@ class unit_stride_copy {
  public:
   explicit unit_stride_copy(matrix_view<T> a) : target_(a), view_(a) {
     if (a.col_stride == 1 || a.row_stride == 1 || a.cols <= 1 || a.rows <= 1) return;
-    storage_.resize(a.rows * a.cols);
-    view_ = {storage_.data(), a.rows, a.cols};
-    for (index_t r = 0; r < a.rows; ++r)
-      for (index_t c = 0; c < a.cols; ++c) view_(r, c) = a(r, c);
+    view_ = materialized(a, storage_);
   }
   unit_stride_copy(const unit_stride_copy&) = delete;
   unit_stride_copy& operator=(const unit_stride_copy&) = delete;
 
   matrix_view<T> view() const noexcept { return view_; }
   void write_back() const noexcept {
-    if (storage_.empty()) return;
-    for (index_t r = 0; r < target_.rows; ++r)
-      for (index_t c = 0; c < target_.cols; ++c) target_(r, c) = view_(r, c);
+    if (!storage_.empty()) copy(view_, target_);
   }
 
  private:

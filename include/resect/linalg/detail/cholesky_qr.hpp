@@ -5,6 +5,8 @@
 #include <utility>
 
 #include <resect/core/backend.hpp>
+#include <resect/core/copy.hpp>
+#include <resect/core/finite.hpp>
 #include <resect/linalg/detail/columns.hpp>
 
 namespace RESECT_NAMESPACE::linalg::detail {
@@ -26,12 +28,8 @@ status gram(B& exec, matrix_view<const T> q, matrix_view<double> g) {
     matrix<double> wide(std::min(height, q.rows), q.cols);
     for (index_t first = 0; first == 0 || first < q.rows; first += height) {
       const auto part = q.middle_rows(first, std::min(height, q.rows - first));
-      exec.bulk((part.rows + rows_a_task - 1) / rows_a_task, [&](index_t task) {
-        const index_t end = std::min(part.rows, (task + 1) * rows_a_task);
-        for (index_t r = task * rows_a_task; r < end; ++r)
-          for (index_t c = 0; c < part.cols; ++c) wide(r, c) = static_cast<double>(part(r, c));
-      });
-      const matrix_view<const double> slice = wide.view().middle_rows(0, part.rows);
+      const auto slice = wide.view().middle_rows(0, part.rows);
+      copy(exec, part, slice);
       if (auto s = exec.try_gemm(1.0, slice.transposed(), slice, first == 0 ? 0.0 : 1.0, g); !s) return s;
     }
     return {};
@@ -62,7 +60,7 @@ result<cholesky_qr_outcome> cholesky_qr(B& exec, matrix_view<T> q, matrix<double
       trace += g(i, i);
       for (index_t j = 0; j < n; ++j) distance += (g(i, j) - (i == j)) * (g(i, j) - (i == j));
     }
-    if (!(distance <= std::numeric_limits<double>::max())) return cholesky_qr_outcome{};
+    if (!is_finite(distance)) return cholesky_qr_outcome{};
     if (outcome.passes == 0)
       for (index_t i = 0; i < n; ++i) norm[i] = std::sqrt(g(i, i));
     const bool last = outcome.passes > 0 && distance <= 1.0 / 64;

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include <resect/core/executor.hpp>
+#include <resect/core/finite.hpp>
 #include <resect/core/matrix.hpp>
 
 // Columns of a tall matrix: their range, and copies that are scaled exactly.
@@ -38,7 +39,7 @@ column_scaling column_scales(E& exec, matrix_view<const T> a) {
       for (index_t c = 0; c < count; ++c) {
         const double x = std::fabs(static_cast<double>(a(r, first + c)));
         if (!(x <= largest[c])) largest[c] = x;  // a NaN goes in; what follows it does not matter
-        if (!(x <= std::numeric_limits<double>::max())) bad[first + c] = 1;
+        if (!is_finite(x)) bad[first + c] = 1;
       }
     int exponent[columns_a_task] = {};
     for (index_t c = 0; c < count; ++c) {
@@ -54,7 +55,7 @@ column_scaling column_scales(E& exec, matrix_view<const T> a) {
     for (index_t c = 0; c < count; ++c) {
       int more = 0;
       const double norm = std::sqrt(squares[c]);
-      if (norm <= std::numeric_limits<double>::max()) std::frexp(norm, &more);
+      if (is_finite(norm)) std::frexp(norm, &more);
       if (largest[c] > 0) found.exponent[first + c] = more - std::min(-exponent[c], 1000);
     }
   });

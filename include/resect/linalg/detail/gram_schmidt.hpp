@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <resect/core/copy.hpp>
 #include <resect/linalg/detail/cholesky_qr.hpp>
 #include <resect/random/distributions.hpp>
 
@@ -20,8 +21,7 @@ double column_norm(matrix_view<const T> v) noexcept {
     const double x = static_cast<double>(v(r, 0)) * scale;
     lane[r % 8] += x * x;
   }
-  return std::ldexp(
-      std::sqrt(((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]))), exponent);
+  return std::ldexp(std::sqrt(lane_sum(lane)), exponent);
 }
 
 // v ← v − B·(Bᵀv), twice or until it keeps half of its norm, for B the first `count` columns of Q; their coefficients
@@ -57,12 +57,12 @@ result<index_t> gram_schmidt(B& exec, matrix_view<T> y, matrix<T>& q, matrix<dou
     for (index_t i = 0; i < m; ++i) q(i, rank) = static_cast<T>(static_cast<double>(v(i, 0)) / norm);
   };
   for (index_t j = 0; j < n; ++j) {
-    for (index_t i = 0; i < m; ++i) v(i, 0) = y(i, j);
+    copy(y.block(0, j, m, 1), v.view());
     std::fill(coefficient.data.begin(), coefficient.data.end(), 0.0);
     const double floor = tolerance * column_norm<T>(v.view());
     const auto norm = project_out<T>(exec, q.view(), rank, v.view(), floor, coefficient);
     if (!norm) return norm.error();
-    for (index_t i = 0; i < rank; ++i) r(i, j) = coefficient(i, 0);
+    copy(coefficient.view().middle_rows(0, rank), r.view().block(0, j, rank, 1));
     if (rank == m || !(*norm > floor)) continue;
     r(rank, j) = *norm;
     keep(*norm);

@@ -34,9 +34,7 @@ class top1_agreement {
   }
 
   // Clustered, by the logit; Wilson's with one observation a cluster for a rate of 0 or 1 (set_interval).
-  metrics::estimate estimate(double level = 0.95) const noexcept {
-    return matches_.estimate(level);
-  }
+  metrics::estimate estimate(double level = 0.95) const noexcept { return matches_.estimate(level); }
   // The same share p with the standard error that llama-perplexity prints, √(p(1 − p)/(n − 1)) (Wald's, tokens taken for
   // independent; for comparison only). n_clusters = n. The interval p ± z·se is not theirs; none for one token.
   metrics::estimate estimate_tokens(double level = 0.95) const noexcept {

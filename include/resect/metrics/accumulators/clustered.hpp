@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <resect/core/algorithm.hpp>
 #include <resect/core/array.hpp>
+#include <resect/core/finite.hpp>
 #include <resect/core/math.hpp>
 #include <resect/core/result.hpp>
 #include <resect/metrics/accumulators/compensated.hpp>
@@ -17,7 +19,7 @@ namespace RESECT_NAMESPACE::metrics {
 class clustered_sums {
  public:
   clustered_sums() noexcept = default;
-  explicit clustered_sums(index_t clusters) : cells_(clusters > 0 ? clusters : 0) {}
+  explicit clustered_sums(index_t clusters) : cells_(algo::max(clusters, index_t{0})) {}
 
   // One observation. A cluster outside 0 … G−1 is counted in `rejected`, and then no estimate is given.
   void add(index_t cluster, double value) noexcept { add_sum(cluster, value, 1); }
@@ -83,7 +85,7 @@ class clustered_sums {
     const double n = static_cast<double>(e.n);
     const double reference = total().value() / n;
     e.value = reference;
-    if (!math::isfinite(reference) || e.n_clusters < 2) return e;
+    if (!is_finite(reference) || e.n_clusters < 2) return e;
     double offset = 0;
     for (index_t c = 0; c < clusters(); ++c) offset += sum_about(c, reference);
     offset /= n;

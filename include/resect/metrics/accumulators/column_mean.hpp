@@ -3,6 +3,7 @@
 
 #include <span>
 
+#include <resect/core/algorithm.hpp>
 #include <resect/core/array.hpp>
 #include <resect/core/result.hpp>
 #include <resect/metrics/accumulators/compensated.hpp>
@@ -15,7 +16,7 @@ namespace RESECT_NAMESPACE::metrics {
 class column_mean {
  public:
   column_mean() noexcept = default;
-  explicit column_mean(index_t columns) : sums_(columns > 0 ? columns : 0) {}
+  explicit column_mean(index_t columns) : sums_(algo::max(columns, index_t{0})) {}
 
   // One row; a row of another length is counted in `rejected`, and then every mean is NaN. No allocation.
   void add(std::span<const float> row) noexcept {

@@ -3,6 +3,7 @@
 
 #include <span>
 
+#include <resect/core/algorithm.hpp>
 #include <resect/core/array.hpp>
 #include <resect/metrics/accumulators/joint.hpp>
 
@@ -19,8 +20,8 @@ class explained_variance {
   explained_variance() = default;
   // G clusters of rows with `columns` elements.
   explained_variance(index_t clusters, index_t columns)
-      : columns_(columns > 0 ? columns : 0),
-        cells_(clusters > 0 ? clusters : 0),
+      : columns_(algo::max(columns, index_t{0})),
+        cells_(algo::max(clusters, index_t{0})),
         origin_(cells_.size() * columns_),
         shifted_(origin_.size()),
         shifted_rest_(origin_.size()) {}
@@ -110,7 +111,9 @@ class explained_variance {
 
   // FVU with the clustered interval of a ratio of totals by the delta method (to first order x̄ adds nothing: it is
   // where Σ‖x − x̄‖² is least). Not applicable (NaN) where the rows have no variance.
-  metrics::estimate fvu(double level = 0.95) const { return sums().estimate(ratio_of_totals{}, level, mean_range::nonnegative); }
+  metrics::estimate fvu(double level = 0.95) const {
+    return sums().estimate(ratio_of_totals{}, level, mean_range::nonnegative);
+  }
   // EV = 1 − FVU, the interval mirrored.
   metrics::estimate estimate(double level = 0.95) const {
     const metrics::estimate f = fvu(level);

@@ -3,7 +3,9 @@
 
 #include <cstddef>
 
+#include <resect/core/algorithm.hpp>
 #include <resect/core/array.hpp>
+#include <resect/core/finite.hpp>
 #include <resect/core/math.hpp>
 #include <resect/core/result.hpp>
 #include <resect/metrics/accumulators/compensated.hpp>
@@ -20,7 +22,7 @@ template <std::size_t K>
 class joint_sums {
  public:
   joint_sums() noexcept = default;
-  explicit joint_sums(index_t clusters) : cells_(clusters > 0 ? clusters : 0) {}
+  explicit joint_sums(index_t clusters) : cells_(algo::max(clusters, index_t{0})) {}
 
   // One observation of all K. A cluster outside 0 … G−1 is counted in `rejected`, and then no estimate is given.
   template <class... T>
@@ -87,7 +89,7 @@ class joint_sums {
     double totals[K], gradient[K] = {};
     for (std::size_t k = 0; k < K; ++k) totals[k] = total(k);
     e.value = f(totals, gradient);
-    if (!math::isfinite(e.value) || e.n_clusters < 2) return e;
+    if (!is_finite(e.value) || e.n_clusters < 2) return e;
     const double g = static_cast<double>(e.n_clusters);
     double mean = 0;
     for (const cell& c : cells_) mean += c.n > 0 ? influence(c, gradient) : 0.0;

@@ -3,6 +3,7 @@
 
 #include <limits>
 
+#include <resect/core/finite.hpp>
 #include <resect/core/math.hpp>
 #include <resect/core/types.hpp>
 #include <resect/metrics/accumulators/compensated.hpp>
@@ -38,7 +39,7 @@ class moments {
   double squared_deviations() const noexcept {
     if (n_ == 0) return 0;
     const double n = static_cast<double>(n_), r = mean();
-    if (!math::isfinite(r)) return nan;
+    if (!is_finite(r)) return nan;
     const double off = sum_.minus_product(r, n);
     compensated m2 = squares_;
     m2.add_product(-r, sum_.hi);

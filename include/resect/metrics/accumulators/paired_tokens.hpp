@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <resect/core/algorithm.hpp>
 #include <resect/metrics/accumulators/joint.hpp>
 #include <resect/metrics/accumulators/perplexity.hpp>
 
@@ -77,7 +78,7 @@ class paired_tokens {
     const double e = edited_.squared_deviations(), i = intact_.squared_deviations();
     if (edited_.count() <= 10 || e == 0 || i == 0) return nan;
     const double r = 0.5 * (e + i - log_ratio_.squared_deviations()) / (math::sqrt(e) * math::sqrt(i));
-    return r > 1 ? 1.0 : r < -1 ? -1.0 : r;
+    return algo::clamp(r, -1.0, 1.0);
   }
   estimate mean_delta_p_tokens(double level = 0.95) const noexcept {
     return detail::mean_of_tokens(token_change_, level);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <limits>
 
+#include <resect/core/algorithm.hpp>
 #include <resect/core/array.hpp>
 #include <resect/core/math.hpp>
 #include <resect/core/types.hpp>
@@ -29,8 +30,7 @@ class log_histogram {
   struct signed_values {};
 
   log_histogram() : bins_(bin_count) {}
-  explicit log_histogram(signed_values)
-      : bins_(bin_count), below_(bin_count) {}
+  explicit log_histogram(signed_values) : bins_(bin_count), below_(bin_count) {}
 
   void add(double x) noexcept {
     if (!(x >= 0) && (x != x || below_.empty())) {
@@ -39,8 +39,8 @@ class log_histogram {
     }
     ++(x >= 0 ? bins_ : below_)[bin_of(math::fabs(x))];
     ++n_;
-    if (x < min_) min_ = x;
-    if (x > max_) max_ = x;
+    min_ = algo::min(min_, x);
+    max_ = algo::max(max_, x);
   }
   // Negative values of a signed histogram that come to one which takes none count as invalid there.
   void merge(const log_histogram& other) noexcept {
@@ -52,8 +52,8 @@ class log_histogram {
       if (!below_.empty()) below_[i] += n;
       else n_ -= n, invalid_ += n;
     }
-    if (other.min_ < min_) min_ = other.min_;
-    if (other.max_ > max_) max_ = other.max_;
+    min_ = algo::min(min_, other.min_);
+    max_ = algo::max(max_, other.max_);
   }
 
   index_t count() const noexcept { return n_; }
@@ -100,7 +100,7 @@ class log_histogram {
   // The exponent and the first five bits of the fraction, as one number.
   static index_t bin_of(double x) noexcept {
     const index_t top = static_cast<index_t>(std::bit_cast<std::uint64_t>(x) >> (52 - sub_bits)) - first_bits + 1;
-    return top < 0 ? 0 : top >= bin_count ? bin_count - 1 : top;
+    return algo::clamp(top, index_t{0}, bin_count - 1);
   }
   static double edge(index_t bin) noexcept {
     return std::bit_cast<double>(static_cast<std::uint64_t>(bin - 1 + first_bits) << (52 - sub_bits));

@@ -3,6 +3,7 @@
 
 #include <span>
 
+#include <resect/core/algorithm.hpp>
 #include <resect/core/array.hpp>
 #include <resect/metrics/accumulators/clustered.hpp>
 #include <resect/metrics/intervals/wilson.hpp>
@@ -11,53 +12,29 @@ namespace RESECT_NAMESPACE::metrics {
 
 namespace detail {
 
-// Sifts heap[root] down so that no child comes before its parent; `before(a, b)`: a belongs nearer to the root.
-template <class Before>
-void sift_down(std::span<index_t> heap, std::size_t root, Before before) noexcept {
-  for (;;) {
-    std::size_t child = 2 * root + 1;
-    if (child >= heap.size()) return;
-    if (child + 1 < heap.size() && before(heap[child + 1], heap[child])) ++child;
-    if (!before(heap[child], heap[root])) return;
-    const index_t swap = heap[root];
-    heap[root] = heap[child];
-    heap[child] = swap;
-    root = child;
-  }
-}
-template <class Before>
-void make_heap(std::span<index_t> heap, Before before) noexcept {
-  for (std::size_t root = heap.size() / 2; root-- > 0;) sift_down(heap, root, before);
-}
-// A heap into the reverse of the order of its removals: the root comes last.
-template <class Before>
-void unheap(std::span<index_t> heap, Before before) noexcept {
-  for (std::size_t n = heap.size(); n > 1; --n) {
-    const index_t swap = heap[0];
-    heap[0] = heap[n - 1];
-    heap[n - 1] = swap;
-    sift_down(heap.first(n - 1), 0, before);
-  }
-}
-
 // What decided the k best of a row: nothing in doubt, equal values on both sides of the cut, or no order (NaN, k > n).
 enum class top_k_cut { clear, tied, none };
+
+// Whether id a comes before id b where the largest values come first: of equal values, the lowest ids.
+inline auto better_in(std::span<const float> row) noexcept {
+  return [row](index_t a, index_t b) {
+    const float x = row[static_cast<std::size_t>(a)], y = row[static_cast<std::size_t>(b)];
+    return x > y || (x == y && a < b);
+  };
+}
 
 // The ids of the k = ids.size() largest values, as a heap whose root is the worst of them. Of equal values the lowest
 // ids are in.
 inline top_k_cut top_k_heap(std::span<const float> row, std::span<index_t> ids) noexcept {
   if (ids.size() > row.size()) return top_k_cut::none;
   if (ids.empty()) return top_k_cut::clear;
-  const auto worse = [&](index_t a, index_t b) {
-    const float x = row[static_cast<std::size_t>(a)], y = row[static_cast<std::size_t>(b)];
-    return x < y || (x == y && a > b);
-  };
+  const auto better = better_in(row);
   bool nan_seen = false, tied = false;
   for (std::size_t i = 0; i < ids.size(); ++i) {
     ids[i] = static_cast<index_t>(i);
     nan_seen |= row[i] != row[i];
   }
-  make_heap(ids, worse);
+  algo::make_heap(ids.begin(), ids.end(), better);
   float worst = row[static_cast<std::size_t>(ids[0])];
   for (std::size_t i = ids.size(); i < row.size(); ++i) {
     const float x = row[i];
@@ -68,7 +45,7 @@ inline top_k_cut top_k_heap(std::span<const float> row, std::span<index_t> ids) 
     nan_seen |= x != x;
     const float before = worst;
     ids[0] = static_cast<index_t>(i);
-    sift_down(ids, 0, worse);
+    algo::sift_down(ids.begin(), ids.end(), 0, better);
     worst = row[static_cast<std::size_t>(ids[0])];
     tied = worst == before;  // one of that value was put out, one is still in
   }
@@ -93,10 +70,7 @@ inline status try_top_k(std::span<const float> row, std::span<index_t> ids) noex
                  text("at most ", static_cast<index_t>(row.size()))};
   if (detail::top_k_heap(row, ids) == detail::top_k_cut::none)
     return error{errc::not_finite, "row", "NaN", "values that have an order"};
-  detail::unheap(ids, [&](index_t a, index_t b) {
-    const float x = row[static_cast<std::size_t>(a)], y = row[static_cast<std::size_t>(b)];
-    return x < y || (x == y && a > b);
-  });
+  algo::sort_heap(ids.begin(), ids.end(), detail::better_in(row));
   return {};
 }
 
@@ -115,16 +89,12 @@ inline top_k_comparison top_k_shared(std::span<const float> p, std::span<const f
   const detail::top_k_cut cut_p = detail::top_k_heap(p, in_p), cut_q = detail::top_k_heap(q, in_q);
   if (cut_p == detail::top_k_cut::none || cut_q == detail::top_k_cut::none) return out;
   out.tie = cut_p == detail::top_k_cut::tied || cut_q == detail::top_k_cut::tied;
-  const auto smaller = [](index_t a, index_t b) { return a < b; };
-  for (const std::span<index_t> ids : {in_p, in_q}) {
-    detail::make_heap(ids, smaller);
-    detail::unheap(ids, smaller);
-  }
-  // Both now descend.
+  algo::sort(in_p.begin(), in_p.end());
+  algo::sort(in_q.begin(), in_q.end());
   out.shared = 0;
   for (std::size_t i = 0, j = 0; i < k && j < k;) {
     out.shared += in_p[i] == in_q[j];
-    const bool step_p = in_p[i] >= in_q[j], step_q = in_q[j] >= in_p[i];
+    const bool step_p = in_p[i] <= in_q[j], step_q = in_q[j] <= in_p[i];
     i += step_p;
     j += step_q;
   }
@@ -137,7 +107,7 @@ inline top_k_comparison top_k_shared(std::span<const float> p, std::span<const f
 class top_k_overlap {
  public:
   top_k_overlap() noexcept = default;
-  top_k_overlap(index_t clusters, index_t k) : overlap_(clusters), ids_(k > 0 ? 2 * k : 0) {}
+  top_k_overlap(index_t clusters, index_t k) : overlap_(clusters), ids_(2 * algo::max(k, index_t{0})) {}
 
   // One position. No allocation.
   void add(index_t cluster, std::span<const float> intact, std::span<const float> altered) noexcept {
@@ -157,9 +127,7 @@ class top_k_overlap {
   }
 
   // Clustered, by the logit; Wilson's with one observation a cluster for an overlap of 0 or 1 (set_interval).
-  metrics::estimate estimate(double level = 0.95) const noexcept {
-    return overlap_.estimate(level, mean_range::rate);
-  }
+  metrics::estimate estimate(double level = 0.95) const noexcept { return overlap_.estimate(level, mean_range::rate); }
   index_t k() const noexcept { return ids_.size() / 2; }
   // Positions where equal values straddled the cut of either row.
   index_t ties() const noexcept { return ties_; }

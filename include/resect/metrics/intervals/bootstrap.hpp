@@ -4,9 +4,10 @@
 #include <span>
 #include <utility>
 
+#include <resect/core/algorithm.hpp>
 #include <resect/core/array.hpp>
-#include <resect/core/detail/sorted.hpp>
 #include <resect/core/executor.hpp>
+#include <resect/core/finite.hpp>
 #include <resect/core/math.hpp>
 #include <resect/core/operand.hpp>
 #include <resect/core/view.hpp>
@@ -198,7 +199,7 @@ result<bootstrap_estimate> try_bootstrap(E& exec, Scheme scheme, Method method, 
   }
   const double value = f(std::as_const(totals).span());
   out.estimate.value = value;
-  if (!math::isfinite(value) || units.draws() < 2) return out;
+  if (!is_finite(value) || units.draws() < 2) return out;
   constexpr bool is_studentized = std::is_same_v<Method, studentized>;
   detail::jackknife own;
   if constexpr (!std::is_same_v<Method, percentile>)
@@ -214,8 +215,7 @@ result<bootstrap_estimate> try_bootstrap(E& exec, Scheme scheme, Method method, 
     const std::size_t width = totals.span().size();
     const std::span<double> total(mine, width), unit(mine + sums, width), rest(mine + 2 * sums, width);
     const index_t first = task * detail::replicates_a_task;
-    const index_t last =
-        first + detail::replicates_a_task < options.resamples ? first + detail::replicates_a_task : options.resamples;
+    const index_t last = algo::min(first + detail::replicates_a_task, options.resamples);
     for (index_t b = first; b < last; ++b) {
       const auto read = [&](index_t d, double* u) {
         units.read(detail::resampled(stream, b, d, units.draws(), units.candidates()), d, u);
@@ -236,10 +236,10 @@ result<bootstrap_estimate> try_bootstrap(E& exec, Scheme scheme, Method method, 
 
   double mean = 0, squares = 0;
   for (const double r : replicate) {
-    out.undefined += !math::isfinite(r);
+    out.undefined += !is_finite(r);
     mean += r - value;
   }
-  for (index_t i = 0; i < root.size(); ++i) out.undefined += math::isfinite(replicate[i]) && math::isnan(root[i]);
+  for (index_t i = 0; i < root.size(); ++i) out.undefined += is_finite(replicate[i]) && math::isnan(root[i]);
   const double n = static_cast<double>(options.resamples);
   mean /= n;
   if (out.undefined > 0) return out;
@@ -251,11 +251,11 @@ result<bootstrap_estimate> try_bootstrap(E& exec, Scheme scheme, Method method, 
     return sorted[detail::replicate_at(share, options.resamples) - 1];
   };
   if constexpr (is_studentized) {
-    resect::detail::sort_ascending(root);
+    algo::stable_sort(root.begin(), root.end());
     out.estimate.lo = value - at(root, 0.5 + options.level / 2) * own.se;
     out.estimate.hi = value - at(root, 0.5 - options.level / 2) * own.se;
   } else {
-    resect::detail::sort_ascending(replicate);
+    algo::stable_sort(replicate.begin(), replicate.end());
     const auto [low, high] = detail::interval_shares(method, options, replicate.span(), value, own);
     if (!(low <= high)) return out;  // every replicate on one side of the value, or an acceleration beyond the pole
     out.estimate.lo = at(replicate, low);

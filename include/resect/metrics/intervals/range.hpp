@@ -66,7 +66,8 @@ inline void set_rate(estimate& e, double t, double level) noexcept {
 //   at_most_one   1 − the same of 1 − μ
 //   rate          logit⁻¹(logit μ ± t·se/(μ(1 − μ)))
 // Source: Hall, "On the removal of skewness by transformation", JRSS B 54 (1992) 221–228.
-inline void set_interval(estimate& e, mean_range range, double skewness, double degrees = 0, double level = 0.95) noexcept {
+inline void set_interval(estimate& e, mean_range range, double skewness, double degrees = 0,
+                         double level = 0.95) noexcept {
   e.lo = e.hi = nan;
   if (e.n_clusters < min_clusters || !math::isfinite(e.se) || !math::isfinite(e.value)) return;
   const double clusters = static_cast<double>(e.n_clusters);

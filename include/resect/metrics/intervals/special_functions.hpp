@@ -3,6 +3,7 @@
 
 #include <limits>
 
+#include <resect/core/algorithm.hpp>
 #include <resect/core/math.hpp>
 #include <resect/metrics/intervals/estimate.hpp>
 #include <resect/random/normal.hpp>
@@ -11,7 +12,7 @@ namespace RESECT_NAMESPACE::metrics {
 
 // Φ⁻¹(p); −∞ at 0, +∞ at 1, NaN outside [0, 1]. Relative error ≤ 1e-15 in the lower half (see random::gaussian).
 inline double normal_quantile(double p) noexcept {
-  if (p > 0 && p < 1) return random::gaussian(p < 1e-300 ? 1e-300 : p);
+  if (p > 0 && p < 1) return random::gaussian(algo::max(p, 1e-300));
   if (p == 0) return -std::numeric_limits<double>::infinity();
   if (p == 1) return std::numeric_limits<double>::infinity();
   return std::numeric_limits<double>::quiet_NaN();
@@ -75,7 +76,7 @@ inline double log_gamma(double x) noexcept {
 
 // ln B(a, b) without the cancellation of three ln Γ when one of them is large.
 inline double log_beta(double a, double b) noexcept {
-  const double p = a < b ? a : b, q = a < b ? b : a;
+  const double p = algo::min(a, b), q = algo::max(a, b);
   if (q < 10) return log_gamma(p) + log_gamma(q) - log_gamma(p + q);
   const double tail = detail::stirling_tail(q) - detail::stirling_tail(p + q);
   return log_gamma(p) + tail + p - p * math::log(p + q) + (q - 0.5) * math::log1p(-p / (p + q));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <resect/core/finite.hpp>
 #include <resect/core/math.hpp>
 #include <resect/metrics/accumulators/moments.hpp>
 #include <resect/metrics/intervals/estimate.hpp>
@@ -17,7 +18,7 @@ inline estimate token_estimate(double value, double se, index_t n, double level)
   if (n == 0) return e;
   e.value = value;
   e.se = n > 10 ? se : 0.0;
-  if (n > 10 && math::isfinite(se)) {
+  if (n > 10 && is_finite(se)) {
     const double half = normal_quantile(0.5 + level / 2) * se;
     e.lo = value - half;
     e.hi = value + half;

@@ -3,6 +3,8 @@
 
 #include <span>
 
+#include <resect/core/algorithm.hpp>
+#include <resect/core/finite.hpp>
 #include <resect/core/math.hpp>
 #include <resect/metrics/accumulators/clustered.hpp>
 
@@ -43,7 +45,7 @@ inline result<seeded_estimate> try_two_way(std::span<const clustered_sums> seeds
   for (const clustered_sums& s : seeds) total.add(s.total());
   const double reference = total.value() / (n * r_count);
   out.mean.value = reference;
-  if (!math::isfinite(reference)) return out;
+  if (!is_finite(reference)) return out;
   double offset = 0;
   for (const clustered_sums& s : seeds)
     for (index_t c = 0; c < clusters; ++c) offset += s.sum_about(c, reference);
@@ -78,10 +80,8 @@ inline result<seeded_estimate> try_two_way(std::span<const clustered_sums> seeds
   const double v_cell = g * r_count / (g * r_count - 1) * by_cell * scale;
   out.se_cluster = math::sqrt(v_cluster);
   out.se_seed = math::sqrt(v_seed);
-  const double floor = v_cluster > v_seed ? v_cluster : v_seed;
-  const double both = v_cluster + v_seed - v_cell;
-  out.mean.se = math::sqrt(both > floor ? both : floor);
-  out.degrees = (g < r_count ? g : r_count) - 1;
+  out.mean.se = math::sqrt(algo::max(algo::max(v_seed, v_cluster), v_cluster + v_seed - v_cell));
+  out.degrees = algo::min(r_count, g) - 1;
   set_interval(out.mean, range, detail::skewness_of(by_cluster, cubes, g), out.degrees, level);
   return out;
 }

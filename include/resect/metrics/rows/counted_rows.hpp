@@ -20,11 +20,10 @@ status for_counted_rows(matrix_view<const float> a, matrix_view<const float> b, 
   if (!a.rows_contiguous() || !b.rows_contiguous())
     return error{errc::bad_stride, a.rows_contiguous() ? "b" : "a",
                  text("column stride ", a.rows_contiguous() ? b.col_stride : a.col_stride), "contiguous rows"};
-  const std::size_t n = static_cast<std::size_t>(a.cols);
   for (index_t r = 0; r < a.rows; ++r) {
     const index_t c = cluster[static_cast<std::size_t>(r)];
     if (c == -1) continue;
-    take(c, std::span<const float>{a.data + r * a.row_stride, n}, std::span<const float>{b.data + r * b.row_stride, n});
+    take(c, a.row_span(r), b.row_span(r));
   }
   return {};
 }

@@ -3,6 +3,8 @@
 
 #include <span>
 
+#include <resect/core/algorithm.hpp>
+#include <resect/core/finite.hpp>
 #include <resect/core/math.hpp>
 #include <resect/metrics/rows/detail/row_scan.hpp>
 
@@ -34,7 +36,7 @@ row_top row_argmax(instruction_set set, std::span<const T> row) noexcept {
   exp_state s;
   widened_piece<T, chunk> piece;
   for (index_t i = 0; i < n; i += chunk) {
-    const index_t size = n - i < chunk ? n - i : chunk;
+    const index_t size = algo::min(chunk, n - i);
     const peak_result top = peak(set, piece.of(row.data() + i, size), size);
     if (top.has_nan) return {};
     if (i > 0 && top.high == s.max) s.tie = true;
@@ -125,7 +127,7 @@ inline pair_summary summary(const pair_state& s) noexcept {
   pair_summary r{{}, s.x.log_sum(), s.y.log_sum()};
   if (s.x.id < 0 && s.y.id < 0 && s.x.sum == 0 && s.y.sum == 0) return r;  // no logits at all
   const double kl = s.cross / s.x.sum - r.lse_x + r.lse_y;
-  r.comparison.kl = kl < 0 && math::isfinite(kl) ? 0.0 : kl;
+  r.comparison.kl = kl < 0 && is_finite(kl) ? 0.0 : kl;
   if (s.x.sum == s.x.sum) {
     r.comparison.top1_full = s.x.id;
     r.comparison.tie_full = s.x.tie;

@@ -3,6 +3,7 @@
 
 #include <span>
 
+#include <resect/core/algorithm.hpp>
 #include <resect/core/executor.hpp>
 #include <resect/core/operand.hpp>
 #include <resect/core/view.hpp>
@@ -38,7 +39,7 @@ row_sums products_of(instruction_set set, vector_view<const A> a, vector_view<co
   widened_piece<A, product_chunk> piece_a;
   widened_piece<B, product_chunk> piece_b;
   for (index_t i = 0; i < a.size; i += product_chunk) {
-    const index_t n = a.size - i < product_chunk ? a.size - i : product_chunk;
+    const index_t n = algo::min(product_chunk, a.size - i);
     if (a.contiguous() && b.contiguous()) {
       add(sums, products(set, piece_a.of(a.data + i, n), piece_b.of(b.data + i, n), n));
     } else {
@@ -69,9 +70,9 @@ status try_row_products(instruction_set set, E& exec, matrix_view<const A> a, ma
     return error{errc::shape_mismatch, "out", text(out.size(), " entries"), text(a.rows, ", one a row")};
   const instruction_set run = runnable(set);
   constexpr index_t task_size = 65536;  // elements
-  const index_t rows = a.cols < task_size ? task_size / (a.cols > 0 ? a.cols : 1) : 1;
+  const index_t rows = algo::max(index_t{1}, task_size / algo::max(index_t{1}, a.cols));
   exec.bulk((a.rows + rows - 1) / rows, [&](index_t task) {
-    const index_t last = (task + 1) * rows < a.rows ? (task + 1) * rows : a.rows;
+    const index_t last = algo::min((task + 1) * rows, a.rows);
     for (index_t r = task * rows; r < last; ++r)
       out[static_cast<std::size_t>(r)] = products_of<A, B>(run, a.row(r), b.row(r));
   });

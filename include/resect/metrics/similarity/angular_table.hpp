@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <resect/core/algorithm.hpp>
 #include <resect/core/array.hpp>
 #include <resect/core/operand.hpp>
 #include <resect/core/view.hpp>
@@ -14,7 +15,7 @@ namespace RESECT_NAMESPACE::metrics {
 class angular_table {
  public:
   angular_table() noexcept = default;
-  angular_table(index_t clusters, index_t depths) : depths_(depths > 0 ? depths : 0) {
+  angular_table(index_t clusters, index_t depths) : depths_(algo::max(depths, index_t{0})) {
     pairs_.resize(depths_ * (depths_ - 1) / 2);
     for (mean_angular_distance& d : pairs_) d = mean_angular_distance(clusters);
   }
@@ -29,11 +30,9 @@ class angular_table {
     if (status s = check_view(h, depths_, h.cols, "h"); !s) return s;
     if (!h.rows_contiguous())
       return error{errc::bad_stride, "columns of h", text(h.col_stride), "elements of a row next to each other"};
-    const auto row = [&](index_t l) {
-      return std::span<const float>{h.data + l * h.row_stride, static_cast<std::size_t>(h.cols)};
-    };
     for (index_t l = 0; l < depths_; ++l)
-      for (index_t n = 1; l + n < depths_; ++n) pairs_[place(l, n)].add(cluster, angular_distance(row(l), row(l + n)));
+      for (index_t n = 1; l + n < depths_; ++n)
+        pairs_[place(l, n)].add(cluster, angular_distance(h.row_span(l), h.row_span(l + n)));
     return {};
   }
 #if RESECT_EXCEPTIONS

@@ -3,7 +3,9 @@
 
 #include <span>
 
+#include <resect/core/algorithm.hpp>
 #include <resect/core/math.hpp>
+#include <resect/core/reduce.hpp>
 #include <resect/metrics/accumulators/clustered_mean.hpp>
 
 namespace RESECT_NAMESPACE::metrics {
@@ -37,10 +39,7 @@ inline centred_sums centred_products(std::span<const float> a, std::span<const f
   for (std::size_t i = 0; i < whole; i += 8)
     for (std::size_t j = 0; j < 8; ++j) take(i + j, j);
   for (std::size_t i = whole; i < a.size(); ++i) take(i, i - whole);
-  const auto all = [](const double(&l)[8]) {
-    return ((l[0] + l[4]) + (l[2] + l[6])) + ((l[1] + l[5]) + (l[3] + l[7]));
-  };
-  return {all(lane[0]), all(lane[1]), all(lane[2]), all(lane[3])};
+  return {lane_sum(lane[0]), lane_sum(lane[1]), lane_sum(lane[2]), lane_sum(lane[3])};
 }
 
 namespace detail {
@@ -50,7 +49,7 @@ struct centred_cosine_of_rows {
   static double value(const centred_sums& s) noexcept {
     if (s.aa == 0 || s.bb == 0) return s.aa == s.bb ? 1.0 : s.aa != s.aa || s.bb != s.bb ? nan : 0.0;
     const double c = s.dot / math::sqrt(s.aa * s.bb);
-    return c > 1 ? 1.0 : c < -1 ? -1.0 : c;
+    return algo::clamp(c, -1.0, 1.0);
   }
 };
 }  // namespace detail

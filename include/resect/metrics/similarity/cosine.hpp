@@ -3,6 +3,7 @@
 
 #include <span>
 
+#include <resect/core/algorithm.hpp>
 #include <resect/core/math.hpp>
 #include <resect/metrics/accumulators/clustered_mean.hpp>
 #include <resect/metrics/rows/row_products.hpp>
@@ -13,7 +14,7 @@ namespace RESECT_NAMESPACE::metrics {
 inline double cosine(const row_sums& s) noexcept {
   if (s.aa == 0 || s.bb == 0) return s.aa == s.bb ? 1.0 : s.aa != s.aa || s.bb != s.bb ? nan : 0.0;
   const double c = s.dot / math::sqrt(s.aa * s.bb);
-  return c > 1 ? 1.0 : c < -1 ? -1.0 : c;
+  return algo::clamp(c, -1.0, 1.0);
 }
 inline double cosine(instruction_set set, std::span<const float> a, std::span<const float> b) noexcept {
   return cosine(row_products(set, a, b));

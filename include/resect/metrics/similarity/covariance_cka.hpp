@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <resect/core/algorithm.hpp>
 #include <resect/core/array.hpp>
 #include <resect/core/math.hpp>
 #include <resect/core/operand.hpp>
@@ -20,9 +21,9 @@ class covariance_cka {
   covariance_cka() = default;
   // Batches of at most max_rows rows with d1 and d2 columns.
   covariance_cka(index_t max_rows, index_t columns_x, index_t columns_y)
-      : max_rows_(max_rows > 0 ? max_rows : 0),
-        columns_x_(columns_x > 0 ? columns_x : 0),
-        columns_y_(columns_y > 0 ? columns_y : 0),
+      : max_rows_(algo::max(max_rows, index_t{0})),
+        columns_x_(algo::max(columns_x, index_t{0})),
+        columns_y_(algo::max(columns_y, index_t{0})),
         mean_(width()),
         products_(width() * width()),
         work_((max_rows_ + 1) * width()) {}

@@ -3,6 +3,7 @@
 
 #include <span>
 
+#include <resect/core/finite.hpp>
 #include <resect/core/math.hpp>
 #include <resect/core/types.hpp>
 #include <resect/metrics/accumulators/compensated.hpp>
@@ -22,7 +23,7 @@ double spectrum_scale(std::span<const T> sigma) noexcept {
   double top = 0;
   for (const T s : sigma) {
     const double v = static_cast<double>(s);
-    if (!(v >= 0) || v - v != 0) return 0;
+    if (!(v >= 0) || !is_finite(v)) return 0;
     if (v > top) top = v;
   }
   return top;
@@ -72,7 +73,7 @@ index_t energy_rank(std::span<const T> sigma, double share) noexcept {
   if (!(share >= 0 && share <= 1)) return -1;
   for (std::size_t i = 0; i < sigma.size(); ++i) {
     const double v = static_cast<double>(sigma[i]);
-    if (!(v >= 0) || v - v != 0 || (i > 0 && sigma[i] > sigma[i - 1])) return -1;
+    if (!(v >= 0) || !is_finite(v) || (i > 0 && sigma[i] > sigma[i - 1])) return -1;
   }
   const double top = spectrum_scale(sigma);
   if (top == 0 || share == 0) return 0;

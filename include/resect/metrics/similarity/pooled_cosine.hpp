@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <resect/core/algorithm.hpp>
 #include <resect/core/math.hpp>
 #include <resect/metrics/accumulators/joint.hpp>
 #include <resect/metrics/rows/four_sums.hpp>
@@ -30,7 +31,7 @@ class pooled_cosine {
           gradient[0] = 1 / size;
           gradient[1] = -value / (2 * t[1]);
           gradient[2] = -value / (2 * t[2]);
-          return value > 1 ? 1.0 : value < -1 ? -1.0 : value;
+          return algo::clamp(value, -1.0, 1.0);
         },
         level, mean_range::at_most_one);
   }

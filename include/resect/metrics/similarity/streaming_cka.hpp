@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <resect/core/algorithm.hpp>
 #include <resect/core/array.hpp>
 #include <resect/core/math.hpp>
 #include <resect/core/operand.hpp>
+#include <resect/core/reduce.hpp>
 #include <resect/core/view.hpp>
 #include <resect/metrics/accumulators/joint.hpp>
 
@@ -23,7 +25,7 @@ inline double centred_dot(const float* a, const float* b, const double* mean, in
   double lane[8] = {};
   for (index_t i = 0; i < n; ++i)
     lane[i % 8] += (static_cast<double>(a[i * step]) - mean[i]) * (static_cast<double>(b[i * step]) - mean[i]);
-  return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+  return lane_sum(lane);
 }
 
 inline void column_means(matrix_view<const float> x, double* mean) noexcept {
@@ -47,9 +49,9 @@ class streaming_cka {
   // Batches of at most max_rows rows with d1 and d2 columns.
   streaming_cka(index_t clusters, index_t max_rows, index_t columns_x, index_t columns_y)
       : hsic_(clusters),
-        max_rows_(max_rows > 0 ? max_rows : 0),
-        columns_x_(columns_x > 0 ? columns_x : 0),
-        columns_y_(columns_y > 0 ? columns_y : 0),
+        max_rows_(algo::max(max_rows, index_t{0})),
+        columns_x_(algo::max(columns_x, index_t{0})),
+        columns_y_(algo::max(columns_y, index_t{0})),
         work_(columns_x_ + columns_y_ + 2 * max_rows_) {}
 
   // One batch: x (n, d1), y (n, d2), row for row the same tokens, 4 ≤ n ≤ max_rows, any strides. Shape mismatch, null

@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <span>
 #include <string_view>
-#include <vector>
 
 #include <resect/core/array.hpp>
 #include <resect/metrics/verdicts/multiple.hpp>
@@ -49,7 +48,7 @@ struct mark_options {
 // Marks for all layers of one table. Each kind of mark is a family of one hypothesis a layer, corrected by Holm:
 // critical rejects μ ≤ 0.1, negligible rejects |μ| ≥ 0.01 (TOST), better rejects μ ≥ 0. With one layer this is what the
 // bounds of its 95 % interval say. A layer that is both negligible and better is negligible.
-inline std::vector<marked_layer> assign_marks(std::span<const estimate> table, const mark_options& options = {}) {
+inline array<marked_layer> assign_marks(std::span<const estimate> table, const mark_options& options = {}) {
   array<double> critical, negligible, better;
   for (const estimate& e : table) {
     critical.push_back(p_above(e, options.critical_above, options.degrees));
@@ -59,7 +58,7 @@ inline std::vector<marked_layer> assign_marks(std::span<const estimate> table, c
   detail::adjust_by_holm(critical.span());
   detail::adjust_by_holm(negligible.span());
   detail::adjust_by_holm(better.span());
-  std::vector<marked_layer> out;
+  array<marked_layer> out;
   for (index_t i = 0; i < critical.size(); ++i)
     out.push_back({critical[i] <= options.alpha     ? mark::critical
                    : negligible[i] <= options.alpha ? mark::negligible

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <resect/core/algorithm.hpp>
 #include <resect/core/types.hpp>
 #include <resect/metrics/intervals/special_functions.hpp>
 
@@ -11,10 +12,10 @@ namespace RESECT_NAMESPACE::metrics {
 // for b + c = 0, NaN for a negative count. Source: McNemar, Psychometrika 12 (1947).
 inline double mcnemar_p(index_t only_first, index_t only_second) noexcept {
   if (only_first < 0 || only_second < 0) return nan;
-  const index_t n = only_first + only_second, k = only_first < only_second ? only_first : only_second;
+  const index_t n = only_first + only_second, k = algo::min(only_first, only_second);
   if (2 * k >= n - 1) return 1;
   const double p = 2 * regularized_beta(static_cast<double>(n - k), static_cast<double>(k + 1), 0.5, 0.5);
-  return p < 1 ? p : 1.0;
+  return algo::min(1.0, p);
 }
 
 }  // namespace RESECT_NAMESPACE::metrics

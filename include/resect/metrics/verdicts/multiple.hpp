@@ -2,8 +2,8 @@
 #pragma once
 
 #include <span>
-#include <vector>
 
+#include <resect/core/algorithm.hpp>
 #include <resect/core/array.hpp>
 #include <resect/metrics/intervals/estimate.hpp>
 #include <resect/metrics/intervals/student_t.hpp>
@@ -30,23 +30,18 @@ inline double p_below(const estimate& e, double bound, double degrees = 0) noexc
 // Of H0: |μ| ≥ bound against |μ| < bound: the larger of the two one-sided ones (TOST, Schuirmann 1987).
 inline double p_within(const estimate& e, double bound, double degrees = 0) noexcept {
   const double low = p_above(e, -bound, degrees), high = p_below(e, bound, degrees);
-  return low > high ? low : high;
+  return algo::max(high, low);
 }
 
 namespace detail {
 
 // The places of the p-values that are not NaN, smallest first; those of one value as they stand.
-inline array<std::size_t> ascending_places(std::span<const double> p) {
-  array<std::size_t> order;  // by insertion: tables have tens of layers
-  for (std::size_t i = 0; i < p.size(); ++i) {
-    if (p[i] != p[i]) continue;
-    order.push_back(i);
-    for (index_t j = order.size() - 1; j > 0 && p[order[j]] < p[order[j - 1]]; --j) {
-      const std::size_t larger = order[j - 1];
-      order[j - 1] = order[j];
-      order[j] = larger;
-    }
-  }
+inline array<index_t> ascending_places(std::span<const double> p) {
+  array<index_t> order;
+  for (index_t i = 0; i < static_cast<index_t>(p.size()); ++i)
+    if (p.data()[i] == p.data()[i]) order.push_back(i);
+  const double* const value = p.data();
+  algo::stable_sort(order.begin(), order.end(), [value](index_t a, index_t b) { return value[a] < value[b]; });
   return order;
 }
 
@@ -55,10 +50,8 @@ inline void adjust_by_holm(std::span<double> p) {
   const auto order = ascending_places(p);
   double running = 0;
   for (index_t j = 0; j < order.size(); ++j) {
-    const double scaled = static_cast<double>(order.size() - j) * p[order[j]];
-    const double capped = scaled < 1 ? scaled : 1.0;
-    running = running > capped ? running : capped;
-    p[order[j]] = running;
+    running = algo::max(running, algo::min(1.0, static_cast<double>(order.size() - j) * p.data()[order[j]]));
+    p.data()[order[j]] = running;
   }
 }
 
@@ -67,9 +60,9 @@ inline void adjust_by_holm(std::span<double> p) {
 // Holm's step-down: adjusted p-values such that rejecting those ≤ α has a family-wise error of at most α under any
 // dependence. p̃_(i) = max_{j ≤ i} min(1, (m − j + 1)·p_(j)), m the hypotheses that have a p-value; NaN stays NaN and
 // is not counted. For claims. Source: Holm, Scand. J. Statist. 6 (1979).
-inline std::vector<double> holm(std::span<const double> p) {
-  std::vector<double> adjusted(p.data(), p.data() + p.size());
-  detail::adjust_by_holm({adjusted.data(), adjusted.size()});
+inline array<double> holm(std::span<const double> p) {
+  array<double> adjusted(p);
+  detail::adjust_by_holm(adjusted.span());
   return adjusted;
 }
 
@@ -77,13 +70,13 @@ inline std::vector<double> holm(std::span<const double> p) {
 // false, where the hypotheses are independent or depend on each other positively. p̃_(i) = min_{j ≥ i} min(1, m/j·p_(j));
 // NaN as in holm. For screening: what is found goes to fresh data, where Holm decides. Source: Benjamini & Hochberg,
 // J. R. Stat. Soc. B 57 (1995).
-inline std::vector<double> benjamini_hochberg(std::span<const double> p) {
-  std::vector<double> adjusted(p.data(), p.data() + p.size());
+inline array<double> benjamini_hochberg(std::span<const double> p) {
+  array<double> adjusted(p);
   const auto order = detail::ascending_places(p);
   double running = 1;
   for (index_t j = order.size(); j > 0; --j) {
-    const double scaled = static_cast<double>(order.size()) / static_cast<double>(j) * p[order[j - 1]];
-    running = running < scaled ? running : scaled;
+    const double scaled = static_cast<double>(order.size()) / static_cast<double>(j) * p.data()[order[j - 1]];
+    running = algo::min(running, scaled);
     adjusted[order[j - 1]] = running;
   }
   return adjusted;

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include <resect/core/array.hpp>
 #include <resect/metrics/accumulators/clustered.hpp>
@@ -31,7 +30,8 @@ namespace detail {
 inline constexpr std::uint64_t rank_stream = 0x72616e6b;  // "rank"
 
 // 1 + how many values are larger; NaN is larger than nothing and has rank 0.
-inline void ranks_of(std::span<const double> value, std::span<index_t> rank) noexcept {
+template <class = void>
+void ranks_of(std::span<const double> value, std::span<index_t> rank) noexcept {
   for (std::size_t i = 0; i < value.size(); ++i) {
     rank[i] = value[i] == value[i] ? 1 : 0;
     for (std::size_t k = 0; rank[i] > 0 && k < value.size(); ++k) rank[i] += value[k] > value[i];
@@ -45,10 +45,11 @@ inline void ranks_of(std::span<const double> value, std::span<index_t> rank) noe
 // ranked anew. Draw g of replicate b is integer_below at position b·G + g of one Philox stream: a pure function of the
 // seed. Fewer than 6 clusters: ranks without intervals. Cost resamples·layers·(G + layers). Errors: layers whose
 // clusters or counts differ (shape mismatch), resamples < 1 or level outside (0, 1) (invalid argument).
-inline result<std::vector<rank_interval>> try_rank_intervals(std::span<const clustered_sums> layers,
-                                                             const rank_options& options = {}) {
+template <class = void>
+result<array<rank_interval>> try_rank_intervals(std::span<const clustered_sums> layers,
+                                                const rank_options& options = {}) {
   if (status s = detail::check_resampling(options.resamples, options.level); !s) return s.error();
-  std::vector<rank_interval> out(layers.size());
+  array<rank_interval> out(static_cast<index_t>(layers.size()));
   if (layers.empty()) return out;
   for (std::size_t l = 0; l < layers.size(); ++l)
     if (status s = layers[0].check_same_tokens(layers[l]); !s) return s.error();
@@ -58,7 +59,7 @@ inline result<std::vector<rank_interval>> try_rank_intervals(std::span<const clu
   const index_t n = value.size();
   array<index_t> rank(n), used;
   detail::ranks_of(value.span(), rank.span());
-  for (index_t l = 0; l < n; ++l) out[static_cast<std::size_t>(l)].rank = rank[l];
+  for (index_t l = 0; l < n; ++l) out[l].rank = rank[l];
   for (index_t c = 0; c < layers[0].clusters(); ++c)
     if (layers[0].count(c) > 0) used.push_back(c);
   const index_t g = used.size();
@@ -85,7 +86,7 @@ inline result<std::vector<rank_interval>> try_rank_intervals(std::span<const clu
   const index_t k_lo = detail::replicate_at(0.5 - options.level / 2, options.resamples);
   const index_t k_hi = detail::replicate_at(0.5 + options.level / 2, options.resamples);
   for (index_t l = 0; l < n; ++l) {
-    rank_interval& layer = out[static_cast<std::size_t>(l)];
+    rank_interval& layer = out[l];
     if (layer.rank == 0) continue;
     index_t below = 0;
     for (index_t r = 0; r <= n && below < k_hi; ++r) {
@@ -99,8 +100,8 @@ inline result<std::vector<rank_interval>> try_rank_intervals(std::span<const clu
 }
 
 #if RESECT_EXCEPTIONS
-inline std::vector<rank_interval> rank_intervals(std::span<const clustered_sums> layers,
-                                                 const rank_options& options = {}) {
+template <class = void>
+array<rank_interval> rank_intervals(std::span<const clustered_sums> layers, const rank_options& options = {}) {
   return value_or_throw(try_rank_intervals(layers, options));
 }
 #endif

@@ -73,10 +73,6 @@ recovery recover(std::span<const float> row, index_t own, Candidate candidate, D
   return out;
 }
 
-inline std::span<const float> contiguous_row(matrix_view<const float> a, index_t r) noexcept {
-  return {a.data + r * a.row_stride, static_cast<std::size_t>(a.cols)};
-}
-
 inline bool askable(std::span<const float> row, matrix_view<const float> candidates, index_t own) noexcept {
   return check_view(candidates, "candidates").has_value() && candidates.rows_contiguous() &&
          static_cast<index_t>(row.size()) == candidates.cols && own >= 0 && own < candidates.rows;
@@ -93,7 +89,7 @@ inline recovery recover_input(std::span<const float> row, matrix_view<const floa
                               const recovery_place& at) noexcept {
   if (!detail::askable(row, embedding, token) || embedding.rows < 2) return {};
   return detail::recover(
-      row, token, [&](index_t i) { return detail::contiguous_row(embedding, i); },
+      row, token, [&](index_t i) { return embedding.row_span(i); },
       [&](index_t j) { return detail::negative(at, j, token, embedding.rows); });
 }
 
@@ -116,7 +112,7 @@ inline recovery recover_row(std::span<const float> row, matrix_view<const float>
   if (from == negatives_from::anywhere) sequence = {0, intact.rows};
   const index_t inside = sequence.last - sequence.first;
   if (sequence.first < 0 || sequence.last > intact.rows || own < sequence.first || own >= sequence.last) return {};
-  const auto row_at = [&](index_t i) { return detail::contiguous_row(intact, i); };
+  const auto row_at = [&](index_t i) { return intact.row_span(i); };
   if (from == negatives_from::other_sequences) {
     const index_t outside = intact.rows - inside;
     if (outside < 1) return {};
@@ -156,9 +152,7 @@ class recovery_rate {
   static constexpr double chance = recovery_chance;
   static constexpr index_t negatives = recovery_negatives;
   // Clustered, by the logit; Wilson's with one observation a cluster for a rate of 0 or 1 (set_interval).
-  metrics::estimate estimate(double level = 0.95) const noexcept {
-    return correct_.estimate(level, mean_range::rate);
-  }
+  metrics::estimate estimate(double level = 0.95) const noexcept { return correct_.estimate(level, mean_range::rate); }
   metrics::estimate margin(double level = 0.95) const noexcept { return margin_.estimate(level); }
   index_t ties() const noexcept { return ties_; }
   const clustered_sums& sums() const noexcept { return correct_; }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include <resect/linalg/ldl.hpp>
 #include <resect/quant/detail/code_tiles.hpp>
 #include <resect/quant/moment_view.hpp>
 
@@ -83,10 +84,10 @@ class descent {
     return {};
   }
 
-  // (w − ŵ)·H·(w − ŵ)ᵀ of a row.
+  // (w − ŵ)·H·(w − ŵ)ᵀ of a row, without the ridge.
   double loss(index_t row) const noexcept {
     double sum = 0;
-    for (index_t c = 0; c < w_.cols; ++c) sum += error_(row, c) * gradient_(row, c);
+    for (index_t c = 0; c < w_.cols; ++c) sum += error_(row, c) * (gradient_(row, c) - h_.ridge() * error_(row, c));
     return sum > 0 ? sum : 0.0;
   }
 
@@ -151,6 +152,11 @@ class descent {
     return exec_.try_gemm(alpha, x, h, beta, gradient_.view().block(0, begin, rows_, end - begin));
   }
 
+  // Whether a change of size z·H·zᵀ gains with the ridge and without it.
+  bool lessens(double gain, double size, double shrink) const noexcept {
+    const double least = least_gain * size, without = gain - h_.ridge() * shrink;
+    return gain > least && gain > 0 && without > least && without > 0;
+  }
   index_t code_row(index_t r) const noexcept { return (first_ + r) / tiles::height; }
   void values(index_t r, index_t c, const parameters& p, float* out) const noexcept {
     tiles_.decode(tiles_.at(code_row(r), c / tiles::width), p, out);
@@ -186,7 +192,7 @@ class descent {
     }
     const code candidate = tiles_.encoded(goal, p);
     tiles_.decode(candidate, p, now);
-    double z[tiles::size] = {}, gain = 0, size = 0;
+    double z[tiles::size] = {}, gain = 0, size = 0, shrink = 0;  // shrink: of ‖w − ŵ‖²
     for (index_t y = 0; y < high; ++y) {
       double* const of_row = z + y * tiles::width;
       for (index_t x = 0; x < wide; ++x)
@@ -196,9 +202,10 @@ class descent {
         for (index_t i = 0; i < wide; ++i) zh += of_row[i] * h_rows_(at + i, c + x);
         gain += of_row[x] * (2 * gradient_(r + y, c + x) - zh);
         size += of_row[x] * zh;
+        shrink += of_row[x] * (2 * error_(r + y, c + x) - of_row[x]);
       }
     }
-    if (!(gain > least_gain * size) || !(gain > 0)) return 0;
+    if (!lessens(gain, size, shrink)) return 0;
     here = candidate;
     for (index_t y = 0; y < high; ++y)
       for (index_t x = 0; x < wide; ++x) {
@@ -249,13 +256,14 @@ class descent {
     if (auto s = times_h(value.view(), c0, value_h.view(), c0); !s) return s.error();
     exec_.bulk(groups, [&](index_t i) {
       const auto [top, bottom] = rows_of(i);
-      double gain = 0, size = 0;
+      double gain = 0, size = 0, shrink = 0;
       for (index_t r = top; r < bottom; ++r)
         for (index_t x = 0; x < n; ++x) {
+          shrink += value(r, x) * (2 * error_(r, c0 + x) - value(r, x));
           gain += value(r, x) * (2 * gradient_(r, c0 + x) - value_h(r, x));
           size += value(r, x) * value_h(r, x);
         }
-      accepted[i] = accepted[i] && gain > least_gain * size && gain > 0;
+      accepted[i] = accepted[i] && lessens(gain, size, shrink);
       if (accepted[i]) tiles_.matrix().parameters[(begin + i) * layout.per_row() + g] = candidate[i];
       for (index_t r = top; r < bottom; ++r)
         for (index_t x = 0; x < n; ++x) {

@@ -19,22 +19,19 @@ class feedback_pass {
   static constexpr auto room = static_cast<std::size_t>(lanes);
 
  public:
-  feedback_pass(matrix_view<const float> w, const elimination& e, quantized<F>& q)
+  feedback_pass(matrix_view<const float> w, const elimination& e, double ridge, quantized<F>& q)
       : w_(w),
         e_(e),
+        ridge_(ridge),
         tiles_(q),
-        goal_(w.rows, w.cols),
+        feedback_(w.rows, w.cols),
         error_(w.rows, columns + tiles::width),
         factor_((columns + tiles::width) * w.cols),
         loss_(w.rows) {}
 
-  // Codes of all weights. → Σ d_k·z_k² of each row: its (w − ŵ)·H·(w − ŵ)ᵀ up to rounding.
+  // Codes of all weights. → Σ d_k·z_k² − ridge·‖w − ŵ‖² of each row: its loss without the ridge, up to rounding.
   template <class B>
   result<array<double>> try_run(B& exec) {
-    exec.bulk(row_tasks(), [&](index_t task) {
-      for (index_t r = task * lanes; r < std::min(w_.rows, (task + 1) * lanes); ++r)
-        for (index_t k = 0; k < w_.cols; ++k) goal_(r, k) = static_cast<T>(w_(r, e_.column[k]));
-    });
     for (index_t last = e_.blocks(); last > 0;) {
       index_t first = last;
       while (first > 0 && e_.first[last] - e_.first[first] < columns) --first;
@@ -44,7 +41,8 @@ class feedback_pass {
       if (begin > 0) {
         const matrix_view<const T> error = error_.view().block(0, 0, w_.rows, end - begin);
         const matrix_view<const T> factor{factor_.data(), end - begin, begin, end};
-        if (auto s = exec.try_gemm(T{1}, error, factor, T{1}, goal_.view().block(0, 0, w_.rows, begin)); !s)
+        const T keep = end == w_.cols ? T{0} : T{1};
+        if (auto s = exec.try_gemm(T{1}, error, factor, keep, feedback_.view().block(0, 0, w_.rows, begin)); !s)
           return s.error();
       }
       last = first;
@@ -70,7 +68,10 @@ class feedback_pass {
     const index_t rows = std::min(lanes, w_.rows - row), begin = e_.first[first], end = e_.first[last];
     T goal[(columns + tiles::width) * lanes];
     for (index_t r = 0; r < lanes; ++r)
-      for (index_t k = begin; k < end; ++k) goal[(k - begin) * lanes + r] = r < rows ? goal_(row + r, k) : T{0};
+      for (index_t k = begin; k < end; ++k) {
+        const T got = r < rows && end < w_.cols ? feedback_(row + r, k) : T{0};
+        goal[(k - begin) * lanes + r] = r < rows ? static_cast<T>(w_(row + r, e_.column[k])) + got : T{0};
+      }
     double loss[room] = {};
     index_t group[lanes / tiles::height];  // the first of each row of codes
     for (index_t y = 0; y < lanes / tiles::height; ++y)
@@ -120,7 +121,8 @@ class feedback_pass {
       for (index_t r = 0; r < lanes; ++r) {
         double z = difference[k * lanes + r];
         for (index_t p = k + 1; p < wide; ++p) z += difference[p * lanes + r] * e_.l(at + p, at + k);
-        loss[r] += e_.d[at + k] * z * z;
+        const double e = static_cast<double>(error[k * lanes + r]);
+        loss[r] += e_.d[at + k] * z * z - ridge_ * e * e;
       }
   }
   // Errors that pile up on a nearly singular H must not leave what a grid can encode.
@@ -131,8 +133,9 @@ class feedback_pass {
 
   matrix_view<const float> w_;
   const elimination& e_;
+  double ridge_;
   tiles tiles_;
-  resect::matrix<T> goal_, error_;  // goal: weights and what they got, by position
+  resect::matrix<T> feedback_, error_;  // what weights got of errors, by position
   array<T> factor_;
   array<double> loss_;
 };

@@ -125,16 +125,17 @@ using e2m1_grid = table_grid<detail::e2m1_table>;
 
 // A codebook that is given at run time: 2 to 256 finite levels, strictly ascending. It is part of what is stored.
 //   format<codebook_grid, f16_store>{.group = 32, .grid = codebook_grid(levels)}
-class codebook_grid {
+template <class T>
+class basic_codebook {
  public:
   static constexpr grid_shape shape{};
   static constexpr std::string_view name = "codebook";
   using code = std::uint8_t;
   using parameters = scale_parameters;
 
-  codebook_grid() = default;
-  explicit codebook_grid(std::span<const float> levels) : levels_(levels) {}
-  std::span<const float> levels() const noexcept { return levels_.span(); }
+  basic_codebook() = default;
+  explicit basic_codebook(std::span<const T> levels) : levels_(levels) {}
+  std::span<const T> levels() const noexcept { return levels_.span(); }
 
   // Errors: invalid_argument (number of levels, order), not_finite.
   status check() const noexcept {
@@ -164,11 +165,11 @@ class codebook_grid {
     words[0] = static_cast<std::uint32_t>(levels_.size());
     for (index_t c = 0; c < levels_.size(); ++c) words[static_cast<std::size_t>(c) + 1] = bits_of(levels_[c]);
   }
-  static result<codebook_grid> try_read_state(std::span<const std::uint32_t> words) {
+  static result<basic_codebook> try_read_state(std::span<const std::uint32_t> words) {
     if (words.empty() || words[0] > 256 || words.size() < words[0] + 1)
       return error{errc::malformed, "codebook", "fewer words than it says, or more than 256 levels",
                    "a count and its levels"};
-    codebook_grid out;
+    basic_codebook out;
     for (std::size_t c = 0; c < words[0]; ++c) out.levels_.push_back(float_of(words[c + 1]));
     if (status s = out.check(); !s) return s.error();
     return out;
@@ -195,7 +196,9 @@ class codebook_grid {
   }
 
  private:
-  array<float> levels_;
+  array<T> levels_;
 };
+// Of floats. (A template, because owners of memory cost the compiler nothing until a program has one.)
+using codebook_grid = basic_codebook<float>;
 
 }  // namespace RESECT_NAMESPACE::quant

@@ -139,6 +139,19 @@ struct integer_grid {
   RESECT_HD static void decode(std::uint8_t code, const parameters& p, std::span<float> out) noexcept {
     out[0] = decode(code, p);
   }
+  // encode of neighbouring weights. Products with 1/s are within 2^(b−22) of the quotients, so where none comes so close to
+  // the middle between two codes they choose the same codes; else the quotients do.
+  static void encode_row(std::span<const float> w, const parameters& p, std::uint8_t* codes) noexcept {
+    const auto n = static_cast<index_t>(w.size()), whole = n / detail::kernel_floats * detail::kernel_floats;
+    const float size = p.scale < 0 ? -p.scale : p.scale, first = static_cast<float>(-zero_of(p));
+    index_t done = 0;
+    if (size > 0x1p-100f && size < 0x1p100f) {
+      const float off = detail::integer_codes(best_instruction_set(), w.data(), whole, 1.0f / p.scale, first,
+                                              first + static_cast<float>(max_code), codes);
+      if (off < 0.5f - 0x1p-21f * static_cast<float>(max_code + 1)) done = whole;
+    }
+    for (; done < n; ++done) codes[done] = encode(w[static_cast<std::size_t>(done)], p);
+  }
   // decode(encode(w)).
   RESECT_HD static float nearest(float w, const parameters& p) noexcept { return level(steps(w, p), p); }
 

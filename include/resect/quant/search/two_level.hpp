@@ -73,7 +73,8 @@ struct two_level_search {
     return static_cast<float>(f16(mul_rn(unit, ratio), overflow::saturate));
   }
 
-  void weigh(std::span<const group_weights> groups, array<group_weights>& out, array<float>& memory) const {
+  template <class Groups>  // as late as fit_super_block is instantiated
+  void weigh(std::span<const group_weights> groups, Groups& out, array<float>& memory) const {
     index_t all = 0;
     double squares = 0;
     for (const group_weights& w : groups) {

@@ -22,12 +22,14 @@ struct six_bit_store {
   static constexpr bool with_minimum = std::same_as<P, minimum_parameters>;
 
   // The same of floats: where weights are positive, the levels begin at 0.
-  struct relaxed : float_store<float> {
+  struct without_units : float_store<float> {
+    using relaxed = without_units;
     static constexpr P nearest(P p, no_header) noexcept {
       if constexpr (with_minimum) p.minimum = p.minimum > 0 ? 0.0f : p.minimum;
       return p;
     }
   };
+  using relaxed = without_units;
   using header = six_bit_units;
   static constexpr int header_bits = with_minimum ? 32 : 16;
   static constexpr index_t super_groups = 8;

@@ -1,35 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <resect/core/array.hpp>
 #include <resect/residual/plan.hpp>
 
 // What partial and whole passes ask of a plan.
 namespace RESECT_NAMESPACE::residual::detail {
 
-template <class Sequence>
-void copy_rows(matrix_view<const float> h, Sequence& out) {
-  out.resize(static_cast<decltype(out.size())>(h.rows * h.cols));
-  for (index_t r = 0; r < h.rows; ++r)
-    for (index_t c = 0; c < h.cols; ++c) out.data()[r * h.cols + c] = h(r, c);
-}
-inline array<float> copy_rows(matrix_view<const float> h) {
-  array<float> out;
-  copy_rows(h, out);
-  return out;
-}
-
 // The sites inside layers at which a plan edits rows while a layer runs.
-inline site_set inner_sites(const plan& p) noexcept {
+template <class = void>
+site_set inner_sites(const plan& p) noexcept {
   site_set sites;
   for (const step& s : p.steps())
     if (s.what == step::kind::rows && s.where != site::resid_pre && s.where != site::resid_post) sites.insert(s.where);
   return sites;
 }
 
-inline bool covers(const step& s, int l) noexcept { return l >= s.range.first && l < s.range.last; }
+template <class = void>
+bool covers(const step& s, int l) noexcept {
+  return l >= s.range.first && l < s.range.last;
+}
 
-inline bool apply_rows(const plan& p, const tap& at, matrix_view<float> h) {
+template <class = void>
+bool apply_rows(const plan& p, const tap& at, matrix_view<float> h) {
   bool changed = false;
   for (const step& s : p.steps())
     if (s.what == step::kind::rows && s.where == at.where && covers(s, at.layer)) {
@@ -53,6 +45,7 @@ status check_access(const H& host, const plan& p, site_set sites) {
     return {};
   };
   for (const step& s : p.steps()) {
+    if (s.what == step::kind::weights) continue;
     if (auto st = reaches(s, s.what == step::kind::rows ? s.where : site::resid_post, access::write); !st) return st;
     if (s.what == step::kind::rows) continue;
     if (auto st = reaches(s, site::resid_pre, access::read); !st) return st;

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
 #include <bit>
 #include <cstdint>
 #include <optional>
 #include <utility>
 #include <vector>
 
+#include <resect/core/algorithm.hpp>
 #include <resect/model/host.hpp>
 #include <resect/residual/run.hpp>
 #include <resect/study/detail/outputs.hpp>
@@ -128,7 +128,7 @@ class altered_model {
   // Up to the last layer before `to` that a step touches.
   status try_run_steps(int to) {
     resume(to);
-    const int touched = std::min(path_.last_touched(), to);
+    const int touched = algo::min(path_.last_touched(), to);
     while (layer_ < touched)
       if (auto s = try_run_touched(touched); !s) return s;
     return {};

@@ -38,7 +38,7 @@ class floor_sums {
     backend_.bulk(static_cast<index_t>(rows.size()), [&](index_t i) {
       const index_t r = rows[static_cast<std::size_t>(i)];
       kl_[static_cast<std::size_t>(i)] =
-          metrics::compare_logits(set, intact_.logits_of(r), row_span(logits, i), windows_.next_token(r)).kl;
+          metrics::compare_logits(set, intact_.logits_of(r), logits.row_span(i), windows_.next_token(r)).kl;
     });
     for (std::size_t i = 0; i < rows.size(); ++i) {
       if (windows_.cluster[static_cast<std::size_t>(rows[i])] < 0) continue;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
-#include <cmath>
 #include <utility>
 #include <vector>
 
+#include <resect/core/copy.hpp>
+#include <resect/core/finite.hpp>
 #include <resect/core/instruction_set.hpp>
 #include <resect/core/reduce.hpp>
 #include <resect/metrics/rows/logits.hpp>
@@ -16,11 +16,12 @@
 
 namespace RESECT_NAMESPACE::study::detail {
 
-inline status check_finite_stream(matrix_view<const float> h, const token_windows& windows, int l) {
+template <class = void>
+status check_finite_stream(matrix_view<const float> h, const token_windows& windows, int l) {
   for (index_t r = 0; r < h.rows; ++r)
-    if (!std::isfinite(sum(row_span(h, r)))) {
+    if (!is_finite(sum(h.row_span(r)))) {
       error e = not_finite_row(windows, r);
-      e.operand = text("layer ", l, ", ", e.operand.view());
+      e = e.within(text("layer ", l).view());
       e.wanted = "a finite stream";
       return e;
     }
@@ -39,9 +40,9 @@ result<typename H::state> try_profile(H& host, const token_windows& windows, bas
         for (index_t r = 0; r < after.rows; ++r) {
           const auto i = static_cast<std::size_t>(r);
           if (windows.cluster[i] < 0) continue;
-          profile.add(windows.cluster[i], windows.rows[i].pos, row_span(before, r), row_span(after, r));
+          profile.add(windows.cluster[i], windows.rows[i].pos, before.row_span(r), after.row_span(r));
           if (l + 1 == n_layers)
-            out.output.add(windows.cluster[i], windows.rows[i].pos, row_span(after, r), row_span(after, r));
+            out.output.add(windows.cluster[i], windows.rows[i].pos, after.row_span(r), after.row_span(r));
         }
         out.layers.push_back(std::move(profile));
         return {};
@@ -62,8 +63,8 @@ status try_keep_outputs(Backend& backend, H& host, const typename H::state& stat
   std::vector<double> nll;
   return for_head_chunks(
       host, state, rows, work, [&](index_t first, matrix_view<float> norm, matrix_view<float> logits) -> status {
-        std::copy_n(norm.data, norm.rows * norm.cols, outputs.head_norm.begin() + first * norm.cols);
-        std::copy_n(logits.data, logits.rows * logits.cols, outputs.logits.begin() + first * logits.cols);
+        copy(norm, matrix_view<float>{outputs.head_norm.data() + first * norm.cols, norm.rows, norm.cols});
+        copy(logits, matrix_view<float>{outputs.logits.data() + first * logits.cols, logits.rows, logits.cols});
         nll.assign(static_cast<std::size_t>(norm.rows), 0.0);
         const instruction_set set = instructions_of(backend);
         backend.bulk(norm.rows, [&](index_t r) {
@@ -74,7 +75,7 @@ status try_keep_outputs(Backend& backend, H& host, const typename H::state& stat
         for (index_t r = 0; r < norm.rows; ++r) {
           const index_t cluster = windows.cluster[static_cast<std::size_t>(first + r)];
           const double value = nll[static_cast<std::size_t>(r)];
-          if (!std::isfinite(value)) return not_finite_row(windows, first + r);
+          if (!is_finite(value)) return not_finite_row(windows, first + r);
           if (cluster >= 0 && windows.next_token(first + r) >= 0) ppl.add(cluster, value);
         }
         return {};

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <vector>
-
+#include <resect/core/copy.hpp>
 #include <resect/model/host.hpp>
-#include <resect/residual/run.hpp>
 #include <resect/study/windows.hpp>
 
 namespace RESECT_NAMESPACE::study::detail {
@@ -16,14 +14,11 @@ result<typename H::state> try_walk_layers(H& host, const token_windows& windows,
   if (auto s = windows.check(operand); !s) return s.error();
   auto state = host.try_embed(windows.rows);
   if (!state) return state.error();
+  array<float> memory;
   for (int l = 0; l < host.describe().n_layers; ++l) {
-    const auto before = residual::detail::copy_rows(host.stream(*state));
+    const matrix_view<const float> before = materialized(host.stream(*state), memory);
     if (auto s = host.try_run(*state, l, l + 1, model::no_hooks<float>()); !s) return s.error();
-    const auto after = host.stream(*state);
-    if (auto s =
-            look(l, matrix_view<const float>{before.data(), after.rows, after.cols}, matrix_view<const float>(after));
-        !s)
-      return s.error();
+    if (auto s = look(l, before, matrix_view<const float>(host.stream(*state))); !s) return s.error();
   }
   return state;
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
-#include <cmath>
 #include <span>
 #include <vector>
 
+#include <resect/core/algorithm.hpp>
+#include <resect/core/finite.hpp>
 #include <resect/core/instruction_set.hpp>
 #include <resect/metrics/rows/logits.hpp>
 #include <resect/metrics/similarity/cosine.hpp>
@@ -20,10 +20,10 @@ template <model::surgical_host H, class F>
 status for_head_chunks(H& host, const typename H::state& state, index_t rows, head_workspace& work, F call) {
   const auto& m = host.describe();
   auto& [chunk, norm, logits] = work;
-  norm.resize(static_cast<std::size_t>(std::min(rows, chunk) * m.d_model));
-  logits.resize(static_cast<std::size_t>(std::min(rows, chunk) * m.n_vocab));
+  norm.resize(static_cast<std::size_t>(algo::min(rows, chunk) * m.d_model));
+  logits.resize(static_cast<std::size_t>(algo::min(rows, chunk) * m.n_vocab));
   for (index_t first = 0; first < rows; first += chunk) {
-    const index_t n = std::min(chunk, rows - first);
+    const index_t n = algo::min(chunk, rows - first);
     const matrix_view<float> norm_rows{norm.data(), n, m.d_model};
     const matrix_view<float> logit_rows{logits.data(), n, m.n_vocab};
     if (auto s = host.try_head(state, first, norm_rows, logit_rows); !s) return s;
@@ -32,12 +32,8 @@ status for_head_chunks(H& host, const typename H::state& state, index_t rows, he
   return {};
 }
 
-template <class T>
-std::span<const float> row_span(matrix_view<T> a, index_t r) noexcept {
-  return {a.data + r * a.row_stride, static_cast<std::size_t>(a.cols)};
-}
-
-inline error not_finite_row(const token_windows& w, index_t row) {
+template <class = void>
+error not_finite_row(const token_windows& w, index_t row) {
   const auto& meta = w.rows[static_cast<std::size_t>(row)];
   return {errc::not_finite, text("output of sequence ", meta.seq, ", position ", meta.pos), "NaN or infinite values",
           "finite logits"};
@@ -61,15 +57,15 @@ result<effect_sums> try_effect(Backend& backend, H& host, const typename H::stat
                                 const instruction_set set = instructions_of(backend);
                                 backend.bulk(norm.rows, [&](index_t r) {
                                   outcomes[static_cast<std::size_t>(r)] = {
-                                      metrics::compare_logits(set, intact.logits_of(first + r), row_span(logits, r),
+                                      metrics::compare_logits(set, intact.logits_of(first + r), logits.row_span(r),
                                                               windows.next_token(first + r)),
-                                      metrics::cosine(set, intact.head_norm_of(first + r), row_span(norm, r))};
+                                      metrics::cosine(set, intact.head_norm_of(first + r), norm.row_span(r))};
                                 });
                                 for (index_t r = 0; r < norm.rows; ++r) {
                                   const index_t cluster = windows.cluster[static_cast<std::size_t>(first + r)];
                                   if (cluster < 0) continue;
                                   const outcome& o = outcomes[static_cast<std::size_t>(r)];
-                                  if (!std::isfinite(o.logits.kl) || !std::isfinite(o.cosine))
+                                  if (!is_finite(o.logits.kl) || !is_finite(o.cosine))
                                     return not_finite_row(windows, first + r);
                                   sums.kl.add(cluster, o.logits.kl);
                                   sums.top1.add(cluster, o.logits.top1_full, o.logits.top1_edited,

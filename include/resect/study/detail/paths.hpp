@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
 
+#include <resect/core/algorithm.hpp>
 #include <resect/core/hash.hpp>
 #include <resect/residual/plan.hpp>
 
@@ -33,7 +33,8 @@ struct path {
   }
 };
 
-inline path path_of(const residual::plan& plan, std::size_t arm, int n_layers) {
+template <class = void>
+path path_of(const residual::plan& plan, std::size_t arm, int n_layers) {
   path out{arm, &plan, std::vector<std::uint64_t>(static_cast<std::size_t>(n_layers), 0), {}, {}};
   for (int l = 0; l < n_layers; ++l) {
     fingerprint f;
@@ -43,7 +44,7 @@ inline path path_of(const residual::plan& plan, std::size_t arm, int n_layers) {
         f.add(s.identity());
         touched = true;
       }
-    out.at[static_cast<std::size_t>(l)] = touched ? std::max<std::uint64_t>(f.value(), 1) : 0;
+    out.at[static_cast<std::size_t>(l)] = touched ? algo::max<std::uint64_t>(f.value(), 1) : 0;
   }
   for (const residual::step& s : plan.steps()) {
     if (s.what != residual::step::kind::replace) continue;
@@ -60,14 +61,16 @@ inline path path_of(const residual::plan& plan, std::size_t arm, int n_layers) {
   return out;
 }
 
-inline std::vector<path> paths_of(std::span<const residual::plan* const> plans, int n_layers) {
+template <class = void>
+std::vector<path> paths_of(std::span<const residual::plan* const> plans, int n_layers) {
   std::vector<path> out;
   for (std::size_t i = 0; i < plans.size(); ++i) out.push_back(path_of(*plans[i], i, n_layers));
   return out;
 }
 
 // Whether the layer runs under the plan: not where a step replaces it or leaves it out.
-inline bool runs_layer(const residual::plan& plan, int l) noexcept {
+template <class = void>
+bool runs_layer(const residual::plan& plan, int l) noexcept {
   for (const residual::step& s : plan.steps())
     if (l >= s.range.first && l < s.range.last &&
         (s.what == residual::step::kind::replace || (s.what == residual::step::kind::block && !s.reads_output)))
@@ -76,11 +79,12 @@ inline bool runs_layer(const residual::plan& plan, int l) noexcept {
 }
 
 // One past the layers that run as one from layer l on: the end of a replaced span, or l + 1.
-inline int end_of_unit(const residual::plan& plan, int l) noexcept {
+template <class = void>
+int end_of_unit(const residual::plan& plan, int l) noexcept {
   int end = l + 1;
   for (const residual::step& s : plan.steps())
     if (s.what == residual::step::kind::replace && l >= s.range.first && l < s.range.last)
-      end = std::max(end, s.range.last);
+      end = algo::max(end, s.range.last);
   return end;
 }
 
@@ -137,11 +141,11 @@ class walk {
     std::vector<group> parts;
     for (const path* p : g) {
       auto to =
-          std::find_if(parts.begin(), parts.end(), [&](const group& part) { return part.front()->of(l) == p->of(l); });
+          algo::find_if(parts.begin(), parts.end(), [&](const group& part) { return part.front()->of(l) == p->of(l); });
       if (to == parts.end()) to = parts.insert(parts.end(), group{});
       to->push_back(p);
     }
-    std::stable_sort(parts.begin(), parts.end(), [](const group& a, const group& b) { return a.size() < b.size(); });
+    algo::stable_sort(parts.begin(), parts.end(), [](const group& a, const group& b) { return a.size() < b.size(); });
     return parts;
   }
 

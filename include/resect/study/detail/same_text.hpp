@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include <resect/core/detail/sorted.hpp>
+#include <resect/core/algorithm.hpp>
 #include <resect/core/hash.hpp>
 #include <resect/core/types.hpp>
 
@@ -139,7 +139,8 @@ void join_copies(std::span<const std::int32_t> ids, std::span<const index_t> sta
 inline std::vector<std::pair<std::int32_t, std::uint64_t>> document_contents(std::span<const std::int32_t> ids,
                                                                              std::span<const std::int32_t> documents) {
   std::vector<std::int32_t> numbers(documents.begin(), documents.end());
-  resect::detail::sort_unique(numbers);
+  algo::sort(numbers.begin(), numbers.end());
+  numbers.erase(algo::unique(numbers.begin(), numbers.end()), numbers.end());
   std::vector<fingerprint> contents(numbers.size());
   std::size_t last = 0;
   for (std::size_t i = 0; i < documents.size(); ++i) {

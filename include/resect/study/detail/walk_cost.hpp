@@ -18,7 +18,8 @@ double layer_flop(const H& host, int l, index_t rows) {
   return 2.0 * weights * static_cast<double>(rows);
 }
 
-inline double head_flop(const model::model_desc& m, index_t rows) {
+template <class = void>
+double head_flop(const model::model_desc& m, index_t rows) {
   return 2.0 * static_cast<double>(m.n_vocab) * static_cast<double>(m.d_model) * static_cast<double>(rows);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <resect/core/algorithm.hpp>
 #include <resect/core/math.hpp>
 #include <resect/metrics/rows/detail/row_state.hpp>
 #include <resect/metrics/rows/detail/widened_piece.hpp>
@@ -36,7 +37,7 @@ inline double top_term(instruction_set set, const exp_state& s) noexcept {
 // The lowest id of the maximum and its ties, where `s.id` is so far the beginning of its chunk.
 template <class T>
 void find_top(instruction_set set, const T* row, index_t n, exp_state& s) noexcept {
-  const index_t size = n - s.id < chunk ? n - s.id : chunk;
+  const index_t size = algo::min(chunk, n - s.id);
   widened_piece<T, chunk> piece;
   const place_result at = place(set, piece.of(row + s.id, size), size, s.max);
   s.id = at.first < 0 ? -1 : s.id + at.first;
@@ -132,7 +133,7 @@ exp_state scan_row(instruction_set set, const T* x, index_t n) noexcept {
   s.power = unit.power;
   widened_piece<T, chunk> piece;
   for (index_t i = 0; i < n; i += chunk) {
-    const index_t size = n - i < chunk ? n - i : chunk;
+    const index_t size = algo::min(chunk, n - i);
     const float* const part_x = piece.of(x + i, size);
     const exp_result r = exp_sum(set, part_x, size, unit);
     exp_state part = state_of(r, unit, i);
@@ -156,7 +157,7 @@ pair_state scan_pair(instruction_set set, const X* x, const Y* y, index_t n) noe
   widened_piece<X, chunk> piece_x;
   widened_piece<Y, chunk> piece_y;
   for (index_t i = 0; i < n; i += chunk) {
-    const index_t size = n - i < chunk ? n - i : chunk;
+    const index_t size = algo::min(chunk, n - i);
     const float *const part_x = piece_x.of(x + i, size), *const part_y = piece_y.of(y + i, size);
     const exp_pair_result r = exp_pair(set, part_x, part_y, size, unit_x, unit_y);
     if (unit_x.holds(r.x.range) && unit_y.holds(r.y.range))

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <span>
+
+#include <resect/compress/weight_method.hpp>
+#include <resect/core/hash.hpp>
+#include <resect/quant/gptq.hpp>
+#include <resect/quant/quantize.hpp>
+
+namespace RESECT_NAMESPACE::compress {
+
+// Every matrix in a format by quant::gptq with its own H, and back: H of a matrix is the one whose owner has its layer and
+// name (quant::gather_hessians sets them). `backend` and `hessians` are kept by reference. Bits as quant::stored_bits.
+// Errors while it runs: invalid_argument (no H of this matrix), as quant::try_quantize.
+template <class Backend, quant::static_format F, class S = quant::min_max>
+  requires quant::rounding_rule<quant::gptq, Backend, F, S>
+weight_method gptq_weights(Backend& backend, const F& format, std::span<const quant::hessian> hessians,
+                           const quant::gptq_options& options = {}, const S& search = {}) {
+  weight_method m;
+  m.name = text<48>(F::name().view(), ", ", quant::gptq{{}, options}.name().view());
+  if (format.group > 0) m.name.append(", group ").append(format.group);
+  m.id = "resect.gptq/1";
+  fingerprint f;
+  f.add(m.id).add(F::name().view()).add(static_cast<std::uint64_t>(format.group));
+  f.add(static_cast<std::uint64_t>(format.group_rows)).add(quant::gptq{{}, options}.hash());
+  for (const quant::hessian& h : hessians) f.add(h.hash());
+  m.hash = f.value();
+  m.fields.add("format", F::name().view()).add("group", static_cast<double>(format.group));
+  m.fields.add("sweeps", static_cast<double>(options.sweeps)).add("refits", static_cast<double>(options.refits));
+  m.stored_bits = [format](const model::weight_desc& w) { return quant::stored_bits(format, w.rows, w.cols); };
+  m.apply = [&backend, format, hessians, options, search](const model::weight_desc& w, matrix_view<float> values,
+                                                          executor_ref) -> status {
+    for (const quant::hessian& h : hessians) {
+      if (h.owner().layer != w.layer || !(h.owner().matrix == w.name.view())) continue;
+      const auto q = quant::try_quantize(backend, values, format, quant::gptq{h, options}, search);
+      if (!q) return q.error();
+      return quant::try_dequantize(backend, *q, values);
+    }
+    return error{errc::invalid_argument, text("H of layer ", w.layer, ", ", w.name.view()),
+                 text("none among ", hessians.size()), "one whose owner is this matrix"};
+  };
+  return m;
+}
+
+}  // namespace RESECT_NAMESPACE::compress
