@@ -11,9 +11,11 @@
 #include <study/io/cli.hpp>
 
 #include <resect/quant/gather_hessians.hpp>
+#include <resect/quant/gptq.hpp>
 #include <resect/quant/h_loss.hpp>
 #include <resect/quant/rotated_host.hpp>
 #include <resect/random/distributions.hpp>
+#include <resect/study/speed.hpp>
 #include <study/io/arguments.hpp>
 #include <study/recipes/recipes.hpp>
 #include <study/report/numbers.hpp>
@@ -346,8 +348,8 @@ void describe(bench& b, const options& o) {
   r.options["matrices_on_a_grid"] = o.grid.on_grid;
   const auto& rows = b.windows(role::calibration).rows;
   r.facts.emplace_back("H", "mean of x·xᵀ over " + grouped(static_cast<long long>(rows.size())) +
-                                " calibration rows of the intact model; where these are fewer than four a column, a "
-                                "hundredth of the mean of its diagonal is added for feedback");
+                                " calibration rows of the intact model; for feedback " +
+                                plain(quant::gptq_options{}.damping) + " of the mean of its diagonal is added to it");
   r.facts.emplace_back("weights", o.on_rotation ? "of the model with its residual stream rotated, seed " + std::to_string(b.seed())
                                                 : std::string("as the model has them"));
 }

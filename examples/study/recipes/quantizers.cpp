@@ -46,13 +46,11 @@ array<float> diagonal(const quant::moment_view& h) {
   return out;
 }
 
-// H of fewer rows than four a column is uncertain where it is small: a hundredth of its mean is added.
-quant::gptq_options feedback(const quant::hessian& h, int n_sweeps, int n_refits) {
+quant::gptq_options feedback(int n_sweeps, int n_refits) {
   quant::gptq_options out;
   out.sweeps = n_sweeps;
   out.refits = n_refits;
   out.result = n_sweeps > 0 ? quant::keep::best : quant::keep::last;
-  out.damping = h.rows() < 4 * h.size() ? 0.01 : 0;
   return out;
 }
 
@@ -126,7 +124,7 @@ result<double> rotated(const task& t, const weight_desc& w, const F& format, boo
   if (auto s = u->try_rotate_columns(t.exec, t.values); !s) return s.error();
   const array<float> importance = diagonal(h);
   const quant::mse_scale search{.importance = importance.span()};
-  const auto bits = full ? apply(t, format, quant::gptq{h, feedback(t.h, sweeps, 0)}, search)
+  const auto bits = full ? apply(t, format, quant::gptq{h, feedback(sweeps, 0)}, search)
                          : apply(t, format, quant::nearest{}, search);
   if (!bits) return bits;
   if (auto s = u->try_restore_columns(t.exec, t.values); !s) return s.error();
@@ -140,7 +138,7 @@ result<double> common(const task& t, quantizer q, const integers<Bits>& format) 
   switch (q) {
     case quantizer::min_max: return apply(t, format, quant::nearest{}, quant::min_max{});
     case quantizer::mse: return apply(t, format, quant::nearest{}, quant::mse_scale{});
-    default: return apply(t, format, quant::gptq{t.h, feedback(t.h, 0, 0)}, quant::mse_scale{});
+    default: return apply(t, format, quant::gptq{t.h, feedback(0, 0)}, quant::mse_scale{});
   }
 }
 
@@ -155,8 +153,8 @@ result<double> narrow(const task& t, quantizer q, const weight_desc& w, const in
     case quantizer::two_level: return apply(t, quant::two_level<Bits>{}, quant::nearest{}, quant::two_level_search{});
     case quantizer::weighted_mse: return apply(t, format, quant::nearest{}, weighted);
     case quantizer::awq: return awq(t, format);
-    case quantizer::ldlq: return apply(t, format, quant::gptq{t.h, feedback(t.h, sweeps, 0)}, weighted);
-    case quantizer::ldlq_refit: return apply(t, format, quant::gptq{t.h, feedback(t.h, sweeps, refits)}, weighted);
+    case quantizer::ldlq: return apply(t, format, quant::gptq{t.h, feedback(sweeps, 0)}, weighted);
+    case quantizer::ldlq_refit: return apply(t, format, quant::gptq{t.h, feedback(sweeps, refits)}, weighted);
     case quantizer::rotated_nearest: return rotated(t, w, format, false);
     case quantizer::rotated_ldlq: return rotated(t, w, format, true);
     default: return common<Bits>(t, q, format);
@@ -169,7 +167,7 @@ result<double> quantize(const task& t, quantizer q, int bits, const weight_desc&
     case quantizer::nf4: return apply(t, quant::nf4{}, quant::nearest{}, quant::exact{});
     case quantizer::mxfp4: return apply(t, quant::mxfp4{}, quant::nearest{}, quant::exact{});
     case quantizer::nvfp4: return apply(t, quant::nvfp4{}, quant::nearest{}, quant::exact{});
-    case quantizer::e8: return apply(t, quant::e8{}, quant::gptq{t.h, feedback(t.h, sweeps, 0)}, quant::min_max{});
+    case quantizer::e8: return apply(t, quant::e8{}, quant::gptq{t.h, feedback(sweeps, 0)}, quant::min_max{});
     default: break;
   }
   switch (bits) {
