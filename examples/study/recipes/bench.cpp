@@ -76,7 +76,8 @@ bench::bench(const recipe& what, const common_options& options)
   evaluation_ = need(resect::study::try_windows(text_.view(), options_.windows));
   auto of_roles = options_.windows;
   of_roles.sequences = std::max(of_roles.sequences, what.role_windows);
-  sets_ = make_role_sets(needed_roles(what), options_.roles, documents_of(studied().path), text_, evaluation_, of_roles, studied().path, config.n_vocab);
+  sets_ = make_role_sets(needed_roles(what), options_.roles, documents_of(studied().path), text_, evaluation_, of_roles,
+                         studied().path, config.n_vocab);
   note_long_context(options_.windows.context, config.context);
 
   record_.title = what.says;

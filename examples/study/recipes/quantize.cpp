@@ -55,12 +55,15 @@ void declare(CLI::App& app, options& o) {
       ->delimiter(',')
       ->check(CLI::IsMember({2, 3, 4, 5, 6, 8}))
       ->capture_default_str();
-  app.add_option("--methods", o.methods, "methods (default: all)")->delimiter(',')->check(CLI::IsMember(method_names()));
+  app.add_option("--methods", o.methods, "methods (default: all)")
+      ->delimiter(',')
+      ->check(CLI::IsMember(method_names()));
   app.add_option("--group", o.group, "columns that share a scale of the integer grids, 0 for the whole row")
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 31))
       ->capture_default_str();
-  app.add_option("--rotate", o.rotate, "work on a rotation of the residual stream: auto (where the weights lie on a grid), "
-                                       "always or never")
+  app.add_option("--rotate", o.rotate,
+                 "work on a rotation of the residual stream: auto (where the weights lie on a grid), "
+                 "always or never")
       ->check(CLI::IsMember({"auto", "always", "never"}))
       ->capture_default_str();
 }
@@ -193,9 +196,8 @@ double quantizing_seconds(workbench& sample, const workbench& all, const quantiz
                           const resect::matrix<float>& values) {
   resect::matrix<float> copy = values;
   const weight_desc& w = sample.matrices.front();
-  const double search = seconds_of([&] {
-    need(try_quantize_matrix(sample.exec, a.what, a.bits, sample.options, w, sample.h[0], copy.view()));
-  });
+  const double search = seconds_of(
+      [&] { need(try_quantize_matrix(sample.exec, a.what, a.bits, sample.options, w, sample.h[0], copy.view())); });
   const resect::matrix_view<const float> was = values.view(), is = copy.view();
   const double loss = seconds_of([&] { need(quant::try_h_loss(sample.exec, was, is, sample.h[0])); });
   double out = 0;
@@ -298,12 +300,14 @@ void measure(bench& b, H& on, options& o, workbench& at, std::optional<study::ef
   done = b.progress().done;
 
   quantize_results found{o.arms, std::vector<matrix_losses>(o.arms.size()), {}};
-  arm_table table{"quantize", "every matrix of these layers, groups of " + std::to_string(o.group) + " where the method says nothing else"};
+  arm_table table{"quantize", "every matrix of these layers, groups of " + std::to_string(o.group) +
+                                  " where the method says nothing else"};
   for (std::size_t i = 0; i < o.arms.size(); ++i) {
     const std::string name = shown_name(o.arms[i]);
     b.show(name, done);
     at.done = [&](std::size_t matrix) {
-      b.show(name, done + o.arm_flop[i] * 0.9 * static_cast<double>(matrix + 1) / static_cast<double>(at.matrices.size()));
+      b.show(name,
+             done + o.arm_flop[i] * 0.9 * static_cast<double>(matrix + 1) / static_cast<double>(at.matrices.size()));
     };
     table.arms.push_back(arm_of(b, at, o.arms[i], found.losses[i]));
     found.effects.push_back(effect_of(run, table.arms.back()));
@@ -313,7 +317,8 @@ void measure(bench& b, H& on, options& o, workbench& at, std::optional<study::ef
   std::vector<arm_table> tables{std::move(table)};
   std::vector<study::effect_sums> measured = found.effects;
   if (as_stored) {
-    tables.push_back({"stored", "a quantizer that meets the file's grid, on its weights and on the rotated model's",
+    tables.push_back({"stored",
+                      "a quantizer that meets the file's grid, on its weights and on the rotated model's",
                       {stored_arm(b, at, false), stored_arm(b, at, true)}});
     measured.push_back(*as_stored);
     measured.push_back(effect_of(run, tables.back().arms.back()));
@@ -323,14 +328,20 @@ void measure(bench& b, H& on, options& o, workbench& at, std::optional<study::ef
   study_record& r = b.record();
   table_record& main = r.tables[0];
   main.compared = true;
-  main.headline = "all of it: bits a weight with all overhead, relative error over all weights, mean H-loss of a matrix";
-  main.columns = {{"bits_per_weight", "bits/weight"}, {"weight_error", "|W−Ŵ|/|W|"}, {"h_loss", "H-loss"},
-                  {"kl", "KL, nats"},                 {"dlnppl", "Δln PPL", true}};
+  main.headline =
+      "all of it: bits a weight with all overhead, relative error over all weights, mean H-loss of a matrix";
+  main.columns = {{"bits_per_weight", "bits/weight"},
+                  {"weight_error", "|W−Ŵ|/|W|"},
+                  {"h_loss", "H-loss"},
+                  {"kl", "KL, nats"},
+                  {"dlnppl", "Δln PPL", true}};
   for (std::size_t i = 0; i < o.arms.size(); ++i) {
     const matrix_losses& l = found.losses[i];
     auto& row = r.report.rows[main.rows[i]];
-    row.numbers = {{"bits_per_weight", l.bits_per_weight()}, {"weight_error", l.relative_error()},
-                   {"h_loss", l.mean_h_loss()}, {"calibrated", info(o.arms[i].what).calibrated ? 1.0 : 0.0}};
+    row.numbers = {{"bits_per_weight", l.bits_per_weight()},
+                   {"weight_error", l.relative_error()},
+                   {"h_loss", l.mean_h_loss()},
+                   {"calibrated", info(o.arms[i].what).calibrated ? 1.0 : 0.0}};
   }
   if (as_stored) {
     r.tables[1].compared = true;
@@ -350,8 +361,9 @@ void describe(bench& b, const options& o) {
   r.facts.emplace_back("H", "mean of x·xᵀ over " + grouped(static_cast<long long>(rows.size())) +
                                 " calibration rows of the intact model; for feedback " +
                                 plain(quant::gptq_options{}.damping) + " of the mean of its diagonal is added to it");
-  r.facts.emplace_back("weights", o.on_rotation ? "of the model with its residual stream rotated, seed " + std::to_string(b.seed())
-                                                : std::string("as the model has them"));
+  r.facts.emplace_back("weights",
+                       o.on_rotation ? "of the model with its residual stream rotated, seed " + std::to_string(b.seed())
+                                     : std::string("as the model has them"));
 }
 
 void measure(bench& b, options& o) {

@@ -23,9 +23,9 @@ std::string shown_name(const quantize_arm& a);
 
 // What the matrices of an arm lost.
 struct matrix_losses {
-  double bits = 0, weights = 0;      // stored bits, weights
-  double lost = 0, whole = 0;        // ‖W − Ŵ‖², ‖W‖² over all of them
-  double h_loss = 0;                 // sum over matrices of tr(E·H·Eᵀ)/tr(W·H·Wᵀ)
+  double bits = 0, weights = 0;  // stored bits, weights
+  double lost = 0, whole = 0;    // ‖W − Ŵ‖², ‖W‖² over all of them
+  double h_loss = 0;             // sum over matrices of tr(E·H·Eᵀ)/tr(W·H·Wᵀ)
   int matrices = 0;
 
   double bits_per_weight() const { return weights > 0 ? bits / weights : 0; }

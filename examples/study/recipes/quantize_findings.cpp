@@ -62,8 +62,9 @@ void add_full_h(study_record& to, const quantize_results& r, int bits) {
   }
   const std::string at = "At " + std::to_string(bits) + " bits ";
   if (!won.empty())
-    say(to, "full_h", at + "feedback by the full H has lower KL than nearest codes on the same grid with the same scales: " +
-                          detail::and_list(won) + ".");
+    say(to, "full_h",
+        at + "feedback by the full H has lower KL than nearest codes on the same grid with the same scales: " +
+            detail::and_list(won) + ".");
   if (!lost.empty()) say(to, "full_h_loses", at + "it has higher KL: " + detail::and_list(lost) + ".");
   if (!open.empty()) say(to, "full_h_open", at + "it is not told apart from them: " + detail::and_list(open) + ".");
 }
@@ -79,8 +80,8 @@ std::optional<std::size_t> best(const quantize_results& r, int bits, bool calibr
 }
 
 std::string with_bits(const quantize_results& r, std::size_t i) {
-  return std::string(info(r.arms[i].what).name) + " (" + fixed(r.losses[i].bits_per_weight(), 2) + " bits a weight, KL " +
-         with_interval(r.effects[i].kl.estimate()) + ")";
+  return std::string(info(r.arms[i].what).name) + " (" + fixed(r.losses[i].bits_per_weight(), 2) +
+         " bits a weight, KL " + with_interval(r.effects[i].kl.estimate()) + ")";
 }
 
 void add_best(study_record& to, const quantize_results& r, int bits) {
@@ -143,12 +144,12 @@ void add_comparisons(study_record& to, const quantize_results& found) {
 }
 
 void add_rotation_table(study_record& to, const quantize_results& found) {
-  plain_table cells_table{"rotation",
-                          "nearest codes with scales fitted under the diagonal of H, and LDLQ with sweeps for the same "
-                          "scales, of each matrix as it is and between two randomized Hadamard-type transforms",
-                          {"bits", "transform", "bits/weight", "KL, diagonal of H", "KL, full H", "Δln PPL, diagonal",
-                           "Δln PPL, full H"},
-                          {}};
+  plain_table cells_table{
+      "rotation",
+      "nearest codes with scales fitted under the diagonal of H, and LDLQ with sweeps for the same "
+      "scales, of each matrix as it is and between two randomized Hadamard-type transforms",
+      {"bits", "transform", "bits/weight", "KL, diagonal of H", "KL, full H", "Δln PPL, diagonal", "Δln PPL, full H"},
+      {}};
   plain_table effects_table{"rotation, effects",
                             "KL: factors, 1 is no effect; Δln PPL: differences",
                             {"bits", "effect", "KL ×", "Δln PPL"},
@@ -160,8 +161,8 @@ void add_rotation_table(study_record& to, const quantize_results& found) {
     const auto add_row = [&](const char* transform, std::size_t nearest, std::size_t full) {
       const auto a = found.effects[nearest].estimate(), b = found.effects[full].estimate();
       cells_table.cells.push_back({std::to_string(bits), transform, fixed(found.losses[full].bits_per_weight(), 3),
-                                   with_interval(a.kl), with_interval(b.kl),
-                                   with_interval(a.dlnppl, 1, sign::always), with_interval(b.dlnppl, 1, sign::always)});
+                                   with_interval(a.kl), with_interval(b.kl), with_interval(a.dlnppl, 1, sign::always),
+                                   with_interval(b.dlnppl, 1, sign::always)});
       row["cells"].push_back({{"transform", transform},
                               {"diagonal", info(found.arms[nearest].what).name},
                               {"full", info(found.arms[full].what).name}});
@@ -178,7 +179,8 @@ void add_rotation_table(study_record& to, const quantize_results& found) {
                      times(c.kl) + (c.kl.lo <= 1 && c.kl.hi >= 1 ? " (no effect shown)" : ""));
     }
     to.report.sections["rotation"].push_back(row);
-    say(to, "rotation", "Rotation table at " + std::to_string(bits) + " bits, effects on KL: " + detail::and_list(says) + ".");
+    say(to, "rotation",
+        "Rotation table at " + std::to_string(bits) + " bits, effects on KL: " + detail::and_list(says) + ".");
   }
   if (cells_table.cells.empty()) return;
   to.extras.push_back(std::move(cells_table));
@@ -187,11 +189,15 @@ void add_rotation_table(study_record& to, const quantize_results& found) {
 
 void add_trap_finding(study_record& to, const trap_result& trap) {
   to.said.push_back(
-      {"on_grid", "",
-       std::to_string(trap.grid.on_grid) + " of " + std::to_string(trap.grid.matrices) + " matrices were stored on a grid of " +
-           std::to_string(trap.grid.bits) + " bits in groups of " + std::to_string(trap.grid.group) + " (" + trap.grid.kind +
-           "). A quantizer that meets it would look perfect: min-max with float minimums in groups of 32, 5 bits a weight, "
-           "has KL " + with_interval(trap.as_stored) + " on the file's own weights and " + with_interval(trap.rotated) +
+      {"on_grid",
+       "",
+       std::to_string(trap.grid.on_grid) + " of " + std::to_string(trap.grid.matrices) +
+           " matrices were stored on a grid of " + std::to_string(trap.grid.bits) + " bits in groups of " +
+           std::to_string(trap.grid.group) + " (" + trap.grid.kind +
+           "). A quantizer that meets it would look perfect: min-max with float minimums in groups of 32, 5 bits a "
+           "weight, "
+           "has KL " +
+           with_interval(trap.as_stored) + " on the file's own weights and " + with_interval(trap.rotated) +
            " on the same model with its residual stream rotated. All other rows are of the rotated model.",
        {}});
 }

@@ -124,8 +124,8 @@ result<double> rotated(const task& t, const weight_desc& w, const F& format, boo
   if (auto s = u->try_rotate_columns(t.exec, t.values); !s) return s.error();
   const array<float> importance = diagonal(h);
   const quant::mse_scale search{.importance = importance.span()};
-  const auto bits = full ? apply(t, format, quant::gptq{h, feedback(sweeps, 0)}, search)
-                         : apply(t, format, quant::nearest{}, search);
+  const auto bits =
+      full ? apply(t, format, quant::gptq{h, feedback(sweeps, 0)}, search) : apply(t, format, quant::nearest{}, search);
   if (!bits) return bits;
   if (auto s = u->try_restore_columns(t.exec, t.values); !s) return s.error();
   if (auto s = v->try_restore_rows(t.exec, t.values); !s) return s.error();

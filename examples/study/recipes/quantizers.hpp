@@ -14,30 +14,30 @@ namespace studies {
 
 // Integer grids are symmetric, with scales of f16 in groups; the other formats keep their own groups.
 enum class quantizer : std::uint8_t {
-  min_max,         // scales that hold all weights
-  mse,             // the best of many clipping ratios, both signs
-  exact,           // the least error over all scales that exist
-  sinq,            // exact, after rows and columns were brought to about one mean square
-  two_level,       // float minimums, scales and minimums of 6 bits under units of a super-block
-  nf4,             // exact
-  mxfp4,           // exact
-  nvfp4,           // exact
-  weighted_mse,    // mse with the diagonal of H as weights
-  awq,             // weighted mse, after columns were multiplied by a power of their activations
-  gptq,            // the scales of mse, feedback by H
-  ldlq,            // the scales of weighted mse, feedback by H and sweeps of coordinate descent
-  ldlq_refit,      // the same, scales fitted again in the norm of H
-  e8,              // a lattice of 8 weights a code, feedback by H and sweeps
-  rotated_nearest, // weighted_mse of the matrix between two randomized Hadamard-type transforms
-  rotated_ldlq,    // ldlq of it
+  min_max,          // scales that hold all weights
+  mse,              // the best of many clipping ratios, both signs
+  exact,            // the least error over all scales that exist
+  sinq,             // exact, after rows and columns were brought to about one mean square
+  two_level,        // float minimums, scales and minimums of 6 bits under units of a super-block
+  nf4,              // exact
+  mxfp4,            // exact
+  nvfp4,            // exact
+  weighted_mse,     // mse with the diagonal of H as weights
+  awq,              // weighted mse, after columns were multiplied by a power of their activations
+  gptq,             // the scales of mse, feedback by H
+  ldlq,             // the scales of weighted mse, feedback by H and sweeps of coordinate descent
+  ldlq_refit,       // the same, scales fitted again in the norm of H
+  e8,               // a lattice of 8 weights a code, feedback by H and sweeps
+  rotated_nearest,  // weighted_mse of the matrix between two randomized Hadamard-type transforms
+  rotated_ldlq,     // ldlq of it
 };
 
 struct quantizer_info {
   quantizer what;
-  std::string_view name;       // "weighted-mse": in options, tables and reports
-  bool calibrated;             // reads activations
-  bool full_h;                 // all of H, not its diagonal
-  std::vector<int> widths;     // for which it exists
+  std::string_view name;    // "weighted-mse": in options, tables and reports
+  bool calibrated;          // reads activations
+  bool full_h;              // all of H, not its diagonal
+  std::vector<int> widths;  // for which it exists
 };
 
 // All of them, in the order of tables.

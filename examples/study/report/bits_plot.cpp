@@ -30,8 +30,7 @@ std::vector<method_series> series_of(const study_record& r) {
     const auto* method = resect::io::find_named(row->parameters, "method");
     const std::string name = method ? value_text(*method) : "";
     auto to = std::find_if(out.begin(), out.end(), [&](const method_series& s) { return s.name == name; });
-    if (to == out.end())
-      to = out.insert(out.end(), method_series{name, number_of(row->numbers, "calibrated") > 0, {}});
+    if (to == out.end()) to = out.insert(out.end(), method_series{name, number_of(row->numbers, "calibrated") > 0, {}});
     to->rows.push_back(row);
   }
   for (auto& s : out)
@@ -57,7 +56,8 @@ std::string block(const row_list& rows, double low) {
   std::string out;
   for (const auto* row : rows) {
     const auto kl = kl_of(*row);
-    for (const double x : {bits_of(*row), std::max(kl.value, low), std::max(detail::low_end(kl), low), detail::high_end(kl)})
+    for (const double x :
+         {bits_of(*row), std::max(kl.value, low), std::max(detail::low_end(kl), low), detail::high_end(kl)})
       out += number(x) + " ";
     out += "\n";
   }

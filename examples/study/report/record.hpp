@@ -121,8 +121,8 @@ struct study_record {
   std::vector<std::pair<std::string, std::string>> facts;             // what a reader needs to do it again
   std::vector<layer_record> profile;                                  // one a layer, and one for what the head reads
   std::vector<table_record> tables;
-  std::vector<plain_table> extras;                                    // below the tables
-  std::vector<resect::io::report_finding> said;                       // findings of the recipe's own
+  std::vector<plain_table> extras;               // below the tables
+  std::vector<resect::io::report_finding> said;  // findings of the recipe's own
   std::vector<compression_record> compressions;
   grid_record grid;
   std::optional<resect::study::kl_floor> floor;  // of the KL of all tables; its mean is report.floor

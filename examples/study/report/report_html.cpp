@@ -71,8 +71,7 @@ std::string html_arms(const study_record& r, const table_record& t) {
   const std::size_t seeds = rows.front()->seeds.size();
   std::string out = "<h3>" + escaped(t.name) + " <span>" + escaped(t.says);
   if (seeds > 0) out += "; mean over " + std::to_string(seeds) + (seeds == 1 ? " seed" : " seeds");
-  out += "</span></h3>\n<div class=\"scroll\"><table>\n<tr>" + place_headers(t, rows) +
-         "<th>KL, nats</th>";
+  out += "</span></h3>\n<div class=\"scroll\"><table>\n<tr>" + place_headers(t, rows) + "<th>KL, nats</th>";
   if (seeds > 1) out += "<th>seed sd</th>";
   out += "<th>rank</th><th>top-1, %</th><th>Δln PPL</th><th>cosine</th><th class=\"mark\">mark</th></tr>\n";
   for (const auto* row : rows) {
@@ -95,8 +94,7 @@ std::string html_arms(const study_record& r, const table_record& t) {
 std::string html_further(const study_record& r, const table_record& t) {
   if (t.columns.empty()) return "";
   const auto rows = rows_of(r, t);
-  std::string out =
-      "<p>" + escaped(t.headline) + ".</p>\n<div class=\"scroll\"><table>\n<tr>" + place_headers(t, rows);
+  std::string out = "<p>" + escaped(t.headline) + ".</p>\n<div class=\"scroll\"><table>\n<tr>" + place_headers(t, rows);
   for (const auto& c : t.columns) out += header_cells({c.title});
   out += "</tr>\n";
   for (const auto* row : rows) {

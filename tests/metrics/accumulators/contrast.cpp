@@ -4,8 +4,8 @@
 #include <cmath>
 #include <vector>
 
+#include <metrics/merge.hpp>
 #include <support/catch.hpp>
-#include <support/draws.hpp>
 
 namespace tests {
 
@@ -33,10 +33,10 @@ TEST_CASE("a contrast of 1 and -1 is the paired difference") {
   const auto x = three(20, 1);
   const auto got = value_or_throw(try_contrast(std::vector{x[1], x[0]}, std::vector<double>{1, -1}));
   const auto wanted = value_or_throw(clustered_sums::difference(x[1], x[0])).estimate();
-  CHECK(got.value == Catch::Approx(wanted.value).epsilon(1e-12));
-  CHECK(got.se == Catch::Approx(wanted.se).epsilon(1e-10));
-  CHECK(got.lo == Catch::Approx(wanted.lo).epsilon(1e-10));
-  CHECK(got.hi == Catch::Approx(wanted.hi).epsilon(1e-10));
+  CHECK(got.value == Approx(wanted.value).epsilon(1e-12));
+  CHECK(got.se == Approx(wanted.se).epsilon(1e-10));
+  CHECK(got.lo == Approx(wanted.lo).epsilon(1e-10));
+  CHECK(got.hi == Approx(wanted.hi).epsilon(1e-10));
 }
 
 TEST_CASE("a contrast of logarithms is that of the delta method, leaving one cluster out agrees with it") {
@@ -56,19 +56,19 @@ TEST_CASE("a contrast of logarithms is that of the delta method, leaving one clu
     }
     return value;
   };
-  CHECK(got.value == Catch::Approx(value_without(-1)).epsilon(1e-12));
+  CHECK(got.value == Approx(value_without(-1)).epsilon(1e-12));
   double squares = 0;
   for (index_t c = 0; c < 200; ++c) squares += std::pow(value_without(c) - got.value, 2);
   const double jackknife = std::sqrt(199.0 / 200.0 * squares);
-  CHECK(got.se == Catch::Approx(jackknife).epsilon(0.03));
-  CHECK(got.hi - got.value == Catch::Approx(student_t_quantile(0.975, 199) * got.se).epsilon(1e-9));
+  CHECK(got.se == Approx(jackknife).epsilon(0.03));
+  CHECK(got.hi - got.value == Approx(student_t_quantile(0.975, 199) * got.se).epsilon(1e-9));
 }
 
 TEST_CASE("a ratio of a quantity to itself is 1 without spread; one of a mean of 0 has no value") {
   const auto x = three(12, 1);
   const auto same = map_exp(value_or_throw(try_log_contrast(std::vector{x[0], x[0]}, std::vector<double>{1, -1})));
   CHECK(same.value == 1);
-  CHECK(same.hi - same.lo == Catch::Approx(0).margin(1e-12));
+  CHECK(same.hi - same.lo == Approx(0).margin(1e-12));
   clustered_sums none(12);
   for (index_t c = 0; c < 12; ++c) none.add_sum(c, 0, x[0].count(c));
   const auto of_none = value_or_throw(try_log_contrast(std::vector{x[0], none}, std::vector<double>{1, -1}));
