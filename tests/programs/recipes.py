@@ -2,6 +2,7 @@
 """Recipes of `study`, the texts that they ask for, and how ./run prepares them. Usage: see support.py."""
 import hashlib
 import json
+import math
 import random
 import re
 import struct
@@ -9,7 +10,7 @@ import subprocess
 import sys
 
 sys.dont_write_bytecode = True
-from support import SMALL, SOURCE, TINY, expect_refusal, main, run, study  # noqa: E402
+from support import SMALL, SOURCE, TINY, expect_refusal, main, run, spoiled_model, study  # noqa: E402
 
 CORPUS = TINY / "corpus.py"
 PREPARE = SOURCE / "examples/study/python/prepare.py"
@@ -37,7 +38,7 @@ def case_an_option_of_another_recipe_is_refused_with_its_name(folder):
         (["--quantize", 4], ["--quantize", "compression", "sensitivity"]),
         (["--low-rank=4"], ["--low-rank", "compression"]),
         (["--recipe", "compression", "--alterations", "skip"], ["--alterations", "sensitivity", "compression"]),
-        (["--recipe", "spans", "--calibration", "rest"], ["--calibration", "sensitivity and compression", "spans"]),
+        (["--recipe", "spans", "--calibration", "rest"], ["--calibration", "sensitivity, compression and quantize", "spans"]),
         (["--recipe", "spans", "--melt"], ["--melt"]),
         (["--selection", TINY / "heldout.txt"], ["--selection"]),
         (["--model", "tiny", "--model", "tiny"], ["--model", "second one, 'tiny'", "recipe sensitivity"]),
@@ -55,6 +56,75 @@ def case_spans_are_arms_of_two_layers(folder):
     assert "matter most" in done.stdout
     done = run("diff", folder / "report", folder / "report")
     assert done.returncode == 0 and "No difference" in done.stdout, done.stderr
+
+
+def case_quantize_measures_every_method_beside_its_bits(folder):
+    few = ["--recipe", "quantize", "--bits", "2", "--methods", "mse,weighted-mse,gptq,ldlq,rotated-nearest,rotated-ldlq"]
+    done, report = study(folder, *few)
+    rows = {r["parameters"]["method"]: r for r in report["rows"]}
+    assert list(rows) == few[-1].split(","), list(rows)
+    assert report["calibration"]["windows"] > 8 and all(r["layers"] == [0, 2] for r in rows.values())
+    for name, row in rows.items():
+        extra = 64 / 65536 if name.startswith("rotated") else 0  # seeds, at most one a matrix of 64 x 256
+        assert 2.25 <= row["bits_per_weight"] <= 2.25 + 4 * extra, (name, row["bits_per_weight"])
+        assert row["calibrated"] == (name != "mse") and 0 < row["weight_error"] < 1 and row["metrics"]["kl"]["value"] > 0
+    assert rows["gptq"]["h_loss"] < rows["mse"]["h_loss"] and rows["ldlq"]["h_loss"] < rows["weighted-mse"]["h_loss"]
+    assert rows["mse"]["weight_error"] < rows["weighted-mse"]["weight_error"]
+    assert [(c["bits"], c["arm"], c["than"]) for c in report["comparisons"]] == [
+        (2, "gptq", "mse"), (2, "ldlq", "weighted-mse")]
+    for c in report["comparisons"]:
+        ratio = rows[c["arm"]]["metrics"]["kl"]["value"] / rows[c["than"]]["metrics"]["kl"]["value"]
+        assert abs(c["kl_ratio"]["value"] - ratio) < 1e-9 * ratio, (c, ratio)
+    kl = [rows[n]["metrics"]["kl"]["value"] for n in ("weighted-mse", "ldlq", "rotated-nearest", "rotated-ldlq")]
+    effects = report["rotation"][0]["effects"]
+    assert abs(effects["interaction"]["kl_ratio"]["value"] / (kl[0] * kl[3] / (kl[1] * kl[2])) - 1) < 1e-9
+    assert "cost   6 altered models" in done.stdout and "rotation, effects" in done.stdout and "bits/weight" in done.stdout
+    assert any(f["kind"].startswith("full_h") for f in report["findings"])
+    assert (folder / "report/effects.png").stat().st_size > 10000
+    done = run("diff", folder / "report", folder / "report")
+    assert done.returncode == 0 and "No difference" in done.stdout, done.stderr
+    for arguments, words in [(["--bits", 7], ["--bits"]), (["--methods", "melt"], ["--methods", "melt"]),
+                             (["--bits", "5", "--methods", "exact"], ["--methods", "widths"])]:
+        expect_refusal(run("study", *SMALL, "--out", folder / "x", "--recipe", "quantize", *arguments), *words)
+
+
+def case_quantize_works_on_a_rotation_where_weights_lie_on_a_grid(folder):
+    done, report = study(folder, "--recipe", "quantize", "--bits", "2", "--methods", "mse,gptq", "--rotate", "always")
+    assert report["options"]["rotated_stream"] is True and report["options"]["matrices_on_a_grid"] == 0
+    _, plain = study(folder, "--recipe", "quantize", "--bits", "2", "--methods", "mse,gptq", "--quiet")
+    nll = [r["baseline"]["nll"]["value"] for r in (report, plain)]
+    assert abs(nll[0] - nll[1]) < 1e-4 and report["rows"][0]["weight_error"] != plain["rows"][0]["weight_error"], nll
+
+
+def on_a_grid(data):
+    """The model with every matrix of layers 0 and 2 on 16 levels in groups of 32, as a file of Q4_1 has them."""
+    start = 8 + struct.unpack("<Q", data[:8])[0]
+    out = bytearray(data)
+    for name, of in json.loads(data[8:start]).items():
+        if not re.match(r"model\.layers\.[02]\.\w+\.\w+_proj\.weight", name):
+            continue
+        first, last = (start + x for x in of["data_offsets"])
+        values = [x for (x,) in struct.iter_unpack("<e", data[first:last])]
+        for at in range(0, len(values), 32):
+            group = values[at:at + 32]
+            step = 2.0 ** math.ceil(math.log2(max((max(group) - min(group)) / 15, 1e-6)))
+            low = math.floor(min(group) / step) * step
+            codes = [min(15, max(0, round((x - low) / step))) for x in group]
+            codes[:2] = 0, 15  # both ends are met, as in a file that was quantized by min-max
+            values[at:at + 32] = [low + step * c for c in codes]
+        out[first:last] = struct.pack(f"<{len(values)}e", *values)
+    return bytes(out)
+
+
+def case_quantize_shows_how_a_stored_grid_would_have_looked_perfect(folder):
+    model = spoiled_model(folder, on_a_grid)
+    done, report = study(folder, "--recipe", "quantize", "--model", model, "--bits", "4", "--methods", "mse,gptq",
+                         "--text", TINY / "heldout.txt", "--calibration", "rest")
+    assert report["options"]["rotated_stream"] is True and report["options"]["matrices_on_a_grid"] == 14, report["options"]
+    assert "the study works on a rotation of the residual stream" in done.stderr, done.stderr
+    stored = {r["parameters"]["weights"]: r["metrics"]["kl"]["value"] for r in report["rows"] if r["table"] == "stored"}
+    assert stored["as stored"] < 1e-9 < 1e-5 < stored["rotated"], stored
+    assert any(f["kind"] == "on_grid" and "would look perfect" in f["text"] for f in report["findings"])
 
 
 def case_a_short_recipe_is_what_the_page_of_studies_shows(folder):

@@ -4,6 +4,8 @@
 #include <filesystem>
 #include <utility>
 
+#include <resect/core/matrix.hpp>
+#include <resect/quant/grid_detector.hpp>
 #include <resect/study/table.hpp>
 #include <study/io/arguments.hpp>
 #include <study/report/make_record.hpp>
@@ -72,8 +74,10 @@ bench::bench(const recipe& what, const common_options& options)
                       config.bos);
   options_.windows.bos = config.bos;
   evaluation_ = need(resect::study::try_windows(text_.view(), options_.windows));
-  sets_ = make_role_sets(needed_roles(what), options_.roles, documents_of(studied().path), text_, evaluation_,
-                         options_.windows, studied().path, config.n_vocab);
+  auto of_roles = options_.windows;
+  of_roles.sequences = std::max(of_roles.sequences, what.role_windows);
+  sets_ = make_role_sets(needed_roles(what), options_.roles, documents_of(studied().path), text_, evaluation_, of_roles,
+                         studied().path, config.n_vocab);
   note_long_context(options_.windows.context, config.context);
 
   record_.title = what.says;
@@ -122,25 +126,43 @@ void bench::show(const std::string& step, double done) {
 
 runner& bench::run() {
   if (runner_) return *runner_;
-  runner_ = need(runner::try_start(exec_, model(), evaluation_));
-  add_baseline(record_, runner_->intact(), evaluation_);
-  show("floor", done_ + total_.baseline_flop);
-  add_floor(record_, need(resect::study::try_kl_floor(exec_, model(), evaluation_, runner_->outputs())));
-  show("intact model", done_ + floor_flop());
+  runner_ = start(model());
   return *runner_;
 }
 
 void bench::tabulate(const std::vector<arm_table>& tables) {
-  const auto arms = all_arms(tables);
-  const auto measured = need(run().try_effects(arms, report_, progress()));
+  add_tables(tables, need(run().try_effects(all_arms(tables), report_, progress())));
+}
+
+void bench::add_tables(const std::vector<arm_table>& tables, std::span<const resect::study::effect_sums> measured) {
   const resect::study::table_options options{resect::study::table_of::all_arms, seed(), bootstrap_resamples, floor()};
   std::size_t first = 0;
   for (const arm_table& t : tables) {
-    const auto rows = need(resect::study::try_tabulate(std::span(arms).subspan(first, t.arms.size()),
-                                                       std::span(measured).subspan(first, t.arms.size()), options));
+    const auto rows =
+        need(resect::study::try_tabulate(std::span(t.arms), measured.subspan(first, t.arms.size()), options));
     first += t.arms.size();
     add_table(record_, {.name = t.name, .says = t.says, .control = t.control}, rows);
   }
+}
+
+grid_record look_for_grids(bench& b) {
+  grid_record out;
+  for (const int l : b.layers())
+    for (const auto& w : b.model().weights(l)) {
+      if (w.role != resect::model::weight_role::matrix) continue;
+      resect::matrix<float> values(w.rows, w.cols);
+      need(b.model().try_read_weight(w, values.view()));
+      const auto found =
+          need(resect::quant::try_detect_grid(b.exec(), resect::matrix_view<const float>(values.view())));
+      ++out.matrices;
+      if (!found.found()) continue;
+      if (out.on_grid++ == 0) {
+        out.bits = found.bits;
+        out.group = found.group;
+        out.kind = resect::quant::name(found.kind);
+      }
+    }
+  return out;
 }
 
 recipe of_arms(std::string name, std::string says, std::function<std::vector<arm_table>(bench&)> arms) {

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@
 #include <resect/study/runner.hpp>
 #include <study/io/progress_bar.hpp>
 #include <study/recipes/recipe.hpp>
+#include <study/report/make_record.hpp>
 #include <study/report/record.hpp>
 
 namespace studies {
@@ -62,9 +64,21 @@ class bench {
   resect::study::study_cost cost(const std::vector<arm_table>& tables);
   // Measures all arms, each shared prefix once, and adds a table of each list to the record.
   void tabulate(const std::vector<arm_table>& tables);
+  // Adds a table of each list to the record; measured[i] belongs to the i-th arm of all of them.
+  void add_tables(const std::vector<arm_table>& tables, std::span<const resect::study::effect_sums> measured);
 
   // For recipes that do more. The runner has run the intact model, whose numbers and floor are in the record then.
   runner& run();
+  // The same on another host of the model, which has the record's baseline and floor then.
+  template <class H>
+  resect::study::runner<backend, H> start(H& on) {
+    auto run = need(resect::study::runner<backend, H>::try_start(exec_, on, evaluation_));
+    add_baseline(record_, run.intact(), evaluation_);
+    show("floor", done_ + total_.baseline_flop);
+    add_floor(record_, need(resect::study::try_kl_floor(exec_, on, evaluation_, run.outputs())));
+    show("intact model", done_ + floor_flop());
+    return run;
+  }
   // Of the KL of all tables, once the intact model has run; 0 before.
   double floor() const noexcept { return record_.floor ? record_.floor->mean : 0; }
   // Operations that measuring it takes, which are no recipe's own.
@@ -97,6 +111,9 @@ class bench {
   double done_ = 0;
   reporter report_{*this};
 };
+
+// How many matrices of the chosen layers lie on a grid of few bits already: a quantizer that meets it makes no error.
+grid_record look_for_grids(bench& b);
 
 // Marks and ranks of every recipe: resamples of the bootstrap.
 inline constexpr resect::index_t bootstrap_resamples = 1000;

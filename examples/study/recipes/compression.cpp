@@ -7,7 +7,6 @@
 #include <study/io/cli.hpp>
 
 #include <resect/compress/weight_methods.hpp>
-#include <resect/quant/grid_detector.hpp>
 #include <resect/study/compression.hpp>
 #include <study/recipes/bench.hpp>
 #include <study/recipes/recipes.hpp>
@@ -89,27 +88,6 @@ study::study_cost cost(bench& b, const options& o) {
     out.baseline_flop = one.baseline_flop;
     out.bytes = std::max(out.bytes, one.bytes);
   }
-  return out;
-}
-
-// How many matrices of the layers lie on a grid of few bits already: a quantizer that meets it makes no error.
-grid_record look_for_grids(bench& b) {
-  grid_record out;
-  for (const int l : b.layers())
-    for (const auto& w : b.model().weights(l)) {
-      if (w.role != resect::model::weight_role::matrix) continue;
-      std::vector<float> values(static_cast<std::size_t>(w.rows * w.cols));
-      need(b.model().try_read_weight(w, {values.data(), w.rows, w.cols}));
-      const auto found =
-          need(quant::try_detect_grid(b.exec(), resect::matrix_view<const float>{values.data(), w.rows, w.cols}));
-      ++out.matrices;
-      if (!found.found()) continue;
-      if (out.on_grid++ == 0) {
-        out.bits = found.bits;
-        out.group = found.group;
-        out.kind = quant::name(found.kind);
-      }
-    }
   return out;
 }
 

@@ -8,6 +8,7 @@ std::vector<recipe> all_recipes() {
       sensitivity_recipe(),
       compression_recipe(),
       spans_recipe(),
+      quantize_recipe(),
   };
 }
 

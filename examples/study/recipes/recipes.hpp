@@ -9,5 +9,6 @@ namespace studies {
 recipe sensitivity_recipe();
 recipe compression_recipe();
 recipe spans_recipe();
+recipe quantize_recipe();
 
 }  // namespace studies

@@ -247,10 +247,13 @@ int study_main(const std::vector<recipe>& recipes, int argc, char** argv) {
     app.footer(list_of(recipes));
     common_options o;
     o.out = std::string(RESECT_BUILD_DIR "/study") + (named.empty() ? "" : "/" + chosen.name);
+    o.windows.sequences = chosen.windows;
     declare(app, o);
     declare(app, chosen, o);
     const auto explain = [&](const std::vector<std::string>& left) { return explain_left_over(recipes, chosen, left); };
     if (const int done = parse(app, argc, argv, explain); done >= 0) return done;
+    const bool small = o.models.empty() || !documents_of(model_path(o.models.front())).empty();
+    if (app.count("--sequences") == 0 && !small) o.windows.sequences = resect::study::window_options{}.sequences;
     if (o.command.empty()) o.command = shell_command(argc, argv);
     return run(chosen, std::move(o));
   });

@@ -218,7 +218,7 @@ std::vector<finding> find(const study_record& r) {
                    {}});
   for (const auto& t : r.tables) {
     const detail::subject s{r, t, rows_of(r, t)};
-    if (s.rows.empty() || t.control) continue;
+    if (s.rows.empty() || t.control || t.compared) continue;
     if (detail::changes_nothing(s.rows)) {
       out.push_back(detail::unchanged(s));
       continue;
@@ -228,6 +228,7 @@ std::vector<finding> find(const study_record& r) {
     detail::add_marks(s, out);
     detail::add_saturation(s, saturation_level(r), out);
   }
+  out.insert(out.end(), r.said.begin(), r.said.end());
   detail::add_compressions(r, out);
   detail::add_agreement(r, out);
   detail::add_faint_reinit(r, out);

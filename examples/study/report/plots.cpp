@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include <study/report/plots.hpp>
 
+#include <study/report/bits_plot.hpp>
+
 namespace studies {
 
 std::string norms_data(const study_record& r) {
@@ -72,10 +74,6 @@ std::string norms_script(const study_record& r) {
 }
 
 namespace detail {
-
-// A bar's ends, or the value itself where there is no interval.
-double low_end(const estimate& e) { return e.has_interval() ? e.lo : e.value; }
-double high_end(const estimate& e) { return e.has_interval() ? e.hi : e.value; }
 
 axis kl_axis(const study_record& r) {
   double least = 1e300, most = 0;
@@ -273,7 +271,8 @@ resect::status try_draw_plots(const study_record& r, const std::filesystem::path
   write_file((work / "norms.gp").string(), norms_script(r));
   for (std::size_t i = 0; i < r.tables.size(); ++i)
     write_file((work / detail::data_file(i)).string(), effects_data(r, r.tables[i]));
-  write_file((work / "effects.gp").string(), effects_script(r));
+  if (compares_bits(r)) write_file((work / "bits.dat").string(), bits_data(r));
+  write_file((work / "effects.gp").string(), compares_bits(r) ? bits_script(r) : effects_script(r));
   for (const char* name : {"norms", "effects"}) {
     if (auto s = try_gnuplot(work, std::string(name) + ".gp"); !s) return s;
     std::filesystem::rename(work / (std::string(name) + ".png"), folder / (std::string(name) + ".png"));

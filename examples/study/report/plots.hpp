@@ -26,6 +26,10 @@ std::string norms_script(const study_record& r);
 
 namespace detail {
 
+// A bar's ends, or the value itself where there is no interval.
+inline double low_end(const estimate& e) { return e.has_interval() ? e.lo : e.value; }
+inline double high_end(const estimate& e) { return e.has_interval() ? e.hi : e.value; }
+
 struct axis {
   double low = 0, high = 1;
   bool curved = false;  // logarithmic, or linear about 0 and logarithmic beyond

@@ -76,6 +76,14 @@ struct table_record {
   bool control = false;
   std::string headline = {};                // above the further columns
   std::vector<column_record> columns = {};  // shown beside the places, below the table
+  bool compared = false;                    // its recipe says what its rows mean: `said`, and KL against bits a weight
+};
+
+// A table of texts that a recipe adds, as it is to be shown.
+struct plain_table {
+  std::string name, says;
+  std::vector<std::string> titles;
+  std::vector<std::vector<std::string>> cells;  // row by row
 };
 
 // A way to store the layers' matrices with fewer bytes, and what it does to all of them together.
@@ -113,6 +121,8 @@ struct study_record {
   std::vector<std::pair<std::string, std::string>> facts;             // what a reader needs to do it again
   std::vector<layer_record> profile;                                  // one a layer, and one for what the head reads
   std::vector<table_record> tables;
+  std::vector<plain_table> extras;               // below the tables
+  std::vector<resect::io::report_finding> said;  // findings of the recipe's own
   std::vector<compression_record> compressions;
   grid_record grid;
   std::optional<resect::study::kl_floor> floor;  // of the KL of all tables; its mean is report.floor

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include <study/report/report_html.hpp>
 
+#include <study/report/bits_plot.hpp>
+
 namespace studies {
 
 std::string escaped(std::string_view text) {
@@ -42,20 +44,39 @@ std::string header_cells(const std::vector<std::string>& titles) {
   return out;
 }
 
+// The cells that say which row it is.
+std::string place_headers(const table_record& t, const row_list& rows) {
+  return (shows_layers(t, rows) ? header_cells({place_title(rows)}) : "") + header_cells(t.varying);
+}
+std::string place_cells(const table_record& t, const row_list& rows, const report_row& row) {
+  std::string out = shows_layers(t, rows) ? cell(escaped(place_cell(row))) : "";
+  for (const auto& name : t.varying) out += cell(escaped(parameter_cell(row, name)));
+  return out;
+}
+
+std::string html_extra(const plain_table& t) {
+  std::string out = "<h3>" + escaped(t.name) + " <span>" + escaped(t.says) +
+                    "</span></h3>\n<div class=\"scroll\"><table>\n<tr>" + header_cells(t.titles) + "</tr>\n";
+  for (const auto& row : t.cells) {
+    out += "<tr>";
+    for (const auto& text : row) out += small_print(text);
+    out += "</tr>\n";
+  }
+  return out + "</table></div>\n";
+}
+
 std::string html_arms(const study_record& r, const table_record& t) {
   const auto rows = rows_of(r, t);
   if (rows.empty()) return "";
   const std::size_t seeds = rows.front()->seeds.size();
   std::string out = "<h3>" + escaped(t.name) + " <span>" + escaped(t.says);
   if (seeds > 0) out += "; mean over " + std::to_string(seeds) + (seeds == 1 ? " seed" : " seeds");
-  out += "</span></h3>\n<div class=\"scroll\"><table>\n<tr>" + header_cells({place_title(rows)}) +
-         header_cells(t.varying) + "<th>KL, nats</th>";
+  out += "</span></h3>\n<div class=\"scroll\"><table>\n<tr>" + place_headers(t, rows) + "<th>KL, nats</th>";
   if (seeds > 1) out += "<th>seed sd</th>";
   out += "<th>rank</th><th>top-1, %</th><th>Δln PPL</th><th>cosine</th><th class=\"mark\">mark</th></tr>\n";
   for (const auto* row : rows) {
     const auto m = measures_of(*row);
-    out += "<tr>" + cell(escaped(place_cell(*row)));
-    for (const auto& name : t.varying) out += cell(escaped(parameter_cell(*row, name)));
+    out += "<tr>" + place_cells(t, rows, *row);
     out += interval_cell(m.kl);
     if (seeds > 1) {
       const double sd = number_of(row->seed_sd, "kl");
@@ -73,12 +94,11 @@ std::string html_arms(const study_record& r, const table_record& t) {
 std::string html_further(const study_record& r, const table_record& t) {
   if (t.columns.empty()) return "";
   const auto rows = rows_of(r, t);
-  std::string out =
-      "<p>" + escaped(t.headline) + ".</p>\n<div class=\"scroll\"><table>\n<tr>" + header_cells({place_title(rows)});
+  std::string out = "<p>" + escaped(t.headline) + ".</p>\n<div class=\"scroll\"><table>\n<tr>" + place_headers(t, rows);
   for (const auto& c : t.columns) out += header_cells({c.title});
   out += "</tr>\n";
   for (const auto* row : rows) {
-    out += "<tr>" + cell(escaped(place_cell(*row)));
+    out += "<tr>" + place_cells(t, rows, *row);
     for (const auto& c : t.columns) {
       const auto* e = find_measure(*row, c.name);
       out += e ? interval_cell(*e, 1, c.with_sign ? sign::always : sign::when_negative)
@@ -158,9 +178,10 @@ std::string report_html(const study_record& r, const std::vector<finding>& findi
          detail::html_facts(r) + "<ul class=\"findings\">\n";
   for (const auto& text : paragraphs(findings)) out += "<li>" + escaped(text) + "</li>\n";
   out += "</ul>\n";
-  out += detail::html_pictures;
+  out += compares_bits(r) ? detail::html_bits_pictures : detail::html_pictures;
   out += "<h2>What was altered</h2>\n";
   for (const auto& t : r.tables) out += detail::html_arms(r, t) + detail::html_further(r, t);
+  for (const auto& t : r.extras) out += detail::html_extra(t);
   out += "<h2>The intact model</h2>\n" + detail::html_profile(r) + detail::html_columns + detail::html_provenance(r);
   return out + "</main>\n</body>\n</html>\n";
 }

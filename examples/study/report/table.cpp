@@ -44,13 +44,18 @@ std::string seeds_text(const row_list& rows) {
   return ", seeds " + std::to_string(seeds.front()) + (seeds.size() > 1 ? "–" + std::to_string(seeds.back()) : "");
 }
 
+// The columns that say which row it is.
+void add_places(text_table& t, const table_record& record, const row_list& rows) {
+  if (shows_layers(record, rows)) t.add(place_title(rows), cells(rows, place_cell));
+  for (const auto& name : record.varying)
+    t.add(name, cells(rows, [&](const report_row& x) { return parameter_cell(x, name); }));
+}
+
 std::string arms_table(const study_record& r, const table_record& record) {
   const auto rows = rows_of(r, record);
   if (rows.empty()) return "";
   text_table t;
-  t.add(place_title(rows), cells(rows, place_cell));
-  for (const auto& name : record.varying)
-    t.add(name, cells(rows, [&](const report_row& x) { return parameter_cell(x, name); }));
+  add_places(t, record, rows);
   t.add("KL, nats", cells(rows, [](const report_row& x) { return split(kl_of(x)); }));
   if (rows.front()->seeds.size() > 1)
     t.add("seed sd", cells(rows, [](const report_row& x) {
@@ -78,7 +83,7 @@ std::string further_table(const study_record& r, const table_record& record) {
   const auto rows = rows_of(r, record);
   if (rows.empty() || record.columns.empty()) return "";
   text_table t;
-  t.add(place_title(rows), cells(rows, place_cell));
+  add_places(t, record, rows);
   for (const auto& c : record.columns) {
     if (find_measure(*rows.front(), c.name))
       t.add(c.title, cells(rows, [&](const report_row& x) {
@@ -137,6 +142,16 @@ std::string wrapped(const std::string& text, const std::string& first, const std
   return out + line + "\n";
 }
 
+std::string extra_table(const plain_table& of) {
+  text_table t;
+  for (std::size_t c = 0; c < of.titles.size(); ++c) {
+    std::vector<std::string> column;
+    for (const auto& row : of.cells) column.push_back(row[c]);
+    t.add(of.titles[c], std::move(column));
+  }
+  return wrapped(of.name + ": " + of.says, "", "") + t.text() + "\n";
+}
+
 }  // namespace detail
 
 std::string baseline_text(const study_record& r) {
@@ -180,6 +195,7 @@ std::string findings_text(const std::vector<finding>& findings) {
 std::string study_table(const study_record& r) {
   std::string out = baseline_text(r) + "\n" + detail::profile_table(r);
   for (const auto& t : r.tables) out += detail::arms_table(r, t) + detail::further_table(r, t);
+  for (const auto& t : r.extras) out += detail::extra_table(t);
   return out + legend_text(r);
 }
 

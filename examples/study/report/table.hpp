@@ -90,6 +90,12 @@ inline const char* place_title(const row_list& rows) {
                                                                                                         : "layers";
 }
 
+// Whether the layers tell rows of a table apart; where they do not, other parameters do.
+inline bool shows_layers(const table_record& record, const row_list& rows) {
+  return record.varying.empty() ||
+         std::any_of(rows.begin(), rows.end(), [&](const auto* row) { return row->layers != rows.front()->layers; });
+}
+
 std::string parameter_cell(const report_row& row, const std::string& name);
 
 inline resect::io::report_verdict verdict_of(const report_row& row) {
