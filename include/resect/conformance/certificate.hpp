@@ -20,7 +20,7 @@ enum class verdict : std::uint8_t { pass, fail, not_applicable };
 // The level of a host: `surgery` includes `edit`, `edit` includes `observe`.
 enum class host_level : std::uint8_t { observe, edit, surgery };
 
-// The word for a verdict or a level in a certificate.
+// The word for a verdict in a certificate.
 constexpr std::string_view name(verdict v) noexcept {
   return v == verdict::pass ? "pass" : v == verdict::fail ? "FAIL" : "n/a";
 }

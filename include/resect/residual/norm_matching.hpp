@@ -195,7 +195,8 @@ result<step> try_match_norm(step s, Policy policy = {}, norm_counts* counts = nu
     if (s.what == step::kind::weights) return error{errc::unsupported, name, "a step on weights", "one on rows"};
     if constexpr (std::same_as<Policy, per_row_original>)
       if (s.what == step::kind::replace)
-        return error{errc::unsupported, name, "per_row_original on a replaced span, whose layers do not run", "per_row_teacher"};
+        return error{errc::unsupported, name, "per_row_original on a replaced span, whose layers do not run",
+                     "per_row_teacher"};
     if constexpr (std::same_as<Policy, per_row_teacher>) {
       if (policy.norms.size() == 0)
         return error{errc::invalid_argument, name, "a teacher without rows", "one with rows"};

@@ -217,7 +217,7 @@ class selection {
           continue;
         }
         sequences.push_back(v.seq);
-        positions.push_back(v.pos);  // behind it, a row is like one of an unnamed sequence
+        positions.push_back(v.pos);  // not v.pos + 1: a later row is like one of an unnamed sequence
       }
       if (n.what == kind::function && place_of(n.identity, functions) == functions.size())
         functions.push_back(n.identity);

@@ -18,7 +18,7 @@ namespace RESECT_NAMESPACE::residual {
 namespace steering {
 struct add {};          // adds v: h + c·v
 struct relative {};     // adds u relative to the row: h + c·‖h‖·u
-struct keep_norm {};    // adds v, keeps the row's norm: (h + c·v)·‖h‖/‖h + c·v‖; a row that v cancels to 0 stays 0
+struct keep_norm {};    // adds v, keeps the norm: (h + c·v)·‖h‖/‖h + c·v‖; a sum of 0 stays 0
 struct clamp {};        // sets the component along v to c: h + (c − ⟨h, u⟩)·u
 struct project_out {};  // removes the component along v: h − ⟨h, u⟩·u
 }  // namespace steering
