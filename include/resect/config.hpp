@@ -12,9 +12,9 @@
 // The namespace of every header, as one token: editors and indexers that expand no macro still see what it encloses.
 #define RESECT_NAMESPACE resect::inline RESECT_NAMESPACE_TAG
 
-// NaN is an error here, sums are compensated, zeros keep their signs, and the linker may keep either copy of a function:
-// none of that survives. clang tells of no part but -ffinite-math-only; it gets told not to reorder sums instead, in
-// what follows of the file.
+// -ffast-math breaks resect: it removes checks for NaN, compensated summation and signed zeros, and the linker may
+// keep such a copy of a function for units without the option. g++ announces it by the macros below. clang announces
+// only -ffinite-math-only, so for clang the pragma disables reassociation for the rest of the file.
 #if (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__) || defined(__FAST_MATH__) || \
     defined(__ASSOCIATIVE_MATH__) || defined(__RECIPROCAL_MATH__) || defined(__NO_SIGNED_ZEROS__)
 #error \
@@ -24,9 +24,11 @@
 #pragma clang fp reassociate(off)
 #endif
 
-// 1 where exceptions are on. Where it is 0, the throwing forms are absent (free functions, and members that are neither
-// virtual nor special), and so is the class `exception`. Nothing else may depend on it, no layout and no body of a
-// function, unless it is an argument of a template: the linker keeps one copy of a function for units of both kinds.
+// 1 where exceptions are enabled. Where it is 0, the class `exception` and the throwing forms are absent (free
+// functions, and members that are neither virtual nor special). Only the throwing forms may depend on this macro: if
+// a layout or the body of an inline function did, a program that mixes -fno-exceptions and -fexceptions units would
+// violate the one-definition rule (the linker keeps one body for both). A template that takes it as an argument is
+// safe.
 #if defined(__cpp_exceptions) && __cpp_exceptions
 #define RESECT_EXCEPTIONS 1
 #else

@@ -310,7 +310,7 @@ TEST_CASE("what cannot be matched is refused") {
   CHECK(refused(try_match_norm(reinit(layer(1), 1, norm_gains::keep))) ==
         "unsupported | norm matching of reinit.keep | a step on weights | one on rows");
   CHECK(refused(try_match_norm(replace_span(layer(1), nothing, 1))) ==
-        "unsupported | norm matching of replace_span | rows of a replaced span, which nothing computes | "
+        "unsupported | norm matching of replace_span | per_row_original on a replaced span, whose layers do not run | "
         "per_row_teacher");
   CHECK(refused(try_match_norm(skip(layer(1)), per_row_teacher{})) ==
         "invalid argument | norm matching of skip | a teacher without rows | one with rows");

@@ -10,8 +10,9 @@
 
 namespace RESECT_NAMESPACE::compress {
 
-// Every matrix in a format by quant::gptq with its own H, and back: H of a matrix is the one whose owner has its layer and
-// name (quant::gather_hessians sets them). `backend` and `hessians` are kept by reference. Bits as quant::stored_bits.
+// Rounds every matrix to a format by quant::gptq with the matrix's own H and dequantizes it. The H of a matrix is the
+// one whose owner has its layer and name (quant::gather_hessians sets them). `backend` and `hessians` are kept by
+// reference. Bits as quant::stored_bits.
 // Errors while it runs: invalid_argument (no H of this matrix), as quant::try_quantize.
 template <class Backend, quant::static_format F, class S = quant::min_max>
   requires quant::rounding_rule<quant::gptq, Backend, F, S>

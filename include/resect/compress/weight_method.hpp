@@ -12,15 +12,17 @@
 
 namespace RESECT_NAMESPACE::compress {
 
-// A way to alter a matrix: quantize it, factorize it, anything else that makes other values of it.
+// A function that computes altered values of a weight matrix (by quantizing, factorizing or another method), with its
+// identity.
 struct weight_method {
   // values (w.rows, w.cols), row-major: the intact weight, to be overwritten; `exec` shares out work
   using function = shared_function<status(const model::weight_desc& w, matrix_view<float> values, executor_ref exec)>;
 
-  short_text<48> name;     // as tables and errors show it; nothing depends on it
-  std::uint64_t hash = 0;  // of everything that changes what it does
+  short_text<48> name;     // shown in tables and errors; nothing depends on it
+  std::uint64_t hash = 0;  // hash of everything that changes the altered values
   function apply;
-  shared_function<double(const model::weight_desc& w)> stored_bits{};  // of the altered matrix; none: not known
+  shared_function<double(const model::weight_desc& w)>
+      stored_bits{};         // bits of the stored altered matrix; without it: unknown
   std::string_view id = {};  // "resect.quantize/1": the method and its revision; a literal, kept by reference
   field_list fields = {};    // its parameters, as reports list them
 };

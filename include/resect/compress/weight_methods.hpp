@@ -9,7 +9,7 @@
 #include <resect/quant/quantize.hpp>
 #include <resect/quant/search/mse.hpp>
 
-// Ways to store a layer's matrices with fewer bytes, for the compression study.
+// Methods of storing a layer's matrices with fewer bytes, for the compression study.
 namespace RESECT_NAMESPACE::compress {
 
 namespace detail {
@@ -106,8 +106,9 @@ void finish(weight_method& m, const F& format, const R& rule, const S& search) {
 
 }  // namespace detail
 
-// Every matrix in an affine format that is known at run time, and back. The name says bits, group, and a scale search that
-// is not min_max. Bits count codes, scales and zero points. Errors while it runs: as quant::try_quantize.
+// Quantizes every matrix to an affine format that is known at run time and dequantizes it. The name says bits, group,
+// and a scale search that is not min_max. Bits count codes, scales and zero points. Errors while it runs: as
+// quant::try_quantize.
 template <class R = quant::nearest, class S = quant::min_max>
 weight_method quantize_weights(const quant::affine_format& f, const R& rule = {}, const S& search = {}) {
   weight_method m = detail::affine_method(f, rule, search);
@@ -144,8 +145,9 @@ weight_method quantize_weights(const F& format, const R& rule = {}, const S& sea
   return m;
 }
 
-// The best L·R of a rank in place of every matrix (randomized truncated SVD); a matrix whose smaller extent is no more
-// than the rank stays as it is. `backend` is kept by reference. Bits count fp32 factors, or the matrix where it stays.
+// Replaces every matrix by its best product L·R of a given rank (randomized truncated SVD). A matrix whose smaller
+// extent is at most the rank stays unchanged. `backend` is kept by reference. Bits count fp32 factors, or the matrix
+// where it stays.
 // Errors while it runs: as factor::try_truncated_svd.
 template <host_factoring_backend<float> Backend>
 weight_method factorize_weights(Backend& backend, const factor::truncated_svd_options& options) {

@@ -9,9 +9,9 @@
 
 namespace RESECT_NAMESPACE::conformance {
 
-// How a host is examined: tolerances, layers, seed.
+// Options of the conformance suite: tolerances, layers to visit, seed, wanted level.
 struct conformance_options {
-  short_text<64> host{};   // what the certificate calls it
+  short_text<64> host{};   // the name of the host in the certificate
   double rounding = 1e-4;  // allowed where two ways of computing may round differently: relative to the largest logit
   double identity = 1e-6;  // allowed in a site identity: relative to the largest value of the row
   int layers = 0;          // layers that the checks of one layer at a time visit, spread evenly; 0: all
@@ -24,11 +24,11 @@ struct conformance_options {
 
 namespace RESECT_NAMESPACE::conformance {
 
-// The epoch of caches that grow under the checks' own edits.
+// The epoch that the suite gives to caches while its own edits are active.
 inline constexpr std::uint64_t edited_epoch = 0x636f6e666f726du;
 
-// A host on the bench: what every check starts from. Whether it catches is part of the type, and so of every function that
-// takes it: translation units with exceptions and without share no function that only one of them can have.
+// A host under test, with the texts and the reference passes that all checks share. `Catches` is a template argument
+// so that units with and without exceptions instantiate different functions (one-definition rule).
 template <observable_host H, bool Catches = RESECT_EXCEPTIONS>
   requires(std::same_as<typename H::value, float> && std::same_as<typename H::space, host_space>)
 class bench {

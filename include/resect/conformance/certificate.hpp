@@ -12,28 +12,28 @@
 #include <resect/core/text.hpp>
 #include <resect/core/types.hpp>
 
-// What the conformance suite says of a host.
+// The result of the conformance suite.
 namespace RESECT_NAMESPACE::conformance {
 
-// How one check ended.
+// The outcome of one check.
 enum class verdict : std::uint8_t { pass, fail, not_applicable };
-// What a host can do: each level includes those before it.
+// The level of a host: `surgery` includes `edit`, `edit` includes `observe`.
 enum class host_level : std::uint8_t { observe, edit, surgery };
 
-// As the certificate prints it.
+// The word for a verdict in a certificate.
 constexpr std::string_view name(verdict v) noexcept {
   return v == verdict::pass ? "pass" : v == verdict::fail ? "FAIL" : "n/a";
 }
-// As the certificate prints it.
+// The word for a level in a certificate.
 constexpr std::string_view name(host_level l) noexcept {
   return l == host_level::observe ? "observe" : l == host_level::edit ? "edit" : "surgery";
 }
 
-// One check: what it measured, against what, and where the worst of it was seen, so that it can be looked at again.
+// One check of a certificate: title, measured figure, tolerance, verdict, and the place of the worst deviation.
 struct check {
   short_text<8> id;        // "T4.b"
-  short_text<96> name;     // what has to be so
-  short_text<64> measure;  // what `measured` is
+  short_text<96> name;     // the title: a sentence that holds for a correct host
+  short_text<64> measure;  // the quantity in `measured`
   verdict result = verdict::pass;
   double measured = 0.0;   // pass: measured <= tolerance
   double tolerance = 0.0;  // 0: bit for bit
@@ -45,7 +45,7 @@ struct check {
   site_set covers{};  // sites at which something was compared: a pass says nothing of others
 };
 
-// What one run of the suite found. Plain values: to keep, to compare, to print.
+// All checks of one run of the suite, with host, model and batch. A plain value.
 struct certificate {
   short_text<64> host;
   short_text<120> model;
@@ -53,13 +53,13 @@ struct certificate {
   host_level level = host_level::observe;
   short_text<48> missing{};             // the first member that the host lacks for the next level; empty at the highest
   std::uint64_t batch_fingerprint = 0;  // of the rows that were run
-  index_t rows = 0, longest = 0;        // of that batch: nothing is said of larger ones
+  index_t rows = 0, longest = 0;        // of that batch: larger ones were not tested
   std::vector<check> checks;
 
   int count(verdict v) const noexcept {
     return static_cast<int>(std::count_if(checks.begin(), checks.end(), [v](const check& c) { return c.result == v; }));
   }
-  // No check failed, and at least one was made.
+  // Whether no check failed and at least one ran.
   bool passed() const noexcept { return count(verdict::fail) == 0 && count(verdict::pass) > 0; }
   const check* find(std::string_view id) const noexcept {
     const auto at = std::find_if(checks.begin(), checks.end(), [id](const check& c) { return c.id == id; });
@@ -67,7 +67,7 @@ struct certificate {
   }
 };
 
-// Text of any length that ends in a zero.
+// A text of any length with a terminating zero.
 class long_text {
  public:
   std::string_view view() const noexcept { return {chars_.data(), chars_.size() - 1}; }
@@ -126,8 +126,8 @@ inline short_text<120> covered(site_set sites) noexcept {
 
 }  // namespace detail
 
-// A table: verdict, check, measured figure, tolerance, what the figure is; under a check the sites that it covers, where
-// the worst of a failure was seen, and its note. The last line sums up.
+// Prints a certificate as a table: verdict, id, title, measured figure, tolerance and quantity of each check; below a
+// check its sites, the place of the worst deviation of a failure, and its note. The last line counts the verdicts.
 inline long_text to_text(const certificate& c) {
   long_text out;
   out.append("host ")

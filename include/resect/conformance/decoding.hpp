@@ -12,14 +12,14 @@
 #include <resect/residual/run.hpp>
 #include <resect/residual/select.hpp>
 
-// T5: a text in one go, in chunks and row by row is the same text.
+// T5: a text that is run in one pass, in chunks or row by row gives the same logits.
 namespace RESECT_NAMESPACE::conformance {
 
-// How a text is cut up: the first rows of every sequence, then so many at a time.
+// How a text is cut: `prefill` rows of every sequence, then `size` rows at a time.
 struct cut {
   index_t prefill, size;
 };
-// The two ways, each begun twice.
+// The two ways of cutting, each with two starts.
 inline constexpr cut in_chunks[] = {{2, 3}, {5, 3}}, by_row[] = {{1, 1}, {3, 1}};
 
 // Whether every second sequence is one row behind the others: caches of one pass then differ in length, whatever the
@@ -118,7 +118,7 @@ inline plan varied_plan(int n_layers) {
   return p;
 }
 
-// The same by hand: callbacks that read and write, and no plan.
+// The edits of T5.g: the same changes made by a callback that reads and writes, without a plan.
 template <class H>
 result<record> varied_by_hand(bench<H>& b) {
   record input;

@@ -6,10 +6,10 @@
 
 #include <resect/conformance/editing.hpp>
 
-// T2.k and T2.l: writes at the deltas of layers that do not show resid_mid, where T2.b cannot look.
+// T2.k and T2.l: writes at the deltas of layers that do not show resid_mid, where T2.b does not apply.
 namespace RESECT_NAMESPACE::conformance {
 
-// What a pass writes at one delta of a layer: nothing, zeros, or rows of another text's stream.
+// The values that a pass writes at one delta of a layer: none, zeros, or rows of another text's stream.
 enum class delta_value : std::uint8_t { kept, zero, stream };
 
 // A callback that writes both deltas of a layer; the stream of the other text stands for a row of a size that shows.

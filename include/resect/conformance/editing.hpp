@@ -11,7 +11,7 @@
 // The checks that need a host of the edit level.
 namespace RESECT_NAMESPACE::conformance {
 
-// What one edit did to the logits of a pass.
+// T0.b: a write callback that changes nothing.
 template <class H>
 void editor_effect(bench<H>& b) {
   b.run("T0.b", "A try_forward callback that changes nothing leaves every logit as it was",
@@ -49,9 +49,10 @@ constexpr site after_edit(site s) noexcept {
   return s == site::attn_delta ? site::resid_mid : s == site::mlp_delta ? site::resid_post : s;
 }
 
-// Edits at one site that lead from the text to the other one, in the next layer back, and so on. Each moves what stands
-// there by the difference of the two, h := to + (h − from), so that it leads elsewhere when it is lost or made twice;
-// and each looks at what it is handed. Deviations go to a check, relative to the row or to the largest logit.
+// At each writable layer in turn, rewrites text A's stream into text B's and, at the next layer, back. Adds the
+// difference (h := to + (h − from)) instead of assigning, so that an edit that is lost or applied twice changes the
+// logits. Also checks the rows that the callback gets. Deviations go to a check, relative to the row or to the
+// largest logit.
 // Where a layer hides resid_mid, an edit at attn_delta moves it by the difference of h + a, and the layer's mlp_delta is
 // overwritten with the other text's: that leads to its resid_post whether the MLP reads h or h + a.
 template <class H>
@@ -137,9 +138,9 @@ status each_switching(bench<H>& b, check& c, F f) {
   return any ? status{} : b.not_applicable(c, "the host has no site to write");
 }
 
-// T2: what is written is what everything after it reads. The stream of another text, written whole at any place, must
-// lead to the other text's logits: no matter how small a part of the host still reads what was there, it shows. Which
-// text is written over which changes with every pass: logits of the pass before would show too.
+// T2: every consumer after a site reads the written rows. The stream of another text, written at any site, must give
+// the other text's logits: a part of the host that still reads the old rows changes them. The two texts swap roles in
+// every pass, so that logits left over from the pass before are noticed.
 template <class H>
 void write_sticks(bench<H>& b) {
   const auto copy = [](std::span<const float> x) { return std::vector<float>(x.begin(), x.end()); };
@@ -227,7 +228,7 @@ void write_sticks(bench<H>& b) {
         });
 }
 
-// T6.e: what stands in pad rows reaches no text.
+// T6.e: values in pad rows reach no row of text.
 template <class H>
 void pads_are_ignored(bench<H>& b) {
   b.run("T6.e", "Values written into pad rows of try_forward reach no logit", "logits: largest |difference|", 0.0,
@@ -248,7 +249,7 @@ void pads_are_ignored(bench<H>& b) {
         });
 }
 
-// T8: a value that is not finite, put into one row, is an error of the host or is seen in that row's logits.
+// T8: NaN or infinity written into one row is an error of the host or appears in that row's logits.
 template <class H>
 void not_finite_is_seen(bench<H>& b) {
   std::int32_t seq = b.batch.front().seq;

@@ -7,10 +7,10 @@
 #include <resect/conformance/certificate.hpp>
 #include <resect/conformance/words.hpp>
 
-// Which level a host has, and what keeps it from a higher one.
+// The level of a host's type, and the first member that it lacks for a higher level.
 namespace RESECT_NAMESPACE::conformance {
 
-// The level of a host's type: what its members make it.
+// The highest level whose concept the host's type satisfies.
 template <observable_host H>
 constexpr host_level level_of() noexcept {
   return surgical_host<H> ? host_level::surgery : editable_host<H> ? host_level::edit : host_level::observe;
@@ -92,7 +92,7 @@ constexpr std::string_view missing_on_weights() noexcept {
 
 }  // namespace detail
 
-// The first member that H lacks for a level; empty where it has all of them.
+// The name of the first member that H lacks for a level; empty where H has all members.
 template <observable_host H>
 constexpr std::string_view missing_member(host_level wanted) noexcept {
   if (wanted == host_level::observe || level_of<H>() >= wanted) return {};

@@ -11,13 +11,13 @@
 // The checks that need a host of the observe level only.
 namespace RESECT_NAMESPACE::conformance {
 
-// How many rows have another most likely token.
+// The number of rows whose most likely token differs.
 inline short_text<200> flips_of(int flips, std::size_t rows) noexcept {
   if (flips == 0) return {};
   return text<200>(flips, " of ", rows, " rows have another most likely token");
 }
 
-// T0: looking changes nothing.
+// T0: observing changes no logit.
 template <class H>
 void observer_effect(bench<H>& b) {
   b.run("T0.a", "Observing sites in try_forward leaves every logit as it was", "logits: largest |difference|", 0.0,
@@ -81,7 +81,7 @@ bool check_block_sum(const bench<H>& b, check& c, const record& shown) {
                    [&](int l) { return !b.reads(site::resid_mid, l); });
 }
 
-// T1: sites are what they are called.
+// T1: each site shows the value that its name says.
 template <class H>
 void site_identities(bench<H>& b) {
   b.run("T1.a", "try_forward shows every row once at each supported site, in pass order",
@@ -150,8 +150,8 @@ void site_identities(bench<H>& b) {
         });
 }
 
-// T4: a row is what the tap says; a token reaches the later rows of its sequence and nothing else. One token of the
-// batch is changed at a time: the first, the middle and the last one of every sequence, at most 24 of them.
+// T4: tap.rows describes each row; a token changes the later rows of its sequence and no other row. One token of the
+// batch is changed at a time: the first, the middle and the last of every sequence, at most 24 tokens.
 template <class H>
 void row_map(bench<H>& b) {
   check label, causal, isolated;
@@ -264,7 +264,7 @@ void batch_invariance(bench<H>& b) {
             [&](auto pass) -> status { return pass(few_want_logits(b.batch), 0); });
 }
 
-// T7: the same again is the same, whatever was run meanwhile.
+// T7: a repeated pass gives the same bits, whatever ran in between.
 template <class H>
 void determinism(bench<H>& b) {
   const auto same = [](const worst& w, const record& got, const record& want) {

@@ -16,7 +16,7 @@
 #include <resect/random/distributions.hpp>
 #include <resect/residual/selection.hpp>
 
-// What the checks share: passes that are recorded row by row, and comparisons of records.
+// Helpers of the checks: records of passes, row by row, and comparisons of records.
 namespace RESECT_NAMESPACE::conformance {
 
 // Every site, in the order of the forward pass.
@@ -95,7 +95,7 @@ class record {
     if (at->stage != key.first || at->place != key.second) return {};
     return of(*at);
   }
-  // Of the place that asked; empty where none did.
+  // The logits of a place; empty where the place wanted none.
   std::span<const float> logits_of(token_place place) const noexcept {
     const auto at = std::find(asked.begin(), asked.end(), place);
     if (at == asked.end()) return {};
@@ -103,7 +103,7 @@ class record {
   }
 };
 
-// Largest |a − b|; infinite where extents differ or one is NaN and the other is not.
+// Largest |a − b|; infinity where extents differ or one value is NaN and the other is not.
 inline double difference(std::span<const float> a, std::span<const float> b) noexcept {
   if (a.size() != b.size() || a.empty()) return wrong;
   double out = 0.0;
@@ -114,22 +114,22 @@ inline double difference(std::span<const float> a, std::span<const float> b) noe
   }
   return out;
 }
-// The largest magnitude; infinity where something is NaN.
+// The largest finite magnitude; NaN and infinities are skipped.
 inline double largest(std::span<const float> a) noexcept {
   double out = 0.0;
   for (const float x : a)
     if (is_finite(x)) out = std::max(out, std::fabs(static_cast<double>(x)));
   return out;
 }
-// Whether nothing is NaN or infinite.
+// Whether every value is finite.
 inline bool all_finite(std::span<const float> a) noexcept {
   return !first_not_finite(matrix_view<const float>{a.data(), 1, static_cast<index_t>(a.size())});
 }
 
-// The place of what was seen at no single row.
+// The place of a deviation that belongs to no single row.
 inline constexpr token_place nowhere{-1, -1};
 
-// The worst that a check has seen.
+// The worst deviation of a check, with its place.
 struct worst {
   check& of;
   void see(double measured) const { see(measured, {}, -1, nowhere); }
@@ -152,7 +152,7 @@ struct worst {
     of.seq = from.seq;
     of.pos = from.pos;
   }
-  // For checks that count what is wrong: the place of the first is kept.
+  // Counts one fault; the place of the first fault is kept.
   void count(bool bad, std::optional<site> where, int layer, token_place place) const {
     if (where) of.covers.insert(*where);
     if (!bad) return;
@@ -228,7 +228,7 @@ inline bool is_what_it_says(const shown_row& r, batch_view ran) noexcept {
   return meant != ran.end() && meant->token == r.meta.token && (meant->flags & ~r.meta.flags) == 0;
 }
 
-// The same rows, of which few want their logits: the last of every sequence, and some before it.
+// The same rows with few that want logits: the last of every sequence, and some before it.
 inline std::vector<row_meta> few_want_logits(batch_view batch) {
   std::vector<row_meta> out(batch.begin(), batch.end());
   for (std::size_t i = 0; i + 1 < out.size(); ++i)

@@ -7,7 +7,7 @@
 #include <resect/conformance/editing.hpp>
 #include <resect/conformance/surgery.hpp>
 
-// T1 and T2 on states: what partial passes show, what is written there, and the head of some rows.
+// T1 and T2 on states: sites in partial passes, writes in partial passes, and try_head on some rows.
 namespace RESECT_NAMESPACE::conformance {
 
 // Layers [0, n) in pieces that begin at 0 and at each of `cuts`: f(state, first, last) → status runs one.
@@ -29,7 +29,7 @@ std::vector<std::vector<int>> ways_to_cut(const bench<H>& b) {
   return out;
 }
 
-// T1.g to T1.i and T1.k: the head of some rows, and what partial passes show.
+// T1.g to T1.i and T1.k: try_head on some rows, and the sites of partial passes.
 template <class H>
 void states_show(bench<H>& b) {
   site_set of_layers;

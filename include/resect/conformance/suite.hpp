@@ -48,24 +48,24 @@ inline status check_conformance_batch(const model_desc& m, batch_view batch, con
 
 }  // namespace detail
 
-// What this host really does: the checks T0 to T8, on a batch of whole texts (from position 0; every row is made to
-// want its logits) or, where it is empty, on generated ragged sequences of 7, 1, 11 and 4 random tokens.
+// Runs the conformance checks T0 to T8 on a host and returns the certificate. The batch holds whole texts (from
+// position 0; the suite asks for the logits of every row); an empty batch stands for generated sequences of 7, 1, 11
+// and 4 random tokens.
 //   T0 looking changes nothing            T3 a layer spliced in for itself is the layer    T6 batch invariance
 //   T1 sites are what they are called     T4 row map, causality, isolation                 T7 determinism
 //   T2 what is written is what is read    T5 prefill = decode, also under a plan           T8 NaN is seen
-// Showing and writing are looked at in whole passes, in partial ones, where few rows want logits and where a cache is
-// continued. Nothing is said of batches with more rows or longer sequences than the one that ran (attention with a
-// window, batches that a host splits): a host that is to carry a study should be given a batch of that study's size.
-// Checks above the host's level are not in the certificate; those that the host has no sites for are
-// "not applicable", with the reason. Where the concept promises the same bits the tolerance is 0; where two ways of
-// computing may round differently it is options.rounding, relative to the largest logit of the text. A host whose cache
-// or activations are narrower than fp32 needs a larger one, and says so by needing it.
-// A host that fails, returns errors or throws gets a certificate that says so. All sequences of the batch, and those
-// above its largest number, are forgotten.
-// Cost: as much as 18·layers + 170 passes of the batch, about, many of them in parts; a few are held in memory (rows ·
-// layers · sites · d_model floats each). options.layers = n has the checks that go layer by layer visit n of them:
-// 18·n + 170. Hosts that hide resid_mid: 6·n more; a product_host: 24·min(n, 4) + 3 more.
-// Deterministic. Errors, of the caller: invalid_argument, shape_mismatch for a batch that no host has to run.
+// Reads and writes at sites are tested in whole passes, in partial passes, with few rows that want logits, and in
+// passes that continue a cache. Larger batches and longer sequences are not tested (attention with a window, batches
+// that a host splits): before a study, run the suite on a batch of the study's size. Checks above the host's level
+// are not in the certificate; checks without a site in the host are "not applicable", with the reason. The tolerance
+// is 0 where the concept promises the same bits, and options.rounding (relative to the largest logit of the text)
+// where two computations may round differently. A host whose cache or activations are narrower than fp32 fails with
+// the default tolerance; pass a larger one. An error or exception of the host becomes a failed check. The suite
+// forgets all sequences of the batch and those with larger numbers.
+// Cost: about 18·layers + 170 passes of the batch, many of them in parts; the records of a few passes are held in
+// memory (rows · layers · sites · d_model floats each). options.layers = n limits the checks of single layers to n
+// layers: 18·n + 170. Hosts that hide resid_mid: 6·n more; a product_host: 24·min(n, 4) + 3 more.
+// Deterministic. Errors: invalid_argument and shape_mismatch for a batch or options that break the rules above.
 template <observable_host H, bool Catches = RESECT_EXCEPTIONS>
   requires(std::same_as<typename H::value, float> && std::same_as<typename H::space, host_space>)
 result<certificate> try_conformance(H& host, batch_view batch, const conformance_options& options = {}) {
@@ -135,19 +135,19 @@ result<certificate> try_conformance(H& host, batch_view batch, const conformance
   return out;
 }
 
-// The same on the generated batch.
+// The checks on the generated batch.
 template <observable_host H, bool Catches = RESECT_EXCEPTIONS>
 result<certificate> try_conformance(H& host, const conformance_options& options = {}) {
   return try_conformance<H, Catches>(host, batch_view{}, options);
 }
 
 #if RESECT_EXCEPTIONS
-// The certificate of a host on a batch; throws what try_conformance reports.
+// The certificate of a host on a batch; throws the error of try_conformance.
 template <observable_host H>
 certificate conformance_of(H& host, batch_view batch, const conformance_options& options = {}) {
   return value_or_throw(try_conformance(host, batch, options));
 }
-// The same on a batch that is drawn for it.
+// The certificate of a host on the generated batch.
 template <observable_host H>
 certificate conformance_of(H& host, const conformance_options& options = {}) {
   return value_or_throw(try_conformance(host, batch_view{}, options));

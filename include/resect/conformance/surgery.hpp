@@ -140,8 +140,8 @@ status override_layer(bench<H>& b, int layer, float keep, double draw, Wanted wa
   return hold_weights(b, *all, out);
 }
 
-// T2.d and T2.j: an overridden weight is what the layer uses and what is read, in partial and in whole passes, and
-// afterwards all is as before.
+// T2.d and T2.j: the layer uses the overridden weight and try_read_weight returns it, in partial and in whole passes;
+// the end of the guard restores the layer.
 template <class H>
 void weights_stick(bench<H>& b) {
   b.run("T2.d", "try_override_weight changes its layer; the end of the guard restores it", "weights with a fault", 0.0,
@@ -220,7 +220,7 @@ void weights_stick(bench<H>& b) {
         });
 }
 
-// T3: a layer taken out and put back is the layer, and a pass that was cut is the pass.
+// T3: a layer replaced by itself, and a pass that was cut, give the logits of the whole pass.
 template <class H>
 void identity_splice(bench<H>& b) {
   b.run("T3.a", "A layer replaced by itself (own_layers) changes no logit", "logits: largest |difference|", 0.0,

@@ -9,7 +9,8 @@
 
 #include <resect/core/view.hpp>
 
-// Other libraries' matrices and vectors as views, recognized by their members; none of their headers is included.
+// Converts matrices and vectors of other libraries to views. It recognizes them by their members and includes none of
+// their headers.
 //
 //   what                                               how it is recognized
 //   matrix_view, vector_view                           itself
@@ -21,8 +22,9 @@
 //   a pointer with extents                             as_view(p, …)
 //   DLPack's DLTensor                                  dlpack.hpp (its element type is known at run time only)
 //
-// A view points at what it was made from. Of an rvalue it is made only if the type is known not to own its elements
-// (Map, Ref, Block, span, mdspan, xt::view of an lvalue); the others are deleted: they would dangle.
+// A view points at the elements of its source. An rvalue is accepted only if its type is known not to own its
+// elements (Map, Ref, Block, span, mdspan, xt::view of an lvalue); other overloads are deleted, since the view would
+// dangle.
 namespace RESECT_NAMESPACE {
 
 namespace detail {
@@ -160,9 +162,9 @@ constexpr auto foreign_vector(X& x) noexcept {
 
 }  // namespace detail
 
-// The view of x, where the number of dimensions is known at compile time (so it cannot fail): a matrix_view of what has
-// two, a vector_view of what has one; Eigen's vectors have one. The element is const where x gives const access.
-// Strides are taken as they are; what takes the view checks them. O(1), no allocation.
+// Converts x to a view if its number of dimensions is known at compile time: two give a matrix_view, one (Eigen's
+// vectors too) gives a vector_view. It cannot fail. The element is const where x gives const access. Strides are not
+// checked here: the function that takes the view checks them. O(1), no allocation.
 template <class T, class Space>
 constexpr matrix_view<T, Space> as_view(matrix_view<T, Space> x) noexcept {
   return x;
@@ -212,8 +214,8 @@ constexpr vector_view<T> as_view(T* data, index_t size) noexcept {
   return {data, size};
 }
 
-// The same for two dimensions, also where their number is known at run time only (xarray, its views and adaptors), and
-// with the strides checked: what algorithms call on their operands.
+// Converts an operand to a matrix_view and checks its strides; also of types whose number of dimensions is known at
+// run time only (xarray, its views and adaptors). Algorithms call it on their operands.
 //   Errors, with `operand` as the name: shape_mismatch (not two dimensions), null_pointer, bad_stride (see check_view).
 template <class T, class Space>
 result<matrix_view<T, Space>> try_as_matrix(matrix_view<T, Space> x, std::string_view operand = "matrix") noexcept {
@@ -249,7 +251,8 @@ template <class X>
   requires(detail::contiguous_like<std::remove_reference_t<X>> && !detail::outlives_call<X>)
 void try_as_matrix(X&& x, index_t rows, index_t cols, std::string_view operand = "matrix") = delete;
 
-// The same for one dimension. Errors: shape_mismatch (not one dimension), null_pointer, bad_stride.
+// Converts an operand of one dimension to a vector_view and checks it. Errors: shape_mismatch (not one dimension),
+// null_pointer, bad_stride.
 template <class T, class Space>
 result<vector_view<T, Space>> try_as_vector(vector_view<T, Space> x, std::string_view operand = "vector") noexcept {
   if (x.size < 0) return error{errc::shape_mismatch, operand, text(x.size, " elements"), "a size that is not negative"};
@@ -288,11 +291,12 @@ auto as_vector(X&& x, std::string_view operand = "vector") {
 }
 #endif
 
-// What algorithms take as a matrix. They begin with try_as_matrix(w, "W"), which gives the view or says what is wrong:
+// A type that algorithms accept as a matrix. They begin with try_as_matrix(w, "W"), which returns the view or an
+// error:
 //   template <matrix_like W> status try_f(const W& w)        (W&& out) for what is written to
 template <class X>
 concept matrix_like = requires(std::remove_reference_t<X>& x) { try_as_matrix(x).value(); };
-// What they take as a vector, with try_as_vector.
+// A type that algorithms accept as a vector, by try_as_vector.
 template <class X>
 concept vector_like = requires(std::remove_reference_t<X>& x) { try_as_vector(x).value(); };
 

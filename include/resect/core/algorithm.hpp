@@ -13,7 +13,7 @@
 // What returns a value or a position is std's; iterators are random-access.
 namespace RESECT_NAMESPACE::algo {
 
-// a < b; what is used where no other order is given.
+// Returns a < b; the default order.
 struct less {
   template <class T, class U>
   RESECT_HD constexpr bool operator()(const T& a, const U& b) const noexcept {
@@ -21,7 +21,7 @@ struct less {
   }
 };
 
-// a == b.
+// Returns a == b.
 struct equal_to {
   template <class T, class U>
   RESECT_HD constexpr bool operator()(const T& a, const U& b) const noexcept {
@@ -102,8 +102,7 @@ constexpr It unique(It first, It last, Equal equal = {}) {
   return ++kept;
 }
 
-// Makes [first, last) a heap again where only its element `root` may stand before one of its children. (std has no such
-// function; it is what replaces the top of a heap.)
+// Restores the heap [first, last) after its element `root` was replaced by a smaller one. (std has no such function.)
 template <class It, class Less = less>
 constexpr void sift_down(It first, It last, std::ptrdiff_t root, Less before = {}) {
   const std::ptrdiff_t n = last - first;
@@ -116,12 +115,12 @@ constexpr void sift_down(It first, It last, std::ptrdiff_t root, Less before = {
     root = child;
   }
 }
-// A heap of the elements: the first one is before none of the others. O(n).
+// Reorders the elements to a heap: the first one is before none of the others. O(n).
 template <class It, class Less = less>
 constexpr void make_heap(It first, It last, Less before = {}) {
   for (std::ptrdiff_t root = (last - first) / 2; root-- > 0;) algo::sift_down(first, last, root, before);
 }
-// A heap out of a heap and one element behind it.
+// Adds the last element of the range to the heap in front of it.
 template <class It, class Less = less>
 constexpr void push_heap(It first, It last, Less before = {}) {
   for (std::ptrdiff_t at = last - first - 1; at > 0;) {
@@ -131,20 +130,20 @@ constexpr void push_heap(It first, It last, Less before = {}) {
     at = parent;
   }
 }
-// The first element of a heap goes to the end, and what is left before it is a heap.
+// Moves the first element of a heap to the end; the elements before it are a heap again.
 template <class It, class Less = less>
 constexpr void pop_heap(It first, It last, Less before = {}) {
   if (last - first < 2) return;
   algo::swap(first[0], first[last - first - 1]);
   algo::sift_down(first, last - 1, 0, before);
 }
-// The elements of a heap in ascending order.
+// Sorts the elements of a heap in ascending order.
 template <class It, class Less = less>
 constexpr void sort_heap(It first, It last, Less before = {}) {
   for (; last - first > 1; --last) algo::pop_heap(first, last, before);
 }
 
-// Ascending order; equal elements in any. In place, O(n·log n).
+// Sorts in ascending order; equal elements may change places. In place, O(n·log n).
 template <class It, class Less = less>
 constexpr void sort(It first, It last, Less before = {}) {
   algo::make_heap(first, last, before);
@@ -168,7 +167,7 @@ void merge_sort(It first, std::ptrdiff_t n, array<T>& memory, Less& before) {
 }
 }  // namespace detail
 
-// Ascending order; equal elements stay in theirs. O(n·log n), memory for half of the elements.
+// Sorts in ascending order; equal elements keep their order. O(n·log n), memory for half of the elements.
 template <class It, class Less = less>
 void stable_sort(It first, It last, Less before = {}) {
   array<std::remove_cvref_t<decltype(*first)>> memory;

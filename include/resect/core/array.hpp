@@ -13,8 +13,8 @@
 namespace RESECT_NAMESPACE {
 
 namespace detail {
-// Memory for n elements; a negative n asks for more than there ever is, and operator new refuses it. A call of its own:
-// where g++ 12 sees through it, it warns of sizes that no caller passes.
+// Allocates memory for n elements; for a negative n allocation fails: no machine has that much memory. It is a call
+// of its own because g++ 12, if it inlines it, warns of sizes that no caller passes.
 [[gnu::noinline]] inline void* allocate(index_t n, std::size_t size) {
   constexpr std::size_t most = static_cast<std::size_t>(-1);
   const auto count = static_cast<std::size_t>(n);
@@ -27,8 +27,8 @@ namespace detail {
 template <class T, class Space = host_space>
 class array;
 
-// The part of std::vector that resect uses, with its meaning; it grows by doubling. (Of a std::vector each element type
-// costs the compiler some 10 ms as soon as a function that is no template uses it, of an array less than one.)
+// The part of std::vector that resect uses, with its meaning; it grows by doubling. (std::vector costs about 10 ms of
+// compile time for each element type that a non-template function uses, array under 1 ms.)
 // Errors: std::bad_alloc, also for sizes that are negative or too large; what an element's copy throws. Indices are not
 // checked.
 template <class T>

@@ -8,8 +8,8 @@
 
 namespace RESECT_NAMESPACE {
 
-// Where dense linear algebra is done. A backend is an object that goes first into every algorithm; its
-// type decides memory space and code at compile time. An engine brings its own by giving it these members.
+// A library of dense linear algebra in one memory space. A backend is the first argument of every algorithm; its type
+// decides memory space and code at compile time. An engine's own backend is a class with these members:
 //   space                       memory that its operands live in
 //   bulk(n, f)                  runs tasks (see `executor`)
 //   try_gemm(α, A, B, β, C)     C ← α·A·B + β·C;  A (m, k), B (k, n), C (m, n), any strides
@@ -21,7 +21,7 @@ concept dense_backend =
       { b.try_gemm(s, a, a, s, c) } -> std::same_as<status>;
     };
 
-// What a Cholesky factorization found. Not an error: data decide it.
+// The outcome of a Cholesky factorization. A failure depends on the data and is no error.
 struct cholesky_outcome {
   // The first column whose pivot was not above zero (or NaN); −1 where the matrix is positive definite.
   index_t failed_column = -1;
@@ -29,7 +29,7 @@ struct cholesky_outcome {
   bool positive_definite() const noexcept { return failed_column < 0; }
 };
 
-// What an eigendecomposition reached. Not an error: data decide it.
+// The outcome of an eigendecomposition. Missing convergence depends on the data and is no error.
 struct eigen_outcome {
   bool converged = false;
 };

@@ -9,8 +9,8 @@
 // Copies of views in host memory.
 namespace RESECT_NAMESPACE {
 
-// to(r, c) ← from(r, c), converted to the element of `to`. Both have the same extents, which the caller has checked; any
-// strides; no overlap unless both are the same elements.
+// Copies a view: to(r, c) ← from(r, c), converted to the element type of `to`. The caller has checked that the
+// extents are equal; any strides; the views must not overlap unless they are the same elements.
 template <class T, class U>
   requires(!std::is_const_v<U>)
 void copy(const matrix_view<T>& from, const matrix_view<U>& to) noexcept {
@@ -29,7 +29,7 @@ void copy(const matrix_view<T>& from, const matrix_view<U>& to) noexcept {
     }
   }
 }
-// The same, its rows shared out.
+// Copies a view, with its rows distributed over the workers.
 template <executor E, class T, class U>
   requires(!std::is_const_v<U>)
 void copy(E& exec, const matrix_view<T>& from, const matrix_view<U>& to) {
@@ -40,8 +40,8 @@ void copy(E& exec, const matrix_view<T>& from, const matrix_view<U>& to) {
   });
 }
 
-// A copy of the elements in `memory` (an array, a std::vector), row-major without gaps: the view of it, which holds until
-// `memory` changes its size.
+// Copies the elements to `memory` (an array, a std::vector), row-major without gaps, and returns a view of the copy.
+// The view is valid until `memory` changes its size.
 template <class T, class Memory>
 matrix_view<std::remove_const_t<T>> materialized(const matrix_view<T>& a, Memory& memory) {
   memory.resize(static_cast<decltype(memory.size())>(a.rows * a.cols));

@@ -114,8 +114,8 @@ result<dl_view<T>> read_dl_tensor(const D* tensor, std::int32_t ndim, std::strin
 
 }  // namespace detail
 
-// The matrix that a DLPack tensor of two dimensions describes, checked against the element type T (const for reading;
-// float, double, f16, bf16, fp8_e4m3, fp8_e5m2, bool or integers) and the memory space:
+// Converts a DLPack tensor of two dimensions to a matrix_view and checks it against the element type T (const for
+// reading; float, double, f16, bf16, fp8_e4m3, fp8_e5m2, bool or integers) and the memory space:
 //   auto w = resect::try_as_matrix<const float>(tensor, "W");       tensor: DLTensor or DLTensor*
 // Strides count elements; null strides mean compact and row-major. byte_offset is honoured; no alignment beyond the
 // element's is expected. The tensor must outlive the view; whoever owns it calls its deleter. For cuda_space the caller
@@ -135,7 +135,7 @@ result<matrix_view<T, Space>> try_as_matrix(const D& tensor, std::string_view op
   return try_as_matrix<T, Space>(&tensor, operand);
 }
 
-// The vector that a DLPack tensor of one dimension describes; likewise.
+// Converts a DLPack tensor of one dimension to a vector_view, with the same checks.
 template <class T, class Space = host_space, detail::dl_tensor D>
 result<vector_view<T, Space>> try_as_vector(const D* tensor, std::string_view operand = "vector") noexcept {
   const auto r = detail::read_dl_tensor<T, Space>(tensor, 1, operand);

@@ -10,7 +10,7 @@
 
 namespace RESECT_NAMESPACE {
 
-// What kind of thing went wrong, for programs; error::message says it to people.
+// The kind of an error, for programs; error::message is the text for people.
 enum class errc : std::uint8_t {
   invalid_argument,  // a value outside its allowed set
   shape_mismatch,    // extents that do not fit each other
@@ -25,7 +25,7 @@ enum class errc : std::uint8_t {
   out_of_memory,
 };
 
-// The kind in words, as messages begin: "invalid argument".
+// The kind of an error in words, the begin of a message: "invalid argument".
 constexpr std::string_view name(errc code) noexcept {
   switch (code) {
     case errc::invalid_argument: return "invalid argument";
@@ -43,7 +43,7 @@ constexpr std::string_view name(errc code) noexcept {
   return "unknown";
 }
 
-// What went wrong: which operand, what it was, what it should have been. Holds its text itself.
+// An error: its kind, the operand, what it was (`got`) and what was needed (`wanted`). It holds its texts itself.
 struct error {
   errc code = errc::invalid_argument;
   short_text<120> operand;
@@ -68,7 +68,7 @@ struct error {
 };
 
 #if RESECT_EXCEPTIONS
-// What the throwing forms throw.
+// The exception that the throwing forms throw.
 class exception : public std::exception {
  public:
   explicit exception(const resect::error& e) noexcept : error_(e), message_(e.message()) {}

@@ -13,7 +13,7 @@
 // that an addition needs no carry, as in Neal, "Fast exact summation using small and large superaccumulators" (2015).
 namespace RESECT_NAMESPACE {
 
-// What both sums share: words, merging, carries, and the way to a double.
+// The common part of exact_sum and exact_square_sum: words, merging, carries, rounding to double.
 template <std::size_t Words, std::size_t Offset>
 struct exact_words {
   std::int64_t word[Words] = {};
@@ -46,8 +46,8 @@ struct exact_words {
   }
 };
 
-// Σ x of finite floats (infinities and NaN are the caller's to refuse). Room for 2³¹ additions, merged ones included,
-// between two calls of `normalize`, and for 2⁶² in all.
+// The exact sum of finite floats, Σ x (the caller refuses infinities and NaN). It takes 2³¹ additions, merged ones
+// included, between two calls of `normalize`, and 2⁶² in all.
 struct exact_sum : exact_words<36, 150> {
   RESECT_HD constexpr void add(float x) noexcept {
     const std::uint32_t bits = bits_of(x);
@@ -59,7 +59,7 @@ struct exact_sum : exact_words<36, 150> {
   }
 };
 
-// Σ x² of finite floats, likewise.
+// The exact sum of squares of finite floats, Σ x², with the same limits.
 struct exact_square_sum : exact_words<71, 300> {
   RESECT_HD constexpr void add(float x) noexcept {
     const std::uint32_t bits = bits_of(x);

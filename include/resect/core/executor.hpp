@@ -43,13 +43,13 @@ class function_ref<R(Args...)> {
   R (*call_)(target, Args...);
 };
 
-// Anything that can run tasks 0 … n−1, each once, in any order and on any threads, and returns when all
-// are done. Tasks write to places that do not overlap and do not throw. An engine lends its own pool by
-// giving it `bulk`. What resect computes never depends on how many workers there are.
+// An object whose bulk(n, f) runs tasks 0 … n−1, each once, in any order and on any threads, and returns when all are
+// done. Tasks do not throw and write to places that do not overlap. An engine's own pool becomes an executor by a
+// member `bulk`. No result of resect depends on the number of workers.
 template <class E>
 concept executor = requires(E& e, index_t n, function_ref<void(index_t)> f) { e.bulk(n, f); };
 
-// The default: no thread is started, tasks run in order on the caller.
+// The default executor: tasks run in order on the calling thread.
 struct inline_executor {
   template <class F>
   void bulk(index_t n, F&& f) const {
@@ -57,7 +57,7 @@ struct inline_executor {
   }
 };
 
-// A reference to an executor that outlives it, for functions that are no templates. Two pointers.
+// A reference to an executor, for functions that are no templates; the executor must outlive it. Two pointers.
 class executor_ref {
  public:
   template <executor E>

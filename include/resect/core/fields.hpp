@@ -14,19 +14,19 @@ class field_list {
   struct field {
     std::string_view name;
     double number = 0;
-    std::string_view word = {};  // in place of the number, where it is not empty
+    std::string_view word = {};  // replaces the number where it is not empty
   };
 
   field_list& add(std::string_view name, double number) noexcept { return add(field{name, number}); }
   field_list& add(std::string_view name, std::string_view word) noexcept { return add(field{name, 0, word}); }
-  // Says that beside its id (and the layers, matrix and seed of a step) these fields tell their owner apart from every
-  // other, so a report need not show its hash.
+  // Declares that id and fields (with the layers, matrix and seed of a step) distinguish the operator from every
+  // other, so that a report need not show its hash.
   field_list& complete() noexcept {
     complete_ = true;
     return *this;
   }
 
-  // Takes that back: something was added that no field shows.
+  // Withdraws `complete`: a part of the operator is shown by no field.
   field_list& incomplete() noexcept {
     complete_ = false;
     return *this;

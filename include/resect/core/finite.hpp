@@ -8,17 +8,17 @@
 #include <resect/core/reduce.hpp>
 #include <resect/core/view.hpp>
 
-// Whether numbers are finite, and where the first one is that is not.
+// Tests for NaN and infinity, and the place of the first value that is not finite.
 namespace RESECT_NAMESPACE {
 
-// Whether x is neither NaN nor an infinity: of float, double, and the small types.
+// Whether x is neither NaN nor infinite; x is a float, a double or of a small type.
 template <class T>
 constexpr bool is_finite(T x) noexcept {
   if constexpr (requires { x.is_finite(); }) return x.is_finite();
   else return math::isfinite(x);
 }
 
-// A place in a matrix, or none.
+// Row and column of an element of a matrix, or no place.
 struct element_place {
   index_t row = -1;
   index_t col = -1;
@@ -26,7 +26,7 @@ struct element_place {
   constexpr explicit operator bool() const noexcept { return row >= 0; }
 };
 
-// The first element, in the order of rows, for which is(x) is true. One pass at most.
+// The place of the first element, in the order of rows, for which is(x) is true. One pass at most.
 template <class T, class F>
 constexpr element_place first_element(const matrix_view<T>& a, F is) {
   for (index_t r = 0; r < a.rows; ++r)
@@ -34,7 +34,7 @@ constexpr element_place first_element(const matrix_view<T>& a, F is) {
       if (is(a(r, c))) return {r, c};
   return {};
 }
-// The same with rows shared out, for any number of workers the same.
+// The same place for any number of workers, with rows distributed over them.
 template <executor E, class T, class F>
 element_place first_element(E& exec, const matrix_view<T>& a, F is) {
   return parallel_reduce(
@@ -46,7 +46,7 @@ element_place first_element(E& exec, const matrix_view<T>& a, F is) {
       [](element_place earlier, element_place later) { return earlier ? earlier : later; });
 }
 
-// The first element that is NaN or an infinity.
+// The place of the first element that is NaN or infinite.
 template <class T>
 constexpr element_place first_not_finite(const matrix_view<T>& a) noexcept {
   return first_element(a, [](const T& x) { return !is_finite(x); });
@@ -56,7 +56,8 @@ element_place first_not_finite(E& exec, const matrix_view<T>& a) {
   return first_element(exec, a, [](const T& x) { return !is_finite(x); });
 }
 
-// not_finite with the row, the column and the value of the first element that is not, named after the operand.
+// Refuses a matrix with NaN or infinity: the error not_finite names the operand, and the row, column and value of the
+// first such element.
 template <class T>
 status check_finite(const matrix_view<T>& a, std::string_view operand) noexcept {
   const element_place at = first_not_finite(a);

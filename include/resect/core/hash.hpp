@@ -11,8 +11,8 @@
 
 namespace RESECT_NAMESPACE {
 
-// A 64-bit fingerprint of what was fed in, order included. For telling artifacts and plans apart, not
-// against an adversary. Each word is mixed by a multiply–xorshift permutation (the finalizer of
+// A 64-bit hash of a sequence of values in their order. It distinguishes artifacts and plans and does not resist an
+// adversary. Each word is mixed by a multiply–xorshift permutation (the finalizer of
 // SplitMix64: Steele, Lea & Flood 2014), so equal states mean equal inputs up to chance 2⁻⁶⁴.
 class fingerprint {
  public:

@@ -10,7 +10,8 @@
 // whose bits are promised writes every multiply–add with these, so that nothing is left to fuse.
 namespace RESECT_NAMESPACE {
 
-// a·b + c rounded once. On a host without the instruction this is a call into the C library, still exact.
+// Computes a·b + c with one rounding. On a host without the instruction this is a call into the C library, still
+// exact.
 RESECT_HD inline double fma_rn(double a, double b, double c) noexcept {
 #if defined(__CUDA_ARCH__)
   return __fma_rn(a, b, c);
@@ -44,7 +45,8 @@ RESECT_HD inline double div_rn(double a, double b) noexcept {
 #endif
 }
 
-// The bits of a number and back, on host and device and in constant expressions.
+// The bits of a floating-point number; also on a device and in constant expressions. double_of and float_of invert
+// it.
 RESECT_HD constexpr std::uint64_t bits_of(double x) noexcept { return __builtin_bit_cast(std::uint64_t, x); }
 RESECT_HD constexpr std::uint32_t bits_of(float x) noexcept { return __builtin_bit_cast(std::uint32_t, x); }
 RESECT_HD constexpr double double_of(std::uint64_t bits) noexcept { return __builtin_bit_cast(double, bits); }

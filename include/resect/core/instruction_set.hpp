@@ -9,21 +9,22 @@
 // Which kernels a machine can run. Kernels are free functions that carry a target attribute, in a namespace named after
 // their instruction set; they are compiled into every build, whatever its flags, and chosen when the program runs.
 //
-// What such a function carries: [[RESECT_TARGET_AVX2]]. The lists are closed (no-avx512f), so that a kernel needs the
-// same machine in a translation unit that is compiled for a larger one, and the linker may keep either copy.
+// Such a function carries [[RESECT_TARGET_AVX2]]. The macro lists `no-avx512f` so that an AVX2 kernel that is
+// compiled in a unit with -march=native contains no AVX-512 instruction; the linker may keep that copy for every
+// unit.
 #define RESECT_TARGET_AVX2 gnu::target("avx2,fma,no-avx512f")
 #define RESECT_TARGET_AVX512 gnu::target("avx2,fma,avx512f,avx512dq,avx512bw,avx512vl")
 
 namespace RESECT_NAMESPACE {
 
-// Instruction sets that have kernels of their own; on one machine each holds what stands before it.
+// Instruction sets with kernels of their own; each includes those before it.
 enum class instruction_set : std::uint8_t {
   portable,  // what every machine of the architecture has (x86-64: SSE2; aarch64: NEON); the only one outside x86-64
   avx2,      // AVX2 with FMA
   avx512,    // AVX-512 F, DQ, BW and VL
 };
 
-// "portable", "avx2", "avx512".
+// The name of an instruction set: "portable", "avx2", "avx512".
 constexpr std::string_view name(instruction_set set) noexcept {
   switch (set) {
     case instruction_set::portable: return "portable";
@@ -53,15 +54,15 @@ inline instruction_set best_instruction_set() noexcept {
                                             : instruction_set::portable;
 }
 
-// What runs where `wanted` is asked for: `wanted` itself, or the largest supported set below it. Forcing a set is
-// always safe, so a test that forces one first asks `supported`.
+// The set that runs if `wanted` is forced: `wanted`, or the largest supported set below it. Forcing a set is always
+// safe; a test that needs a certain set calls `supported` first.
 inline instruction_set runnable(instruction_set wanted) noexcept {
   if (supported(wanted)) return wanted;
   return supported(instruction_set::avx2) && wanted == instruction_set::avx512 ? instruction_set::avx2
                                                                                : instruction_set::portable;
 }
 
-// The set that a backend was made with, or the machine's largest where it says nothing.
+// The instruction set of a backend's constructor argument, or the machine's largest if it has none.
 template <class B>
 instruction_set instructions_of(const B& backend) noexcept {
   if constexpr (requires { backend.instructions(); }) return backend.instructions();

@@ -28,13 +28,13 @@ inline double atan2(double y, double x) noexcept { return __builtin_atan2(y, x);
 // x·2^power.
 inline double ldexp(double x, int power) noexcept { return __builtin_ldexp(x, power); }
 inline float ldexp(float x, int power) noexcept { return __builtin_ldexpf(x, power); }
-// The largest integer not above x, and the smallest not below it.
+// The largest integer not above x; ceil is the smallest not below x.
 inline double floor(double x) noexcept { return __builtin_floor(x); }
 inline double ceil(double x) noexcept { return __builtin_ceil(x); }
 // |x|.
 constexpr double fabs(double x) noexcept { return __builtin_fabs(x); }
 constexpr float fabs(float x) noexcept { return __builtin_fabsf(x); }
-// Whether x is a number that is not infinite.
+// Whether x is neither NaN nor infinite.
 constexpr bool isfinite(double x) noexcept { return __builtin_isfinite(x); }
 constexpr bool isfinite(float x) noexcept { return __builtin_isfinite(x); }
 // Whether x is NaN.

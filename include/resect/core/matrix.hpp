@@ -6,8 +6,8 @@
 
 namespace RESECT_NAMESPACE {
 
-// A dense matrix that owns its elements in a memory space, row-major: element (r, c) is data[r·cols + c]. A value:
-// copying copies the elements. What a call returns; what a call takes is a view.
+// A dense matrix that owns its elements in a memory space, row-major: element (r, c) is data[r·cols + c]. A value
+// type: copying copies the elements. Functions return a matrix and take views.
 template <class T, class Space = host_space>
 struct matrix {
   using value_type = T;
@@ -22,7 +22,7 @@ struct matrix {
   matrix(index_t m, index_t n) : rows(m), cols(n), data(elements(m, n)) {}
 
   bool empty() const noexcept { return data.empty(); }
-  // What it holds then is unspecified. Where memory for it cannot be had, the matrix stays as it was.
+  // The elements are unspecified afterwards. If allocation fails, the matrix stays as it was.
   void resize(index_t m, index_t n) {
     data.resize(elements(m, n));
     rows = m;

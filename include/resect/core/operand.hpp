@@ -21,26 +21,26 @@ template <class T, class Space>
 inline constexpr bool is_view<matrix_view<T, Space>> = true;
 }  // namespace detail
 
-// A matrix in host memory that is no view yet: Eigen, xtensor, mdspan, resect's own matrix, DLPack.
+// A matrix in host memory of a type other than a view: Eigen, xtensor, mdspan, resect's own matrix, DLPack.
 template <class X>
 concept operand = !detail::is_view<std::remove_cvref_t<X>> && matrix_like<X>;
-// The same of one element type.
+// An operand with elements of type T.
 template <class X, class T>
 concept operand_of = operand<X> && std::same_as<matrix_element<X>, T>;
-// The same, to be written to.
+// An operand with elements of type T that can be written.
 template <class X, class T>
 concept output_of = operand_of<X, T> && requires(X& x) {
   { *try_as_matrix(x) } -> std::convertible_to<matrix_view<T>>;
 };
-// The same of float or double.
+// An operand of floats or doubles.
 template <class X>
 concept floating_operand = operand_of<X, float> || operand_of<X, double>;
 
-// The same of float or double, to be written to.
+// An operand of floats or doubles that can be written.
 template <class X>
 concept floating_output = output_of<X, float> || output_of<X, double>;
 
-// f(view) of an operand that is read, or what is wrong with it. R is what f returns: a status or a result.
+// Calls f with the view of an operand that is read, or returns the operand's error. f returns a status or a result.
 template <operand W, class F>
 auto on_view(const W& w, std::string_view name,
              F f) -> std::invoke_result_t<F&, matrix_view<const matrix_element<const W&>>> {
@@ -48,7 +48,7 @@ auto on_view(const W& w, std::string_view name,
   if (!view) return view.error();
   return f(matrix_view<const matrix_element<const W&>>(*view));
 }
-// f(view) of an operand that is written.
+// Calls f with the view of an operand that is written, or returns the operand's error.
 template <operand W, class F>
 auto on_output(W& w, std::string_view name, F f) -> std::invoke_result_t<F&, matrix_view<matrix_element<W&>>> {
   const auto view = try_as_matrix(w, name);

@@ -9,14 +9,14 @@
 
 namespace RESECT_NAMESPACE {
 
-// The sum of eight running sums, in the order that all sums over lanes have.
+// The sum of eight running sums, in the fixed order of all sums over lanes.
 constexpr double lane_sum(const double (&lane)[8]) noexcept {
   return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
 }
 
-// Σ x_i in double. Eight running sums over blocks of eight, combined in a fixed order: the same bits
-// for every compiler, optimisation level and instruction set, because a float converted to double is
-// exact. Error ≤ (n/8 + 3) · 2⁻⁵³ · Σ|x_i|.
+// The sum Σ x_i in double. Eight running sums over blocks of eight, combined in a fixed order: the same bits for
+// every compiler, optimisation level and instruction set, because a float converted to double is exact. Error ≤ (n/8
+// + 3) · 2⁻⁵³ · Σ|x_i|.
 template <class T>
 double sum(std::span<const T> x) noexcept {
   double lane[8] = {};
@@ -27,7 +27,8 @@ double sum(std::span<const T> x) noexcept {
   return lane_sum(lane);
 }
 
-// Σ a_i·b_i of floats in double: every product is exact there, so the remark on `sum` holds here too.
+// The inner product Σ a_i·b_i of floats in double. Every product is exact in double, so it is as reproducible as
+// `sum`.
 inline double dot(std::span<const float> a, std::span<const float> b) noexcept {
   double lane[8] = {};
   const std::size_t n = algo::min(a.size(), b.size());
@@ -38,8 +39,8 @@ inline double dot(std::span<const float> a, std::span<const float> b) noexcept {
   return lane_sum(lane);
 }
 
-// combine(… map(first, last) …) over [0, n) in blocks of `block` elements; the partial results are
-// combined in a binary tree whose shape follows n and block alone, so the workers change nothing.
+// Reduces [0, n) in parallel: map(first, last) for each block of `block` elements, and `combine` over the results in
+// a binary tree. The tree depends on n and block alone, so the number of workers changes no bit.
 // map: (index first, index last) → T;  combine: (T, T) → T;  n = 0 gives `identity`.
 template <executor E, class Map, class Combine, class T>
 T parallel_reduce(E& exec, index_t n, index_t block, T identity, Map map, Combine combine) {

@@ -9,7 +9,7 @@
 
 namespace RESECT_NAMESPACE {
 
-// Under sanitizers, and at -O1 for aarch64, g++ takes an error that is not there for one that is read.
+// Under sanitizers, and at -O1 for aarch64, g++ wrongly warns that an absent error is read uninitialized.
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
@@ -114,11 +114,11 @@ class [[nodiscard]] result<void> {
 #pragma GCC diagnostic pop
 #endif
 
-// Success, or an error: what is returned where there is no value.
+// Success or an error, for functions that return no value.
 using status = result<void>;
 
 #if RESECT_EXCEPTIONS
-// The value, or resect::exception. What every throwing form is made of.
+// Returns the value of a result, or throws its error as resect::exception. Every throwing form calls it.
 template <class T>
 T value_or_throw(result<T>&& r) {
   if (!r) throw exception(r.error());

@@ -10,9 +10,9 @@
 
 namespace RESECT_NAMESPACE {
 
-// Working memory that is kept between calls: it grows until it fits what the calls need, and then nothing is allocated
-// any more. A stack: what a scratch_frame takes is free again when the frame ends. Never moves what is taken. One for
-// each thread.
+// Working memory that is kept between calls: it grows to the largest need of a call, after which calls allocate
+// nothing. A stack: the memory of a scratch_frame is free again when the frame ends, and never moves before. Every
+// thread needs its own.
 class scratch {
  public:
   scratch() noexcept = default;
@@ -21,7 +21,7 @@ class scratch {
   scratch(scratch&&) noexcept = default;
   scratch& operator=(scratch&&) noexcept = default;
 
-  // All that it holds, in use or not.
+  // The size of all its memory, in use or not.
   index_t capacity() const noexcept {
     index_t n = 0;
     for (const block& b : blocks_) n += b.size();
@@ -54,7 +54,8 @@ class scratch {
   place top_;
 };
 
-// Takes memory from a scratch until it ends, or, without one, from the heap. Frames end in the reverse order.
+// Takes memory from a scratch (from the heap without one) and frees it in its destructor. Frames end in reverse
+// order.
 class scratch_frame {
  public:
   explicit scratch_frame(scratch* shared) noexcept : from_(shared != nullptr ? shared : &own_), begin_(from_->top_) {}

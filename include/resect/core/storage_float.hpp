@@ -12,13 +12,13 @@
 
 namespace RESECT_NAMESPACE {
 
-// What a number becomes that is too large for its type, after rounding; infinities go the same way.
+// The result of converting a number that is too large for its type after rounding; infinities follow the same rule.
 enum class overflow : std::uint8_t {
   non_finite,  // infinity, or NaN in a type that has no infinity; the sign stays
   saturate,    // the largest finite number of that sign
 };
 
-// What the largest exponent of a type is for.
+// The meaning of a type's largest exponent.
 enum class top_exponent : std::uint8_t {
   infinity_and_nan,  // as in IEEE 754
   finite_but_one,    // ordinary numbers; only the largest code is NaN (OCP's "FN" types)
@@ -174,22 +174,22 @@ void convert_groups(const From* __restrict from, To* __restrict to, std::size_t 
 }
 }  // namespace detail
 
-// Types that are stored small and computed with as float.
+// A type that is stored in 1 or 2 bytes and computed with as float.
 template <class T>
 concept small_float = detail::is_storage_float<T>;
-// What widens to float exactly: float itself, and the small types.
+// A type that converts to float exactly: float and the small types.
 template <class T>
 concept widens_to_float = std::same_as<T, float> || small_float<T>;
 
-// A contiguous range (std::vector, std::span, …) of these.
+// A contiguous range (std::vector, std::span, …) of floats or of a small type.
 template <class Range>
 concept widening_row = requires { typename detail::element_of<Range>; } && widens_to_float<detail::element_of<Range>>;
-// One of a small type.
+// A contiguous range of a small type.
 template <class Range>
 concept small_row = widening_row<Range> && small_float<detail::element_of<Range>>;
 
-// to[i] = To(from[i]) for contiguous ranges (std::vector, std::span, …) that do not overlap; where one is shorter, its
-// length counts. From a small type to float, exact; or from float or double to a small type, rounded once as its
+// Converts contiguous ranges element by element: to[i] = To(from[i]). The ranges must not overlap; the shorter one
+// gives the length. From a small type to float, exact; or from float or double to a small type, rounded once as its
 // constructor does. Never allocates; about a load, a few integer operations and a store an element, in vector code
 // where the machine has shifts by variable counts (AVX2, NEON).
 template <class In, class Out>
@@ -212,8 +212,8 @@ void convert(const In& from, Out&& to, overflow o = detail::span_element<Out>::d
                          [o](source x) { return element{x, o}; });
 }
 
-// A row as floats, for what takes nothing else: a row of floats itself, which has to live on; one of a small type widened
-// into `memory`, as far as that reaches.
+// A row as floats: a row of floats is returned itself and must stay alive; a row of a small type is widened into
+// `memory`, up to the length of `memory`.
 template <class Row>
   requires(widening_row<std::remove_reference_t<Row>> &&
            (small_row<std::remove_reference_t<Row>> || std::is_lvalue_reference_v<Row> ||

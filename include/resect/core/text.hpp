@@ -65,8 +65,8 @@ class text_part {
 
 }  // namespace detail
 
-// A short text with its own storage: no allocation, so errors can be made anywhere (also where memory
-// is what ran out). Text that does not fit is cut, never an error.
+// A short text with its own storage: it never allocates, so an error can be made where memory ran out. Text that does
+// not fit is cut, never an error.
 template <std::size_t N>
 class short_text {
  public:
@@ -101,7 +101,7 @@ class short_text {
   std::size_t size_ = 0;
 };
 
-// "rows 3, cols 4" and the like: up to twelve parts one after the other, texts and numbers.
+// Joins up to twelve texts and numbers to a short_text: text("rows ", 3, ", cols ", 4).
 template <std::size_t N = 120>
 short_text<N> text(detail::text_part a = {}, detail::text_part b = {}, detail::text_part c = {},
                    detail::text_part d = {}, detail::text_part e = {}, detail::text_part f = {},

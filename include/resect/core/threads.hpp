@@ -14,10 +14,10 @@
 
 namespace RESECT_NAMESPACE {
 
-// A pool of n workers, the caller being one of them; fewer where the system starts no more (concurrency() says how
-// many). `bulk` may be called from one thread at a time; a call from inside a task runs its tasks on that worker
-// (nested calls do not deadlock). A task that throws ends the program. Movable; one that was moved from is its caller
-// alone.
+// A pool of n workers, one of which is the calling thread; fewer if the system starts no more threads (concurrency()
+// returns the number). `bulk` may be called from one thread at a time; a call from inside a task runs its tasks on
+// that worker (nested calls do not deadlock). A task that throws ends the program. Movable; after a move, bulk() of
+// the old object runs on the calling thread only.
 class threads {
  public:
   explicit threads(int n = 1) : pool_(n > 1 ? std::make_unique<pool>(n) : nullptr) {}
@@ -34,8 +34,8 @@ class threads {
     for (index_t i = 0; i < n; ++i) f(i);
   }
 
-  // Threads of POSIX and not of std, which report by an exception that there are no more: what catches it would be
-  // another function in a program without exceptions, and the linker keeps one of the two for both kinds.
+  // pthread_create, not std::thread: std::thread reports failure by throwing, and catching that would give `threads`
+  // a different body with and without exceptions (one-definition rule).
   class pool {
    public:
     explicit pool(int n) {

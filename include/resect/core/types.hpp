@@ -7,10 +7,10 @@
 
 namespace RESECT_NAMESPACE {
 
-// Signed 64-bit: extents, strides and counts. Differences never wrap, loops may run downwards.
+// The signed 64-bit type of extents, strides and counts. Differences never wrap, loops may run downwards.
 using index_t = std::int64_t;
 
-// Where memory lives, as part of a view's type: passing device memory to a host backend does not compile.
+// Tags of memory spaces, part of a view's type: passing device memory to a host backend does not compile.
 struct host_space {};
 struct cuda_space {};
 

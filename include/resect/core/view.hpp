@@ -10,7 +10,7 @@
 
 namespace RESECT_NAMESPACE {
 
-// A row of elements at a fixed distance; does not own them.
+// A vector of elements at a fixed stride, in memory that the view does not own.
 template <class T, class Space = host_space>
 struct vector_view {
   using value_type = std::remove_const_t<T>;
@@ -36,7 +36,7 @@ struct vector_view {
   }
 };
 
-// A matrix that somebody else owns: element (r, c) is data[r * row_stride + c * col_stride].
+// A matrix in memory that the view does not own: element (r, c) is data[r * row_stride + c * col_stride].
 // Row-major is the default; transposing swaps strides and moves nothing. 40 bytes, trivially copyable;
 // no alignment is promised or needed. Strides are counted in elements and must not be negative.
 template <class T, class Space = host_space>
@@ -62,7 +62,7 @@ struct matrix_view {
   }
 
   constexpr vector_view<T, Space> row(index_t r) const noexcept { return {data + r * row_stride, cols, col_stride}; }
-  // A row whose elements lie side by side (see rows_contiguous).
+  // A row of contiguous elements (see rows_contiguous).
   constexpr std::span<T> row_span(index_t r) const noexcept
     requires std::same_as<Space, host_space>
   {
@@ -88,7 +88,7 @@ namespace detail {
 
 enum class view_access : unsigned char { read, write };
 
-// Whether first · second · third, none of them negative, is an index.
+// True if first · second · third fits in an index. Arguments must not be negative.
 constexpr bool product_fits(index_t first, index_t second, index_t third = 1) noexcept {
   index_t product = 0;
   return !__builtin_mul_overflow(first, second, &product) && !__builtin_mul_overflow(product, third, &product);

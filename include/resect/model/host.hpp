@@ -13,12 +13,13 @@
 
 namespace RESECT_NAMESPACE::model {
 
-// What may be done at a site; each includes those before it.
+// Access to a site: `write` includes `read`.
 enum class access : std::uint8_t { none, read, write };
-// What a callback did to the rows that it was handed.
+// The answer of a callback: whether it changed the rows that it got.
 enum class edit : std::uint8_t { unchanged, modified };
 
-// What a host says of its model. `fingerprint` tells models apart (of the weights' bytes as stored).
+// Description of a host's model: name, extents and a fingerprint. `fingerprint` is a hash of the weights' stored
+// bytes and differs between models.
 struct model_desc {
   short_text<120> name;
   std::uint64_t fingerprint = 0;
@@ -29,16 +30,16 @@ struct model_desc {
   bool tied_head = false;
 };
 
-// Called at every wanted site: reads rows.
+// A callback that reads rows; the host calls it at every wanted site.
 template <class T, class Space = host_space>
 using observer = function_ref<void(const tap&, matrix_view<const T, Space>)>;
-// Called at every wanted site: may write rows; what it wrote is what every later consumer sees. Every row is handed out
-// once, for an edit need not be one that can be made twice.
+// A callback that may write rows; every later consumer in the pass reads the written values. The host passes each row
+// exactly once: an edit is not necessarily idempotent.
 template <class T, class Space = host_space>
 using editor = function_ref<edit(const tap&, matrix_view<T, Space>)>;
 
-// What to call during a pass, and under which plan a KV cache grows meanwhile. A site is wanted that is in `read`, in
-// `write` or in both, and called once either way; plans leave `read` empty.
+// The callback of a pass, the sites at which the host calls it, and the epoch that the host stores with the KV cache.
+// The host calls once at a site that is in `read`, in `write` or in both; plans leave `read` empty.
 template <class T, class Space = host_space>
 struct hooks {
   site_set read;
@@ -52,14 +53,14 @@ template <class T, class Space>
 inline constexpr auto ignore_rows = [](const tap&, matrix_view<T, Space>) { return edit::unchanged; };
 }  // namespace detail
 
-// Reads nothing, writes nothing: the intact model.
+// Hooks that want no site: the pass is that of the intact model.
 template <class T, class Space = host_space>
 hooks<T, Space> no_hooks() noexcept {
   return {{}, {}, detail::ignore_rows<T, Space>, 0};
 }
 
-// Whether no sequence of the batch continues a cache that grew under another plan than that of `epoch` (0: the intact
-// model). Error: stale_cache names the sequence and both plans.
+// Checks that every cached sequence that the batch continues has the epoch `epoch` (0: the intact model). Error:
+// stale_cache names the sequence and both plans.
 template <class H>
 status check_caches(H& host, batch_view batch, std::uint64_t epoch) {
   for (std::size_t i = 0; i < batch.size(); ++i) {
@@ -72,10 +73,10 @@ status check_caches(H& host, batch_view batch, std::uint64_t epoch) {
   return {};
 }
 
-// What a host of level 2 does for level 1: `look` sees the rows of every site in `want`, nothing is written, and the
-// caches grow as those of the intact model. Errors: stale_cache where a sequence continues a cache that grew under a plan
-// (nothing is run then); else the answer of host.try_forward(batch, hooks). To look at what a model does under a plan:
-// residual::try_observe(host, plan, …).
+// Observes the intact model on an editable host: `look` gets the rows of every site in `want`, nothing is written,
+// and the caches get epoch 0. An editable host implements level 1 by it. Errors: stale_cache where a sequence
+// continues a cache that grew under a plan (nothing runs then); else the answer of host.try_forward(batch, hooks).
+// residual::try_observe(host, plan, …) observes a model under a plan.
 template <class H>
 status try_observe(H& host, batch_view batch, site_set want, observer<typename H::value, typename H::space> look) {
   if constexpr (requires { host.cache_epoch(std::int32_t{}), host.cached(std::int32_t{}); })
@@ -95,14 +96,14 @@ void observe(H& host, batch_view batch, site_set want, observer<typename H::valu
 }
 #endif
 
-// Level 1, observe. `value` is the element type of activations, `space` where they live. Matrices that a host hands out
-// have rows whose elements lie side by side (col_stride 1); rows may be apart.
+// Level 1, observe: a host whose activations can be read. `value` is the element type of activations, `space` their
+// memory space. The matrices of a host have rows of contiguous elements (col_stride 1); the row stride is free.
 //   describe()                 the model
-//   supports(site, layer)      what may be done there (a fused kernel may delete a site)
+// supports(site, layer) the access at this site (none where a fused kernel never has the value)
 //   try_forward(batch, want, observer)   runs all layers; rows of a sequence continue its cache, if any (a host of level 2
 //                              may return try_observe(*this, batch, want, observer))
 //   logits()                   (rows that want logits, n_vocab) of the last forward, in batch order
-//   forget(seq)                drops what is cached of one sequence
+// forget(seq) drops the cache of one sequence
 template <class H>
 concept observable_host =
     requires(H& h, const H& c, batch_view b, site_set want, observer<typename H::value, typename H::space> o) {
@@ -115,7 +116,7 @@ concept observable_host =
       { h.forget(std::int32_t{}) };
     };
 
-// Level 2, edit: callbacks may write, and every sequence remembers the plan that its cache grew under.
+// Level 2, edit: a host whose callbacks may write; every cached sequence remembers the plan that it grew under.
 //   cache_epoch(seq)           epoch of its cache, 0 for none or for the intact model
 //   cached(seq)                number of positions in its cache
 template <class H>
@@ -126,18 +127,19 @@ concept editable_host = observable_host<H> &&
                           { c.cached(std::int32_t{}) } -> std::convertible_to<index_t>;
                         };
 
-// Level 3, surgery: a pass can be cut anywhere. A `state` is the residual stream of a batch of whole
-// sequences (from position 0) between two layers; it is moved, and copied by `snapshot` alone.
+// Level 3, surgery: a host that can cut a pass between any two layers and override weights. A `state` is the residual
+// stream of a batch of whole sequences (from position 0) between two layers; it is moved, and copied by `snapshot`
+// alone.
 //   try_embed(batch)               the stream before layer 0
 //   try_run(state, a, b, hooks)    layers [a, b), with callbacks at the sites of these layers as in a whole pass: all
 //                                  rows, and the tap's layer is the model's, wherever the run begins
 //   snapshot(state)                a copy
-//   stream(state)                  its rows (rows, d_model), to read or to write
-//   rows(state)                    what they are
+// stream(state) the stream of the state (rows, d_model), to read or to write
+// rows(state) the meta data of these rows
 //   try_head(state, row, norm, logits)   final norm and output matrix for norm.rows rows from `row` on; norm is what
 //                                  site::head_norm shows
-//   weights(layer)                 what the layer is made of
-//   try_read_weight(w, out)        its values, dequantized
+// weights(layer) the weights of the layer
+// try_read_weight(w, out) writes the values of w to `out`, dequantized
 //   try_override_weight(w, values) replaces them, in partial and in whole passes, until the returned guard is
 //                                  destroyed; then what was there before is back, be it an override; moving the
 //                                  guard cannot throw
@@ -159,17 +161,18 @@ concept surgical_host =
       { h.try_override_weight(w, matrix_view<const float>{}) } -> std::same_as<result<typename H::weight_override>>;
     };
 
-// The product that a host itself makes of a weight now: y (rows, out) := x·Wᵀ, x (rows, in), an override of its values
-// included.
+// The host's own product with a weight: y (rows, out) := x·Wᵀ, x (rows, in), with overridden values where there are
+// any.
 template <class T, class Space = host_space>
 using own_product = function_ref<status(matrix_view<const T, Space> x, matrix_view<T, Space> y)>;
-// What takes its place: y := f(w, x, own). Called once a product and pass, with all rows of the pass.
+// A function that replaces the host's product with a weight: y := f(w, x, own). The host calls it once for each
+// product of a pass, with all rows of the pass.
 template <class T, class Space = host_space>
 using product_function = shared_function<status(const weight_desc& w, matrix_view<const T, Space> x,
                                                 matrix_view<T, Space> y, own_product<T, Space> own)>;
 
-// Optional, a host that lets a product be computed by a function: packed weights, low-rank terms, gathering what a matrix
-// reads.
+// Optional: a surgical host that lets a function compute the product with a weight. Uses: packed weights, low-rank
+// terms, recording the inputs of a matrix.
 //   try_override_product(w, f)     the product of matrix w is f's, in whole and in partial passes, until the returned guard
 //                                  is destroyed; then what was there before is back. What f reports ends the pass
 template <class H>

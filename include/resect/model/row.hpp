@@ -18,15 +18,15 @@ struct token_place {
   std::int32_t seq = 0;
   std::int32_t pos = 0;
 
-  // Both in one number: how fingerprints and random streams take a place.
+  // Sequence and position in one number, for fingerprints and random streams.
   constexpr std::uint64_t key() const noexcept {
     return static_cast<std::uint64_t>(static_cast<std::uint32_t>(seq)) << 32 | static_cast<std::uint32_t>(pos);
   }
   friend constexpr auto operator<=>(const token_place&, const token_place&) noexcept = default;
 };
 
-// What one row of activations is: token `token` at position `pos` of sequence `seq`. A row's number in
-// a matrix says nothing about its position: hosts split, pad and gather.
+// Meta data of one row of activations: token `token` at position `pos` of sequence `seq`. The number of a row in a
+// matrix does not give its position: hosts split, pad and gather.
 struct row_meta {
   std::int32_t seq = 0;
   std::int32_t pos = 0;
@@ -43,13 +43,13 @@ struct row_meta {
   friend constexpr bool operator==(const row_meta&, const row_meta&) noexcept = default;
 };
 
-// A packed ragged batch: the rows of any number of sequences, those of one sequence next to each other
-// and by ascending position.
+// A packed ragged batch: rows of any number of sequences; rows of one sequence are adjacent and in ascending
+// position.
 using batch_view = std::span<const row_meta>;
 
-// Where a callback is: `rows` describes the matrix that comes with it, row by row, and may be shorter
-// than the batch (a host that gathers the rows which want logits). `memory`, where it is given, is what a step takes its
-// working memory from (core/scratch.hpp); hosts leave it alone.
+// The context of a callback: site, layer, and the meta data of each row of the matrix that the callback gets. `rows`
+// may be shorter than the batch (a host may gather the rows that want logits). Steps take working memory from
+// `memory` where it is not null (core/scratch.hpp); hosts leave it alone.
 struct tap {
   site where = site::embed_out;
   int layer = 0;

@@ -9,7 +9,8 @@
 
 namespace RESECT_NAMESPACE::model {
 
-// Places in the residual stream. For block l on one row, with a the attention's and m the MLP's
+// A place in the forward pass at which a host can call back. For block l on one row, with a the attention's and m the
+// MLP's
 // contribution *as added* (after any post-norm):
 //   resid_pre(l) = h_l,  resid_mid(l) = h_l + a,  resid_post(l) = h_l + a + m = resid_pre(l+1).
 enum class site : std::uint8_t {
@@ -23,20 +24,20 @@ enum class site : std::uint8_t {
   head_norm,  // what the output matrix reads
   logits,
 };
-// How many sites there are.
+// The number of sites.
 inline constexpr int n_sites = 9;
 
-// As reports and errors call it.
+// The name of a site in reports and errors.
 constexpr std::string_view name(site s) noexcept {
   constexpr std::string_view names[n_sites] = {"embed_out",  "resid_pre", "attn_delta", "resid_mid", "mlp_delta",
                                                "resid_post", "head_in",   "head_norm",  "logits"};
   return names[static_cast<int>(s)];
 }
 
-// Sites that belong to a layer; the others exist once.
+// Whether every layer has this site; the other sites exist once in a pass.
 constexpr bool is_layer_site(site s) noexcept { return s >= site::resid_pre && s <= site::resid_post; }
 
-// Some of the sites.
+// A set of sites.
 class site_set {
  public:
   constexpr site_set() noexcept = default;

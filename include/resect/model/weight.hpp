@@ -8,14 +8,14 @@
 
 namespace RESECT_NAMESPACE::model {
 
-// What a weight is for. A study re-initializes a gain and a bias otherwise than a matrix, and quantizes neither.
+// The role of a weight in its layer. `reinit` treats gains and biases unlike matrices; quantizers leave both alone.
 enum class weight_role : std::uint8_t {
   matrix,     // (out, in)
   norm_gain,  // of a norm, (1, d_model)
   bias,       // of a matrix or of a norm, (1, out)
 };
 
-// One weight of one layer.
+// Name, role and extents of one weight of one layer.
 struct weight_desc {
   short_text<48> name;  // within the layer, e.g. "attn.q"
   int layer = 0;

@@ -12,14 +12,14 @@
 #include <resect/core/storage_float.hpp>
 #include <resect/model/host.hpp>
 
-// Plans, metrics, studies and the conformance suite act on fp32 rows. A host whose activations are f16 or bf16 goes in
-// through this.
+// Plans, metrics, studies and the conformance suite act on fp32 rows. widened_host lets them act on a host of f16 or
+// bf16.
 namespace RESECT_NAMESPACE::model {
 
 namespace detail {
 
-// What of `now` is no longer what `before` stands for is rounded into `to`; the other elements keep their bits, those of
-// NaN too. Too large becomes infinity also in the types that saturate otherwise: nothing is made finite here.
+// Rounds into `to` the elements of `now` that differ from `before`; the other elements keep their bits, NaN included.
+// A value too large for the type becomes infinity, also in types whose conversion saturates by default.
 template <small_float T>
 void store_changes(matrix_view<const float> now, matrix_view<const T> before, matrix_view<T> to) noexcept {
   for (index_t r = 0; r < now.rows; ++r)
@@ -29,7 +29,7 @@ void store_changes(matrix_view<const float> now, matrix_view<const T> before, ma
     }
 }
 
-// What a widened host is of the levels observe and edit.
+// The members of widened_host for the levels observe and edit.
 template <observable_host H>
 class widened_rows {
   using narrow = typename H::value;
@@ -78,7 +78,8 @@ class widened_rows {
     copy(h, out);
     return out;
   }
-  // Runs a pass whose callbacks get floats; what they changed goes back when they return.
+  // Runs a pass whose callbacks get floats; changed elements are rounded into the host's rows when a callback
+  // returns.
   template <class F>
   status with_floats(const hooks<float>& k, F pass) {
     auto call = [&](const tap& at, matrix_view<narrow> h) {
@@ -111,9 +112,9 @@ class widened_rows {
 
 }  // namespace detail
 
-// A host of f16 or bf16 activations (any small type, in host memory) as one of float, of the same level. Refers to the
-// host, which outlives it; one for each thread that runs passes.
-//   Rows and logits are widened, which is exact. What a callback changed is rounded once, to the nearest, ties to even,
+// Presents a host of f16 or bf16 activations (any small type, in host memory) as a host of floats of the same level.
+// It refers to the host, which must outlive it; every thread that runs passes needs its own widened_host.
+// Rows and logits are widened, which is exact. Changed elements are rounded once, to the nearest, ties to even,
 //   when it returns edit::modified: several steps at one site act on the same floats and are rounded together. Too large
 //   becomes infinity (f16: from 65520 on; fp8_e4m3, which has none: NaN) and an operator may well write that: look at the
 //   host's range before a large steering strength. Elements that a callback left keep their bits.
@@ -147,8 +148,8 @@ class widened_host<H> : public detail::widened_rows<H> {
     friend widened_host;
     explicit state(typename H::state&& s) : narrow_(std::move(s)) {}
     mutable typename H::state narrow_;
-    mutable array<float> floats_ = {};  // the stream, once it was asked for
-    mutable array<narrow> shown_ = {};  // what those floats were then: another float was written
+    mutable array<float> floats_ = {};  // the stream, after the first call of stream()
+    mutable array<narrow> shown_ = {};  // the values last shown: a float that differs was written
     bool is_shown_ = false;
   };
   using weight_override = typename H::weight_override;
@@ -220,8 +221,8 @@ class widened_host<H> : public detail::widened_rows<H> {
     copy(h, matrix_view<narrow>{s.shown_.data(), h.rows, h.cols});
     copy(h, matrix_view<float>{s.floats_.data(), h.rows, h.cols});
   }
-  // The state takes what was written to its floats, and they show what it then is. Only what differs from what was shown
-  // is a writing: the state may have run since.
+  // Writes the changed floats into the state, and shows the state's values in them again. An element counts as
+  // written only if it differs from the value last shown: the state may have run since.
   void agree(const state& s) {
     if (!s.is_shown_) return;
     const auto h = host_.stream(s.narrow_);

@@ -7,10 +7,11 @@
 #include <resect/residual/detail/plan_steps.hpp>
 #include <resect/residual/plan.hpp>
 
-// The weights that a plan changes, for a layer, a pass or several passes.
+// Overrides the weights that a plan changes, for a layer, a pass or several passes.
 namespace RESECT_NAMESPACE::residual {
 
-// Overridden weights; they are put back in reverse order, so a weight that was overridden twice is restored twice.
+// Guards of overridden weights; its destructor ends the guards in reverse order, so that nested overrides of one
+// weight restore it.
 template <surgical_host H>
 class held_weights {
  public:
@@ -48,7 +49,7 @@ status check_weights(const H& host, const plan& p, int first, int last) {
   return {};
 }
 
-// Gives one layer the weights that the plan's steps make of them.
+// Overrides the weights of one layer with the values that the plan's steps compute.
 template <surgical_host H>
 status try_override_layer(executor_ref exec, H& host, const plan& p, int l, held_weights<H>& to) {
   for (const step& s : p.steps()) {
@@ -85,7 +86,8 @@ inline status check_no_weights(const plan& p) {
 
 }  // namespace detail
 
-// Overrides every weight that the plan changes. Errors: as try_run; then all are as before.
+// Overrides every weight that the plan changes, until the returned object is destroyed. Errors: as try_run; all
+// weights are restored then.
 template <executor E, surgical_host H>
 result<held_weights<H>> try_hold_weights(E& exec, H& host, const plan& p) {
   const int n = host.describe().n_layers;

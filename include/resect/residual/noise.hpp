@@ -29,17 +29,17 @@ void add_noise(vector_view<float> h, double s, const random::philox_stream& stre
 
 }  // namespace detail
 
-// h_t := h_t + s·RMS(h_t)·ε_t at one site of every layer of the range, ε_t ~ N(0, I), RMS(h_t) = ‖h_t‖₂/√d of the row
-// as it comes in. s is relative to each row's own size, so doses compare over depths and between rows: the angle that
-// a row is turned by is about arctan(s). At a delta's site it is the delta's size that counts.
+// Adds Gaussian noise to rows at one site of each layer: h_t := h_t + s·RMS(h_t)·ε_t, with ε_t ~ N(0, I) and RMS(h_t)
+// = ‖h_t‖₂/√d before the step. The noise is relative to the size of each row, so doses compare over depths and
+// between rows: it turns a row by about arctan(s). At a delta's site RMS is the delta's.
 // ε is drawn by Philox at (seed, layer, site, sequence, position, column), whatever the row's number in a batch: a
 // prefill, single decoded rows and any company give the same noise. resid_post of a layer and resid_pre of the next are
-// different sites and draw different numbers. Rows that are padding are left alone; s = 0 changes no bit, nor does any
-// s where the row is zero.
+// different sites and draw different numbers. Pads keep their bits; so does every row where s = 0, and a row of zeros
+// for any s.
 // The sum of squares is in double, the update rounded to float once: the same bits on every machine.
-// Cost about 30 ns a value, no allocation. Two noises at one place need different seeds to be independent; a report
-// runs several seeds. NaN or infinity in a row spreads over it.
-// Errors: invalid_argument for s that is negative or not finite. Sites outside layers: when it is added to a plan.
+// Cost: about 30 ns a value, no allocation. Two noises at one place are independent only if their seeds differ. NaN
+// or infinity in one element makes the whole row NaN or infinite.
+// Errors: invalid_argument for s that is negative or not finite. A plan refuses sites outside layers.
 template <class = void>
 result<step> try_noise(layer_range where, site at_site, float s, std::uint64_t seed) {
   if (!(s >= 0 && s - s == 0))

@@ -15,19 +15,20 @@
 #include <resect/core/shared_count.hpp>
 #include <resect/residual/select.hpp>
 
-// Norm matching: what is done to the amplitude of rows after a step has replaced them. A functor of its own, so that
-// every replacement can be compared with and without it.
+// Norm matching rescales rows that a step has replaced. The policy is separate from the step, so that every
+// replacement can be compared with and without it.
 namespace RESECT_NAMESPACE::residual {
 
-// What norm matching met. Shared by all threads that run the plan; relaxed counts, exact once the passes are over.
+// Counts of the rows that norm matching processed. All threads that run the plan share it; the counts are exact after
+// the passes.
 struct norm_counts {
-  shared_count rows;          // rows that a step replaced and a policy saw
-  shared_count zero_rows;     // of them: all zero after the step, which no factor can rescale
-  shared_count without_norm;  // of them: the teacher has no norm for this place
+  shared_count rows;          // rows that a step replaced and the policy processed
+  shared_count zero_rows;     // replaced rows that are all zero: no factor can rescale them
+  shared_count without_norm;  // replaced rows for whose place the teacher has no norm
 };
 
-// The norms of a teacher's rows, by place: what per_row_teacher matches. Made by add, from captured rows; the first
-// value of a place stays.
+// The norms of a teacher's rows by place (sequence, position), for per_row_teacher. `add` records them from captured
+// rows; the first value of a place stays.
 class row_norms {
  public:
   // Records ‖h_r‖₂ (in double) of every row that is no pad.
@@ -41,7 +42,7 @@ class row_norms {
     const auto same = [](const entry& a, const entry& b) { return a.where == b.where; };
     entries_.resize(algo::unique(entries_.begin(), entries_.end(), same) - entries_.begin());
   }
-  // The norm of a place, or null; until the next add.
+  // The norm of a place, or null; the pointer is valid until the next add.
   const double* find(token_place where) const noexcept {
     const auto before = [](const entry& e, token_place x) { return e.where < x; };
     const entry* const at = algo::lower_bound(entries_.begin(), entries_.end(), where, before);
@@ -74,27 +75,27 @@ class row_norms {
 
 // --- policies -----------------------------------------------------------------------------------------------
 
-// The rows as the step made them.
+// Policy: no rescaling.
 struct no_matching {};
 
-// h_t := h_t · ‖original h_t‖ / ‖h_t‖, where the original is the row that stood there before the step: at a site
-// its value there, for a block the layer's own output (the layer runs, also where the step alone would not need it).
-// One factor a row, so direction is kept and so is the spread of norms over rows.
+// Policy: each row gets its norm from before the step, h_t := h_t · ‖original h_t‖ / ‖h_t‖. The original is the row's
+// value at the site, or, for a block step, the layer's own output (the layer then runs even if the step alone does
+// not need it). One factor a row: the step's direction and the spread of norms over rows are kept.
 struct per_row_original {};
 
-// h_t := h_t · (the teacher's norm at t) / ‖h_t‖. Rows of other places than the teacher's stay as the step made them
-// and are counted; in place of a span they are an error.
+// Policy: each row gets the teacher's norm at its place, h_t := h_t · (teacher's norm at t) / ‖h_t‖. A row at a place
+// without a teacher's norm stays as the step made it and is counted; in a replaced span it is an error.
 struct per_row_teacher {
   row_norms norms;
 };
 
-// h_tc := scale_c · h_tc + shift_c, one affine map for all rows.
+// Policy: one affine map of the channels for all rows, h_tc := scale_c · h_tc + shift_c.
 struct per_channel_affine {
   array<float> scale, shift;
 };
 
-// h := c · h, one factor for all rows of all texts. It cannot follow norms that differ between rows (a first token
-// whose norm is a hundred times the others'); a norm profile says whether they do.
+// Policy: one factor for all rows of all texts, h := c · h. It ignores differences of norm between rows (the first
+// token's norm may be a hundred times the others'); metrics::norm_profile measures these differences.
 struct global_scalar {
   float factor = 1.0f;
 };
@@ -123,7 +124,7 @@ std::uint64_t hash_of(const global_scalar& p) noexcept {
   return fingerprint{}.add(std::uint64_t{4}).add(static_cast<double>(p.factor)).value();
 }
 
-// Row r of h is to have the norm `wanted`.
+// Rescales row r of h to the norm `wanted`.
 template <class = void>
 void rescale(matrix_view<float> h, index_t r, double wanted, norm_counts* counts) noexcept {
   const double now = row_norms::of(h, r);
@@ -175,15 +176,15 @@ void with_matching(const Policy& policy, const selection& chosen, const tap& at,
 
 }  // namespace detail
 
-// The step `s`, and then `policy` on the rows that it acts on (all, or those that `at` chose); other rows keep their
-// bits. Norms are taken in double and each element is rounded once, so a matched row's norm is the wanted one to
-// 2⁻²³ relative, unless elements overflow or are subnormal. A row that the step left all zero has no direction: it
-// stays zero (per_channel_affine still shifts it) and is counted. A row with NaN or infinity stays so.
-// A row whose norm is already the wanted one keeps its bits. `counts`, if given, outlives the plan.
+// Applies `policy` after the step `s` to the rows that `s` acts on (all rows, or the rows that `at` chose); other
+// rows keep their bits. Norms are taken in double and each element is rounded once, so a matched row has the wanted
+// norm to 2⁻²³ relative, unless elements overflow or are subnormal. A row that the step left all zero has no
+// direction: it stays zero (per_channel_affine still shifts it) and is counted. A row with NaN or infinity stays so.
+// A row whose norm is already the wanted one keeps its bits. `counts`, if given, must outlive the plan.
 // The policy is part of the step's hash. Cost: two visits of each element.
-// Errors: unsupported for steps on weights, and for per_row_original on a replaced span, whose own rows are never
-// computed; invalid_argument for per_row_teacher without norms, and where it is asked to match more than one layer
-// (each has its own norms); shape_mismatch where scale and shift differ in length or do not fit the step's width;
+// Errors: unsupported for steps on weights, and for per_row_original on a replaced span (its layers do not run, so
+// their norms are unknown); invalid_argument for per_row_teacher without norms or over more than one layer (each
+// layer has its own norms); shape_mismatch where scale and shift differ in length or do not fit the step's width;
 // not_finite in scale, shift or factor.
 template <detail::norm_policy Policy = per_row_original>
 result<step> try_match_norm(step s, Policy policy = {}, norm_counts* counts = nullptr) {
@@ -194,7 +195,8 @@ result<step> try_match_norm(step s, Policy policy = {}, norm_counts* counts = nu
     if (s.what == step::kind::weights) return error{errc::unsupported, name, "a step on weights", "one on rows"};
     if constexpr (std::same_as<Policy, per_row_original>)
       if (s.what == step::kind::replace)
-        return error{errc::unsupported, name, "rows of a replaced span, which nothing computes", "per_row_teacher"};
+        return error{errc::unsupported, name, "per_row_original on a replaced span, whose layers do not run",
+                     "per_row_teacher"};
     if constexpr (std::same_as<Policy, per_row_teacher>) {
       if (policy.norms.size() == 0)
         return error{errc::invalid_argument, name, "a teacher without rows", "one with rows"};

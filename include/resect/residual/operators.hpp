@@ -11,11 +11,11 @@
 #include <resect/random/distributions.hpp>
 #include <resect/residual/plan.hpp>
 
-// The operators: functions that make a step of a plan. All act on every row; all are pure, so the same
-// plan gives the same bits in any order of calls and on any number of threads.
+// The operators: functions that make a step of a plan. Every step acts on all rows and is a pure function, so a plan
+// gives the same bits in any order of calls and on any number of threads.
 namespace RESECT_NAMESPACE::residual {
 
-// Which contribution an operator on deltas means: the whole block's, or the attention's or MLP's alone.
+// The delta that an operator changes: the whole block's, the attention's or the MLP's.
 enum class delta : std::uint8_t { block, attention, mlp };
 
 namespace detail {
@@ -38,10 +38,10 @@ constexpr std::string_view suffix(delta d) noexcept {
 }
 }  // namespace detail
 
-// h_{l+1} := (1 − g)·h_l + g·h_{l+1}, that is h_l + g·Δ_l, for every layer l of the range.
-// g = 0 skips (a host at the surgery level does not run the layer), g = 1 is the identity, bit for bit;
-// between them a dose. For delta::attention and delta::mlp the delta itself is scaled. At most three
-// roundings an element. A g that is not finite makes a step that plans refuse (not_finite).
+// Multiplies the delta of each layer by g: h_{l+1} := (1 − g)·h_l + g·h_{l+1} = h_l + g·Δ_l. g = 0 skips the layer (a
+// host of the surgery level does not run it), g = 1 changes no bit, values between are doses. With delta::attention
+// or delta::mlp the step scales that delta at its own site. At most three roundings an element. A plan refuses a step
+// whose g is not finite (not_finite).
 template <class = void>
 step scale_delta(layer_range where, float g, delta which = delta::block) {
   step s;
@@ -74,7 +74,8 @@ step scale_delta(layer_range where, float g, delta which = delta::block) {
   return s;
 }
 
-// Δ_l := 0: the layer is left out. Does what scale_delta(where, 0) does, under a name of its own. Not zero_stream.
+// Leaves layers out: Δ_l := 0, so h_{l+1} = h_l. Equal to scale_delta(where, 0) under its own name; zero_stream is
+// another operator. (Zero ablation of a block's output, in the field's words.)
 template <class = void>
 step skip(layer_range where) {
   step s = scale_delta(where, 0.0f);
@@ -84,8 +85,8 @@ step skip(layer_range where) {
   return s;
 }
 
-// h_{l+1} := 0 for every layer l of the range: the whole stream is lost, not one layer's part of it.
-// An off-distribution control; to leave a layer out use skip.
+// Sets the whole stream after each layer to zero: h_{l+1} := 0. An off-distribution control; `skip` leaves one layer
+// out.
 template <class = void>
 step zero_stream(layer_range where) {
   step s;
@@ -102,11 +103,11 @@ step zero_stream(layer_range where) {
   return s;
 }
 
-// The mean contribution of every layer over a reference set of rows, frozen with its provenance.
+// The mean delta of every layer over reference rows, stored with fingerprints of the model and of these rows.
 struct delta_means {
   int n_layers = 0;
   index_t width = 0;
-  index_t rows = 0;             // reference rows averaged
+  index_t rows = 0;             // number of averaged rows
   std::uint64_t model = 0;      // fingerprint of the model
   std::uint64_t reference = 0;  // fingerprint of the reference rows (sequence, position, token)
   array<float> mean;            // (n_layers, width)
@@ -117,9 +118,9 @@ struct delta_means {
   }
 };
 
-// Δ_l := μ_l, the layer's mean delta over the reference set; the layer is not run.
-// Errors: invalid_argument where `means` does not cover the range; shape_mismatch where its extents do not
-// fit what it holds.
+// Replaces the delta of each layer by its mean over the reference rows: Δ_l := μ_l; the layer does not run. Errors:
+// invalid_argument where `means` does not cover the range; shape_mismatch where the extents of `means` do not fit the
+// number of its values.
 template <class = void>
 result<step> try_mean_delta(layer_range where, const delta_means& means) {
   if (where.first < 0 || where.last > means.n_layers || where.first >= where.last)
@@ -161,21 +162,21 @@ step mean_delta(layer_range where, const delta_means& means) {
 }
 #endif
 
-// What happens to the gains of a layer's norms when it is re-initialized. A choice that changes the
-// result, so it has no default: with kept gains a random layer still writes with the trained amplitude.
+// Whether `reinit` keeps the gains of a layer's norms or resets them. The choice changes the result, so it has no
+// default: with kept gains a random layer still writes with the trained amplitude.
 enum class norm_gains : std::uint8_t { keep, reset };
 
-// How re-initialized weights are drawn.
+// Options of `reinit`: standard deviation of the matrices, value of reset gains.
 struct reinit_options {
-  float std = 0.0f;  // of the normal distribution that matrices are drawn from; 0: each matrix's own root mean square
-  float reset_gain = 1.0f;  // what a reset gain becomes (0 where the host's norm uses 1 + gain)
+  float std = 0.0f;         // standard deviation of a matrix's elements; 0: the root mean square of the trained matrix
+  float reset_gain = 1.0f;  // the value of a reset gain (0 where the host's norm uses 1 + gain)
 };
 
-// Every matrix W of the layers := σ·ε, ε ~ N(0, 1) drawn by Philox at (seed, layer, weight, element), so the draws
-// depend on the place alone. σ is the root mean square of W, so that random weights write with the amplitude of the
-// trained ones, or `std` where it is given (0.02 is what many trainers begin with: beside a trained stream it may be
-// next to nothing). Gains stay or become `reset_gain`, as `gains` says; biases become 0. Options that are not finite make a step that
-// plans refuse (not_finite).
+// Draws every matrix W of the layers anew: W := σ·ε, ε ~ N(0, 1) by Philox at (seed, layer, weight, element), so a
+// draw depends on its place alone. σ is the root mean square of W, so that random weights write with the trained
+// amplitude, or `std` if it is not 0 (many trainers start with 0.02, which may be negligible beside a trained
+// stream). `gains` decides whether gains stay or become `reset_gain`; biases become 0. A plan refuses a step with
+// options that are not finite (not_finite).
 template <class = void>
 step reinit(layer_range where, std::uint64_t seed, norm_gains gains, reinit_options options = {}) {
   step s;
@@ -213,8 +214,8 @@ step reinit(layer_range where, std::uint64_t seed, norm_gains gains, reinit_opti
   return s;
 }
 
-// h_j := S(h_i) in place of layers [i, j), which do not run. S(tap, h_i, h_j) → status (or void) gets the
-// rows' meta data in the tap; `identity` has to differ between functions that do different things.
+// Replaces layers [i, j) by a function: h_j := S(h_i); the layers do not run. S(tap, h_i, h_j) → status (or void)
+// gets the meta data of the rows in the tap; `identity` must differ between functions that do different things.
 //   replace_span(layers(3, 6), [&](const tap& at, matrix_view<const float> in, matrix_view<float> out) { … }, 1)
 template <class F>
 step replace_span(layer_range where, F student, std::uint64_t identity, index_t width = 0) {
@@ -237,8 +238,8 @@ step replace_span(layer_range where, F student, std::uint64_t identity, index_t 
   return s;
 }
 
-// A function for replace_span that runs the host's own layers: the identity splice, which must not
-// change one bit. It keeps a reference to the host.
+// A function for replace_span that runs the host's own layers: a splice that must change no bit. It keeps a reference
+// to the host.
 template <surgical_host H>
 auto own_layers(H& host, layer_range where) {
   return [&host, where](const tap& at, matrix_view<const float> in, matrix_view<float> out) -> status {

@@ -10,16 +10,16 @@
 
 namespace RESECT_NAMESPACE::residual {
 
-// What to do to a model: steps in the order of sites, priorities and layers. A value; immutable once built, shared
-// freely between threads. Steps that contradict each other are refused when they are added.
+// A list of steps that alter a model, ordered by site, priority and layer. A value type; threads may share a plan.
+// try_add refuses a step that contradicts an earlier one.
 //   plan p = plan{} | skip(layers(6, 8)) | scale_delta(layer(3), 0.5f);
 class plan {
  public:
   // Adds one step and keeps the order. Errors (the plan stays as it was):
-  //   invalid_argument  a step without identity (id or hash): a cache could not tell its plan from another; an empty or
+  // invalid_argument a step without identity (id or hash), since caches tell plans apart by it; an empty or
   //                     negative range, a site outside the layers
   //   null_pointer      no function of the step's kind
-  //   what the step's `outcome` says, as a factor that is not finite
+  // the error in the step's `outcome`, e.g. a factor that is not finite
   //   conflict          two overwriting steps at one place; a step inside a replaced or skipped layer; unless their
   //                     rows are provably disjoint
   template <class = void>
@@ -55,7 +55,7 @@ class plan {
   }
 #endif
 
-  // What is wrong with this plan for this model, if anything: layers that do not exist, widths that differ.
+  // Checks that the plan fits the model: its layers exist, its widths equal d_model, the model has one stream.
   template <class = void>
   status check(const model_desc& model) const noexcept {
     if (!empty() && model.n_streams != 1)
@@ -71,7 +71,8 @@ class plan {
     return {};
   }
 
-  // The same, and for whole texts: whether every sequence has the mark that a selection of the plan looks for.
+  // Checks that the plan fits the model and that every sequence of whole texts has the flags that the plan's
+  // selections read.
   template <class = void>
   status check(const model_desc& model, batch_view whole) const noexcept {
     if (auto s = check(model); !s) return s;
@@ -95,8 +96,7 @@ class plan {
   bool empty() const noexcept { return steps_.empty(); }
   const array<step>& steps() const noexcept { return steps_; }
 
-  // 0 for the empty plan; else differs between plans that differ in what they do or in which order.
-  // It is the epoch that a KV cache remembers.
+  // A hash of all steps in their order; 0 for the empty plan. A host stores it with a KV cache as the cache's epoch.
   template <class = void>
   std::uint64_t fingerprint() const noexcept {
     if (empty()) return 0;
@@ -133,7 +133,7 @@ class plan {
   static bool removes_layer(const step& s) noexcept {
     return s.what == step::kind::replace || (s.what == step::kind::block && !s.reads_output);
   }
-  // a's rows leave the layer out, and b acts on what the layer did in them (weights are for the other rows)
+  // `a` skips the layer for its rows, and `b` edits that layer's internal sites on some of those rows
   static bool removes_rows(const step& a, const step& b) noexcept {
     return a.removes && (b.what == step::kind::rows || b.what == step::kind::block) && acts_inside(b, a);
   }

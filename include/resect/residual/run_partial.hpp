@@ -13,7 +13,7 @@ namespace RESECT_NAMESPACE::residual {
 
 namespace detail {
 
-// One layer of a surgical pass: weights, the layer itself if anything reads it, block steps.
+// One layer of a partial pass: weights, the layer itself if a step reads its output, block steps.
 template <surgical_host H>
 status run_edited_layer(executor_ref exec, H& host, const plan& p, typename H::state& state, int l) {
   const bool leaves_out =
@@ -40,12 +40,12 @@ status run_edited_layer(executor_ref exec, H& host, const plan& p, typename H::s
 
 }  // namespace detail
 
-// Runs layers [first, last) of `state` under the plan; stretches that the plan does not touch go to the
-// host in one call, so an empty plan adds nothing. Errors: what plan::check finds; invalid_argument for layers
-// that do not exist or a cut inside a replaced span; unsupported where the host has no such site, invalid_argument or
-// shape_mismatch where a layer has no such weight (nothing is run then); what the host or a step reports (the state
-// is then unspecified but valid). Weights are as before in any case.
-// `exec` runs what a step can share out (drawing weights); the host has its own workers. No bit depends on it.
+// Runs layers [first, last) of a state under a plan. Stretches of layers without a step are one call of the host, so
+// an empty plan adds no cost. Errors: what plan::check finds; invalid_argument for layers that do not exist or a cut
+// inside a replaced span; unsupported where the host has no such site, invalid_argument or shape_mismatch where a
+// layer has no such weight (nothing is run then); what the host or a step reports (the state is then unspecified but
+// valid). The weights are restored in any case.
+// `exec` runs the parallel parts of steps (drawing weights); the host has its own workers. No bit depends on `exec`.
 template <executor E, surgical_host H>
   requires(std::same_as<typename H::value, float> && std::same_as<typename H::space, host_space>)
 status try_run(E& exec, H& host, const plan& p, typename H::state& state, int first, int last) {

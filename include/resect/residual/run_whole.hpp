@@ -12,20 +12,20 @@
 // Plans on a host of the edit level: whole passes with a cache.
 namespace RESECT_NAMESPACE::residual {
 
-// Working memory of passes under plans, kept by the caller; one for each thread.
+// Working memory of passes under plans, kept by the caller; every thread needs its own.
 struct pass_memory {
-  array<float> input;          // h_i of the block or span that runs now
-  array<row_meta> input_rows;  // and what its rows are
-  array<float> before;         // of the rows that the host kept
-  scratch steps;               // what steps take
+  array<float> input;          // h_i of the block or span that runs at present
+  array<row_meta> input_rows;  // meta data of these rows
+  array<float> before;         // inputs of the rows that the host kept
+  scratch steps;               // working memory of the steps
 };
 
 namespace detail {
 
 inline constexpr auto look_away = [](const tap&, matrix_view<const float>) {};
 
-// A pass under the row and block steps of a plan, whose weights the caller holds already; `look` sees the rows of `want`
-// as the plan leaves them.
+// A pass under the row and block steps of a plan; the caller has already overridden the weights. `look` gets the rows
+// of `want` as the plan leaves them.
 template <editable_host H>
 status try_forward_held(H& host, const plan& p, batch_view batch, site_set want, observer<float> look,
                         pass_memory& memory) {
@@ -127,8 +127,8 @@ status try_forward_held(H& host, const plan& p, batch_view batch, site_set want,
 
 }  // namespace detail
 
-// A whole pass under a plan, and a look at it: `look` sees the rows of every site in `want` as the plan leaves them.
-// Steps on weights hold their values for this pass. Errors: as try_forward.
+// Runs a whole pass under a plan and observes it: `look` gets the rows of every site in `want` after the plan's
+// steps. The weights of steps on weights are overridden for this pass. Errors: as try_forward.
 template <editable_host H>
   requires(std::same_as<typename H::value, float> && std::same_as<typename H::space, host_space>)
 status try_observe(H& host, const plan& p, batch_view batch, site_set want, observer<float> look, pass_memory& memory) {
@@ -151,16 +151,16 @@ status try_observe(H& host, const plan& p, batch_view batch, site_set want, obse
   return try_observe(host, p, batch, want, look, memory);
 }
 
-// A whole pass over the batch on a host of the edit level, which caches keys and values. Layers that the
-// plan leaves out still run there; their output is overwritten. logits() then holds the result.
+// Runs a whole pass under a plan; the sequences of the batch continue their KV caches. Layers that the plan leaves
+// out still run in a host of the edit level; their output is overwritten. host.logits() returns the result.
 // Errors: stale_cache where a sequence continues a cache that grew under another plan (forget it, or start
 // at position 0); unsupported for steps that act where the host has no site, and for steps on weights where the host is of
 // the edit level (one of the surgery level holds their values for the pass); what plan::check finds. Nothing is changed
 // then.
 // Where the host or a step fails under a plan that is not empty, or throws, the batch's sequences are forgotten.
 //
-// `memory` is taken from and kept for the next pass: the second one of as many rows allocates nothing (but what the
-// host does). Without it every pass makes its own.
+// The pass takes its working memory from `memory`: a second pass of as many rows allocates nothing besides the host's
+// own allocations. Without `memory` every pass allocates anew.
 template <editable_host H>
   requires(std::same_as<typename H::value, float> && std::same_as<typename H::space, host_space>)
 status try_forward(H& host, const plan& p, batch_view batch, pass_memory& memory) {

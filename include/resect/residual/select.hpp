@@ -13,8 +13,8 @@ namespace RESECT_NAMESPACE::residual {
 
 namespace detail {
 
-// f(tap, before, h) on the chosen rows as if they were all: a stretch of neighbours in place, else gathered and put
-// back. `before` may be empty.
+// Calls f(tap, before, h) with the chosen rows alone: adjacent rows in place, other rows gathered and written back.
+// `before` may be empty.
 template <class = void>
 void on_chosen(const selection& chosen, const tap& at, matrix_view<const float> before, matrix_view<float> h,
                function_ref<void(const tap&, matrix_view<const float>, matrix_view<float>)> f) {
@@ -52,14 +52,14 @@ void on_chosen(const selection& chosen, const tap& at, matrix_view<const float> 
 
 }  // namespace detail
 
-// The step `s` on the chosen rows alone: it is given these rows, in the order of the batch and with their meta data, as
-// if there were no others, and is not called where there are none. All other rows stay as they are, bit for
-// bit. Restricting twice acts on the rows that are in both selections.
+// Restricts the step `s` to the chosen rows: its function gets these rows alone, in the order of the batch and with
+// their meta data, and is not called if no row is chosen. All other rows keep their bits. A step that is restricted
+// twice acts on the rows that are in both selections.
 //   plan{} | at(last(), zero_stream(layer(4))) | at(range(0, 8) & not_bos(1), scale_delta(layer(2), 0.5f))
-// A layer that is skipped for some rows runs for the others, so it runs; its keys and values are computed for all. In a
-// plan, steps that would contradict each other may stand together where their rows are provably disjoint.
-// The selection is part of the step's hash. Cost: one visit of each row, and a copy of the chosen rows where they are
-// not next to each other, in the pass's memory.
+// A layer that is skipped for some rows still runs, for the others; its keys and values are computed for all rows. In
+// a plan, steps that would contradict each other may stand together where their rows are provably disjoint. The
+// selection is part of the step's hash. Cost: one visit of each row, and a copy of the chosen rows where they are not
+// next to each other, in the pass's memory.
 // Errors: unsupported for steps that replace a span or change weights, which act on all rows.
 // (A template because its lambdas would cost everyone who includes this a twentieth of a second.)
 template <std::same_as<step> S>

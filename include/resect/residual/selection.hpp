@@ -15,11 +15,10 @@
 
 namespace RESECT_NAMESPACE::residual {
 
-// Which rows a step acts on: a pure predicate over row_meta, built by the functions below and & | !.
-// It sees what a row is (sequence, position, token, flags) and never where the row lies in a matrix, so it means the
-// same in one pass, in chunks, row by row and in any company. A row that is a pad is in no selection, nor in
-// the complement of one. The default-constructed selection is what a step has until it is restricted: every row of
-// the matrix, pads included.
+// The rows that a step acts on: a pure predicate over row_meta, built by the functions below and & | !. It reads
+// sequence, position, token and flags of a row and never its number in a matrix, so it chooses the same rows in one
+// pass, in chunks, row by row and in any batch. A row that is a pad is in no selection, nor in the complement of one.
+// A step that is not restricted has the default-constructed selection: every row of the matrix, pads included.
 //
 // A value; copies are deep. `contains` is noexcept and allocates nothing; its cost is one visit for each part
 // (a binary search where the part is a list).
@@ -36,7 +35,7 @@ class selection {
   // Whether it is the default: every row, pads included.
   bool every_row() const noexcept { return nodes_.empty(); }
 
-  // The flags that it looks at. sequence_end and prompt_end have to be set by whoever makes the batch (mark_ends).
+  // The flags that the predicate reads. The maker of the batch must set sequence_end and prompt_end (mark_ends).
   template <class = void>
   std::uint32_t flags() const noexcept {
     std::uint32_t out = 0;
@@ -45,7 +44,7 @@ class selection {
     return out;
   }
 
-  // Of everything that decides what it contains; 0 for the default.
+  // A hash of everything that decides which rows are chosen; 0 for the default.
   template <class = void>
   std::uint64_t hash() const noexcept {
     if (nodes_.empty()) return 0;
@@ -81,10 +80,10 @@ class selection {
     return out;
   }
 
-  // Whether it is proven that no row is in both. Every part is constant on finitely many classes of rows (stretches of
-  // positions, tokens that are named, sequences that are named, flags), so one row of each class decides; predicates
-  // of the user are taken as able to hold or not on any row. False where it is not so, and where there are more than
-  // 2¹⁸ classes.
+  // Whether this function can prove that no row is in both selections. Every part is constant on finitely many
+  // classes of rows (stretches of positions, tokens that are named, sequences that are named, flags), so one row of
+  // each class decides; predicates of the user are taken as able to hold or not on any row. False where it is not so,
+  // and where there are more than 2¹⁸ classes.
   template <class = void>
   friend bool provably_disjoint(const selection& a, const selection& b) {
     return !may_meet(a, b);
@@ -218,7 +217,7 @@ class selection {
           continue;
         }
         sequences.push_back(v.seq);
-        positions.push_back(v.pos);  // behind it, a row is like one of an unnamed sequence
+        positions.push_back(v.pos);  // not v.pos + 1: a later row is like one of an unnamed sequence
       }
       if (n.what == kind::function && place_of(n.identity, functions) == functions.size())
         functions.push_back(n.identity);
@@ -250,7 +249,7 @@ class selection {
   array<token_place> values_;  // places; of a token {0, id}
 };
 
-// Every row of text.
+// Every row that is no pad.
 template <class = void>
 selection all() {
   return selection::of_text();
@@ -260,7 +259,7 @@ template <class = void>
 selection range(std::int32_t first, std::int32_t last) {
   return selection::of_positions(first, last);
 }
-// Rows whose token is one of these.
+// Rows whose token is in a list.
 template <class = void>
 selection token_in(std::span<const std::int32_t> ids) {
   return selection::of_tokens(ids.data(), ids.size());
@@ -269,32 +268,31 @@ template <class = void>
 selection token_in(std::initializer_list<std::int32_t> ids) {
   return selection::of_tokens(ids.begin(), ids.size());
 }
-// Rows whose token is not the one that begins a text; every row for a model without one (−1).
+// Rows whose token is not the BOS token; every row for a model without a BOS (−1).
 template <class = void>
 selection not_bos(std::int32_t bos) {
   return !token_in({bos});
 }
 
-// The last row of its sequence, and the last row of its sequence's prompt, as the flags sequence_end and prompt_end
-// say. A row cannot tell from itself whether another one follows, and a batch may be a chunk of its text, so "the last
-// row of this batch" would mean other rows in every way of cutting a text up. Who makes the batch knows the
-// text's end: mark_ends sets the flags before it is cut, and they go with their rows. A sequence without a
-// mark has no such row: residual::try_run refuses that for whole sequences.
+// The last row of each sequence, by its flag sequence_end. A row does not show whether another one follows, and a
+// batch may be a chunk of a text, so "the last row of this batch" would depend on how a text is cut. The maker of the
+// batch knows the end of the text: mark_ends sets sequence_end and prompt_end before the text is cut. A sequence
+// without the flag has no last row; residual::try_run refuses such whole sequences.
 template <class = void>
 selection last() {
   return selection::of_flag(row_meta::sequence_end);
 }
-// The last row of its sequence's prompt (see `last`).
+// The last row of each sequence's prompt, by its flag prompt_end (see `last`).
 template <class = void>
 selection last_prompt() {
   return selection::of_flag(row_meta::prompt_end);
 }
-// Rows that continue a cached sequence one by one.
+// Rows with the flag decode: single rows that continue a cached sequence.
 template <class = void>
 selection decoding() {
   return selection::of_flag(row_meta::decode);
 }
-// All rows that are no decode rows.
+// Rows without the flag decode.
 template <class = void>
 selection prompt() {
   return !decoding();
@@ -310,16 +308,17 @@ selection mask(std::initializer_list<token_place> places) {
   return selection::of_places(places.begin(), places.size());
 }
 
-// Rows for which f(row) is true. `identity` has to differ between predicates that differ: it is what a plan's
-// fingerprint gets. f is pure (of a row alone, not of other rows or earlier calls) and does not throw.
+// Rows for which f(row) is true. `identity` enters the fingerprint of the plan and must differ between different
+// predicates. f must be a pure function of the row and must not throw.
 template <class F>
   requires std::is_invocable_r_v<bool, const F&, const row_meta&>
 selection satisfying(F f, std::uint64_t identity) {
   return selection::of_function(std::move(f), identity);
 }
 
-// Sets sequence_end on the last row of every sequence and prompt_end on the last one that is no decode row, of rows
-// that are not pads; clears them on all other rows. The batch holds whole texts: mark first, cut into chunks after.
+// Sets the flags sequence_end and prompt_end of a batch of whole texts: on the last row of each sequence that is no
+// pad, and on the last one that is neither pad nor decode row. Clears them on all other rows. Mark first, then cut
+// into chunks.
 template <class = void>
 void mark_ends(std::span<row_meta> whole) noexcept {
   for (std::size_t first = 0; first < whole.size();) {

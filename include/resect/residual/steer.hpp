@@ -11,19 +11,19 @@
 #include <resect/core/reduce.hpp>
 #include <resect/residual/plan.hpp>
 
-// Steering: a direction v is added to rows of the stream, held at a value or taken out of them.
+// Steering: adds a direction v to rows of the stream, holds their component along v at a value, or removes it.
 namespace RESECT_NAMESPACE::residual {
 
-// What a strength c does to a row h; u = v/‖v‖.
+// The steering modes: the new value of a row h for strength c; u = v/‖v‖.
 namespace steering {
-struct add {};          // h + c·v
-struct relative {};     // h + c·‖h‖·u: the same share of every row, whatever its norm
-struct keep_norm {};    // (h + c·v)·‖h‖/‖h + c·v‖; a row that v cancels to 0 stays 0
-struct clamp {};        // h + (c − ⟨h, u⟩)·u: the row's component along v becomes c
-struct project_out {};  // h − ⟨h, u⟩·u: clamp at 0
+struct add {};          // adds v: h + c·v
+struct relative {};     // adds u relative to the row: h + c·‖h‖·u
+struct keep_norm {};    // adds v, keeps the norm: (h + c·v)·‖h‖/‖h + c·v‖; a sum of 0 stays 0
+struct clamp {};        // sets the component along v to c: h + (c − ⟨h, u⟩)·u
+struct project_out {};  // removes the component along v: h − ⟨h, u⟩·u
 }  // namespace steering
 
-// One of the ways above.
+// One of the steering modes.
 template <class M>
 concept steering_mode =
     std::same_as<M, steering::add> || std::same_as<M, steering::relative> || std::same_as<M, steering::keep_norm> ||
@@ -31,7 +31,8 @@ concept steering_mode =
 
 namespace detail {
 
-// w is c·v for add and keep_norm, u for the others. One pass over the row, two where it has to be measured first.
+// w is c·v for add and keep_norm, u for the others. One visit of the row, two where a norm or inner product is needed
+// first.
 template <steering_mode Mode>
 void steer_row(std::span<float> h, std::span<const float> w, double c) noexcept {
   const std::size_t n = h.size();
@@ -73,10 +74,10 @@ constexpr std::string_view steering_id() noexcept {
 
 }  // namespace detail
 
-// Steers the rows at a site of the layers along v (d_model), with strength c, in the way that Mode says:
+// Steers the rows at a site of the layers along v (d_model) with strength c; Mode is the formula:
 //   steer(steering::add{}, layer(12), site::resid_post, v, 4.0f)
-// Norms and inner products in double; at most three roundings an element (add: one). c = 0 leaves rows as they are,
-// bit for bit, for add, relative and keep_norm. No allocation a row; a pure function of the row.
+// Norms and inner products in double; at most three roundings an element (add: one). With c = 0, add, relative and
+// keep_norm change no bit. No allocation a row; a pure function of the row.
 // Errors: invalid_argument where v is empty; not_finite where v, c or (add, keep_norm) c·v is not finite in fp32; for all
 // modes but add, invalid_argument where v is zero.
 template <steering_mode Mode>

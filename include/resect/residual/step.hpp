@@ -15,18 +15,18 @@
 
 namespace RESECT_NAMESPACE::residual {
 
-// Layers [first, last).
+// A range of layers [first, last).
 struct layer_range {
   int first = 0;
   int last = 0;
   friend constexpr bool operator==(layer_range, layer_range) noexcept = default;
 };
-// Layer l alone.
+// The range of layer l alone.
 constexpr layer_range layer(int l) noexcept { return {l, l + 1}; }
-// Layers [first, last).
+// The range of layers [first, last).
 constexpr layer_range layers(int first, int last) noexcept { return {first, last}; }
 
-// What a step did to one weight: true, it wrote other values; false, it left them; or what went wrong.
+// The answer of a step on one weight: true if it wrote other values, false if it kept them, or an error.
 class weight_change {
  public:
   template <std::same_as<bool> B>
@@ -41,8 +41,8 @@ class weight_change {
   bool changed_ = false;
 };
 
-// Which weights of a layer a step is about: all of them, or the one of this name, which every layer of the range must
-// then have, with these extents where they are given.
+// The weights of a layer that a step changes: all, or the one with this name. Every layer of the range must then have
+// it, with these extents if they are not 0.
 struct weight_selector {
   short_text<48> name;
   index_t rows = 0;
@@ -52,8 +52,8 @@ struct weight_selector {
   bool selects(const weight_desc& w) const noexcept { return all() || name == w.name.view(); }
 };
 
-// One change to a model: which layers, where in them, and what is done. Made by the functions in
-// operators.hpp; a user's own operator is a step too.
+// One change to a model: an operator with the layers and the site at which it acts. The functions in operators.hpp
+// make steps; a user's own operator is a step too.
 struct step {
   enum class kind : std::uint8_t {
     rows,     // edits the rows at one site of each layer
@@ -68,27 +68,28 @@ struct step {
 
   kind what = kind::rows;
   layer_range range;
-  site where = site::resid_post;  // rows: the site; others act on the whole block
-  bool overwrites = true;         // leaves nothing of what was there: at most one such step a place
-  bool reads_output = true;       // block: needs the layer to run; false lets a host leave it out
-  index_t width = 0;              // columns that it expects, 0 for any
-  selection rows;                 // rows, block: which rows it acts on (set by `at`, which makes its functions do so)
-  bool removes = false;           // block: of those rows' layer nothing is left, although it runs for the others
-  weight_selector weight;         // weights: which ones; others are not even read
-  int priority = 0;               // order among steps at one place, ascending; then by first layer, then as added
-  short_text<48> name;            // as errors and tables show it; nothing depends on it
-  std::string_view id;            // "resect.skip/1": the operator and its revision; a literal, kept by reference
-  std::uint64_t hash = 0;         // of everything else that changes what it does
-  field_list fields;              // the same for people, as reports list it
-  std::optional<std::uint64_t> seed;  // of what is drawn
-  status outcome;                     // what is wrong with what it was made of, if anything: no plan takes it then
+  site where = site::resid_post;      // rows: the site; others act on the whole block
+  bool overwrites = true;             // does not use the old rows: at most one such step a place
+  bool reads_output = true;           // block: needs the layer to run; false lets a host leave it out
+  index_t width = 0;                  // columns that the step expects, 0 for any
+  selection rows;                     // rows, block: the rows that it acts on (`at` sets this and wraps the functions)
+  bool removes = false;               // block: the layer is skipped for these rows, although it runs for the others
+  weight_selector weight;             // weights: the selected ones; others are not even read
+  int priority = 0;                   // order among steps at one place, ascending; then by first layer, then as added
+  short_text<48> name;                // shown in errors and tables; nothing depends on it
+  std::string_view id;                // "resect.skip/1": the operator and its revision; a literal, kept by reference
+  std::uint64_t hash = 0;             // hash of everything else that changes the result of the step
+  field_list fields;                  // parameters, as reports list them
+  std::optional<std::uint64_t> seed;  // seed of a step that draws random numbers
+  status outcome;                     // an error in the step's arguments, if any: plans refuse the step then
 
   rows_function on_rows;        // rows(tap, h): changes h
   block_function on_block;      // block(tap, h_l, h): h holds h_{l+1} (h_l where reads_output is false)
-  replace_function on_replace;  // replace(tap, h_i, h): h is to become h_j
+  replace_function on_replace;  // replace(tap, h_i, h): writes h_j to h
   weight_function on_weight;    // weights(w, values, exec): changes them (row-major), or returns false
 
-  // Of everything that changes what the step does in a layer, its range excepted (a replaced span includes it).
+  // A hash of everything that changes the step's effect in a layer. The range is left out, except for a replaced
+  // span.
   std::uint64_t identity() const noexcept {
     fingerprint f;
     f.add(id).add(hash).add(static_cast<std::uint64_t>(where)).add(static_cast<std::uint64_t>(what));

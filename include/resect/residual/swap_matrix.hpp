@@ -15,12 +15,12 @@
 // Operators on weights: other values for a layer's matrices. They need a host of the surgery level.
 namespace RESECT_NAMESPACE::residual {
 
-// y := Ŵ·x in place of W·x, for the matrix that the host calls `weight` (weight_desc::name, e.g. "attn.q") in every
-// layer of the range; values is Ŵ (out, in), any strides. The step keeps a copy of it (4 bytes a weight), and its hash
-// is of the values. Other weights of the layer are not even read; swaps of different matrices go together.
-// Errors: invalid_argument (no name, or one too long to be told apart), shape_mismatch (no values), null_pointer,
-// bad_stride, not_finite (row and column named). When a pass begins: invalid_argument where a layer has no such matrix,
-// shape_mismatch where its extents differ; nothing is run then.
+// Replaces one matrix of each layer: y := Ŵ·x in place of W·x, for the matrix with the name `weight`
+// (weight_desc::name, e.g. "attn.q") in every layer of the range; `values` is Ŵ (out, in), any strides. The step
+// keeps a copy of Ŵ (4 bytes a weight) and its hash includes the values. Other weights are not read; a plan may swap
+// several matrices of a layer. Errors: invalid_argument (no name, or one too long to be told apart), shape_mismatch
+// (no values), null_pointer, bad_stride, not_finite (row and column named). When a pass begins: invalid_argument
+// where a layer has no such matrix, shape_mismatch where its extents differ; nothing is run then.
 template <class = void>
 result<step> try_swap_matrix(layer_range where, std::string_view weight, matrix_view<const float> values) {
   step s;
@@ -53,22 +53,22 @@ result<step> try_swap_matrix(layer_range where, std::string_view weight, matrix_
   return s;
 }
 
-// The same of any operand of floats.
+// swap_matrix of any operand of floats.
 template <operand_of<float> W>
 result<step> try_swap_matrix(layer_range where, std::string_view weight, const W& values) {
   return on_view(values, text(weight, " of swap_matrix").view(),
                  [&](matrix_view<const float> view) { return try_swap_matrix(where, weight, view); });
 }
 
-// Every matrix W of the layers := what f makes of it: f(desc, values, exec) rewrites `values` (desc.rows, desc.cols) in
-// place, and says which matrix is meant by desc.layer and desc.name. Norm gains are left alone: quantizing or
-// factorizing them with the matrices is a known mistake. f returns nothing, a status, a weight_change, or true where it
-// wrote. `exec` shares work out. `identity` has to differ between functions that do different things.
+// Rewrites every matrix of the layers by a function: f(desc, values, exec) changes `values` (desc.rows, desc.cols) in
+// place; desc.layer and desc.name identify the matrix. Norm gains and biases are left alone: quantizing or
+// factorizing them with the matrices is a known mistake. f returns nothing, a status, a weight_change, or true if it
+// wrote. `exec` runs parallel work of f. `identity` must differ between functions that do different things.
 //   map_weights(layers(0, 12), [](const weight_desc& w, matrix_view<float> values, executor_ref exec) -> status {
 //     const auto q = quant::try_quantize(exec, values, quant::affine<4>{.group = 64});
 //     return q ? quant::try_dequantize(exec, *q, values) : q.error();
 //   }, 0x0464)
-// f is called once a layer and pass (a study's every batch): do what is costly once and keep it in f.
+// f is called once for each matrix and pass (in a study: for each batch): compute costly values once and keep them in f.
 // Errors of a pass: what f reports, with the matrix named before it; not_finite where it wrote NaN or infinity.
 template <class F>
 step map_weights(layer_range where, F f, std::uint64_t identity) {

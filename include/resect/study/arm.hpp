@@ -12,10 +12,10 @@
 #include <resect/core/array.hpp>
 #include <resect/residual/plan.hpp>
 
-// One altered model of a study, and what a report calls it.
+// One altered model of a study, and its identity in reports.
 namespace RESECT_NAMESPACE::study {
 
-// One altered model: what is done to it, and a label that tables show and nothing depends on.
+// One altered model of a study: its plan, and a label for tables on which nothing depends.
 struct arm {
   residual::plan plan;
   std::string label = {};  // empty: the key of its identity
@@ -25,20 +25,20 @@ struct arm {
 struct parameter {
   std::string name;
   double number = 0;
-  std::string word = {};  // in place of the number, where it is not empty
+  std::string word = {};  // replaces the number where it is not empty
   friend bool operator==(const parameter&, const parameter&) = default;
 };
 
-// How reports and comparisons know an arm: made from the ids, layers, matrices, seeds and parameters of the plan's steps,
-// never from a name that is only shown.
+// The identity of an arm in reports and comparisons. It is made of the ids, layers, matrices, seeds and parameters of
+// the plan's steps, never of a label.
 //   key     "reinit.reset 2, seed 3": differs between arms that do different things
 //   group   the key without the seed: arms of one group are runs of one arm
 //   family  the key without layers and seed: the arms of one table
 struct arm_identity {
   std::string key, group, family;
   std::string operation;              // "skip"; of several operators "skip + mean_delta"
-  std::vector<int> layers;            // that a step touches, ascending
-  std::string matrix;                 // the one that a step names, else empty
+  std::vector<int> layers;            // layers that a step changes, ascending
+  std::string matrix;                 // the matrix that a step names, else empty
   std::optional<std::uint64_t> seed;  // of the steps that draw, where they share one
   std::vector<parameter> parameters;
 
@@ -108,7 +108,7 @@ std::string parameter_text(const residual::step& s) {
   return out;
 }
 
-// What tells the step apart beyond its id, layers, matrix and seed, where its fields do not say all of it.
+// The part of a step's identity besides id, layers, matrix and seed, where its fields are incomplete.
 template <class = void>
 std::string rest_of_identity(const residual::step& s) {
   return s.fields.is_complete() && s.priority == 0 ? std::string() : hash_text(s.identity());
@@ -194,7 +194,7 @@ arm_identity identity_of(const residual::plan& plan) {
   return out;
 }
 
-// What tables call an arm.
+// The name of an arm in tables.
 template <class = void>
 std::string shown_name(const arm& a) {
   return a.label.empty() ? identity_of(a.plan).key : a.label;

@@ -8,11 +8,11 @@
 
 namespace RESECT_NAMESPACE::study {
 
-// The intact model in numbers: how well it predicts, and what its stream does at every layer.
+// Measures of the intact model: its perplexity, and a profile of the stream at every layer.
 struct baseline {
   metrics::perplexity ppl;
-  std::vector<metrics::norm_profile> layers;  // what layer l reads, its delta, and how much it turns the row
-  metrics::norm_profile output;               // what the final norm reads; no layer follows, so its deltas are 0
+  std::vector<metrics::norm_profile> layers;  // of layer l: its input, its delta, its block influence
+  metrics::norm_profile output;               // the input of the final norm; no layer follows, so its deltas are 0
 };
 
 }  // namespace RESECT_NAMESPACE::study

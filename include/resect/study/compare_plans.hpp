@@ -10,15 +10,16 @@
 
 namespace RESECT_NAMESPACE::study {
 
-// What a comparison of plans found.
+// The result of a comparison of plans.
 struct comparison_report {
   baseline intact;
   std::vector<table_row> rows;  // in the order of the arms, seeds together
 };
 
-// Measures any plans against the intact model on the same windows, each shared prefix once: KL, top-1 agreement, Δln PPL and
-// cosine with intervals, marks after Holm and ranks over all of them (table_of::all_arms), or a table an operator. options.floor marks rows that
-// cannot be told from rounding (study/floor.hpp measures it).
+// Measures any plans against the intact model on the same windows: KL, top-1 agreement, Δln PPL and cosine with
+// intervals, marks after Holm and ranks over all plans (table_of::all_arms) or over each family. A prefix that plans
+// share runs once. Rows at options.floor cannot be distinguished from rounding and are marked (study/floor.hpp
+// measures the floor).
 //   const auto rows = study::compare_plans(exec, host, windows, {{plan{} | skip(layers(3, 5)), "without 3 and 4"},
 //                                                                {plan{} | skip(layer(3))}}).rows;
 // Determinism: the same bits for any number of workers. Cost: estimate_cost(host, windows, arms).

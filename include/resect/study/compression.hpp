@@ -17,33 +17,34 @@
 #include <resect/study/sensitivity.hpp>
 #include <resect/study/table.hpp>
 
-// What does it cost to store the matrices of a layer with fewer bytes? Every layer is altered alone, and every layer is
-// spared alone while all others are altered.
+// The compression study measures the effect of storing a layer's matrices with fewer bytes. Every layer is altered
+// alone, and every layer is spared alone while all others are altered.
 namespace RESECT_NAMESPACE::study {
 
-// Which layers, and how their ranks are drawn.
+// Options of the compression study: layers, and the bootstrap of their ranks.
 struct compression_options {
   std::vector<int> layers{};  // empty: all. All of them are altered together in KL(p₀ ‖ p_all)
-  std::uint64_t seed = 1;     // of the bootstrap
+  std::uint64_t seed = 1;     // seed of the bootstrap
   index_t bootstrap = 1000;   // resamples for the intervals of ranks
   index_t head_rows = 512;    // rows whose logits are held at a time
-  double floor = 0;           // of KL (table_options::floor)
+  double floor = 0;           // floor of KL (table_options::floor)
 };
 
-// One layer: S_l = mean KL(p₀ ‖ p_l), its matrices altered and no other; R_l = mean [KL(p₀ ‖ p_all) − KL(p₀ ‖ p_all∖l)]
-// on the same positions; I_l = R_l − S_l. Standard errors of R and I from differences cluster by cluster.
+// The results of one layer: S_l = mean KL(p₀ ‖ p_l) with its matrices alone altered; R_l = mean [KL(p₀ ‖ p_all) −
+// KL(p₀ ‖ p_all∖l)] on the same positions; I_l = R_l − S_l. Standard errors of R and I from differences cluster by
+// cluster.
 struct compression_row {
   table_row alone;                // alone.mean.kl is S_l; its mark and rank
-  effect_sums without;            // of every chosen layer but this one
+  effect_sums without;            // effect of altering every chosen layer but this one
   arm_identity without_id;        // of that arm
   metrics::causal_effect causal;  // S_l, R_l, I_l; R and I are NaN where saturated
   double error = metrics::nan;    // ‖W − Ŵ‖_F / ‖W‖_F over the matrices of the layer
-  double bits = metrics::nan;     // stored bits a weight of them, where the method says
+  double bits = metrics::nan;     // stored bits a weight of these matrices; NaN where the method gives none
 
   int layer() const noexcept { return alone.layer(); }
 };
 
-// What the study of one method found: all layers altered together, every layer alone and spared.
+// The result of the compression study of one method: all layers altered together, every layer alone and spared.
 struct compression_report {
   compression_options options;
   short_text<48> method;
@@ -204,8 +205,8 @@ std::vector<layer_artifact> no_artifacts(const std::vector<int>& layers, const c
 
 }  // namespace detail
 
-// What try_compression would cost; nothing is run. The making of the altered weights is not counted. Options that
-// try_compression refuses cost nothing.
+// An estimate of the cost of try_compression; nothing runs. The making of the altered weights is not counted. Options
+// that try_compression refuses cost nothing.
 template <model::surgical_host H>
 study_cost estimate_compression_cost(const H& host, const token_windows& evaluation,
                                      const compression_options& o = {}) {
@@ -221,8 +222,9 @@ study_cost estimate_compression_cost(const H& host, const token_windows& evaluat
   return cost;
 }
 
-// The study of one method on a runner that has started: several methods share its intact pass and its prefixes. Altered
-// weights are made once, of the intact ones, and kept while it runs (4 bytes a weight of the chosen layers).
+// Runs the compression study of one method on a started runner, so that several methods share its intact pass and its
+// prefixes. The altered weights are computed once from the intact ones and kept during the study (4 bytes a weight of
+// the chosen layers).
 //   calibration   its `unigrams` (those of all of its text where try_calibration_windows made it), or else those of its
 //                 rows
 // Marks after Holm over the layers; ranks by S_l with bootstrap intervals over clusters.
@@ -281,7 +283,7 @@ result<compression_report> try_compression(Backend& backend, H& host, runner<Bac
   return out;
 }
 
-// The study of one method from the start.
+// Runs the compression study of one method with a runner of its own.
 //   evaluation    rows that are measured
 //   calibration   as above; shares no id with the evaluation (refused, see check_disjoint)
 // Cost: estimate_compression_cost.

@@ -9,8 +9,8 @@
 
 namespace RESECT_NAMESPACE::study {
 
-// The mean delta of every layer over rows of the intact model, for residual::mean_delta; rows that are not counted (a BOS)
-// are left out. Sums in double, in the order of rows. Cost: one pass.
+// Measures the mean delta of every layer over the counted rows of the intact model, for residual::mean_delta. Rows
+// that are not counted (a BOS) are left out. Sums in double, in the order of rows. Cost: one pass.
 // Errors: invalid_argument without a counted row; what the host says.
 template <model::surgical_host H>
 result<residual::delta_means> try_delta_means(H& host, const token_windows& windows) {
@@ -41,7 +41,7 @@ result<residual::delta_means> try_delta_means(H& host, const token_windows& wind
 }
 
 #if RESECT_EXCEPTIONS
-// The same; throws what try_delta_means reports.
+// The mean delta of every layer; throws the error of try_delta_means.
 template <model::surgical_host H>
 residual::delta_means delta_means_of(H& host, const token_windows& windows) {
   return value_or_throw(try_delta_means(host, windows));

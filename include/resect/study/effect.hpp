@@ -12,10 +12,10 @@
 #include <resect/metrics/rows/logits.hpp>
 #include <resect/metrics/similarity/cosine.hpp>
 
-// How the outputs of an altered model differ from those of the intact model on the same tokens.
+// Measures of the difference between the outputs of an altered and the intact model on the same tokens.
 namespace RESECT_NAMESPACE::study {
 
-// What the intact model gave: kept while altered models are compared with it.
+// The outputs of the intact model, kept for the comparison with altered models.
 struct intact_outputs {
   index_t width = 0;
   index_t vocabulary = 0;
@@ -30,13 +30,13 @@ struct intact_outputs {
   }
 };
 
-// How many rows of logits are held at a time, and the memory for them: made by the first use, kept for the next.
+// Working memory for the rows of logits that are held at a time; the first use allocates it, later uses keep it.
 struct head_workspace {
   index_t rows = 512;
   std::vector<float> norm = {}, logits = {};
 };
 
-// Estimates of the four measures.
+// Estimates of the four measures of an arm.
 //   kl          mean KL(intact ‖ altered) of the next-token distributions, nats, all counted rows
 //   top1        share of rows whose most likely token is the intact model's
 //   dlnppl      mean nll(altered) − nll(intact) of the same token, rows with a next token in their window
@@ -45,10 +45,11 @@ struct effect {
   metrics::estimate kl, top1, dlnppl, cosine;
   double kl_seed_sd = metrics::nan;  // between seeds; NaN for a single run
   double dlnppl_seed_sd = metrics::nan;
-  double degrees = 0;  // of freedom of the intervals; 0 where they are n_clusters − 1
+  double degrees = 0;  // degrees of freedom of the intervals; 0 stands for n_clusters − 1
 };
 
-// The same as sums a cluster: what intervals, ranks, paired comparisons and reports are made of.
+// The four measures of an arm as sums of each cluster, from which intervals, ranks, paired comparisons and reports
+// are computed.
 struct effect_sums {
   metrics::kl_divergence kl;
   metrics::top1_agreement top1;
@@ -60,8 +61,8 @@ struct effect_sums {
   effect estimate() const noexcept { return {kl.estimate(), top1.estimate(), dlnppl.estimate(), cosine.estimate()}; }
 };
 
-// Over the runs of one arm, one a seed: the mean over seeds with a variance clustered both ways (definition of
-// two_way.hpp); a single run is itself.
+// The effect of an arm over its runs (one for each seed): the mean over seeds with a variance clustered by seed and
+// by cluster (two_way.hpp). A single run gives its own estimates.
 template <class = void>
 result<effect> try_mean_effect(std::span<const effect_sums> runs) {
   if (runs.size() == 1) return runs.front().estimate();

@@ -8,19 +8,20 @@
 #include <resect/study/detail/floor_passes.hpp>
 #include <resect/study/detail/walk_cost.hpp>
 
-// The floor of a table: the KL that a host has from itself.
+// The floor of a table: the KL between two ways of running the intact model.
 namespace RESECT_NAMESPACE::study {
 
-// KL(p₀ ‖ p₀′) of the intact model with itself: p₀ as a study runs it, p₀′ run in another way. It is what the order of
-// additions alone does to outputs, so that a KL of this size says nothing of an alteration.
+// The KL between two ways of running the intact model: KL(p₀ ‖ p₀′), p₀ from the study's own passes, p₀′ from passes
+// of another form. The order of additions alone causes it, so a KL of this size is no evidence of an effect.
 struct kl_floor {
   double mean = 0;  // the largest of the passes; 0 where all bits agree
   double max = 0;
   std::vector<floor_pass> passes = {};
 };
 
-// The floor of tables over these windows: the intact model run (a) one sequence at a time, (b) with a cache, in two pieces
-// cut at positions that differ by sequence, and (c) in whole passes, each against the outputs that runner kept.
+// Measures the floor of tables over these windows: it runs the intact model (a) one sequence at a time, (b) with a
+// cache, in two pieces cut at positions that differ by sequence, and (c) in whole passes, and compares each with the
+// outputs that the runner kept.
 //   intact   runner::outputs() of the same windows
 // Sums in double, in the order of windows. Determinism: the same bits for any number of workers.
 // Cost: kl_floor_flop. The host's sequences that the windows name are forgotten.
@@ -54,14 +55,14 @@ double kl_floor_flop(const H& host, index_t rows) {
   return 3 * detail::pass_flop(host, rows);
 }
 
-// Whether a mean KL cannot be told from the floor: its interval begins below 3 times the floor (its value does, where there
-// is no interval). Nothing is at a floor of 0.
+// Whether a mean KL cannot be distinguished from the floor: the lower end of its interval (its value, without an
+// interval) is below 3 times the floor. No KL is at a floor of 0.
 inline bool is_at_floor(const metrics::estimate& kl, double floor) noexcept {
   return floor > 0 && (kl.has_interval() ? kl.lo : kl.value) < 3 * floor;
 }
 
 #if RESECT_EXCEPTIONS
-// The throwing form.
+// The floor of these windows; throws the error of try_kl_floor.
 template <class Backend, model::surgical_host H>
 kl_floor kl_floor_of(Backend& backend, H& host, const token_windows& windows, const intact_outputs& intact) {
   return value_or_throw(try_kl_floor(backend, host, windows, intact));

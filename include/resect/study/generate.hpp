@@ -14,22 +14,22 @@
 #include <resect/random/distributions.hpp>
 #include <resect/residual/run.hpp>
 
-// Text that a model writes under a plan.
+// Continuation of prompts by a model under a plan.
 namespace RESECT_NAMESPACE::study {
 
-// How a continuation is drawn.
+// Options of generation: length, temperature, seed, stop ids.
 struct generation_options {
   index_t max_new = 64;                     // ids after each prompt, at most
   double temperature = 0;                   // 0: the most likely id, the lowest of several (greedy)
-  std::uint64_t seed = 1;                   // of the draws where the temperature is above 0
+  std::uint64_t seed = 1;                   // seed of the draws where the temperature is above 0
   std::vector<std::int32_t> stop_ids = {};  // end a continuation; not part of it
-  std::int32_t first_sequence = 0;          // of the host's sequences: prompt i is first_sequence + i
+  std::int32_t first_sequence = 0;          // prompt i is sequence first_sequence + i of the host
 };
 
 // The continuation of one prompt.
 struct generation {
   std::vector<std::int32_t> ids;
-  bool stopped = false;  // by a stop id
+  bool stopped = false;  // whether a stop id ended it
 
   friend bool operator==(const generation&, const generation&) = default;
 };
@@ -93,7 +93,7 @@ inline std::int32_t next_id(std::span<const float> logits, const generation_opti
                  random::uniform_open_f64(stream.block(static_cast<std::uint64_t>(step), 0).pair(0)));
 }
 
-// Forgets the sequences of a batch before a generation and after it, whatever ends it.
+// Forgets the sequences of a batch before a generation and after it, also after an error.
 template <model::editable_host H>
 struct borrowed_sequences {
   H& host;
@@ -111,7 +111,7 @@ struct borrowed_sequences {
   }
 };
 
-// The weights of a plan for a whole generation; none of a host that has no weights to override.
+// The overridden weights of a plan for a whole generation; empty for a host of the edit level.
 struct no_weights {};
 template <model::editable_host H>
 auto try_hold(H& host, const residual::plan& plan) {
@@ -126,16 +126,17 @@ auto try_hold(H& host, const residual::plan& plan) {
 
 }  // namespace detail
 
-// Continues a ragged batch of prompts under a plan, id by id, with the host's cache: one pass over all prompts, then one
-// pass a step over those that go on. Returns a continuation a prompt.
+// Continues a ragged batch of prompts under a plan, id by id, with the host's cache: one pass over all prompts, then
+// one pass for each new id of the unfinished prompts. Returns one continuation for each prompt.
 //   prompts   ids, each prompt with one at least; a BOS is an id like any other
 // The plan sees the prompts' last rows as prompt_end and later rows as decode. Greedy and sampled continuations equal those
 // of a full recompute of every text at every step, as far as the host's cached pass equals its whole pass.
 // Determinism: each draw depends on (seed, prompt, step) and the logits alone, never on the other prompts.
 // Memory: the host's cache, freed at the end. Cost: Σ(prompt + new ids) rows.
 // Errors: invalid_argument for a prompt without ids, an id outside the vocabulary, max_new or temperature out of range;
-// not_finite names prompt and step where no id can be chosen; what residual::try_forward reports. Steps on weights hold their
-// values for the whole generation. The sequences are forgotten and the weights are as before in any case.
+// not_finite names prompt and step where no id can be chosen; what residual::try_forward reports. Weights of steps on
+// weights are overridden for the whole generation. At the end, also after an error, the sequences are forgotten and
+// the weights restored.
 template <model::editable_host H>
   requires(std::same_as<typename H::value, float> && std::same_as<typename H::space, host_space>)
 result<std::vector<generation>> try_generate(H& host, const residual::plan& plan,

@@ -15,27 +15,27 @@
 #include <resect/study/detail/intact_pass.hpp>
 #include <resect/study/detail/walk_cost.hpp>
 
-// The spine of every study: runs the intact model once, then any list of altered models, each shared prefix once.
+// The core of every study: runs the intact model once, then any list of altered models, each shared prefix once.
 namespace RESECT_NAMESPACE::study {
 
-// What a study will do at most: runs that end as an earlier one did stop early.
+// An upper bound of the work of a study; runs that turn out to equal an earlier one stop early.
 struct study_cost {
   index_t runs = 0;          // altered models
-  double flop = 0;           // of matrix products, the pass of the intact model included
-  double baseline_flop = 0;  // of that pass alone
-  double bytes = 0;          // of held logits and activations, about
+  double flop = 0;           // operations of matrix products, the pass of the intact model included
+  double baseline_flop = 0;  // operations of that pass alone
+  double bytes = 0;          // size of held logits and activations, about
 };
 
-// How far a study is, in work done.
+// The progress of a study, in floating-point operations.
 struct progress {
   double done = 0;  // flop so far
   double total = 0;
   std::string_view step;  // "baseline", or the label of the arm
 };
-// Called as a study goes on.
+// A callback that gets the progress of a study.
 using progress_report = function_ref<void(const progress&)>;
 
-// What a runner holds.
+// Memory options of a runner.
 struct runner_options {
   index_t head_rows = 512;        // rows whose logits are held at a time
   double snapshot_bytes = 256e6;  // states that are kept from one call to the next
@@ -58,7 +58,8 @@ double held_bytes(const model::model_desc& m, index_t rows, const runner_options
 }
 }  // namespace detail
 
-// What measuring all arms would cost on this host; nothing is run. The same walk as the runner's.
+// An estimate of the cost of measuring all arms on this host; nothing runs. It walks over the arms as the runner
+// does.
 template <model::surgical_host H>
 study_cost estimate_cost(const H& host, const token_windows& windows, std::span<const arm> arms,
                          const runner_options& o = {}) {
@@ -75,9 +76,9 @@ study_cost estimate_cost(const H& host, const token_windows& windows, std::span<
   return cost;
 }
 
-// Starts from the intact model and measures altered ones. Arms share prefixes: a layer under the same steps, after layers
-// under the same steps, runs once for all arms of a call, and states before altered layers are kept for later calls
-// under a budget of bytes (searches ask one arm at a time).
+// Measures altered models against the intact model, whose outputs it keeps. Arms share prefixes: a layer under the
+// same steps, after layers under the same steps, runs once for all arms of a call; states before altered layers are
+// kept for later calls within a budget of bytes (a search measures one arm at a time).
 //   auto run = value_or_throw(study::runner<cpu<>, my_host>::try_start(exec, host, windows));
 //   auto sums = value_or_throw(run.try_effects(arms));
 // Keeps references to the backend, the host and the windows. Memory: rows · n_vocab floats for the intact logits.
@@ -105,7 +106,7 @@ class runner {
   const intact_outputs& outputs() const noexcept { return outputs_; }
   const token_windows& windows() const noexcept { return *windows_; }
 
-  // What the next call with these arms costs, what is kept taken into account; without the intact pass.
+  // An estimate of the cost of the next call with these arms. It uses the kept states and leaves the intact pass out.
   study_cost estimate(std::span<const arm> arms) const {
     const auto plans = detail::plans_of(arms);
     const auto paths = detail::paths_of(plans, host_->describe().n_layers);
@@ -114,9 +115,9 @@ class runner {
             detail::held_bytes(host_->describe(), rows(), options_) + driver.kept_bytes()};
   }
 
-  // Hands every arm to f(i, altered) → status, altered an altered_model that stands after what arm i shares with others:
-  // f measures rows at any layer, outputs, generated replies. Arms are visited in an order of the walk's own, each once.
-  // `done` and `total` of a report count on from `before`, to `total` where it is given.
+  // Calls f(i, altered) → status for every arm, with an altered_model that stands at the end of the prefix that arm i
+  // shares with others; f measures rows at any layer, outputs, generated replies. The walk decides the order; each
+  // arm comes once. `done` and `total` of a report count on from `before`, to `total` where it is given.
   // Errors: what a plan's check finds, before anything runs; what f or the host reports, with the arm named.
   template <class F>
   status try_visit(std::span<const arm> arms, F f, progress_report report = detail::no_report, progress at = {}) {
@@ -157,7 +158,8 @@ class runner {
     return out;
   }
 
-  // The effects of one altered model, for visitors that measure more than that; nothing where it turns out to have a twin.
+  // The effects of one altered model, for visitors that measure more besides; empty where the model equals an earlier
+  // one.
   result<std::optional<effect_sums>> try_effect(altered& model) {
     if (auto s = model.try_run_to(host_->describe().n_layers); !s) return s.error();
     if (model.twin()) return std::optional<effect_sums>{};

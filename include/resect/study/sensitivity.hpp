@@ -13,8 +13,8 @@
 #include <resect/study/table.hpp>
 #include <resect/study/windows.hpp>
 
-// How much does each layer matter? Every chosen layer is altered alone, in every chosen way, and the model's outputs are
-// compared with those of the intact model on the same tokens.
+// The sensitivity study measures how much each layer matters. Every chosen layer is altered alone, by every chosen
+// operator, and the outputs are compared with those of the intact model on the same tokens.
 namespace RESECT_NAMESPACE::study {
 
 // The operators of the study.
@@ -25,35 +25,35 @@ enum class alteration : std::uint8_t {
   zero_stream,  // h := 0 after the layer (a control, far off distribution)
 };
 
-// As reports call it: "mean_delta".
+// The name of an operator in reports: "mean_delta".
 constexpr std::string_view name(alteration a) noexcept {
   constexpr std::string_view names[] = {"skip", "mean_delta", "reinit", "zero_stream"};
   return names[static_cast<int>(a)];
 }
 
-// What to alter, in which layers, and how random weights are drawn.
+// Options of the sensitivity study: operators, layers, and the seeds of random weights.
 struct sensitivity_options {
   std::vector<alteration> alterations{alteration::skip, alteration::mean_delta, alteration::reinit,
                                       alteration::zero_stream};
   std::vector<int> layers{};  // empty: all
-  std::uint64_t seed = 1;     // of re-initialization and of the bootstrap
+  std::uint64_t seed = 1;     // seed of re-initialization and of the bootstrap
   int reinit_seeds = 5;
   residual::norm_gains reinit_gains = residual::norm_gains::reset;
   residual::reinit_options reinit{};
   index_t bootstrap = 1000;  // resamples for the intervals of ranks
   index_t head_rows = 512;   // rows whose logits are held at a time
-  double floor = 0;          // of KL (table_options::floor)
+  double floor = 0;          // floor of KL (table_options::floor)
 };
 
-// What the study found: the intact model, and a row for every altered layer. `options` are those it ran with, layers
-// filled in.
+// The result of the sensitivity study: the intact model, and a row for every operator and altered layer. `options`
+// are the options of the run, with all layers filled in.
 struct sensitivity_report {
   sensitivity_options options;
   baseline intact;
   residual::delta_means means;  // of the calibration rows; empty without mean_delta
   std::vector<table_row> rows;  // by alteration, then by layer
 
-  // The row of an alteration and layer, or nothing.
+  // The row of an operator and layer, or null.
   const table_row* find(alteration what, int layer) const noexcept {
     for (std::size_t i = 0; i < rows.size(); ++i)
       if (rows[i].layer() == layer && options.alterations[i / options.layers.size()] == what) return &rows[i];
@@ -126,13 +126,13 @@ residual::delta_means no_means(const model::model_desc& m) {
 
 }  // namespace detail
 
-// Whether the study reads its calibration windows.
+// Whether the sensitivity study reads its calibration windows (for mean_delta).
 template <class = void>
 bool needs_calibration(const sensitivity_options& o) noexcept {
   return algo::find(o.alterations.begin(), o.alterations.end(), alteration::mean_delta) != o.alterations.end();
 }
 
-// The arms of the study: by alteration, then by layer, then by seed. `means` are not read without mean_delta.
+// The arms of the sensitivity study, by operator, then layer, then seed. `means` are read for mean_delta only.
 // Errors: as try_sensitivity for the options.
 template <class = void>
 result<std::vector<arm>> try_sensitivity_arms(const model::model_desc& m, const sensitivity_options& o,
@@ -149,7 +149,7 @@ result<std::vector<arm>> try_sensitivity_arms(const model::model_desc& m, const 
   return result<std::vector<arm>>(std::move(out));
 }
 
-// What try_sensitivity would cost; nothing is run. Options that try_sensitivity refuses cost nothing.
+// An estimate of the cost of try_sensitivity; nothing runs. Options that try_sensitivity refuses cost nothing.
 template <model::surgical_host H>
 study_cost estimate_cost(const H& host, const token_windows& evaluation, index_t calibration_rows,
                          const sensitivity_options& o = {}) {
@@ -161,7 +161,7 @@ study_cost estimate_cost(const H& host, const token_windows& evaluation, index_t
   return cost;
 }
 
-// Runs the study: measures the mean deltas, then every arm of try_sensitivity_arms by a runner.
+// Runs the sensitivity study: measures the mean deltas, then every arm of try_sensitivity_arms.
 //   evaluation    rows that are measured; clusters as token_windows says
 //   calibration   rows for the mean deltas; shares no id with the evaluation (refused, see check_disjoint). Not read
 //                 without mean_delta

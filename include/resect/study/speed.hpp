@@ -6,11 +6,12 @@
 
 #include <resect/study/runner.hpp>
 
-// How fast a host runs here, so that a study can say beforehand how long it takes.
+// Measures the speed of a host on this machine, so that a study can estimate its duration.
 namespace RESECT_NAMESPACE::study {
 
 namespace detail {
-// Of the clock that never goes back. (<chrono> brings <sstream>: half of what all of a study's headers may cost.)
+// Seconds of the monotonic clock. (<chrono> includes <sstream>, half of the compile time that all study headers may
+// take.)
 inline double seconds_now() noexcept {
   timespec t{};
   clock_gettime(CLOCK_MONOTONIC, &t);
@@ -18,13 +19,13 @@ inline double seconds_now() noexcept {
 }
 }  // namespace detail
 
-// Operations a second of this host on this machine: passes through the whole model over the first windows (at most four),
-// outputs compared included, for a third of a second.
+// The speed of a host on this machine in operations a second, from passes through the whole model over the first
+// windows (at most four) for a third of a second; comparing outputs is included.
 struct speed {
   index_t windows = 0;
   double flop_per_second = 0;
 };
-// Measures it. Errors: as runner::try_start.
+// Measures the speed of a host. Errors: as runner::try_start.
 template <class Backend, model::surgical_host H>
 result<speed> try_measure_speed(Backend& backend, H& host, const token_windows& windows, const runner_options& o = {}) {
   token_windows few = windows;

@@ -15,36 +15,36 @@
 #include <resect/study/effect.hpp>
 #include <resect/study/floor.hpp>
 
-// What was measured of a list of arms, as rows: seeds together, marks after Holm, ranks with intervals.
+// Turns the measurements of arms into table rows: seeds together, marks after Holm, ranks with intervals.
 namespace RESECT_NAMESPACE::study {
 
-// One arm, over its seeds.
+// A table row: one arm over its seeds.
 struct table_row {
   arm_identity id;                   // of the first seed; its key is the group's where there are seeds
-  std::string label;                 // as tables show it
-  std::vector<std::uint64_t> seeds;  // empty where nothing is drawn
+  std::string label;                 // shown in tables
+  std::vector<std::uint64_t> seeds;  // empty for an arm without random draws
   std::vector<effect_sums> runs;     // one a seed, or one
   effect mean;                       // over seeds
   std::vector<effect> per_run;
   metrics::mark mark = metrics::mark::none;
   metrics::rank_interval
       rank;               // by KL among the rows of its table that are above the floor, 1 = largest; 0 at the floor
-  bool at_floor = false;  // KL cannot be told from the floor (is_at_floor)
+  bool at_floor = false;  // KL cannot be distinguished from the floor (is_at_floor)
 
-  // The first layer that the arm touches: its layer, where it touches one.
+  // The first layer that the arm changes.
   int layer() const noexcept { return id.layers.empty() ? -1 : id.layers.front(); }
 };
 
-// Which rows are one table: marks hold after Holm over a table, ranks are among its rows.
+// The rows that form one table: Holm's correction and ranks are computed within a table.
 enum class table_of : std::uint8_t {
   each_family,  // arms that differ in their layers alone (a sensitivity study has a table an operator)
   all_arms,     // one table of everything
 };
 
-// How a table is made.
+// Options of a table: grouping, marks, bootstrap, floor.
 struct table_options {
   table_of tables = table_of::each_family;
-  std::uint64_t seed = 1;    // of the bootstrap
+  std::uint64_t seed = 1;    // seed of the bootstrap
   index_t bootstrap = 1000;  // resamples for the intervals of ranks
   double floor = 0;          // kl_floor::mean of the same windows; rows at it are not ranked. 0: none is
 };
@@ -140,8 +140,9 @@ array<array<std::size_t>> tables_of(std::span<const table_row> rows, table_of ru
 
 }  // namespace detail
 
-// The rows of all arms, table after table, in the order of `arms` within one; measured[i] belongs to arms[i]. Arms that
-// differ in their seed alone become one row: its mean is over seeds with a variance clustered both ways.
+// Computes the rows of all arms, table after table, within a table in the order of `arms`; measured[i] belongs to
+// arms[i]. Arms that differ in their seed alone become one row: its mean is over seeds, with a variance clustered by
+// seed and cluster.
 // Errors: shape_mismatch where the lists differ in length; what metrics::try_two_way and try_rank_intervals report.
 template <class = void>
 result<std::vector<table_row>> try_tabulate(std::span<const arm> arms, std::span<const effect_sums> measured,

@@ -17,32 +17,35 @@
 
 namespace RESECT_NAMESPACE::study {
 
-// Token ids of a text, and for every id the document that it comes from (any numbers; empty where the
-// text marks no documents).
+// Token ids of a text and the document number of every id (any numbers; empty where the text marks no documents).
 struct token_text {
   std::span<const std::int32_t> ids;
   std::span<const std::int32_t> documents;
 };
 
-// Rows to run, and what their measurements are clustered by: a document where the text marks them, else the window; copies
-// are one cluster (try_windows). `cluster[r]` is dense from 0; −1 marks a row that is run but not counted (a BOS).
+// Windows of a text: the rows to run and the cluster of each row. A cluster is a document where the text marks
+// documents, else a window; copies are one cluster (try_windows). `cluster[r]` is dense from 0; −1 marks a row that
+// is run but not counted (a BOS).
 struct token_windows {
   std::vector<model::row_meta> rows;
   std::vector<index_t> cluster;
   index_t n_clusters = 0;
   index_t n_windows = 0;
   index_t context = 0;
-  std::vector<std::int32_t> documents;      // of each cluster, where the text marks them; of copies the first
-  std::vector<std::uint64_t> contents;      // fingerprints of the ids of all documents that the windows touch, sorted
-  std::vector<index_t> starts;              // first id of each window
-  std::uint64_t text = 0;                   // fingerprint of all ids of the text that the windows are of
-  std::vector<metrics::id_count> unigrams;  // of calibration windows: of all that evaluation leaves of their text
-  index_t left_out = 0;                     // of calibration windows: ids of their text that evaluation holds
+  std::vector<std::int32_t>
+      documents;  // number of each cluster's document, where the text marks them; of copies the first
+  std::vector<std::uint64_t> contents;  // fingerprints of the ids of all documents that the windows touch, sorted
+  std::vector<index_t> starts;          // first id of each window
+  std::uint64_t text = 0;               // fingerprint of all ids of the text that the windows are of
+  std::vector<metrics::id_count>
+      unigrams;          // calibration windows only: id counts over the text that evaluation does not use
+  index_t left_out = 0;  // calibration windows only: number of ids of their text that evaluation uses
 
   index_t counted() const noexcept { return n_windows * context; }
 
-  // Whether the parts belong together; every study asks. Errors: shape_mismatch where `cluster` has not one entry a row,
-  // invalid_argument for a cluster that is neither −1 nor below n_clusters. `operand` names the windows. O(rows).
+  // Checks that the members are consistent; every study calls it. Errors: shape_mismatch where `cluster` has not one
+  // entry a row, invalid_argument for a cluster that is neither −1 nor below n_clusters. `operand` names the windows.
+  // O(rows).
   status check(std::string_view operand) const noexcept {
     if (cluster.size() != rows.size())
       return error{errc::shape_mismatch, resect::text(operand, ", cluster"), resect::text(cluster.size()),
@@ -54,7 +57,7 @@ struct token_windows {
     return {};
   }
 
-  // What is scored of them: every token that follows another one of its window.
+  // The scoring rule of the windows: every token that follows another one of its window is scored.
   metrics::scoring_rule scoring() const noexcept {
     return {.window = context, .bos = !cluster.empty() && cluster.front() < 0};
   }
@@ -74,7 +77,7 @@ struct token_windows {
   }
 };
 
-// How many windows are cut out of a text, and how long they are.
+// Options of windows: their number and length, and the BOS.
 struct window_options {
   index_t sequences = 32;
   index_t context = 64;
@@ -156,10 +159,10 @@ inline void add_clusters(token_windows& out, const token_text& t, const window_o
 
 }  // namespace detail
 
-// S windows of C ids, window i beginning at id ⌊i·(N−C+1)/S⌋ of the N ids. Clusters are judged by content: documents of
-// the same ids are one cluster, and so are two documents, or two windows of a text without documents, where more than half
-// of what the windows hold of one of them stands in runs of 24 ids that they hold of the other one, too (a window of fewer
-// ids is compared together with the ids around it).
+// Cuts S windows of C ids out of a text of N ids; window i begins at id ⌊i·(N−C+1)/S⌋. Clusters are judged by
+// content: documents of the same ids are one cluster, and so are two documents, or two windows of a text without
+// documents, where more than half of what the windows hold of one of them stands in runs of 24 ids that they hold of
+// the other one, too (a window of fewer ids is compared together with the ids around it).
 // Errors: empty text, S·C > N (says how many fit). Cost: O(N log D) for D documents and O(S·C log(S·C)).
 inline result<token_windows> try_windows(const token_text& t, const window_options& o = {}) {
   if (auto s = detail::check_windows(t, o); !s) return s.error();
@@ -268,9 +271,10 @@ inline result<std::vector<bool>> try_evaluated(const token_text& t, const token_
 
 }  // namespace detail
 
-// How often each id occurs in what `evaluation` leaves of a text, by id: unigrams for judging what evaluation measures.
-// Left out are the evaluated windows and documents, copies of these documents, and what shares 24 ids in a row with the
-// windows (all ids of a window where windows are shorter). Errors: evaluation windows whose parts do not belong together.
+// Counts each id in the part of a text that evaluation does not use. The unigram model that evaluation results are
+// compared with is made of it. Left out are the evaluated windows and documents, copies of these documents, and runs
+// of 24 ids that the windows share (all ids of a window where windows are shorter). Errors: evaluation windows whose
+// parts do not belong together.
 // Cost O(N log N).
 inline result<std::vector<metrics::id_count>> try_unigrams(const token_text& t, const token_windows& evaluation) {
   if (auto s = evaluation.check("evaluation windows"); !s) return s.error();
@@ -279,10 +283,10 @@ inline result<std::vector<metrics::id_count>> try_unigrams(const token_text& t, 
   return detail::count_ids(t.ids, *taken);
 }
 
-// Windows for calibration: at most S of them, spread over a text, such that check_disjoint accepts them beside
-// `evaluation`. They hold no document with the ids of an evaluated one, and share no 24 ids in a row with the evaluated
-// windows (of shorter windows, not all their ids); of the same text they also share no id with them. `left_out` of the
-// result counts what the text has of that.
+// Cuts windows for calibration: at most S of them, spread over a text, such that check_disjoint accepts them beside
+// `evaluation`. They hold no document with the ids of an evaluated one, and share no 24 ids in a row with the
+// evaluated windows (of shorter windows, not all their ids); of the same text they also share no id with them.
+// `left_out` of the result counts the ids that are excluded by this.
 // Errors: nothing is left over; evaluation windows whose parts do not belong together.
 inline result<token_windows> try_calibration_windows(const token_text& t, const token_windows& evaluation,
                                                      const window_options& o = {}) {
@@ -315,10 +319,11 @@ inline result<token_windows> try_calibration_windows(const token_text& t, const 
   return out;
 }
 
-// Whether a study may calibrate on one set of windows and evaluate on the other. Content decides, whatever texts, names and
-// numbers say: refused are two documents of the same ids, and windows that share 24 ids in a row, or all ids of a window
-// where windows are shorter (set phrases of different documents are seldom as long; of 16 ids they are not rare). Of one
-// text (the same fingerprint of all ids), windows that share an id or a document's number are refused, too.
+// Checks that a study may calibrate on one set of windows and evaluate on the other. Content decides, not names or
+// document numbers: refused are two documents of the same ids, and windows that share 24 ids in a row, or all ids of
+// a window where windows are shorter (different documents seldom share set phrases of 24 ids; of 16 ids they often
+// do). Of one text (the same fingerprint of all ids), windows that share an id or a document's number are refused,
+// too.
 // Errors: invalid_argument says which. Cost O(24·rows).
 inline status check_disjoint(const token_windows& evaluation, const token_windows& calibration) {
   if (auto s = evaluation.check("evaluation windows"); !s) return s;

@@ -9,16 +9,16 @@
 // Accuracy: the predicted id equals the LABEL. (That two models predict the same id is agreement, another type.)
 namespace RESECT_NAMESPACE::metrics {
 
-// A prediction: the lowest id of the largest score (−1: none, the scores held NaN) and whether another id ties with it.
-// What `row_argmax` gives is one.
+// A prediction: the lowest id of the largest score (−1: the scores held NaN) and whether another id ties with it.
+// row_argmax returns one.
 template <class P>
 concept top_prediction = requires(const P& p) {
   { p.id } -> std::convertible_to<index_t>;
   { p.tie } -> std::convertible_to<bool>;
 };
 
-// Accuracy over INDEPENDENT items, with Wilson's interval. Items that share a template, or tokens, are not independent:
-// token_accuracy is for them.
+// Accuracy over INDEPENDENT items, with Wilson's interval. Tokens, and items that share a template, are not
+// independent: use token_accuracy for them.
 class item_accuracy {
  public:
   // One item. An item without a prediction or a label (−1) is counted in `invalid`, and then no estimate is given.

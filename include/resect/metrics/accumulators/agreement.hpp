@@ -16,8 +16,9 @@ struct top1_match {
 };
 }  // namespace detail
 
-// Share of positions whose most likely token is the same in both; ties go to the lowest id and are counted. (Agreement
-// with the intact model is not accuracy.) A position without a most likely token (−1: NaN) makes the estimate NaN.
+// Top-1 agreement: the share of positions whose most likely token is the same in the intact and the altered model.
+// Ties go to the lowest id and are counted. (Agreement with the intact model is not accuracy.) A position without a
+// most likely token (−1: NaN) makes the estimate NaN.
 class top1_agreement {
  public:
   top1_agreement() noexcept = default;

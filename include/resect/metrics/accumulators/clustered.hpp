@@ -12,10 +12,10 @@
 
 namespace RESECT_NAMESPACE::metrics {
 
-// The mean over tokens of a quantity whose tokens come in G clusters (documents, windows), with a standard error
-// that lets tokens of one cluster depend on each other. Clusters are numbered 0 … G−1; G is fixed when made, so
-// `add` never allocates. Sums are compensated: a merge over any partition equals one pass to 1e-12 relative, also
-// for values with a large common offset. 24 bytes a cluster.
+// The mean of a quantity over tokens in G clusters (documents, windows), with a standard error that is valid if
+// tokens of one cluster depend on each other. Clusters are numbered 0 … G−1; G is fixed when made, so `add` never
+// allocates. Sums are compensated: a merge over any partition equals one pass to 1e-12 relative, also for values with
+// a large common offset. 24 bytes a cluster.
 class clustered_sums {
  public:
   clustered_sums() noexcept = default;
@@ -33,7 +33,7 @@ class clustered_sums {
     c.sum.add(sum);
     c.n += count;
   }
-  // Everything that `other` saw. Shape mismatch when the numbers of clusters differ; then nothing changes.
+  // Adds all observations of `other`. Shape mismatch if the numbers of clusters differ; nothing changes then.
   status merge(const clustered_sums& other) noexcept {
     if (other.clusters() != clusters())
       return error{errc::shape_mismatch, "clusters", text(other.clusters()), text(clusters())};
@@ -102,8 +102,8 @@ class clustered_sums {
     return e;
   }
 
-  // Cluster by cluster a − b, for two quantities of the same tokens (R_l of the layer study is one): the estimate of
-  // the result is the paired one. Shape mismatch where the clusters or their counts differ.
+  // The difference a − b of two quantities of the same tokens, cluster by cluster (R_l of the compression study is
+  // one); the estimate of the result is the paired one. Shape mismatch where the clusters or their counts differ.
   static result<clustered_sums> difference(const clustered_sums& a, const clustered_sums& b) {
     if (status s = a.check_same_tokens(b); !s) return s.error();
     clustered_sums d = a;

@@ -5,9 +5,9 @@
 
 namespace RESECT_NAMESPACE::metrics {
 
-// A clustered mean of one named quantity. `Measure::value(args…)` turns what is observed at one token into the
-// number that is averaged; the type keeps two quantities from being merged with each other. `Measure::range`, where it is
-// given, says which values the mean can take, and so which interval it has (set_interval); else mean_range::any.
+// The clustered mean of a named quantity, as a type of its own so that two quantities cannot be merged with each
+// other. `Measure::value(args…)` computes the averaged number from the observation of one token. `Measure::range`, if
+// present, is the range of the mean and decides its interval (set_interval); else mean_range::any.
 template <class Measure>
 class clustered_mean {
  public:

@@ -11,8 +11,8 @@
 
 namespace RESECT_NAMESPACE::metrics {
 
-// The mean row of what was added: d compensated sums, so merges over any partition equal one pass to 1e-15. The row
-// that `centred_products` subtracts; take it from calibration text, so that it is the same for all runs compared.
+// The mean of the added rows, by d compensated sums: merges over any partition equal one pass to 1e-15.
+// centred_products subtracts it; compute it from calibration text, so that all compared runs use the same mean.
 class column_mean {
  public:
   column_mean() noexcept = default;

@@ -5,9 +5,9 @@
 
 namespace RESECT_NAMESPACE::metrics {
 
-// A running sum that keeps what rounding drops (Knuth's two-sum; the errors are summed in a second double), so
-// that any order and any partition give the same total: error ≤ ulp(Σ)/2 + (n·2⁻⁵³)²·Σ|x|. Six additions a value.
-// Once a term is not finite the total is what plain addition gives. -ffast-math undoes this and is not supported.
+// A compensated running sum: a second double sums the rounding errors (Knuth's two-sum), so that any order and any
+// partition give the same total: error ≤ ulp(Σ)/2 + (n·2⁻⁵³)²·Σ|x|. Six additions a value. Once a term is not finite
+// the total is what plain addition gives. -ffast-math undoes this and is not supported.
 struct compensated {
   double hi = 0;
   double lo = 0;
@@ -18,7 +18,7 @@ struct compensated {
     lo += (hi - (s - b)) + (x - b);
     hi = s;
   }
-  // a·b, exactly, from its rounded product and what fma says is left of it.
+  // Adds a·b exactly: the rounded product and its rounding error, which fma gives.
   void add_product(double a, double b) noexcept {
     const double p = mul_rn(a, b);
     add(p);
@@ -30,7 +30,7 @@ struct compensated {
   }
   constexpr double value() const noexcept { return hi - hi == 0 ? hi + lo : hi; }
 
-  // Σ − a·b with one rounding at the end: what is left of a sum of b values about the reference a.
+  // Σ − a·b with one rounding at the end: the sum of b values less the reference a each.
   double minus_product(double a, double b) const noexcept {
     const double p = mul_rn(a, b);
     return (hi - p) + (lo - fma_rn(a, b, -p));

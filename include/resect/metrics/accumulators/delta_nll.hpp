@@ -11,7 +11,7 @@ struct nll_difference {
 };
 }  // namespace detail
 
-// Δln PPL: mean of nll(edited) − nll(intact) of the same token; add(cluster, nll_intact, nll_edited).
+// Δln PPL: the mean of nll(altered) − nll(intact) of the same token; add(cluster, nll_intact, nll_altered).
 using paired_delta = clustered_mean<detail::nll_difference>;
 
 }  // namespace RESECT_NAMESPACE::metrics

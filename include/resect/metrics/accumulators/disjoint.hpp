@@ -24,7 +24,7 @@ concept holds_counts = counts_clusters<A> || requires(const A& a) {
   requires std::is_lvalue_reference_v<decltype(a.sums())>;
 };
 
-// The part of an accumulator that knows how many observations each cluster has.
+// The member of an accumulator that counts the observations of each cluster.
 template <holds_counts A>
 constexpr const auto& counted(const A& a) noexcept {
   if constexpr (counts_clusters<A>) return a;
@@ -33,16 +33,16 @@ constexpr const auto& counted(const A& a) noexcept {
 
 }  // namespace detail
 
-// An accumulator whose observations are kept cluster by cluster.
+// An accumulator that keeps sums for each cluster.
 template <class A>
 concept clustered_accumulator = detail::holds_counts<A> && requires(A& into, const A& from) {
   { into.merge(from) } -> std::same_as<status>;
 };
 
-// Merges two parts that share no cluster, and refuses others: conflict where both saw observations of one cluster (the
-// lowest is named), else what `merge` says; nothing changes on error. A cluster that was split over two parts is no
-// error of `merge`, which adds up its halves exactly; but where whole documents were dealt out, a cluster on both sides
-// means that two documents were given one number, or one document was seen twice. Cost O(G). No allocation.
+// Merges two accumulators that share no cluster. Errors: conflict where both hold observations of one cluster (the
+// lowest is named), else the error of `merge`; nothing changes then. A cluster that was split over two parts is no
+// error of `merge`, which adds up its halves exactly; but where whole documents were dealt out, a cluster on both
+// sides means that two documents were given one number, or one document was seen twice. Cost O(G). No allocation.
 template <clustered_accumulator A>
 status try_merge_disjoint(A& into, const A& from) noexcept {
   const auto &a = detail::counted(into), &b = detail::counted(from);

@@ -9,12 +9,12 @@
 
 namespace RESECT_NAMESPACE::metrics {
 
-// FVU = Σ‖x − x̂‖²/Σ‖x − x̄‖² over rows, x̄ the mean of all rows x added, and explained variance EV = 1 − FVU (the share
-// over all columns together, not a mean over columns). EV is below 0 where the mean row would do better. In one pass:
-// every cluster keeps Σ(x − k) and Σ‖x − k‖² about its own first row k, and clusters are combined about x̄ by the
-// formula of Chan, Golub & LeVeque (1983). Both are kept to about 106 bits and subtracted as such, so the error is at
-// most √rows·2⁻⁵² relative, whatever offset all rows share and however far from the others the first row of a cluster
-// lies (a BOS row may lie 10⁴ deviations off). d·20 + 72 bytes a cluster.
+// Fraction of variance unexplained, FVU = Σ‖x − x̂‖²/Σ‖x − x̄‖² over rows with x̄ their mean, and explained variance
+// EV = 1 − FVU (the share over all columns together, not a mean over columns). EV is below 0 where the mean row would
+// do better. In one pass: every cluster keeps Σ(x − k) and Σ‖x − k‖² about its own first row k, and clusters are
+// combined about x̄ by the formula of Chan, Golub & LeVeque (1983). Both are kept to about 106 bits and subtracted as
+// such, so the error is at most √rows·2⁻⁵² relative, whatever offset all rows share and however far from the others
+// the first row of a cluster lies (a BOS row may lie 10⁴ deviations off). d·20 + 72 bytes a cluster.
 class explained_variance {
  public:
   explained_variance() = default;
@@ -53,7 +53,7 @@ class explained_variance {
     c.residual.add((residual[0] + residual[2]) + (residual[1] + residual[3]));
     ++c.n;
   }
-  // Everything that `other` saw; a cluster may have been split over both. Shape mismatch when clusters or columns
+  // Adds all observations of `other`; a cluster may be split over both. Shape mismatch when clusters or columns
   // differ; then nothing changes. No allocation.
   status merge(const explained_variance& other) noexcept {
     if (other.clusters() != clusters() || other.columns_ != columns_)

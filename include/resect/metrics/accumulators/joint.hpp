@@ -14,10 +14,10 @@
 
 namespace RESECT_NAMESPACE::metrics {
 
-// K sums of the same observations, kept together cluster by cluster: what an estimate is made of that is a smooth
-// function of several totals (a pooled cosine, a ratio, an odds ratio). Clusters are numbered 0 … G−1; G is fixed when
-// made, so `add` never allocates. Sums are compensated: a merge over any partition equals one pass to 1e-12, also when
-// a cluster's observations went to several parts. 16·K + 8 bytes a cluster.
+// K sums of the same observations in each cluster, for estimates that are a smooth function of several totals (a
+// pooled cosine, a ratio, an odds ratio). Clusters are numbered 0 … G−1; G is fixed when made, so `add` never
+// allocates. Sums are compensated: a merge over any partition equals one pass to 1e-12, also when a cluster's
+// observations went to several parts. 16·K + 8 bytes a cluster.
 template <std::size_t K>
 class joint_sums {
  public:
@@ -41,7 +41,7 @@ class joint_sums {
     for (std::size_t k = 0; k < K; ++k) c.sum[k].add(sums[k]);
     c.n += count;
   }
-  // Everything that `other` saw. Shape mismatch when the numbers of clusters differ; then nothing changes.
+  // Adds all observations of `other`. Shape mismatch if the numbers of clusters differ; nothing changes then.
   status merge(const joint_sums& other) noexcept {
     if (other.clusters() != clusters())
       return error{errc::shape_mismatch, "clusters", text(other.clusters()), text(clusters())};
@@ -122,7 +122,7 @@ class joint_sums {
   index_t rejected_ = 0;
 };
 
-// θ = total_0/total_1, the form of most pooled measures; NaN where the denominator is 0.
+// The ratio θ = total_0/total_1, the form of most pooled measures; NaN if the denominator is 0.
 struct ratio_of_totals {
   template <std::size_t K>
   double operator()(const double (&t)[K], double (&gradient)[K]) const noexcept {

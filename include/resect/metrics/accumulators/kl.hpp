@@ -12,7 +12,7 @@ struct kl_value {
 };
 }  // namespace detail
 
-// Mean KL(intact ‖ edited) over positions, nats; add(cluster, kl).
+// The mean KL(intact ‖ altered) over positions, in nats; add(cluster, kl).
 using kl_divergence = clustered_mean<detail::kl_value>;
 
 }  // namespace RESECT_NAMESPACE::metrics

@@ -6,9 +6,10 @@
 
 namespace RESECT_NAMESPACE::metrics {
 
-// KL(intact ‖ edited) over positions, nats: the mean with its clustered interval, and how it is spread. The mean of KL
-// is often carried by one position in a hundred; the quantiles show that. Quantiles are those of log_histogram: the
-// ⌈p·n⌉-th smallest value to within 1/64 of itself, the maximum exactly; they merge exactly in any order. A KL that is
+// KL(intact ‖ altered) over positions, in nats: the mean with its clustered interval, quantiles and maximum. One
+// position in a hundred often dominates the mean of KL; the quantiles show that. Quantiles are those of
+// log_histogram: the ⌈p·n⌉-th smallest value to within 1/64 of itself, the maximum exactly; they merge exactly in any
+// order. A KL that is
 // NaN makes everything NaN; +∞ makes the mean infinite and counts as the largest value. Values below 2⁻¹²⁶ count as 0.
 class kl_profile {
  public:

@@ -11,7 +11,7 @@
 
 namespace RESECT_NAMESPACE::metrics {
 
-// Number, mean, variance, minimum and maximum of what was added. Σx and Σx² are kept to about 106 bits, so the
+// Number, mean, variance, minimum and maximum of the added values. Σx and Σx² are kept to about 106 bits, so the
 // difference Σx² − (Σx)²/n loses nothing that a double could show unless |mean|/sd exceeds 1e12: merges over any
 // partition equal one pass to 1e-12 even at a common offset of 1e8, which a running mean in double (Welford 1962;
 // Chan, Golub & LeVeque 1983) does not give.

@@ -27,9 +27,9 @@ struct delta_direction {
 };
 }  // namespace detail
 
-// What one block does to the rows of the residual stream: ‖h‖ of its input (mean with interval; median, p99 and maximum
-// from a sketch, to 1/64), the relative size of its delta ‖Δ‖/‖h‖, the direction cos(Δ, h), Δ = h_out − h_in, and how far
-// single elements stand out, max|h_i|/median|h_i|.
+// The effect of one block on rows of the residual stream: ‖h‖ of its input (mean with interval; median, p99 and
+// maximum from a sketch, to 1/64), the relative size ‖Δ‖/‖h‖ and direction cos(Δ, h) of its delta Δ = h_out − h_in,
+// and the ratio of outlier elements, max|h_i|/median|h_i|.
 class row_profile {
  public:
   row_profile() = default;
@@ -86,8 +86,8 @@ class row_profile {
   index_t zero_rows_ = 0;
 };
 
-// One layer's profile. First positions ("BOS" rows, often of enormous norm) are kept apart: `first` holds them alone,
-// `rest` everything else; the block influence is over all rows.
+// The profile of one layer, with first positions kept apart (BOS rows often have an enormous norm): `first` holds
+// them alone, `rest` all other rows; the block influence is over all rows.
 class norm_profile {
  public:
   norm_profile() = default;

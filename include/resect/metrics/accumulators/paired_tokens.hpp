@@ -13,10 +13,10 @@ struct probability_change {
 };
 }  // namespace detail
 
-// Two models' nll (nats) of the same tokens: how the probability of the right token moved, Δp = p_edited − p_intact =
-// e^(−nll_edited) − e^(−nll_intact), with clustered intervals; and what llama-perplexity --kl-divergence prints about
-// the pair, which takes tokens for independent and is there for comparison (n_clusters = n; like there, se = 0 for
-// n ≤ 10, and then no interval; the intervals are ours). The clustered Δln PPL is `paired_delta`.
+// The change of the probability of the right token between two models on the same tokens, Δp = p_altered − p_intact =
+// e^(−nll_altered) − e^(−nll_intact), with clustered intervals. It also computes the figures of llama-perplexity
+// --kl-divergence, which treat tokens as independent, for comparison (n_clusters = n; as there, se = 0 for n ≤ 10,
+// and then no interval; the intervals are resect's). The clustered Δln PPL is `paired_delta`.
 class paired_tokens {
  public:
   paired_tokens() noexcept = default;

@@ -7,7 +7,8 @@
 
 namespace RESECT_NAMESPACE::metrics {
 
-// Which tokens of a text are scored, on what they can see: a model has another perplexity under another rule.
+// The rule by which tokens of a text are scored: window length, skipped rows, BOS. Perplexities under different rules
+// are not comparable.
 struct scoring_rule {
   index_t window = 0;  // tokens that run together; 0: not said
   index_t skip = 0;    // rows at the start of a window whose next token is not scored (llama-perplexity: half of them)
@@ -16,9 +17,9 @@ struct scoring_rule {
   friend bool operator==(const scoring_rule&, const scoring_rule&) = default;
 };
 
-// Perplexity = exp of the mean nll (nats) over scored tokens, with two standard errors: clustered (ours) and that of
-// llama.cpp, which takes tokens for independent and is printed for comparison only. The rule says which tokens the
-// caller scores; nothing is left out here.
+// Perplexity, exp of the mean nll (nats) over scored tokens, with two standard errors: clustered (resect's) and
+// llama.cpp's, which treats tokens as independent and is for comparison only. The rule describes which tokens the
+// caller scores; `add` leaves none out.
 class perplexity {
  public:
   perplexity() noexcept = default;

@@ -13,7 +13,7 @@
 
 namespace RESECT_NAMESPACE::metrics {
 
-// Which of n sorted values is their p-quantile: ⌈p·n⌉, the first for p = 0.
+// The rank of the p-quantile among n sorted values: ⌈p·n⌉, 1 for p = 0.
 inline index_t quantile_rank(double p, index_t n) noexcept {
   const double wanted = math::ceil(p * static_cast<double>(n));
   return wanted < 1 ? 1 : static_cast<index_t>(wanted);

@@ -10,7 +10,7 @@
 // b the reference. Each takes those sums, so one pass over the rows serves them all.
 namespace RESECT_NAMESPACE::metrics {
 
-// ‖a − b‖/‖b‖ of one row. 0 for two zero rows, ∞ for b = 0 alone.
+// The relative error of one row, ‖a − b‖/‖b‖. 0 for two zero rows, ∞ for b = 0 alone.
 template <four_sums S>
 double relative_error(const S& s) noexcept {
   if (s.dd == 0 && s.bb == 0) return 0;
@@ -28,12 +28,13 @@ struct relative_error_of_rows {
 };
 }  // namespace detail
 
-// Mean over rows of ‖a − b‖/‖b‖; add(cluster, sums) or add(cluster, ratio).
+// The mean over rows of the relative error ‖a − b‖/‖b‖; add(cluster, sums) or add(cluster, ratio).
 using mean_relative_error = clustered_mean<detail::relative_error_of_rows>;
 
-// Frobenius relative error √(Σ‖a − b‖²/Σ‖b‖²): rows count by their norm, so a few long rows may decide it (the mean
-// over rows is another number). Clustered interval by the delta method. 0/0 = 0; ∞ for Σ‖b‖² = 0 alone. Where a is an
-// orthogonal projection of b, its square and that of the pooled cosine add up to 1: they are one measurement.
+// The Frobenius relative error √(Σ‖a − b‖²/Σ‖b‖²). Rows count by their norm, so a few long rows may dominate it
+// (mean_relative_error is another number). Clustered interval by the delta method. 0/0 = 0; ∞ for Σ‖b‖² = 0 alone.
+// Where a is an orthogonal projection of b, its square and that of the pooled cosine add up to 1: they are one
+// measurement.
 class frobenius_error {
  public:
   frobenius_error() noexcept = default;

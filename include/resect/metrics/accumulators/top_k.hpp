@@ -54,8 +54,8 @@ inline top_k_cut top_k_heap(std::span<const float> row, std::span<index_t> ids) 
 
 }  // namespace detail
 
-// What of the k largest values of two rows is common. shared = −1: no answer (NaN in a row, rows of different
-// lengths, k > n).
+// The number of ids common to the k largest values of two rows. shared = −1: no answer (NaN in a row, rows of
+// different lengths, k > n).
 struct top_k_comparison {
   index_t shared = -1;
   bool tie = false;  // in a row, a value inside the k equals one outside: the lowest ids were taken
@@ -78,8 +78,8 @@ inline status try_top_k(std::span<const float> row, std::span<index_t> ids) noex
 inline void top_k(std::span<const float> row, std::span<index_t> ids) { value_or_throw(try_top_k(row, ids)); }
 #endif
 
-// |T_k(p) ∩ T_k(q)| with T_k the ids of the k largest values, ties to the lowest id. `workspace` has 2k elements. No
-// answer for a workspace of odd length. No allocation.
+// Counts the common ids of the k largest values of two rows, |T_k(p) ∩ T_k(q)|, ties to the lowest id. `workspace`
+// has 2k elements. No answer for a workspace of odd length. No allocation.
 inline top_k_comparison top_k_shared(std::span<const float> p, std::span<const float> q,
                                      std::span<index_t> workspace) noexcept {
   top_k_comparison out;
@@ -101,9 +101,9 @@ inline top_k_comparison top_k_shared(std::span<const float> p, std::span<const f
   return out;
 }
 
-// Mean over positions of |T_k(p) ∩ T_k(q)|/k, p the intact and q the altered model's logits, with the clustered
-// interval. Chance (two random sets of a vocabulary of n) is k/n. k = 1 is top-1 agreement. A position without an
-// answer makes the estimate NaN.
+// The mean over positions of |T_k(p) ∩ T_k(q)|/k, the overlap of the k largest logits of the intact and the altered
+// model, with the clustered interval. Chance (two random sets of a vocabulary of n) is k/n. k = 1 is top-1 agreement.
+// A position without an answer makes the estimate NaN.
 class top_k_overlap {
  public:
   top_k_overlap() noexcept = default;

@@ -15,41 +15,46 @@
 #include <resect/metrics/accumulators/joint.hpp>
 #include <resect/metrics/intervals/resample.hpp>
 
-// Bootstrap of any statistic that is a function of totals. Dependent observations are resampled in units that carry
-// their dependence along: whole clusters, or blocks of consecutive tokens of one long sequence.
+// Bootstrap of any statistic that is a function of totals. It resamples dependent observations in whole units:
+// clusters, or blocks of consecutive tokens of one long sequence.
 namespace RESECT_NAMESPACE::metrics {
 
-// What is drawn with replacement. A row of the table is a cluster (with its sums), and as many are drawn as there are.
+// Scheme: each replicate draws as many clusters as the table has, with replacement. A row of the table is a cluster
+// with its sums.
 struct whole_clusters {};
-// A row of the table is a token of one sequence of T; ⌈T/length⌉ blocks of `length` consecutive tokens are drawn, the
-// last one cut so that T tokens remain. Moving blocks begin at 0 … T−length (Künsch, Ann. Statist. 17, 1989): the ends
-// of the sequence are drawn less often, so replicates are centred a little beside the sample. Circular blocks begin
-// anywhere and go round (Politis & Romano, 1992): none of that. Blocks must be longer than the dependence and many;
-// T^(1/3) is the usual order of magnitude (Hall, Horowitz & Jing, Biometrika 82, 1995).
+// Scheme: each replicate draws ⌈T/length⌉ blocks of `length` consecutive tokens of one sequence of T tokens, the last
+// one cut so that T tokens remain. A row of the table is a token. Moving blocks begin at 0 … T−length (Künsch, Ann.
+// Statist. 17, 1989): the ends of the sequence are drawn less often, so replicates are centred a little beside the
+// sample. Circular blocks begin anywhere and continue at the beginning (Politis & Romano, 1992), without this bias.
+// Blocks must be longer than the dependence and many; T^(1/3) is the usual order of magnitude (Hall, Horowitz & Jing,
+// Biometrika 82, 1995).
 struct moving_blocks {
   index_t length;
 };
-// Blocks that may run over the end of the sequence into its beginning, so that every token is drawn equally often.
+// Scheme: blocks that may run over the end of the sequence into its beginning, so that every token is drawn equally
+// often.
 struct circular_blocks {
   index_t length;
 };
 
-// How an interval is made of the replicates θ*.
-// percentile: quantiles of θ*. Transformation invariant; too narrow for few units.
+// Method of the interval, percentile: quantiles of the replicates θ*. Transformation invariant; too narrow for few
+// units.
 struct percentile {};
-// bca: quantiles shifted for bias and skewness, the acceleration by the jackknife over units (Efron, JASA 82, 1987).
+// Method of the interval, bca: quantiles corrected for bias and skewness, the acceleration by the jackknife over
+// units (Efron, JASA 82, 1987).
 struct bca {};
-// studentized: θ − q·se with q the quantiles of (θ* − θ)/se*, both se by the jackknife over units (of the sample, of
-// the replicate); the best of the three for means of few units, not transformation invariant, and it calls the
-// statistic once more for every unit of every replicate (Efron & Tibshirani, An Introduction to the Bootstrap, 1993,
-// §12.5). A replicate whose units are all alike has se* = 0 and counts as +∞ or −∞ among the roots (as 0 where θ* = θ);
-// an end is infinite only where its quantile is one of those (a rate with misses in 3 of 16 clusters: 3.6 % of the
-// replicates see none; bca and the clustered t interval stay finite).
+// Method of the interval, studentized: θ − q·se with q the quantiles of (θ* − θ)/se*, both se by the jackknife over
+// units (of the sample, of the replicate); the best of the three for means of few units, not transformation
+// invariant, and it calls the statistic once more for every unit of every replicate (Efron & Tibshirani, An
+// Introduction to the Bootstrap, 1993, §12.5). A replicate whose units are all alike has se* = 0 and counts as +∞ or
+// −∞ among the roots (as 0 where θ* = θ); an end is infinite only where its quantile is one of those (a rate with
+// misses in 3 of 16 clusters: 3.6 % of the replicates see none; bca and the clustered t interval stay finite).
 struct studentized {};
 
-// se is the standard deviation of the replicates, n_clusters the units drawn a replicate. No interval below 6 units,
-// for a value that is not finite, and where a replicate gave no finite value or no se (`undefined` counts those). A
-// rate of exactly 0 or 1 has nothing to resample and gets [0, 0] or [1, 1]: the estimate of its own type says more.
+// The estimate of a bootstrap: se is the standard deviation of the replicates, n_clusters the units of a replicate.
+// No interval below 6 units, for a value that is not finite, and where a replicate gave no finite value or no se
+// (`undefined` counts those). A rate of exactly 0 or 1 has nothing to resample and gets [0, 0] or [1, 1]: the
+// estimate of its own type says more.
 struct bootstrap_estimate {
   metrics::estimate estimate;
   double bias = nan;  // mean of the replicates − value
@@ -64,7 +69,7 @@ inline constexpr index_t replicates_a_task = 32;
 
 inline double normal_cdf(double x) noexcept { return 0.5 * math::erfc(-x * 0.70710678118654752440); }
 
-// Where the sums of the units come from: rows of a table, or differences of running sums over tokens.
+// The sums of the units: rows of a table, or differences of running sums over tokens.
 class resampling_units {
  public:
   resampling_units(matrix_view<const double> table, whole_clusters)
@@ -169,12 +174,12 @@ status check_scheme(const Blocks& b, index_t tokens) noexcept {
 
 }  // namespace detail
 
-// Bootstrap of θ = f(totals), totals the column sums of `table` (units or tokens, sums), f a pure function of a
-// span<const double> that workers may call at the same time. For bca and studentized f should not change when all
-// totals are scaled (a ratio, a cosine; put a column of ones into the table where the number counts). Draw d of
-// replicate b is one integer of Philox at (seed, b·draws + d): the result is a function of the table, the scheme, the
-// method and the options, with the same bits for any number of workers. Sums of blocks are differences of running sums:
-// error ≤ 2⁻⁵²·Σ|x| of the sequence. Cost resamples·draws·sums (studentized: the statistic resamples·draws times).
+// Bootstraps a statistic θ = f(totals) of the column sums of `table` (units or tokens, sums). f is a pure function of
+// a span<const double>; workers call it at the same time. For bca and studentized f should not change when all totals
+// are scaled (a ratio, a cosine; put a column of ones into the table where the number counts). Draw d of replicate b
+// is one integer of Philox at (seed, b·draws + d): the result is a function of the table, the scheme, the method and
+// the options, with the same bits for any number of workers. Sums of blocks are differences of running sums: error ≤
+// 2⁻⁵²·Σ|x| of the sequence. Cost resamples·draws·sums (studentized: the statistic resamples·draws times).
 // Errors: null, stride (of the table), resamples < 1, level outside (0, 1), block length outside 1 … T (invalid
 // argument).
 template <executor E, class Scheme, class Method, class F>
@@ -299,7 +304,7 @@ result<bootstrap_estimate> try_bootstrap(E& exec, Method method, const clustered
   return try_bootstrap(exec, method, joint, ratio_of_totals{}, options);
 }
 
-// The same of a table that is any operand of doubles.
+// The bootstrap of a table that is any operand of doubles.
 template <executor E, class Scheme, class Method, operand_of<double> Table, class F>
 result<bootstrap_estimate> try_bootstrap(E& exec, Scheme scheme, Method method, const Table& table, F f,
                                          const bootstrap_options& options = {}) {
@@ -308,7 +313,7 @@ result<bootstrap_estimate> try_bootstrap(E& exec, Scheme scheme, Method method, 
 }
 
 #if RESECT_EXCEPTIONS
-// The same, throwing; arguments as try_bootstrap.
+// The throwing form; arguments as try_bootstrap.
 template <executor E, class... Args>
   requires requires(E& e, const Args&... args) { try_bootstrap(e, args...); }
 bootstrap_estimate bootstrap(E& exec, const Args&... args) {

@@ -9,12 +9,12 @@
 
 namespace RESECT_NAMESPACE::metrics {
 
-// What is not known: no interval, no value.
+// The value of a figure that does not exist: no interval, no estimate.
 inline constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
-// What every accumulator ends in: a value, its standard error, the interval [lo, hi], how many observations went
-// in and how many independent clusters they came from. lo and hi are NaN where no interval may be given, se where
-// not even a standard error exists (fewer than two clusters). A value that is not finite has neither.
+// The result of every accumulator: a value, its standard error, the interval [lo, hi], the number of observations and
+// of independent clusters. lo and hi are NaN where there is no interval, se where there is no standard error (fewer
+// than two clusters). A value that is not finite has neither.
 struct estimate {
   double value = nan;
   double se = nan;
@@ -26,15 +26,15 @@ struct estimate {
   constexpr bool has_interval() const noexcept { return lo <= hi; }
 };
 
-// How far an interval over G clusters is to be trusted: none below 6 (none is given: "too few clusters"), marked
+// The reliability of an interval over G clusters: none below 6 (there is no interval: "too few clusters"), marked
 // below 16 (printed with a mark), else full.
 enum class reliability : std::uint8_t { none, marked, full };
 
-// Clusters that an interval needs; fewer give none.
+// The smallest numbers of clusters for an interval, and for one without a mark.
 inline constexpr index_t min_clusters = 6;
 inline constexpr index_t min_full_clusters = 16;
 
-// How far the interval of so many clusters is to be trusted.
+// The reliability of the interval over so many clusters.
 constexpr reliability reliability_of(index_t clusters) noexcept {
   return clusters < min_clusters        ? reliability::none
          : clusters < min_full_clusters ? reliability::marked
@@ -44,8 +44,8 @@ constexpr reliability reliability_of(const estimate& e) noexcept {
   return e.has_interval() ? reliability_of(e.n_clusters) : reliability::none;
 }
 
-// The estimate of exp θ from that of θ (perplexity from nll, a ratio from Δln PPL): the ends of the interval are
-// mapped, the standard error is exp(θ)·se (delta method).
+// The estimate of exp θ from the estimate of θ (perplexity from nll, a ratio from Δln PPL). exp maps the ends of the
+// interval; the standard error is exp(θ)·se (delta method).
 inline estimate map_exp(const estimate& e) noexcept {
   const double value = math::exp(e.value);
   return {value, value * e.se, math::exp(e.lo), math::exp(e.hi), e.n, e.n_clusters};

@@ -12,7 +12,7 @@
 // One rule of intervals for every mean over clusters, chosen by the values that the mean can take, never by the data.
 namespace RESECT_NAMESPACE::metrics {
 
-// The values that a mean can take.
+// The range of a mean, which decides the formula of its interval.
 enum class mean_range : std::uint8_t {
   any,          // differences: μ ± t·se
   nonnegative,  // KL, errors, norms: Hall's transformation, the lower end not below 0
@@ -21,7 +21,7 @@ enum class mean_range : std::uint8_t {
   rate,         // shares: the logit's interval; Wilson's with one observation a cluster for a rate of 0 or 1
 };
 
-// The text by which a report names the rule.
+// The name of the rule of intervals in reports.
 inline constexpr std::string_view interval_rule =
     "clustered t; Hall's transformation for means that cannot be negative, 1 minus it for cosines, logit for rates";
 
@@ -58,9 +58,9 @@ inline void set_rate(estimate& e, double t, double level) noexcept {
 
 }  // namespace detail
 
-// Gives `e` (value, se, n, n_clusters) its interval [lo, hi]; none for fewer than min_clusters clusters or where value or se
-// is not finite. `skewness` is m₃/m₂^1.5 of the clusters' influence values, `degrees` those of freedom of t (0:
-// n_clusters − 1).
+// Computes the interval [lo, hi] of an estimate from its value, se and n_clusters; NaN for fewer than min_clusters
+// clusters or where value or se is not finite. `skewness` is m₃/m₂^1.5 of the clusters' influence values, `degrees`
+// the degrees of freedom of t (0: n_clusters − 1).
 //   any           μ ± t·se
 //   nonnegative   μ − se·h(±t), h the inverse of Hall's transformation; lower end max(0, ·); [0, 0] for a mean of 0
 //   at_most_one   1 − the same of 1 − μ

@@ -11,7 +11,7 @@
 
 namespace RESECT_NAMESPACE::metrics {
 
-// Seed, number of replicates and level of what is bootstrapped.
+// Options of a bootstrap: seed, number of replicates, level of the interval.
 struct bootstrap_options {
   std::uint64_t seed = 0;
   index_t resamples = 2000;
@@ -28,15 +28,15 @@ inline index_t resampled(const random::philox_stream& stream, index_t replicate,
                                                     static_cast<std::uint64_t>(n)));
 }
 
-// How often each of times.size() clusters is in a replicate that draws as many clusters as there are.
+// Draws a replicate of times.size() clusters: times[c] is the number of times that it contains cluster c.
 inline void resample_counts(const random::philox_stream& stream, index_t replicate, std::span<index_t> times) noexcept {
   const index_t g = static_cast<index_t>(times.size());
   for (index_t& t : times) t = 0;
   for (index_t d = 0; d < g; ++d) ++times[static_cast<std::size_t>(resampled(stream, replicate, d, g, g))];
 }
 
-// Which of n sorted replicates stands for a share: k = ⌈share·n⌉, 1 … n; a hair less, so that no rounding of a share
-// such as 0.025 decides where the product is whole.
+// The rank k = ⌈share·n⌉ of a quantile among n sorted replicates, 1 … n. share·n is reduced by a tiny amount first,
+// so that the rounding of a share such as 0.025 does not raise a whole product to the next rank.
 inline index_t replicate_at(double share, index_t n) noexcept {
   const double k = math::ceil(share * static_cast<double>(n) - 1e-6);
   return k < 1 ? 1 : k > static_cast<double>(n) ? n : static_cast<index_t>(k);

@@ -10,7 +10,8 @@
 
 namespace RESECT_NAMESPACE::metrics {
 
-// Φ⁻¹(p); −∞ at 0, +∞ at 1, NaN outside [0, 1]. Relative error ≤ 1e-15 in the lower half (see random::gaussian).
+// The quantile of the normal distribution, Φ⁻¹(p); −∞ at 0, +∞ at 1, NaN outside [0, 1]. Relative error ≤ 1e-15 in
+// the lower half (see random::gaussian).
 inline double normal_quantile(double p) noexcept {
   if (p > 0 && p < 1) return random::gaussian(algo::max(p, 1e-300));
   if (p == 0) return -std::numeric_limits<double>::infinity();
@@ -82,9 +83,9 @@ inline double log_beta(double a, double b) noexcept {
   return log_gamma(p) + tail + p - p * math::log(p + q) + (q - 0.5) * math::log1p(-p / (p + q));
 }
 
-// I_x(a, b), the regularised incomplete beta function, a, b > 0, from x and y = 1 − x (both are asked for, so
-// that neither tail loses digits). Relative error below about 1e-13 + 4e-16·(a + b). Continued fraction of DLMF
-// 8.17.22, on the side where it converges; cost about √max(a, b) steps.
+// The regularized incomplete beta function I_x(a, b), a, b > 0, from x and y = 1 − x (both are arguments, so that
+// neither tail loses digits). Relative error below about 1e-13 + 4e-16·(a + b). Continued fraction of DLMF 8.17.22,
+// on the side where it converges; cost about √max(a, b) steps.
 inline double regularized_beta(double a, double b, double x, double y) noexcept {
   if (!(a > 0 && b > 0 && x >= 0 && y >= 0)) return std::numeric_limits<double>::quiet_NaN();
   if (x == 0) return 0;

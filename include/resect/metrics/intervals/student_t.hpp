@@ -18,8 +18,9 @@ inline constexpr double many_degrees = 1e4;
 
 }  // namespace detail
 
-// P(T ≤ t) for Student's t with ν > 0 degrees of freedom (not necessarily whole; ∞ is the normal distribution).
-// Relative error of the smaller tail ≤ 1e-12. The incomplete beta function up to ν = 1e4, Hill's expansion above.
+// The distribution function of Student's t, P(T ≤ t), with ν > 0 degrees of freedom (real; ∞ is the normal
+// distribution). Relative error of the smaller tail ≤ 1e-12. The incomplete beta function up to ν = 1e4, Hill's
+// expansion above.
 // NaN for ν ≤ 0. Source: Hill, "Algorithm 395: Student's t-distribution", CACM 13 (1970).
 inline double student_t_cdf(double t, double nu) noexcept {
   if (!(nu > 0) || t != t) return std::numeric_limits<double>::quiet_NaN();
@@ -46,8 +47,8 @@ inline double student_t_cdf(double t, double nu) noexcept {
   return t < 0 ? tail : 1 - tail;
 }
 
-// The t with P(T ≤ t) = p. Solves the lower tail by Newton steps on its logarithm inside a bracket; error
-// ≤ 1e-11·max(1, |t|). −∞ at 0, +∞ at 1, NaN outside [0, 1] or for ν ≤ 0.
+// The quantile of Student's t: the t with P(T ≤ t) = p. Solves the lower tail by Newton steps on its logarithm inside
+// a bracket; error ≤ 1e-11·max(1, |t|). −∞ at 0, +∞ at 1, NaN outside [0, 1] or for ν ≤ 0.
 inline double student_t_quantile(double p, double nu) noexcept {
   if (!(nu > 0) || !(p >= 0 && p <= 1)) return std::numeric_limits<double>::quiet_NaN();
   if (p == 0 || p == 1) return normal_quantile(p);

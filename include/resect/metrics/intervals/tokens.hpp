@@ -11,7 +11,7 @@ namespace RESECT_NAMESPACE::metrics {
 
 namespace detail {
 
-// What llama.cpp takes for the standard error of something about n tokens: 0 for n ≤ 10 (and no interval).
+// llama.cpp's standard error of a mean over n tokens: 0 for n ≤ 10 (and no interval).
 inline estimate token_estimate(double value, double se, index_t n, double level) noexcept {
   estimate e;
   e.n = e.n_clusters = n;

@@ -10,7 +10,7 @@
 
 namespace RESECT_NAMESPACE::metrics {
 
-// The mean of an operator with a random seed over R seeds and its tokens.
+// The mean effect of an operator with a random seed, over R seeds and all tokens.
 struct seeded_estimate {
   estimate mean;         // n: tokens × seeds; n_clusters: clusters of tokens
   double seed_sd = nan;  // sd over seeds of the per-seed mean; NaN for R < 2
@@ -21,10 +21,11 @@ struct seeded_estimate {
   double se_seed = nan;     // one-way, clustered by seed
 };
 
-// μ = mean over seeds; var = V_cluster + V_seed − V_cell, never below the larger one-way variance, where each V is the
-// clustered variance of clustered_sums with its own G/(G − 1): by sequence (over all seeds), by seed, and by cell
-// (sequence, seed). Interval by the range of the mean (set_interval, with the skewness over sequences; any:
-// μ ± t·se), t with min(G, R) − 1 degrees of freedom, a conservative choice; none for G < 6 or R < 2. `seeds[r]` are the sums of seed r over the same clusters and tokens; shape mismatch otherwise. Cost O(G·R).
+// The mean over seeds with a variance clustered both ways: var = V_cluster + V_seed − V_cell, at least the larger
+// one-way variance. Each V is the clustered variance of clustered_sums with its own G/(G − 1): by sequence (over all
+// seeds), by seed, and by cell (sequence, seed). Interval by the range of the mean (set_interval, with the skewness
+// over sequences; any: μ ± t·se), t with min(G, R) − 1 degrees of freedom, a conservative choice; none for G < 6 or R
+// < 2. `seeds[r]` are the sums of seed r over the same clusters and tokens; shape mismatch otherwise. Cost O(G·R).
 // Source: Cameron, Gelbach & Miller, "Robust inference with multiway clustering", JBES 29 (2011).
 inline result<seeded_estimate> try_two_way(std::span<const clustered_sums> seeds, double level = 0.95,
                                            mean_range range = mean_range::any) noexcept {

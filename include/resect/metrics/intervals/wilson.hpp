@@ -7,9 +7,9 @@
 
 namespace RESECT_NAMESPACE::metrics {
 
-// Wilson's score interval of a rate over n INDEPENDENT items (every item is a cluster of its own; rates over
-// tokens are clustered instead). centre (k + z²/2)/(n + z²), half-width z/(n + z²)·√(k(n − k)/n + z²/4).
-// se = √(p(1 − p)/n). No value for n = 0; NaN for k outside 0 … n. Source: Wilson, JASA 22 (1927).
+// Wilson's score interval of a rate over n INDEPENDENT items (every item is a cluster of its own; rates over tokens
+// need clustered intervals). Centre (k + z²/2)/(n + z²), half-width z/(n + z²)·√(k(n − k)/n + z²/4). se = √(p(1 −
+// p)/n). No value for n = 0; NaN for k outside 0 … n. Source: Wilson, JASA 22 (1927).
 inline estimate wilson(index_t successes, index_t n, double level = 0.95) noexcept {
   estimate e;
   e.n = e.n_clusters = n;
@@ -25,10 +25,10 @@ inline estimate wilson(index_t successes, index_t n, double level = 0.95) noexce
   return e;
 }
 
-// The interval of a rate of CLUSTERED observations: that of `e`, but for a rate of exactly 0 or 1, whose observations
-// have no spread to take a standard error from ([1, 1] would say that nothing else can happen). Its interval is
-// Wilson's with one observation for each of the `clusters` that hold any of what the rate is taken of: 20 clusters
-// without one failure give [0.84, 1]. Where `e` has no interval, none is given. se stays what it was.
+// The interval of a rate of CLUSTERED observations: the interval of `e`, except for a rate of exactly 0 or 1, whose
+// observations have no spread and would give [0, 0] or [1, 1]. Such a rate gets Wilson's interval with one
+// observation for each of the `clusters` that hold observations: 20 clusters without a failure give [0.84, 1]. If `e`
+// has no interval, there is none. se is unchanged.
 inline estimate rate_interval(estimate e, index_t clusters, double level = 0.95) noexcept {
   if (!e.has_interval() || (e.value != 0 && e.value != 1)) return e;
   const estimate w = wilson(e.value == 0 ? 0 : clusters, clusters, level);

@@ -8,8 +8,8 @@
 
 namespace RESECT_NAMESPACE::metrics {
 
-// Calls take(cluster, row of a, row of b) for every row whose cluster is not −1: how rows that do not count (BOS,
-// padding) are left out. a, b (rows, cols) fp32 with contiguous rows; `cluster` has one entry a row. Errors: shape
+// Calls take(cluster, row of a, row of b) for every row whose cluster is not −1. Rows that do not count (BOS,
+// padding) have cluster −1. a, b (rows, cols) fp32 with contiguous rows; `cluster` has one entry a row. Errors: shape
 // mismatch, bad stride, null; then nothing is called.
 template <class F>
 status for_counted_rows(matrix_view<const float> a, matrix_view<const float> b, std::span<const index_t> cluster,
@@ -28,7 +28,7 @@ status for_counted_rows(matrix_view<const float> a, matrix_view<const float> b, 
   return {};
 }
 
-// The same of any operands of floats.
+// for_counted_rows of any operands of floats.
 template <operand_of<float> A, operand_of<float> B, class F>
 status for_counted_rows(const A& a, const B& b, std::span<const index_t> cluster, F take) {
   return on_view(a, "a", [&](matrix_view<const float> va) {

@@ -5,7 +5,7 @@
 
 namespace RESECT_NAMESPACE::metrics {
 
-// What holds the four sums of two rows.
+// A type that holds the four sums of two rows: ⟨a, b⟩, |a|², |b|², |a − b|².
 template <class S>
 concept four_sums = requires(const S& s) {
   { s.dot } -> std::convertible_to<double>;

@@ -22,7 +22,7 @@
 // rows at 0.7 of that with avx512, 0.55 with avx2, 0.2 portable.
 namespace RESECT_NAMESPACE::metrics {
 
-// Where the largest logit of a row stands.
+// The id of the largest logit of a row, and whether another id ties with it.
 struct row_top {
   index_t id = -1;   // lowest id of the largest logit; −1 for an empty row or one with NaN
   bool tie = false;  // another id has the same logit
@@ -57,7 +57,7 @@ double nll(instruction_set set, std::span<const T> row, index_t target) noexcept
 }
 }  // namespace detail
 
-// The largest logit of a row; zeros of both signs are one value.
+// Finds the largest logit of a row; +0 and −0 are equal.
 inline row_top row_argmax(instruction_set set, std::span<const float> row) noexcept {
   return detail::row_argmax(runnable(set), row);
 }
@@ -71,9 +71,9 @@ row_top row_argmax(const Row& row) noexcept {
   return row_argmax(best_instruction_set(), row);
 }
 
-// ln Σe^{x_i} in nats of float logits. Error ≤ 3e-9 + 4e-16·|result|; never below the largest logit, and that logit
-// itself where it stands alone. −∞ logits count nothing; a row of only −∞ (or an empty one) gives −∞, NaN or +∞ in the
-// row gives NaN.
+// The log-sum-exp of a row of logits, ln Σe^{x_i}, in nats. Error ≤ 3e-9 + 4e-16·|result|; never below the largest
+// logit, and that logit itself where it stands alone. −∞ logits count nothing; a row of only −∞ (or an empty one)
+// gives −∞, NaN or +∞ in the row gives NaN.
 inline double log_sum_exp(instruction_set set, std::span<const float> row) noexcept {
   return detail::scan_row(runnable(set), row.data(), static_cast<index_t>(row.size())).log_sum();
 }
@@ -88,7 +88,8 @@ double log_sum_exp(const Row& row) noexcept {
   return log_sum_exp(best_instruction_set(), row);
 }
 
-// −ln softmax(row)[target] in nats, not negative; error as above. NaN for a target outside the row.
+// The negative log-likelihood of a target id, −ln softmax(row)[target], in nats, never negative; error as
+// log_sum_exp. NaN for a target outside the row.
 inline double nll(instruction_set set, std::span<const float> row, index_t target) noexcept {
   return detail::nll(runnable(set), row, target);
 }
@@ -104,7 +105,7 @@ double nll(const Row& row, index_t target) noexcept {
   return nll(best_instruction_set(), row, target);
 }
 
-// What two logit rows of the same token say about an edit.
+// The comparison of two logit rows of the same token: KL, nll, argmax of both.
 struct logit_comparison {
   double kl = nan;        // KL(softmax full ‖ softmax edited), nats
   double nll_full = nan;  // of the target; NaN without one
@@ -153,12 +154,13 @@ logit_comparison compare_logits(instruction_set set, std::span<const X> full, st
 }
 }  // namespace detail
 
-// Both rows in one pass: KL = A/S_x − lse_x + lse_y with A = Σe^x(x − y), S_x = Σe^x, x full and y edited; nll of
-// `target` (−1: none); both argmaxes. Rounding below 0 is set to 0; exactly 0 for identical rows. Error of KL ≤
-// 1e-8 + 1e-8·KL nats where the largest logit of each row is at most 1e7 in magnitude, beyond that 2⁻⁵⁰·(|max x| +
-// |max y|) more (A/S_x and both lse are of that size and are subtracted); of nll as log_sum_exp, and the same bits.
-// p = 0 counts nothing; q = 0 where p > 0 gives +∞; NaN or +∞ in a row, or rows of different lengths, gives NaN (the
-// caller reports it). No allocation; 16 KB of stack, 32 KB for small types.
+// Compares two logit rows of the same token in one pass: KL, nll of `target` (−1: none) and argmax of both. KL =
+// A/S_x − lse_x + lse_y with A = Σe^x(x − y), S_x = Σe^x, x the intact (`full`) and y the altered (`edited`) row.
+// Rounding below 0 is set to 0; exactly 0 for identical rows. Error of KL ≤ 1e-8 + 1e-8·KL nats where the largest
+// logit of each row is at most 1e7 in magnitude, beyond that 2⁻⁵⁰·(|max x| + |max y|) more (A/S_x and both lse are of
+// that size and are subtracted); of nll as log_sum_exp, and the same bits. p = 0 counts nothing; q = 0 where p > 0
+// gives +∞; NaN or +∞ in a row, or rows of different lengths, gives NaN (the caller reports it). No allocation; 16 KB
+// of stack, 32 KB for small types.
 inline logit_comparison compare_logits(instruction_set set, std::span<const float> full, std::span<const float> edited,
                                        index_t target = -1) noexcept {
   return detail::compare_logits(runnable(set), full, edited, target);

@@ -14,7 +14,7 @@
 // The four sums behind cosine, norms and relative error of two rows, in one pass over both.
 namespace RESECT_NAMESPACE::metrics {
 
-// ⟨a, b⟩, |a|², |b|² and |a − b|² of two rows.
+// The four sums of two rows: ⟨a, b⟩, |a|², |b|² and |a − b|².
 struct row_sums {
   double dot = 0;
   double aa = 0;
@@ -32,7 +32,7 @@ inline void add(row_sums& sums, const product_result& p) noexcept {
   sums.dd += p.dd;
 }
 
-// Rows whose elements do not lie side by side are copied together, those of small types widened, a chunk at a time.
+// Copies rows with strided elements to contiguous memory and widens small types, a chunk at a time.
 template <class A, class B>
 row_sums products_of(instruction_set set, vector_view<const A> a, vector_view<const B> b) noexcept {
   row_sums sums;
@@ -80,13 +80,13 @@ status try_row_products(instruction_set set, E& exec, matrix_view<const A> a, ma
 }
 }  // namespace detail
 
-// All four in one pass. Rows are floats, or a small type (f16, bf16, fp8) in any contiguous range, which gives the bits
-// of the floats that it stands for. Floats are widened to double first, so ⟨·,·⟩ and squares add exact products, and
-// differences are rounded once; double, eight lanes, chunks of 2,048 added in order. Every operation is rounded by
-// itself: the same bits on every machine, instruction set, compiler and flag but -ffast-math. Relative error of the
-// squares ≤ (n/8 + 4)·2⁻⁵³ (n ≤ 2,048; 260·2⁻⁵³ + n·2⁻⁶⁴ above), of ⟨a, b⟩ the same relative to Σ|a_i·b_i|. All NaN for
-// rows of different lengths. Streams rows of floats as fast as one thread reads them (avx512, avx2; portable 0.7 to 0.9
-// of that). No allocation.
+// Computes the four sums ⟨a, b⟩, |a|², |b|² and |a − b|² of two rows in one pass. Rows are floats, or a small type
+// (f16, bf16, fp8) in any contiguous range, which gives the bits of the floats that it stands for. Floats are widened
+// to double first, so ⟨·,·⟩ and squares add exact products, and differences are rounded once; double, eight lanes,
+// chunks of 2,048 added in order. Every operation is rounded by itself: the same bits on every machine, instruction
+// set, compiler and flag but -ffast-math. Relative error of the squares ≤ (n/8 + 4)·2⁻⁵³ (n ≤ 2,048; 260·2⁻⁵³ +
+// n·2⁻⁶⁴ above), of ⟨a, b⟩ the same relative to Σ|a_i·b_i|. All NaN for rows of different lengths. Streams rows of
+// floats as fast as one thread reads them (avx512, avx2; portable 0.7 to 0.9 of that). No allocation.
 inline row_sums row_products(instruction_set set, std::span<const float> a, std::span<const float> b) noexcept {
   return detail::row_products(runnable(set), a, b);
 }

@@ -5,14 +5,15 @@
 
 #include <resect/metrics/rows/logits.hpp>
 
-// Comparing logits where no place holds a whole row: a vocabulary that is split over devices or processes, or an output
-// matrix that is multiplied in slices.
+// Comparison of logits whose rows are split: a vocabulary over devices or processes, or an output matrix that is
+// multiplied in slices.
 namespace RESECT_NAMESPACE::metrics {
 
-// What one slice of the vocabulary contributes to a comparison: the maxima with their lowest ids, S_x = Σe^x, S_y =
-// Σe^y, A = Σe^x(x − y) and the target's logits. Trivially copyable, so its bytes can be sent; slices may come in any
-// order and be merged in any tree. Sums are kept in units that are powers of two, and e^x does not depend on the slice,
-// so merging only adds: any partition gives the one-pass KL and nll to within 1e-12 nats (for |x|, |y|, |x − y| ≤ 100).
+// The contribution of one slice of the vocabulary to a comparison of two logit rows: the maxima with their lowest
+// ids, S_x = Σe^x, S_y = Σe^y, A = Σe^x(x − y) and the target's logits. Trivially copyable, so its bytes can be sent;
+// slices may come in any order and be merged in any tree. Sums are kept in units that are powers of two, and e^x does
+// not depend on the slice, so merging only adds: any partition gives the one-pass KL and nll to within 1e-12 nats
+// (for |x|, |y|, |x − y| ≤ 100).
 class logit_shard {
  public:
   // A slice of no logits, which changes nothing where it is merged.
@@ -50,7 +51,7 @@ class logit_shard {
     target_edited_ = other.target_edited_;
   }
 
-  // The comparison of what was merged so far: `compare_logits` of the whole row, with its bounds.
+  // The comparison of the merged slices: equal to compare_logits of the whole row within its error bounds.
   logit_comparison finish() const noexcept {
     detail::pair_summary r = detail::summary(state_);
     if (has_target_) {

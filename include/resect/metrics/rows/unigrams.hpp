@@ -10,7 +10,7 @@
 
 namespace RESECT_NAMESPACE::metrics {
 
-// How often an id of the vocabulary occurs.
+// An id of the vocabulary and the number of its occurrences.
 struct id_count {
   std::int32_t id = 0;
   index_t count = 0;
@@ -36,9 +36,9 @@ status unigram_logits(std::span<const Item> items, Id id_of, Count count_of, std
 }
 }  // namespace detail
 
-// out[i] = ln(1 + how often id i is in the text), fp32: logits of the unigram distribution with one count added to
-// every id (a distribution with zeros would be infinitely far from any model). Counting id by id stops at 2²⁴ of the
-// same id. Errors: no id at all, an id outside 0 … out.size()−1; then nothing is written.
+// The logits of the unigram distribution of a text: out[i] = ln(1 + number of occurrences of id i), fp32. One count
+// is added to every id, since KL to a distribution with zeros would be infinite. Counting id by id stops at 2²⁴ of
+// the same id. Errors: no id at all, an id outside 0 … out.size()−1; then nothing is written.
 inline status try_unigram_logits(std::span<const std::int32_t> ids, std::span<float> out) noexcept {
   return detail::unigram_logits(ids, [](std::int32_t id) { return id; }, [](std::int32_t) { return index_t{1}; }, out);
 }

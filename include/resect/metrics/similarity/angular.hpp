@@ -10,9 +10,10 @@
 
 namespace RESECT_NAMESPACE::metrics {
 
-// Angle between two rows over π: 0 equal direction, ½ orthogonal, 1 opposite. 2·atan2(|u − v|, |u + v|)/π with
-// u = a/|a|, v = b/|b| in double, which keeps small angles (arccos of a cosine gives 0 or noise below 1e-8 rad): error
-// ≤ 2e-16·√n + 1e-15·angle. Two zero rows: 0; one: ½. NaN for NaN, infinite elements and different lengths.
+// The angle between two rows divided by π: 0 equal direction, ½ orthogonal, 1 opposite. Formula: 2·atan2(|u − v|, |u
+// + v|)/π with u = a/|a|, v = b/|b| in double, which keeps small angles (arccos of a cosine gives 0 or noise below
+// 1e-8 rad): error ≤ 2e-16·√n + 1e-15·angle. Two zero rows: 0; one: ½. NaN for NaN, infinite elements and different
+// lengths.
 inline double angular_distance(std::span<const float> a, std::span<const float> b) noexcept {
   if (a.size() != b.size()) return nan;
   const double aa = dot(a, a), bb = dot(b, b);
@@ -36,13 +37,13 @@ struct angle_of_rows {
 };
 }  // namespace detail
 
-// Mean angular distance d(h_l, h_{l+n}) over the LAST counted rows of sequences (Gromov et al. 2024): one row a
-// sequence; add(cluster, row, row) or add(cluster, distance), rows chosen by for_last_rows.
+// The mean angular distance d(h_l, h_{l+n}) over the LAST counted row of each sequence (Gromov et al. 2024).
+// for_last_rows chooses the rows; add(cluster, row, row) or add(cluster, distance).
 using mean_angular_distance = clustered_mean<detail::angle_of_rows>;
 
-// Calls take(r) for the last row of every sequence, `sequence` one id a row (−1: a row that does not count, passed over
-// wherever it stands). A sequence whose rows are not together is refused (invalid argument), and then nothing is
-// called: its last row would be two. Cost O(rows + sequences²).
+// Calls take(r) for the last counted row of every sequence. `sequence` holds one id for each row, −1 for a row that
+// does not count. Error: invalid argument, before any call, for a sequence whose rows are not adjacent. Cost O(rows +
+// sequences²).
 template <class F>
 status for_last_rows(std::span<const index_t> sequence, F take) {
   const auto scan = [&](auto last_row) -> status {

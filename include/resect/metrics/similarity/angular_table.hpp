@@ -9,9 +9,9 @@
 
 namespace RESECT_NAMESPACE::metrics {
 
-// d(h_l, h_{l+n}) of every pair of depths in one pass: what a search for a block of n layers to remove is made of (Gromov
-// et al. 2024). Depth 0 is the input of the first layer, depth L the output of the last. One observation a sequence: its
-// last counted row (for_last_rows) at all depths. 24 bytes a cluster and pair.
+// The mean angular distance d(h_l, h_{l+n}) of every pair of depths in one pass. A search for a block of n layers to
+// remove reads it (Gromov et al. 2024). Depth 0 is the input of the first layer, depth L the output of the last. One
+// observation a sequence: its last counted row (for_last_rows) at all depths. 24 bytes a cluster and pair.
 class angular_table {
  public:
   angular_table() noexcept = default;

@@ -12,7 +12,8 @@ struct one_minus_cosine {
 };
 }  // namespace detail
 
-// BI_l = 1 − mean cos(h_l, h_{l+1}) (ShortGPT, Men et al. 2024); add(cluster, cosine). Zero rows as in `cosine`.
+// Block influence, BI_l = 1 − mean cos(h_l, h_{l+1}) (ShortGPT, Men et al. 2024); add(cluster, cosine). Zero rows as
+// in `cosine`.
 using block_influence = clustered_mean<detail::one_minus_cosine>;
 
 }  // namespace RESECT_NAMESPACE::metrics

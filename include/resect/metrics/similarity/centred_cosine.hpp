@@ -10,7 +10,7 @@
 
 namespace RESECT_NAMESPACE::metrics {
 
-// The four sums of a − mean and b − mean.
+// The four sums of two rows less a fixed row m.
 struct centred_sums {
   double dot = 0;
   double aa = 0;
@@ -18,11 +18,11 @@ struct centred_sums {
   double dd = 0;
 };
 
-// ⟨a−m, b−m⟩, |a−m|², |b−m|², |a−b|² for a fixed row m. A few coordinates of enormous size, the same in every row,
-// dominate the plain cosine of residual-stream rows (it is near 1 whatever the rest does); without the mean row they do
-// not. m is the mean of intact rows of calibration text. Differences and sums in double, eight lanes combined in a
-// fixed order (products may be fused, 1 ulp each); error of the squares ≤ (n/8 + 6)·2⁻⁵³ relative. All NaN for
-// different lengths.
+// Computes the four sums of two rows less a fixed row m: ⟨a−m, b−m⟩, |a−m|², |b−m|², |a−b|². A few coordinates of
+// enormous size, the same in every row, dominate the plain cosine of residual-stream rows (it is near 1 whatever the
+// rest does); without the mean row they do not. m is the mean of intact rows of calibration text. Differences and
+// sums in double, eight lanes combined in a fixed order (products may be fused, 1 ulp each); error of the squares ≤
+// (n/8 + 6)·2⁻⁵³ relative. All NaN for different lengths.
 inline centred_sums centred_products(std::span<const float> a, std::span<const float> b,
                                      std::span<const double> mean) noexcept {
   if (a.size() != b.size() || a.size() != mean.size()) return {nan, nan, nan, nan};
@@ -54,8 +54,8 @@ struct centred_cosine_of_rows {
 };
 }  // namespace detail
 
-// Mean over rows of the cosine between a − m and b − m; add(cluster, centred_products(a, b, m)). Not comparable with
-// mean_cosine: the type keeps them apart.
+// The mean over rows of the cosine between a − m and b − m; add(cluster, centred_products(a, b, m)). Not comparable
+// with mean_cosine: the type keeps them apart.
 using mean_centred_cosine = clustered_mean<detail::centred_cosine_of_rows>;
 
 }  // namespace RESECT_NAMESPACE::metrics

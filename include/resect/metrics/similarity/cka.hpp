@@ -15,8 +15,8 @@
 // representations revisited", ICML (2019).
 namespace RESECT_NAMESPACE::metrics {
 
-// Which estimate of CKA. `biased` is ‖XᵀY‖_F²/(‖XᵀX‖_F·‖YᵀY‖_F) of centred rows, which is far from 0 for unrelated
-// representations unless rows ≫ columns. `debiased` replaces each norm by its unbiased HSIC.
+// Tags of the estimate of CKA. `biased` is ‖XᵀY‖_F²/(‖XᵀX‖_F·‖YᵀY‖_F) of centred rows, which is far from 0 for
+// unrelated representations unless rows ≫ columns. `debiased` replaces each norm by its unbiased HSIC.
 struct biased {};
 struct debiased {};
 
@@ -48,7 +48,7 @@ inline double plain_sum(std::span<const double> a) noexcept {
   for (const double v : a) s += v;
   return s;
 }
-// ‖XᵀY‖² of centred rows → the same without its bias. r are the squared norms of the rows.
+// Removes the bias of ‖XᵀY‖² of centred rows. r are the squared norms of the rows.
 inline double unbiased(double cross, std::span<const double> rx, std::span<const double> ry) noexcept {
   const double n = static_cast<double>(rx.size());
   return cross - n / (n - 2) * product_sum(rx, ry) + plain_sum(rx) * plain_sum(ry) / ((n - 1) * (n - 2));
@@ -65,8 +65,9 @@ inline status check_rows(matrix_view<const float> x, matrix_view<const float> y)
 
 }  // namespace detail
 
-// CKA of X (n, d1) and Y (n, d2), fp32, rows of the same tokens in the same order, any strides. Feature form: with X, Y
-// centred, xy = ‖XᵀY‖_F², CKA = xy/√(xx·yy); debiased: every norm minus n/(n−2)·⟨r_x, r_y⟩ plus
+// Linear CKA of two representations X (n, d1) and Y (n, d2) of the same tokens in the same order; fp32, any strides.
+// Feature form: with X, Y centred, xy = ‖XᵀY‖_F², CKA = xy/√(xx·yy); debiased: every norm minus n/(n−2)·⟨r_x, r_y⟩
+// plus
 // Σr_x·Σr_y/((n−1)(n−2)), r the squared norms of rows, which is n(n−3) times the unbiased HSIC of Song et al. (JMLR 13,
 // 2012). The products are the backend's, in double: XᵀY, XᵀX and YᵀY, or the Gram matrices X·Xᵀ and Y·Yᵀ where rows are
 // fewer than columns (the same numbers). NaN where a debiased xx or yy is not above 0 (no variance, or too few rows to
@@ -109,7 +110,7 @@ result<double> try_linear_cka(Backend& exec, Kind, matrix_view<const float> x, m
   return xx > 0 && yy > 0 ? xy / (math::sqrt(xx) * math::sqrt(yy)) : nan;
 }
 
-// The same of any operands of floats.
+// linear_cka of any operands of floats.
 template <dense_backend<double> Backend, class Kind, operand_of<float> X, operand_of<float> Y>
   requires(std::is_same_v<Kind, biased> || std::is_same_v<Kind, debiased>)
 result<double> try_linear_cka(Backend& exec, Kind kind, const X& x, const Y& y) {

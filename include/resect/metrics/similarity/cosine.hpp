@@ -10,7 +10,8 @@
 
 namespace RESECT_NAMESPACE::metrics {
 
-// ⟨a, b⟩/√(|a|²·|b|²), within [−1, 1]; exactly 1 for equal rows. Two zero rows: 1 (they are equal); one zero row: 0.
+// The cosine between two rows, ⟨a, b⟩/√(|a|²·|b|²), within [−1, 1]; exactly 1 for equal rows. Two zero rows: 1 (they
+// are equal); one zero row: 0.
 inline double cosine(const row_sums& s) noexcept {
   if (s.aa == 0 || s.bb == 0) return s.aa == s.bb ? 1.0 : s.aa != s.aa || s.bb != s.bb ? nan : 0.0;
   const double c = s.dot / math::sqrt(s.aa * s.bb);
@@ -29,8 +30,8 @@ struct cosine_of_rows {
 };
 }  // namespace detail
 
-// Mean over rows of the cosine between two runs (not the pooled one, Σ⟨a,b⟩/√(Σ|a|²·Σ|b|²), which is another number);
-// add(cluster, row, row) or add(cluster, cosine).
+// The mean over rows of the cosine between two runs; add(cluster, row, row) or add(cluster, cosine). The pooled
+// cosine Σ⟨a,b⟩/√(Σ|a|²·Σ|b|²) is another number.
 using mean_cosine = clustered_mean<detail::cosine_of_rows>;
 
 }  // namespace RESECT_NAMESPACE::metrics

@@ -8,10 +8,10 @@
 
 namespace RESECT_NAMESPACE::metrics {
 
-// Cosines of rows between two runs: the mean with its clustered interval, and how they are spread. A mean of 0.99 may
-// be all rows at 0.99 or one in fifty at ½; the low quantiles show that. Kept as a sketch of 1 − cos (log_histogram),
-// so that rows near 1 are told apart as finely as others: the quantile q of the cosine is that of the order statistic
-// to within (1 − q)/64 + 2⁻⁵². Merging is exact in any order. A cosine that is NaN makes everything NaN.
+// The cosines of rows between two runs: the mean with its clustered interval, and quantiles. A mean of 0.99 may come
+// from all rows at 0.99 or from one row in fifty at ½; the low quantiles show that. A sketch of 1 − cos
+// (log_histogram) resolves cosines near 1 as finely as others: the quantile q of the cosine is that of the order
+// statistic to within (1 − q)/64 + 2⁻⁵². Merging is exact in any order. A cosine that is NaN makes everything NaN.
 class cosine_profile {
  public:
   cosine_profile() = default;

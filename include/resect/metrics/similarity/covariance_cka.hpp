@@ -10,9 +10,9 @@
 
 namespace RESECT_NAMESPACE::metrics {
 
-// Linear CKA ‖C_xy‖_F²/(‖C_xx‖_F·‖C_yy‖_F) of all rows in one pass, from n, both means and the sums of products
-// C_xx = Σ(x − x̄)(x − x̄)ᵀ, C_yy, C_xy: what linear_cka gives for `biased` (cka.hpp, Kornblith et al. 2019), for rows
-// that nobody keeps. Batches and parts are combined by the formula of Chan, Golub & LeVeque (1983), C = C_a + C_b +
+// Linear CKA of all rows in one pass without keeping the rows: ‖C_xy‖_F²/(‖C_xx‖_F·‖C_yy‖_F) from n, both means and
+// the sums of products C_xx = Σ(x − x̄)(x − x̄)ᵀ, C_yy, C_xy. Equal to linear_cka with `biased` (cka.hpp, Kornblith
+// et al. 2019). Batches and parts are combined by the formula of Chan, Golub & LeVeque (1983), C = C_a + C_b +
 // n_a·n_b/n·δ·δᵀ with δ the difference of the means: merges over any partition equal one pass to 1e-12 where the mean
 // is not larger than 1e3 standard deviations. For narrow rows: (d1 + d2)² doubles of memory. It has the bias of that
 // form, d/n for unrelated rows; streaming_cka has none, and an interval.
@@ -89,7 +89,7 @@ class covariance_cka {
 
  private:
   index_t width() const noexcept { return columns_x_ + columns_y_; }
-  // What n rows of another mean add beside their own products.
+  // Adds the term of n rows whose mean differs, besides their own products.
   void combine(const double* mean, index_t n) noexcept {
     const double here = static_cast<double>(n_), there = static_cast<double>(n), all = here + there;
     const double share = there / all, weight = here * share;

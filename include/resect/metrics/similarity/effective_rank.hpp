@@ -9,11 +9,11 @@
 #include <resect/metrics/accumulators/compensated.hpp>
 #include <resect/metrics/intervals/estimate.hpp>
 
-// How many dimensions a matrix really uses, from its singular values σ (all of them: a truncated spectrum gives the
-// rank of what was kept). Four definitions that agree for r equal values (all give r) and differ otherwise; for any
-// spectrum stable rank ≤ participation ratio ≤ entropy rank ≤ number of values > 0. Pure functions; sums in double
-// about the largest value, so no spectrum over- or underflows. NaN for a spectrum that is empty, all zero, negative
-// somewhere or not finite. Error ≤ 1e-14·n relative.
+// Effective ranks of a matrix from all its singular values σ (a truncated spectrum gives the rank of the truncated
+// matrix). Four definitions that agree for r equal values (all give r) and differ otherwise; for any spectrum stable
+// rank ≤ participation ratio ≤ entropy rank ≤ number of values > 0. Pure functions; sums in double about the largest
+// value, so no spectrum over- or underflows. NaN for a spectrum that is empty, all zero, negative somewhere or not
+// finite. Error ≤ 1e-14·n relative.
 namespace RESECT_NAMESPACE::metrics {
 
 namespace detail {
@@ -92,21 +92,22 @@ index_t energy_rank(std::span<const T> sigma, double share) noexcept {
 }
 }  // namespace detail
 
-// exp(−Σ p ln p), p_i = σ_i/Σσ. Source: Roy & Vetterli, "The effective rank", EUSIPCO (2007), definition 1.
+// The entropy rank exp(−Σ p ln p), p_i = σ_i/Σσ. Source: Roy & Vetterli, "The effective rank", EUSIPCO (2007),
+// definition 1.
 inline double entropy_rank(std::span<const double> sigma) noexcept { return detail::entropy_rank(sigma); }
 inline double entropy_rank(std::span<const float> sigma) noexcept { return detail::entropy_rank(sigma); }
 
-// (Σσ²)²/Σσ⁴.
+// The participation ratio (Σσ²)²/Σσ⁴.
 inline double participation_ratio(std::span<const double> sigma) noexcept { return detail::participation_ratio(sigma); }
 inline double participation_ratio(std::span<const float> sigma) noexcept { return detail::participation_ratio(sigma); }
 
-// ‖A‖_F²/‖A‖₂² = Σσ²/max σ².
+// The stable rank ‖A‖_F²/‖A‖₂² = Σσ²/max σ².
 inline double stable_rank(std::span<const double> sigma) noexcept { return detail::stable_rank(sigma); }
 inline double stable_rank(std::span<const float> sigma) noexcept { return detail::stable_rank(sigma); }
 
-// The least r with Σ_{i ≤ r} σ_i² ≥ share·Σσ², σ in descending order: how many components keep that share of the
-// energy. 0 for share = 0, an empty spectrum or one of zeros. −1 for a spectrum that is not finite, negative somewhere or
-// not descending, and for a share outside [0, 1].
+// The number of components that keep a share of the energy: the least r with Σ_{i ≤ r} σ_i² ≥ share·Σσ², σ
+// descending. 0 for share = 0, an empty spectrum or one of zeros. −1 for a spectrum that is not finite, negative
+// somewhere or not descending, and for a share outside [0, 1].
 inline index_t energy_rank(std::span<const double> sigma, double share) noexcept {
   return detail::energy_rank(sigma, share);
 }

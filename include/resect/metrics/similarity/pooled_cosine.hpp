@@ -8,8 +8,9 @@
 
 namespace RESECT_NAMESPACE::metrics {
 
-// Pooled cosine Σ⟨a, b⟩/√(Σ‖a‖²·Σ‖b‖²): the cosine of all rows taken as one vector (mean_cosine is another number).
-// Clustered interval by the delta method, as that of any cosine (set_interval): its upper end is at most 1. NaN where either sum of squares is 0.
+// The pooled cosine Σ⟨a, b⟩/√(Σ‖a‖²·Σ‖b‖²): the cosine of all rows as one vector (mean_cosine is another number).
+// Clustered interval by the delta method for the range of a cosine (set_interval): its upper end is at most 1. NaN
+// where either sum of squares is 0.
 class pooled_cosine {
  public:
   pooled_cosine() noexcept = default;

@@ -11,7 +11,7 @@
 
 namespace RESECT_NAMESPACE::metrics {
 
-// HSIC₁ of three pairs from one minibatch: unbiased, each may be below 0.
+// The unbiased HSIC₁ of (x, x), (x, y) and (y, y) in one minibatch; each may be below 0.
 struct batch_hsic {
   double xy = nan;
   double xx = nan;

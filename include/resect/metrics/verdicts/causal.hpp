@@ -5,7 +5,8 @@
 
 namespace RESECT_NAMESPACE::metrics {
 
-// What the alteration of one layer does, from KL to the intact model in nats a token, on the same positions.
+// The effect of altering one layer, alone and among altered layers: S, R and I from KL to the intact model, nats a
+// token, on the same positions.
 //   alone        S = KL(p₀ ‖ p_l), only layer l altered
 //   restored     R = KL(p₀ ‖ p_all) − KL(p₀ ‖ p_all∖l): what restoring l gives back where all are altered
 //   interaction  I = R − S: above 0 where the layer matters more among altered layers than alone
@@ -17,11 +18,11 @@ struct causal_effect {
   bool saturated = false;
 };
 
-// S, R and I of one layer with intervals from differences within each cluster: the runs are paired by token, so the
-// standard errors of R and I are those of Σ over a cluster of the differences, not of the parts. `one`, `all` and
-// `all_but_one` are the sums of KL to the intact model of three runs; `unigram` those of KL(p₀ ‖ q), q the unigram
-// distribution of the calibration text (compare_logits with unigram_logits). Saturated: mean KL(p₀ ‖ p_all) > ½ mean
-// KL(p₀ ‖ q). Shape mismatch where clusters or counts differ. Cost O(G).
+// Computes S, R and I of one layer with intervals from differences within each cluster: the runs are paired by token,
+// so the standard errors of R and I are those of Σ over a cluster of the differences, not of the parts. `one`, `all`
+// and `all_but_one` are the sums of KL to the intact model of three runs; `unigram` those of KL(p₀ ‖ q), q the
+// unigram distribution of the calibration text (compare_logits with unigram_logits). Saturated: mean KL(p₀ ‖ p_all) >
+// ½ mean KL(p₀ ‖ q). Shape mismatch where clusters or counts differ. Cost O(G).
 inline result<causal_effect> try_causal_effect(const clustered_sums& one, const clustered_sums& all,
                                                const clustered_sums& all_but_one, const clustered_sums& unigram,
                                                double level = 0.95) {
@@ -47,7 +48,7 @@ inline result<causal_effect> try_causal_effect(const clustered_sums& one, const 
 }
 
 #if RESECT_EXCEPTIONS
-// The same; throws what try_causal_effect reports.
+// S, R and I of one layer; throws the error of try_causal_effect.
 inline causal_effect causal_effect_of(const clustered_sums& one, const clustered_sums& all,
                                       const clustered_sums& all_but_one, const clustered_sums& unigram,
                                       double level = 0.95) {

@@ -7,7 +7,7 @@
 
 namespace RESECT_NAMESPACE::metrics {
 
-// Runs of one item by what they passed: understanding (U: says what to do) and execution (E: does it).
+// The runs of one item by outcome: understanding (U: the reply says what to do) and execution (E: the reply does it).
 struct understood_executed {
   index_t both = 0;             // n11
   index_t only_understood = 0;  // n10, the gap
@@ -148,8 +148,8 @@ class goodhart_table {
   joint_sums<4> cells_;
 };
 
-// Two arms on the same items: what the altered arm does less what the intact one does, one run an item, clustered by
-// template.
+// Differences between two arms on the same items, altered minus intact: execution and gap, one run for each item,
+// clustered by template.
 class goodhart_arms {
  public:
   // Grades of one arm on one item.
@@ -179,8 +179,9 @@ class goodhart_arms {
   const joint_sums<5>& sums() const noexcept { return sums_; }
 
  private:
-  // Where no item changed (or all did, one way) there is no spread: at most the share w that Wilson allows to be
-  // otherwise, one observation a cluster, was missed, and each such item moves the mean by 1 (by 2).
+  // If no item changed (or all changed one way), the variance is 0 and the interval would be a point. Instead w,
+  // Wilson's upper bound for the share of unseen changes with one observation a cluster, widens it: each could move
+  // the mean by 1 (by 2 if all changed the other way).
   template <int Top, int Bottom>
   estimate ratio(double level) const noexcept {
     estimate e = sums_.estimate(

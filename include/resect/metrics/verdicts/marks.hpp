@@ -10,15 +10,15 @@
 
 namespace RESECT_NAMESPACE::metrics {
 
-// What may be claimed of a layer from its Δln PPL.
+// The claim that the Δln PPL of a layer supports.
 enum class mark : std::uint8_t {
-  none,                // nothing survives the correction, or there is no interval
+  none,                // no claim survives the correction, or there is no interval
   critical,            // Δln PPL > 0.1
   negligible,          // |Δln PPL| < 0.01
   better_than_intact,  // Δln PPL < 0
 };
 
-// As tables show it; nothing for none.
+// The word for a mark in tables; empty for none.
 constexpr std::string_view name(mark m) noexcept {
   switch (m) {
     case mark::none: return "";
@@ -37,7 +37,7 @@ struct marked_layer {
   double p_better = nan;
 };
 
-// Where marks begin, and how sure they have to be.
+// Options of marks: bounds of Δln PPL and family-wise error.
 struct mark_options {
   double critical_above = 0.1;  // Δln PPL, nats a token
   double negligible_within = 0.01;
@@ -45,9 +45,9 @@ struct mark_options {
   double degrees = 0;    // of freedom, where they are not n_clusters − 1 (operators with seeds); 0: they are
 };
 
-// Marks for all layers of one table. Each kind of mark is a family of one hypothesis a layer, corrected by Holm:
-// critical rejects μ ≤ 0.1, negligible rejects |μ| ≥ 0.01 (TOST), better rejects μ ≥ 0. With one layer this is what the
-// bounds of its 95 % interval say. A layer that is both negligible and better is negligible.
+// Assigns marks to all layers of one table. Each kind of mark is a family of one hypothesis a layer, corrected by
+// Holm: critical rejects μ ≤ 0.1, negligible rejects |μ| ≥ 0.01 (TOST), better rejects μ ≥ 0. With one layer this is
+// what the bounds of its 95 % interval say. A layer that is both negligible and better is negligible.
 inline array<marked_layer> assign_marks(std::span<const estimate> table, const mark_options& options = {}) {
   array<double> critical, negligible, better;
   for (const estimate& e : table) {

@@ -7,9 +7,9 @@
 
 namespace RESECT_NAMESPACE::metrics {
 
-// Exact McNemar test of b items that only the first arm passes against c that only the second does: two-sided
-// p = min(1, 2·P(X ≤ min(b, c))), X binomial(b + c, ½), through the incomplete beta function (relative error 1e-12). 1
-// for b + c = 0, NaN for a negative count. Source: McNemar, Psychometrika 12 (1947).
+// The p-value of McNemar's exact test of b items that only the first arm passes against c that only the second does,
+// two-sided: p = min(1, 2·P(X ≤ min(b, c))), X binomial(b + c, ½), through the incomplete beta function (relative
+// error 1e-12). 1 for b + c = 0, NaN for a negative count. Source: McNemar, Psychometrika 12 (1947).
 inline double mcnemar_p(index_t only_first, index_t only_second) noexcept {
   if (only_first < 0 || only_second < 0) return nan;
   const index_t n = only_first + only_second, k = algo::min(only_first, only_second);

@@ -10,7 +10,7 @@
 
 namespace RESECT_NAMESPACE::metrics {
 
-// One-sided p-value of H0: μ ≤ bound against μ > bound from an estimate: P(T ≥ (value − bound)/se), T with
+// The one-sided p-value of H0: μ ≤ bound against μ > bound, from an estimate: P(T ≥ (value − bound)/se), T with
 // `degrees` (G − 1 when 0) degrees of freedom. se = 0: 0 or 1. NaN where the estimate has no interval.
 inline double p_above(const estimate& e, double bound, double degrees = 0) noexcept {
   if (!e.has_interval()) return nan;
@@ -19,7 +19,7 @@ inline double p_above(const estimate& e, double bound, double degrees = 0) noexc
   return student_t_cdf(-gap / e.se, degrees > 0 ? degrees : static_cast<double>(e.n_clusters - 1));
 }
 
-// The same of H0: μ ≥ bound against μ < bound.
+// The one-sided p-value of H0: μ ≥ bound against μ < bound.
 inline double p_below(const estimate& e, double bound, double degrees = 0) noexcept {
   if (!e.has_interval()) return nan;
   const double gap = e.value - bound;
@@ -27,7 +27,8 @@ inline double p_below(const estimate& e, double bound, double degrees = 0) noexc
   return student_t_cdf(gap / e.se, degrees > 0 ? degrees : static_cast<double>(e.n_clusters - 1));
 }
 
-// Of H0: |μ| ≥ bound against |μ| < bound: the larger of the two one-sided ones (TOST, Schuirmann 1987).
+// The p-value of H0: |μ| ≥ bound against |μ| < bound: the larger of the two one-sided p-values (TOST, Schuirmann
+// 1987).
 inline double p_within(const estimate& e, double bound, double degrees = 0) noexcept {
   const double low = p_above(e, -bound, degrees), high = p_below(e, bound, degrees);
   return algo::max(high, low);
@@ -68,8 +69,8 @@ inline array<double> holm(std::span<const double> p) {
 
 // Benjamini and Hochberg's step-up: adjusted p-values such that among those ≤ q at most a share q is expected to be
 // false, where the hypotheses are independent or depend on each other positively. p̃_(i) = min_{j ≥ i} min(1, m/j·p_(j));
-// NaN as in holm. For screening: what is found goes to fresh data, where Holm decides. Source: Benjamini & Hochberg,
-// J. R. Stat. Soc. B 57 (1995).
+// NaN as in holm. For screening: test the findings again on fresh data with Holm. Source: Benjamini & Hochberg, J. R.
+// Stat. Soc. B 57 (1995).
 inline array<double> benjamini_hochberg(std::span<const double> p) {
   array<double> adjusted(p);
   const auto order = detail::ascending_places(p);

@@ -12,10 +12,10 @@
 // are paired through clustered_sums::difference instead.
 namespace RESECT_NAMESPACE::metrics {
 
-// How an item was graded.
+// The grade of an item.
 enum class grade : std::uint8_t { fail, pass };
 
-// What a paired comparison of two arms may claim.
+// The claim that a paired comparison of two arms supports.
 enum class paired_verdict : std::uint8_t {
   undecidable,          // so few discordant items that no outcome could have been significant
   no_difference_shown,  // p > α, which is not evidence of equality
@@ -23,7 +23,7 @@ enum class paired_verdict : std::uint8_t {
   second_better,
 };
 
-// As tables show it.
+// The words for a verdict in tables.
 constexpr std::string_view name(paired_verdict v) noexcept {
   switch (v) {
     case paired_verdict::undecidable: return "undecidable at this N";
@@ -34,7 +34,7 @@ constexpr std::string_view name(paired_verdict v) noexcept {
   return "";
 }
 
-// Items that only one arm gets right, below which no exact test can reject at 5 %.
+// The smallest number of items graded differently with which an exact test can reject at 5 %.
 inline constexpr index_t min_discordant = 6;
 
 // The 2×2 table of two arms on the same items.
@@ -99,11 +99,11 @@ class paired_items {
   index_t count_[2][2] = {};
 };
 
-// Items that a two-sided McNemar test at alpha needs to see a true difference of rates with probability `power`, where
-// `discordance` is the share of items that the arms grade differently: ⌈(z_{1−α/2}·√ψ + z_power·√(ψ − δ²))²/δ²⌉, a normal
-// approximation (14 points at 20 % discordance: 78 items; 5 at 15 %: 469). The sign of the difference does not matter. 0
-// where nothing can be needed: a difference of 0 or above the discordance, or shares outside (0, 1]; alpha, power outside
-// (0, 1). Source: Connor, Biometrics 43 (1987), eq. 3.
+// The number of items with which a two-sided McNemar test at alpha finds a true difference of rates with probability
+// `power`; `discordance` is the share of items that the arms grade differently: ⌈(z_{1−α/2}·√ψ + z_power·√(ψ −
+// δ²))²/δ²⌉, a normal approximation (14 points at 20 % discordance: 78 items; 5 at 15 %: 469). The sign of the
+// difference does not matter. 0 where nothing can be needed: a difference of 0 or above the discordance, or shares
+// outside (0, 1]; alpha, power outside (0, 1). Source: Connor, Biometrics 43 (1987), eq. 3.
 inline index_t paired_items_needed(double difference, double discordance, double alpha = 0.05,
                                    double power = 0.8) noexcept {
   const double square = difference * difference;
@@ -117,9 +117,9 @@ inline index_t paired_items_needed(double difference, double discordance, double
   return static_cast<double>(whole) < n || whole == 0 ? whole + 1 : whole;
 }
 
-// One-sided non-inferiority: is the first arm's rate at most `margin` above the second's (the upper end of the
-// difference's 1 − 2α interval ≤ margin)? The protection study asks it of intact against protected with margin 0.03 on
-// confirmation items. False without items.
+// Tests non-inferiority: whether the first arm's rate is at most `margin` above the second's (the upper end of the
+// difference's 1 − 2α interval ≤ margin). The protection study compares intact with protected on confirmation items,
+// margin 0.03. False without items.
 inline bool within_margin(const paired_items& items, double margin = 0.03, double alpha = 0.05) noexcept {
   return items.difference(1 - 2 * alpha).hi <= margin;
 }

@@ -10,15 +10,15 @@
 
 namespace RESECT_NAMESPACE::metrics {
 
-// The rank of a layer and what a bootstrap over clusters leaves of it. 1 = largest; equal values share the lowest
-// number; 0 = the layer has no finite value. lo = hi = 0: too few clusters for an interval.
+// The rank of a layer with its bootstrap interval over clusters. 1 = largest; equal values share the lowest number; 0
+// = the layer has no finite value. lo = hi = 0: too few clusters for an interval.
 struct rank_interval {
   index_t rank = 0;
   index_t lo = 0;
   index_t hi = 0;
 };
 
-// How rank intervals are drawn.
+// Options of rank intervals: seed, replicates, level.
 struct rank_options {
   std::uint64_t seed = 0;
   index_t resamples = 1000;
@@ -40,11 +40,11 @@ void ranks_of(std::span<const double> value, std::span<index_t> rank) noexcept {
 
 }  // namespace detail
 
-// Ranks of the layers' means (largest first) and percentile intervals of the rank: in every replicate as many clusters
-// as there are get drawn with replacement, the same ones for all layers (the layers are paired), and the layers are
-// ranked anew. Draw g of replicate b is integer_below at position b·G + g of one Philox stream: a pure function of the
-// seed. Fewer than 6 clusters: ranks without intervals. Cost resamples·layers·(G + layers). Errors: layers whose
-// clusters or counts differ (shape mismatch), resamples < 1 or level outside (0, 1) (invalid argument).
+// Ranks the layers by their means (largest first) and computes percentile intervals of the ranks: every replicate
+// draws G of the G clusters with replacement, the same ones for all layers, and ranks the layers anew. Draw g of
+// replicate b is integer_below at position b·G + g of one Philox stream: a pure function of the seed. Fewer than 6
+// clusters: ranks without intervals. Cost resamples·layers·(G + layers). Errors: layers whose clusters or counts
+// differ (shape mismatch), resamples < 1 or level outside (0, 1) (invalid argument).
 template <class = void>
 result<array<rank_interval>> try_rank_intervals(std::span<const clustered_sums> layers,
                                                 const rank_options& options = {}) {

@@ -11,25 +11,26 @@
 #include <resect/metrics/intervals/wilson.hpp>
 #include <resect/random/distributions.hpp>
 
-// Can a row be told from 31 others? Asked of a layer's output against the input embeddings (input-token recoverability)
-// and of an altered run's rows against the intact run's (reconstruction fidelity).
+// Recovery tests whether a row is nearer to its own counterpart than to 31 others: a layer's output against the input
+// embeddings (input-token recoverability), and an altered run's rows against the intact run's (reconstruction
+// fidelity).
 namespace RESECT_NAMESPACE::metrics {
 
-// K: other candidates beside the true one; chance is 1/(K + 1).
+// The number K of negatives, candidates besides the true one; chance is 1/(K + 1).
 inline constexpr index_t recovery_negatives = 31;
-// Share right by guessing among 32; printed beside every fidelity.
+// The expected rate of guessing among 32 candidates; printed beside every fidelity.
 inline constexpr double recovery_chance = 1.0 / 32;
 
-// Where in the text a question is asked; with the seed it decides the negatives.
+// The place in the text of a row under test; with the seed it decides the negatives.
 struct recovery_place {
   std::uint64_t seed = 0;
   index_t sequence = 0;
   index_t position = 0;
 };
 
-// One row's answer. correct is 1 where the own candidate's cosine is larger than every negative's (a tie with one is not
-// recovered: 0 and tie), margin = own cosine − largest negative's. NaN where the question is void: NaN in what is
-// compared, lengths that differ, own outside the candidates, nothing else to draw.
+// The result of one row. correct is 1 where the own candidate's cosine is larger than every negative's (a tie with
+// one is not recovered: 0 and tie), margin = own cosine − largest negative's. NaN where the test is void: NaN in a
+// compared row, lengths that differ, own outside the candidates, no negative to draw.
 struct recovery {
   double correct = nan;
   double margin = nan;
@@ -80,11 +81,11 @@ inline bool askable(std::span<const float> row, matrix_view<const float> candida
 
 }  // namespace detail
 
-// Of a layer's output `row` at a position whose INPUT token is `token`: is the token's input embedding nearer by cosine
-// than those of 31 random other tokens? `embedding` (n_vocab, d_model) fp32, contiguous rows. This falls with depth in
-// every transformer: it measures how far the stream has moved from the embedding, not how much a layer matters. Zero
-// rows have cosine 0 with everything. Negatives: uniform without the token, with replacement, one integer of Philox
-// each at (seed, sequence, position·31 + j). Cost 32 dot products. No allocation.
+// Tests whether a layer's output `row`, at a position whose INPUT token is `token`, is nearer by cosine to that
+// token's input embedding than to those of 31 random other tokens. `embedding` (n_vocab, d_model) fp32, contiguous
+// rows. This falls with depth in every transformer: it measures how far the stream has moved from the embedding, not
+// how much a layer matters. Zero rows have cosine 0 with everything. Negatives: uniform without the token, with
+// replacement, one integer of Philox each at (seed, sequence, position·31 + j). Cost 32 dot products. No allocation.
 inline recovery recover_input(std::span<const float> row, matrix_view<const float> embedding, index_t token,
                               const recovery_place& at) noexcept {
   if (!detail::askable(row, embedding, token) || embedding.rows < 2) return {};
@@ -93,8 +94,8 @@ inline recovery recover_input(std::span<const float> row, matrix_view<const floa
       [&](index_t j) { return detail::negative(at, j, token, embedding.rows); });
 }
 
-// Which rows may be negatives of a row: all others, those of its sequence, those of other sequences. Neighbours in one
-// sequence resemble each other and are harder; report the two apart.
+// The rows that may be negatives of a row: all others, those of its sequence, those of other sequences. Rows of one
+// sequence resemble each other and are harder negatives; report the two apart.
 enum class negatives_from : std::uint8_t { anywhere, same_sequence, other_sequences };
 
 // Rows first … last−1 of one sequence.
@@ -103,9 +104,10 @@ struct row_range {
   index_t last = 0;
 };
 
-// Of an altered run's `row`: is the intact run's row `own` at the same place nearer by cosine than 31 random others of
-// `intact` (rows, d_model)? `sequence` are the rows of own's sequence (unused for `anywhere`). Negatives, cost and void
-// questions as above; void also where there is no other row to draw or `own` is not in its sequence.
+// Tests whether an altered run's `row` is nearer by cosine to the intact run's row `own` at the same place than to 31
+// random other rows of `intact` (rows, d_model). `sequence` are the rows of own's sequence (unused for `anywhere`).
+// Negatives, cost and void questions as above; void also where there is no other row to draw or `own` is not in its
+// sequence.
 inline recovery recover_row(std::span<const float> row, matrix_view<const float> intact, index_t own,
                             negatives_from from, row_range sequence, const recovery_place& at) noexcept {
   if (!detail::askable(row, intact, own)) return {};
@@ -128,8 +130,8 @@ inline recovery recover_row(std::span<const float> row, matrix_view<const float>
   });
 }
 
-// Share of rows recovered and mean margin, clustered; `ties` beside them and chance = 1/32 to be printed. `Question`
-// keeps answers to different questions apart.
+// The share of recovered rows and the mean margin, clustered; print `ties` and chance = 1/32 beside them. `Question`
+// is a tag that keeps results of different tests apart.
 template <class Question>
 class recovery_rate {
  public:
@@ -168,9 +170,9 @@ template <negatives_from From>
 struct row_question {};
 }  // namespace detail
 
-// Of recover_input, and of recover_row with each kind of negatives.
+// The recovery rate of recover_input.
 using input_recoverability = recovery_rate<detail::input_question>;
-// Whether rows can be told from other rows of the intact model; chance is 1/(K + 1).
+// The recovery rate of recover_row, a type for each kind of negatives; chance is 1/(K + 1).
 template <negatives_from From>
 using reconstruction_fidelity = recovery_rate<detail::row_question<From>>;
 
