@@ -168,7 +168,7 @@ enum class norm_gains : std::uint8_t { keep, reset };
 
 // Options of `reinit`: standard deviation of the matrices, value of reset gains.
 struct reinit_options {
-  float std = 0.0f;  // standard deviation of a matrix's elements; 0: the root mean square of the trained matrix
+  float std = 0.0f;         // standard deviation of a matrix's elements; 0: the root mean square of the trained matrix
   float reset_gain = 1.0f;  // the value of a reset gain (0 where the host's norm uses 1 + gain)
 };
 

@@ -68,18 +68,18 @@ struct step {
 
   kind what = kind::rows;
   layer_range range;
-  site where = site::resid_post;  // rows: the site; others act on the whole block
-  bool overwrites = true;         // does not use the old rows: at most one such step a place
-  bool reads_output = true;       // block: needs the layer to run; false lets a host leave it out
-  index_t width = 0;              // columns that the step expects, 0 for any
-  selection rows;                 // rows, block: the rows that it acts on (`at` sets this and wraps the functions)
-  bool removes = false;           // block: the layer is skipped for these rows, although it runs for the others
-  weight_selector weight;         // weights: the selected ones; others are not even read
-  int priority = 0;               // order among steps at one place, ascending; then by first layer, then as added
-  short_text<48> name;            // shown in errors and tables; nothing depends on it
-  std::string_view id;            // "resect.skip/1": the operator and its revision; a literal, kept by reference
-  std::uint64_t hash = 0;         // hash of everything else that changes the result of the step
-  field_list fields;              // parameters, as reports list them
+  site where = site::resid_post;      // rows: the site; others act on the whole block
+  bool overwrites = true;             // does not use the old rows: at most one such step a place
+  bool reads_output = true;           // block: needs the layer to run; false lets a host leave it out
+  index_t width = 0;                  // columns that the step expects, 0 for any
+  selection rows;                     // rows, block: the rows that it acts on (`at` sets this and wraps the functions)
+  bool removes = false;               // block: the layer is skipped for these rows, although it runs for the others
+  weight_selector weight;             // weights: the selected ones; others are not even read
+  int priority = 0;                   // order among steps at one place, ascending; then by first layer, then as added
+  short_text<48> name;                // shown in errors and tables; nothing depends on it
+  std::string_view id;                // "resect.skip/1": the operator and its revision; a literal, kept by reference
+  std::uint64_t hash = 0;             // hash of everything else that changes the result of the step
+  field_list fields;                  // parameters, as reports list them
   std::optional<std::uint64_t> seed;  // seed of a step that draws random numbers
   status outcome;                     // an error in the step's arguments, if any: plans refuse the step then
 

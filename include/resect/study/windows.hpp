@@ -32,12 +32,14 @@ struct token_windows {
   index_t n_clusters = 0;
   index_t n_windows = 0;
   index_t context = 0;
-  std::vector<std::int32_t> documents;      // number of each cluster's document, where the text marks them; of copies the first
-  std::vector<std::uint64_t> contents;      // fingerprints of the ids of all documents that the windows touch, sorted
-  std::vector<index_t> starts;              // first id of each window
-  std::uint64_t text = 0;                   // fingerprint of all ids of the text that the windows are of
-  std::vector<metrics::id_count> unigrams;  // calibration windows only: id counts over the text that evaluation does not use
-  index_t left_out = 0;                     // calibration windows only: number of ids of their text that evaluation uses
+  std::vector<std::int32_t>
+      documents;  // number of each cluster's document, where the text marks them; of copies the first
+  std::vector<std::uint64_t> contents;  // fingerprints of the ids of all documents that the windows touch, sorted
+  std::vector<index_t> starts;          // first id of each window
+  std::uint64_t text = 0;               // fingerprint of all ids of the text that the windows are of
+  std::vector<metrics::id_count>
+      unigrams;          // calibration windows only: id counts over the text that evaluation does not use
+  index_t left_out = 0;  // calibration windows only: number of ids of their text that evaluation uses
 
   index_t counted() const noexcept { return n_windows * context; }
 
@@ -86,7 +88,7 @@ namespace detail {
 
 inline status check_windows(const token_text& text_, const window_options& o) noexcept {
   const auto n = static_cast<index_t>(text_.ids.size());
-  if (n == 0) return error{errc::invalid_argument, "text", "no token", "some text"};
+  if (n == 0) return error{errc::invalid_argument, "text", "no token", "1 token or more"};
   if (o.sequences < 1) return error{errc::invalid_argument, "sequences", text(o.sequences), "1 or more"};
   if (o.context < 2) return error{errc::invalid_argument, "context", text(o.context), "2 or more"};
   if (!text_.documents.empty() && text_.documents.size() != text_.ids.size())
