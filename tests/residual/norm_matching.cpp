@@ -308,12 +308,12 @@ TEST_CASE("what cannot be matched is refused") {
   norms.add({site::resid_post, 0, b.rows}, b.view());
   constexpr float nan = std::numeric_limits<float>::quiet_NaN();
   CHECK(refused(try_match_norm(reinit(layer(1), 1, norm_gains::keep))) ==
-        "unsupported | norm matching of reinit.keep | a step on weights | one on rows");
+        "unsupported | norm matching of reinit.keep | a step on weights | a step on rows, a block or a span");
   CHECK(refused(try_match_norm(replace_span(layer(1), nothing, 1))) ==
         "unsupported | norm matching of replace_span | per_row_original on a replaced span, whose layers do not run | "
         "per_row_teacher");
   CHECK(refused(try_match_norm(skip(layer(1)), per_row_teacher{})) ==
-        "invalid argument | norm matching of skip | a teacher without rows | one with rows");
+        "invalid argument | norm matching of skip | a teacher without rows | a teacher with rows");
   CHECK(refused(try_match_norm(skip(layers(1, 3)), per_row_teacher{norms})) ==
         "invalid argument | norm matching of skip | layers [1, 3) | one layer: each has its own norms");
   CHECK(refused(try_match_norm(replace_span(layers(1, 3), nothing, 1), per_row_teacher{norms})) == "fine");

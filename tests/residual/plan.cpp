@@ -212,7 +212,7 @@ TEST_CASE("a refused step leaves the plan as it was and says which two steps con
   empty.range = layer(0);
   for (const auto kind : {step::kind::rows, step::kind::block, step::kind::replace, step::kind::weights}) {
     empty.what = kind;
-    CHECK(refused(empty) == "null pointer | function of mine | none | one of the step's kind");
+    CHECK(refused(empty) == "null pointer | function of mine | none | a function of the step's kind");
   }
   CHECK_THROWS_WITH(p | skip(layer(2)),
                     "conflict: skip on layers [2, 3): got also skip on layers [1, 3), wanted steps that "

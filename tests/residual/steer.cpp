@@ -138,7 +138,8 @@ TEST_CASE("directions that are none are refused by name") {
     return message(try_steer(steering::relative{}, layer(0), site::resid_pre, v, c));
   };
   CHECK(try_all(none, 1.0f) == "invalid argument | direction of steer.relative | no element | d_model elements");
-  CHECK(try_all(zero, 1.0f) == "invalid argument | direction of steer.relative | zero | a direction");
+  CHECK(try_all(zero, 1.0f) ==
+        "invalid argument | direction of steer.relative | a zero vector | a vector that is not zero");
   CHECK(try_all(broken, 1.0f) ==
         "not finite | direction or strength of steer.relative | NaN or infinity | finite values");
   CHECK(try_all(drawn(width, 1), std::numeric_limits<float>::infinity()).find("not finite") == 0);

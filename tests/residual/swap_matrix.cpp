@@ -147,7 +147,8 @@ TEST_CASE("a matrix that a layer has not got, or of another shape, is an error b
   };
   const std::string name(w.name.view());
   CHECK(run_with("attn.nothing", w.rows, w.cols) ==
-        "invalid argument | attn.nothing of layer 1 for swap_matrix | no such weight | one that the layer has");
+        "invalid argument | attn.nothing of layer 1 for swap_matrix | no such weight | the name of a weight of the "
+        "layer");
   CHECK(run_with(name, w.rows + 1, w.cols) == "shape mismatch | " + name + " of layer 1 for swap_matrix | " +
                                                   std::to_string(w.rows + 1) + " x " + std::to_string(w.cols) + " | " +
                                                   extents);

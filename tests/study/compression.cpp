@@ -238,7 +238,7 @@ TEST_CASE("a compression study refuses what it cannot do, by name") {
     const auto r = try_compression(exec, host, s.evaluation, calibration, m, o, ignore);
     return r ? std::string("fine") : std::string(r.error().message().view());
   };
-  CHECK(refusal({}, {}, s.calibration) == "null pointer: method: got no function, wanted one");
+  CHECK(refusal({}, {}, s.calibration) == "null pointer: method: got no function, wanted a function");
   CHECK(refusal(rounding(0.1f), {.layers = {4}}, s.calibration) ==
         "invalid argument: layers: got layer 4, wanted layers 0 to 3");
   CHECK(refusal(rounding(0.1f), {.head_rows = 0}, s.calibration).find("head_rows") != std::string::npos);

@@ -40,7 +40,8 @@ status check_weights(const H& host, const plan& p, int first, int last) {
       for (const weight_desc& x : host.weights(l))
         if (w == nullptr && s.weight.selects(x)) w = &x;
       const auto operand = [&] { return text(s.weight.name.view(), " of layer ", l, " for ", s.name.view()); };
-      if (w == nullptr) return error{errc::invalid_argument, operand(), "no such weight", "one that the layer has"};
+      if (w == nullptr)
+        return error{errc::invalid_argument, operand(), "no such weight", "the name of a weight of the layer"};
       if ((s.weight.rows != 0 && s.weight.rows != w->rows) || (s.weight.cols != 0 && s.weight.cols != w->cols))
         return error{errc::shape_mismatch, operand(), text(s.weight.rows, " x ", s.weight.cols),
                      text(w->rows, " x ", w->cols)};

@@ -192,14 +192,15 @@ result<step> try_match_norm(step s, Policy policy = {}, norm_counts* counts = nu
     return s;
   } else {
     const auto name = text("norm matching of ", s.name.view());
-    if (s.what == step::kind::weights) return error{errc::unsupported, name, "a step on weights", "one on rows"};
+    if (s.what == step::kind::weights)
+      return error{errc::unsupported, name, "a step on weights", "a step on rows, a block or a span"};
     if constexpr (std::same_as<Policy, per_row_original>)
       if (s.what == step::kind::replace)
         return error{errc::unsupported, name, "per_row_original on a replaced span, whose layers do not run",
                      "per_row_teacher"};
     if constexpr (std::same_as<Policy, per_row_teacher>) {
       if (policy.norms.size() == 0)
-        return error{errc::invalid_argument, name, "a teacher without rows", "one with rows"};
+        return error{errc::invalid_argument, name, "a teacher without rows", "a teacher with rows"};
       if (s.what != step::kind::replace && s.range.last - s.range.first != 1)
         return error{errc::invalid_argument, name, text("layers [", s.range.first, ", ", s.range.last, ")"),
                      "one layer: each has its own norms"};

@@ -31,7 +31,7 @@ class plan {
     if (s.what == step::kind::rows && !is_layer_site(s.where))
       return error{errc::invalid_argument, text("site of ", s.name.view()), name(s.where), "a site of a layer"};
     if (!has_function(s))
-      return error{errc::null_pointer, text("function of ", s.name.view()), "none", "one of the step's kind"};
+      return error{errc::null_pointer, text("function of ", s.name.view()), "none", "a function of the step's kind"};
     if (s.id.empty() && s.hash == 0)
       return error{errc::invalid_argument,
                    text("identity of ", s.name.empty() ? "a step without a name" : s.name.view()), "no id and no hash",

@@ -88,7 +88,7 @@ result<step> try_steer(Mode, layer_range where, site at, std::span<const float> 
   if (!is_finite(norm) || !is_finite(c))
     return error{errc::not_finite, text("direction or strength of ", name), "NaN or infinity", "finite values"};
   if (!std::same_as<Mode, steering::add> && norm == 0)
-    return error{errc::invalid_argument, text("direction of ", name), "zero", "a direction"};
+    return error{errc::invalid_argument, text("direction of ", name), "a zero vector", "a vector that is not zero"};
 
   constexpr bool scaled = std::same_as<Mode, steering::add> || std::same_as<Mode, steering::keep_norm>;
   constexpr bool idle_at_zero = scaled || std::same_as<Mode, steering::relative>;

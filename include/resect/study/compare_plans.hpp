@@ -29,7 +29,7 @@ result<comparison_report> try_compare_plans(Backend& backend, H& host, const tok
                                             std::span<const arm> arms,
                                             const table_options& options = {.tables = table_of::all_arms},
                                             progress_report report = detail::no_report) {
-  if (arms.empty()) return error{errc::invalid_argument, "arms", "none", "one at least"};
+  if (arms.empty()) return error{errc::invalid_argument, "arms", "none", "1 or more"};
   const auto cost = estimate_cost(host, windows, arms);
   progress at{0, cost.flop, "baseline"};
   report(at);

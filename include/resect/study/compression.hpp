@@ -237,7 +237,7 @@ result<compression_report> try_compression(Backend& backend, H& host, runner<Bac
   const model::model_desc& m = host.describe();
   if (auto s = detail::check_layers(options.layers, m.n_layers); !s) return s.error();
   if (auto s = check_disjoint(run.windows(), calibration); !s) return s.error();
-  if (!method.apply) return error{errc::null_pointer, "method", "no function", "one"};
+  if (!method.apply) return error{errc::null_pointer, "method", "no function", "a function"};
   compression_report out;
   out.options = options;
   out.options.layers = detail::chosen_layers(options.layers, m.n_layers);
@@ -295,7 +295,7 @@ result<compression_report> try_compression(Backend& backend, H& host, const toke
                                            const compression_options& options, progress_report report) {
   if (auto s = detail::check_layers(options.layers, host.describe().n_layers); !s) return s.error();
   if (auto s = check_disjoint(evaluation, calibration); !s) return s.error();
-  if (!method.apply) return error{errc::null_pointer, "method", "no function", "one"};
+  if (!method.apply) return error{errc::null_pointer, "method", "no function", "a function"};
   const auto cost = estimate_compression_cost(host, evaluation, options);
   progress at{0, cost.flop, "baseline"};
   report(at);

@@ -85,7 +85,7 @@ status check_layers(const std::vector<int>& layers, int n_layers) {
 
 template <class = void>
 status check_options(const sensitivity_options& o, const model::model_desc& m) {
-  if (o.alterations.empty()) return error{errc::invalid_argument, "alterations", "none", "one at least"};
+  if (o.alterations.empty()) return error{errc::invalid_argument, "alterations", "none", "1 or more"};
   if (o.reinit_seeds < 1) return error{errc::invalid_argument, "reinit_seeds", text(o.reinit_seeds), "1 or more"};
   if (o.head_rows < 1) return error{errc::invalid_argument, "head_rows", text(o.head_rows), "1 or more"};
   return check_layers(o.layers, m.n_layers);
@@ -101,7 +101,7 @@ result<residual::step> alteration_step(alteration a, int layer, std::uint64_t se
     case alteration::reinit: return residual::reinit(at, seed, o.reinit_gains, o.reinit);
     case alteration::zero_stream: return residual::zero_stream(at);
   }
-  return error{errc::invalid_argument, "alteration", text(static_cast<int>(a)), "a known one"};
+  return error{errc::invalid_argument, "alteration", text(static_cast<int>(a)), "an operator of the study"};
 }
 
 // The arm of one alteration, layer and seed, and its label: "reinit of layer 3".

@@ -88,7 +88,7 @@ namespace detail {
 
 inline status check_windows(const token_text& text_, const window_options& o) noexcept {
   const auto n = static_cast<index_t>(text_.ids.size());
-  if (n == 0) return error{errc::invalid_argument, "text", "no token", "some text"};
+  if (n == 0) return error{errc::invalid_argument, "text", "no token", "1 token or more"};
   if (o.sequences < 1) return error{errc::invalid_argument, "sequences", text(o.sequences), "1 or more"};
   if (o.context < 2) return error{errc::invalid_argument, "context", text(o.context), "2 or more"};
   if (!text_.documents.empty() && text_.documents.size() != text_.ids.size())

@@ -69,7 +69,7 @@ inline status try_top_k(std::span<const float> row, std::span<index_t> ids) noex
     return error{errc::shape_mismatch, "k", text(static_cast<index_t>(ids.size())),
                  text("at most ", static_cast<index_t>(row.size()))};
   if (detail::top_k_heap(row, ids) == detail::top_k_cut::none)
-    return error{errc::not_finite, "row", "NaN", "values that have an order"};
+    return error{errc::not_finite, "row", "NaN", "values without NaN"};
   algo::sort_heap(ids.begin(), ids.end(), detail::better_in(row));
   return {};
 }

@@ -29,7 +29,7 @@ class angular_table {
   status try_add(index_t cluster, matrix_view<const float> h) noexcept {
     if (status s = check_view(h, depths_, h.cols, "h"); !s) return s;
     if (!h.rows_contiguous())
-      return error{errc::bad_stride, "columns of h", text(h.col_stride), "elements of a row next to each other"};
+      return error{errc::bad_stride, "columns of h", text(h.col_stride), "contiguous rows (stride 1)"};
     for (index_t l = 0; l < depths_; ++l)
       for (index_t n = 1; l + n < depths_; ++n)
         pairs_[place(l, n)].add(cluster, angular_distance(h.row_span(l), h.row_span(l + n)));
