@@ -45,11 +45,12 @@ RESECT_HD inline double div_rn(double a, double b) noexcept {
 #endif
 }
 
-// The bits of a floating-point number; also on a device and in constant expressions. double_of and float_of invert
-// it.
+// The bits of a floating-point number; also on a device and in constant expressions.
 RESECT_HD constexpr std::uint64_t bits_of(double x) noexcept { return __builtin_bit_cast(std::uint64_t, x); }
 RESECT_HD constexpr std::uint32_t bits_of(float x) noexcept { return __builtin_bit_cast(std::uint32_t, x); }
+// The floating-point number with these bits.
 RESECT_HD constexpr double double_of(std::uint64_t bits) noexcept { return __builtin_bit_cast(double, bits); }
+// The floating-point number with these bits.
 RESECT_HD constexpr float float_of(std::uint32_t bits) noexcept { return __builtin_bit_cast(float, bits); }
 
 // a·b rounded once; a product that is then added to something cannot be fused with it.

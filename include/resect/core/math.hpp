@@ -28,8 +28,9 @@ inline double atan2(double y, double x) noexcept { return __builtin_atan2(y, x);
 // x·2^power.
 inline double ldexp(double x, int power) noexcept { return __builtin_ldexp(x, power); }
 inline float ldexp(float x, int power) noexcept { return __builtin_ldexpf(x, power); }
-// The largest integer not above x; ceil is the smallest not below x.
+// The largest integer not above x.
 inline double floor(double x) noexcept { return __builtin_floor(x); }
+// The smallest integer not below x.
 inline double ceil(double x) noexcept { return __builtin_ceil(x); }
 // |x|.
 constexpr double fabs(double x) noexcept { return __builtin_fabs(x); }

@@ -98,7 +98,7 @@ void fix_signs(matrix<T>& u, matrix<T>& v) {
   }
 }
 
-// U·diag(s)^share
+// U·diag(of(s))
 template <class T>
 matrix<T> scale_columns(matrix<T> u, const array<double>& s, double (*of)(double)) {
   for (index_t r = 0; r < u.rows; ++r)

@@ -115,16 +115,17 @@ class widened_rows {
 // Presents a host of f16 or bf16 activations (any small type, in host memory) as a host of floats of the same level.
 // It refers to the host, which must outlive it; every thread that runs passes needs its own widened_host.
 // Rows and logits are widened, which is exact. Changed elements are rounded once, to the nearest, ties to even,
-//   when it returns edit::modified: several steps at one site act on the same floats and are rounded together. Too large
-//   becomes infinity (f16: from 65520 on; fp8_e4m3, which has none: NaN) and an operator may well write that: look at the
-//   host's range before a large steering strength. Elements that a callback left keep their bits.
-//   A state's stream() is a copy in floats that stays where it is as long as the state (moved or not). What was written
-//   there is rounded, in the copy too, when the state is asked for anything: to run (also where the host refuses), for a
-//   snapshot, its head or the stream again. What a run changed is seen there when it is over, however it ended; during
-//   one, ask for the stream again.
+// when it returns edit::modified: several steps at one site act on the same floats and are rounded together. A value
+// too large for the type becomes infinity (f16: from 65520 on; fp8_e4m3, which has none: NaN). A large steering
+// strength can cause that: check the range of the host's type first. Elements that a callback left keep their bits.
+// A state's stream() is a copy in floats whose address is stable for the life of the state (moved or not). Written
+// elements are rounded, in the copy too, at the next call with the state: try_run (also if the host refuses),
+// snapshot, try_head or stream. After a run, also a failed one, the copy shows the new stream; during a run, call
+// stream again.
 //   Weights are floats in every host and go through as they are.
-//   Memory: floats of what was handed out in a pass and of the last logits, and of a state's stream once it was asked
-//   for (6 bytes an element); after two passes of as many rows, none is taken any more. Cost: a conversion of each row that is handed out, at about the speed of a copy. Errors: the host's;
+// Memory: floats of the rows of a callback and of the last logits, and of a state's stream after the first stream()
+// (6 bytes an element); after two passes of as many rows, nothing more is allocated. Cost: a conversion of each row
+// that a callback gets, at about the speed of a copy. Errors: the host's;
 //   try_head: invalid_argument for rows outside the state, shape_mismatch, null_pointer or bad_stride for its operands.
 template <observable_host H>
   requires(small_float<typename H::value> && std::same_as<typename H::space, host_space>)

@@ -158,7 +158,7 @@ class sketcher {
 
   // Σ u(r)·v(c) mod 2⁶⁴ over a block. u(r) = f(r + 1) − f(r) and v(c) = g(c + 1) − g(c), so four numbers tell it. As
   // many elements as there are positions, not all once: one is missing, so a coefficient of u·v is −1, and the sum is
-  // off by Σ_r a_r·u(r) with an a_r that is uniform. It is off by 0 with a chance of 33/2⁶⁴ at most.
+  // off by Σ_r a_r·u(r) with an a_r that is uniform. The probability that this error is 0 is at most 33/2⁶⁴.
   std::uint64_t positions_of(block_origin at, index_t rows, index_t cols) const noexcept {
     const philox_stream corners{seed_, 0x636f726e657273u};  // "corners"
     const auto f = [&](index_t r) { return corners.block(0, static_cast<std::uint64_t>(r)).pair(0); };

@@ -23,7 +23,7 @@ struct clamp {};        // sets the component along v to c: h + (c − ⟨h, u�
 struct project_out {};  // removes the component along v: h − ⟨h, u⟩·u
 }  // namespace steering
 
-// One of the steering modes.
+// The tag types of the steering modes: add, relative, keep_norm, clamp, project_out.
 template <class M>
 concept steering_mode =
     std::same_as<M, steering::add> || std::same_as<M, steering::relative> || std::same_as<M, steering::keep_norm> ||

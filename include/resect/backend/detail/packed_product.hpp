@@ -28,9 +28,9 @@ class packing_memory {
   T* data_;
 };
 
-// Panels of k; chunks of B's columns, of which all workers share one packed panel; blocks of A's rows, which a task
-// packs for itself and which stay in its second cache while strips of B pass; a task's columns, so many that packing its
-// block is a few percent of the work, and so few that there are tasks to share out.
+// Sizes of the blocks of a product: panels of k; chunks of B's columns, whose packed panel all workers share; blocks
+// of A's rows, which each task packs and keeps in its second-level cache while it visits strips of B; columns of a
+// task: enough that packing its block is a few percent of the work, and few enough that every worker gets tasks.
 struct packed_tiling {
   index_t panel, chunk, block_rows, task_cols;
 

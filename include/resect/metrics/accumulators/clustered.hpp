@@ -71,12 +71,12 @@ class clustered_sums {
     return g;
   }
 
-  // μ = ΣS/N over all tokens; var = G/(G−1)·Σ(S_i − μN_i)²/N² with S_i, N_i a cluster's sum and count and G the
-  // clusters that hold tokens (equal to G/(G−1)·(ΣS² − 2μΣSN + μ²ΣN²)/N² without its cancellation); interval by the
-  // range of the mean (set_interval; any: μ ± t(G−1)·se), none for G < 6. Cost O(G). At 16 and 32 clusters of 64 heavy-tailed tokens (Student's t with 3
-  // degrees of freedom, lognormal) the interval holds the truth in 94 to 96 % of simulations; where the cluster means
-  // themselves are skewed (a lognormal factor of each cluster, as KL may have) in 92 to 93 %, and that of `nonnegative` in
-  // 94 to 95 %: see the test of coverage.
+  // The mean over all tokens, μ = ΣS/N, with var = G/(G−1)·Σ(S_i − μN_i)²/N²; S_i, N_i are a cluster's sum and count
+  // and G is the number of clusters that hold tokens (equal to G/(G−1)·(ΣS² − 2μΣSN + μ²ΣN²)/N² without its
+  // cancellation). Interval by the range of the mean (set_interval; any: μ ± t(G−1)·se), none for G < 6. Cost O(G).
+  // At 16 and 32 clusters of 64 heavy-tailed tokens (Student's t with 3 degrees of freedom, lognormal) the interval
+  // contains the truth in 94 to 96 % of simulations; where the cluster means are skewed (a lognormal factor of each
+  // cluster, as KL may have) in 92 to 93 %, the interval of `nonnegative` in 94 to 95 %: see the test of coverage.
   metrics::estimate estimate(double level = 0.95, mean_range range = mean_range::any) const noexcept {
     metrics::estimate e;
     e.n = total_count();

@@ -30,8 +30,9 @@ struct estimate {
 // below 16 (printed with a mark), else full.
 enum class reliability : std::uint8_t { none, marked, full };
 
-// The smallest numbers of clusters for an interval, and for one without a mark.
+// The smallest number of clusters for an interval.
 inline constexpr index_t min_clusters = 6;
+// The smallest number of clusters for an interval without a mark.
 inline constexpr index_t min_full_clusters = 16;
 
 // The reliability of the interval over so many clusters.

@@ -104,9 +104,9 @@ row_sums row_products(const A& a, const B& b) noexcept {
   return row_products(best_instruction_set(), a, b);
 }
 
-// out[r] = row_products of rows r of a and b, both (rows, cols), any strides; rows are spread over the executor's
-// workers, which changes no bit, with the instruction set that a backend was made with. Errors: b of another shape, `out` that does not hold one entry a row, null data, bad
-// strides; `out` is untouched then.
+// Computes out[r] = row_products of rows r of a and b, both (rows, cols), any strides. The executor's workers share
+// the rows, which changes no bit; the instruction set is the backend's. Errors, with `out` untouched: b of another
+// shape, `out` without one entry for each row, null data, bad strides.
 template <executor E>
 status try_row_products(instruction_set set, E& exec, matrix_view<const float> a, matrix_view<const float> b,
                         std::span<row_sums> out) noexcept {

@@ -20,7 +20,7 @@ class angular_table {
     for (mean_angular_distance& d : pairs_) d = mean_angular_distance(clusters);
   }
 
-  // One sequence: h (depths, d_model), any strides over rows, elements of a row next to each other; the row of each depth.
+  // Adds one sequence: h (depths, d_model), its last counted row at each depth; any row stride, contiguous rows.
   // Shape mismatch, null or stride otherwise, and nothing is added. Cost depths²·d_model. No allocation.
   template <operand_of<float> H>
   status try_add(index_t cluster, const H& h) noexcept {

@@ -15,9 +15,10 @@
 // representations revisited", ICML (2019).
 namespace RESECT_NAMESPACE::metrics {
 
-// Tags of the estimate of CKA. `biased` is ‖XᵀY‖_F²/(‖XᵀX‖_F·‖YᵀY‖_F) of centred rows, which is far from 0 for
-// unrelated representations unless rows ≫ columns. `debiased` replaces each norm by its unbiased HSIC.
+// Tag of the plain estimate of CKA: ‖XᵀY‖_F²/(‖XᵀX‖_F·‖YᵀY‖_F) of centred rows, which is far from 0 for
+// unrelated representations unless rows ≫ columns.
 struct biased {};
+// Tag of the estimate of CKA that replaces each norm by its unbiased HSIC.
 struct debiased {};
 
 namespace detail {

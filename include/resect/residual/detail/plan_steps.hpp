@@ -31,8 +31,8 @@ bool apply_rows(const plan& p, const tap& at, matrix_view<float> h) {
   return changed;
 }
 
-// The host must reach, by its callbacks, every one of `sites` that a step acts on: where a kernel has fused a
-// site away the edit would be lost without a word.
+// Checks that the host supports every site in `sites` that a step uses: at a site that a kernel has fused away the
+// edit would be lost silently.
 template <observable_host H>
 status check_access(const H& host, const plan& p, site_set sites) {
   const auto reaches = [&](const step& s, site where, access wanted) -> status {

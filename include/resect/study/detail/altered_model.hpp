@@ -26,8 +26,8 @@ inline bool is_zero(matrix_view<const float> h) noexcept {
   return true;
 }
 
-// Where arms have lost their stream: once every element is +0, nothing is left of what the run was, so a second run that
-// is at zero before the same layer, with the same steps to come, ends as the first one did.
+// Where arms have lost their stream: once every element is +0, the run's history is gone, so a second run that is at
+// zero before the same layer, with the same steps to come, ends as the first one did.
 class lost_streams {
  public:
   // The arm that was at zero here before, or nothing; then `arm` is remembered.

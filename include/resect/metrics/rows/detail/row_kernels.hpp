@@ -19,8 +19,8 @@ inline constexpr index_t group = 16;  // floats taken at once: a cache line
 struct float_range {
   float low, high;
 };
-// The unit that exponentials are summed in, 2^power, and the logits that may be summed in it: those from e^−580 to
-// e^300 of it. Beyond, the kernel's bits are no number.
+// Sums of exponentials are kept in units of 2^power. Logits between ln(unit) − 580 and ln(unit) + 300 (`low`, `high`)
+// are safe; outside, the kernel's result is meaningless.
 struct exp_unit {
   double power, magic;  // an integer; 1.5·2⁵² − power: adding it rounds to an integer less the power
   float low, high;

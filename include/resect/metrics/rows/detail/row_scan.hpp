@@ -48,8 +48,8 @@ inline void lift(const float* x, index_t n, float floor, float* out) noexcept {
   for (index_t i = 0; i < n; ++i) out[i] = x[i] < floor ? floor : x[i];
 }
 
-// A chunk in a unit of its own. `lifted` (n floats) is filled where the chunk has logits that are neither all masked,
-// nor far, nor broken: where that is so, it says true.
+// Sums a chunk whose logits do not fit the row's unit, in a unit of its own. Returns true if it filled `lifted` (n floats),
+// false for a chunk that is fully masked, has its maximum beyond ±far, or has NaN or +inf.
 inline bool careful_row(instruction_set set, const float* x, index_t n, index_t first, exp_state& s,
                         float* lifted) noexcept {
   const peak_result top = peak(set, x, n);
