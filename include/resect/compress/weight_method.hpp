@@ -21,8 +21,7 @@ struct weight_method {
   short_text<48> name;     // shown in tables and errors; nothing depends on it
   std::uint64_t hash = 0;  // hash of everything that changes the altered values
   function apply;
-  shared_function<double(const model::weight_desc& w)>
-      stored_bits{};         // bits of the stored altered matrix; without it: unknown
+  shared_function<double(const model::weight_desc& w)> stored_bits{};  // of the altered matrix; empty: unknown
   std::string_view id = {};  // "resect.quantize/1": the method and its revision; a literal, kept by reference
   field_list fields = {};    // its parameters, as reports list them
 };

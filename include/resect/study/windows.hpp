@@ -32,14 +32,12 @@ struct token_windows {
   index_t n_clusters = 0;
   index_t n_windows = 0;
   index_t context = 0;
-  std::vector<std::int32_t>
-      documents;  // number of each cluster's document, where the text marks them; of copies the first
-  std::vector<std::uint64_t> contents;  // fingerprints of the ids of all documents that the windows touch, sorted
-  std::vector<index_t> starts;          // first id of each window
-  std::uint64_t text = 0;               // fingerprint of all ids of the text that the windows are of
-  std::vector<metrics::id_count>
-      unigrams;          // calibration windows only: id counts over the text that evaluation does not use
-  index_t left_out = 0;  // calibration windows only: number of ids of their text that evaluation uses
+  std::vector<std::int32_t> documents;      // document of each cluster, if the text marks them; of copies the first
+  std::vector<std::uint64_t> contents;      // fingerprints of the ids of all documents that the windows touch, sorted
+  std::vector<index_t> starts;              // first id of each window
+  std::uint64_t text = 0;                   // fingerprint of all ids of the text that the windows are of
+  std::vector<metrics::id_count> unigrams;  // calibration only: id counts over text that evaluation does not use
+  index_t left_out = 0;                     // calibration only: ids of their text that evaluation uses
 
   index_t counted() const noexcept { return n_windows * context; }
 
