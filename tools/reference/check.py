@@ -60,7 +60,7 @@ def main():
                     absent.append(f"{path.name}: {d.kind} {d.name}")
         assert not absent, "\n".join(absent)
         metrics = (out / "group__metrics.html").read_text(encoding="utf-8")
-        assert "mean over seeds; var = V_cluster + V_seed − V_cell" in text_of(metrics)
+        assert "clustered both ways: var = V_cluster + V_seed − V_cell" in text_of(metrics)
         assert "#include < resect/metrics/intervals/two_way.hpp >" in text_of(metrics) or \
             "#include <resect/metrics/intervals/two_way.hpp>" in text_of(metrics)
         assert 'href="structresect_1_1metrics_1_1seeded__estimate.html"' in metrics  # a signature links its types
