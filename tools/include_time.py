@@ -23,7 +23,7 @@ import extern_time  # noqa: E402
 FRONTS = {"core": 0.6, "metrics": 0.6, "quant": 0.6, "residual": 0.6}  # of what runs per token
 TOGETHER = 1.3
 # What is over its budget today, and how far it may be until it is brought down: each run shows it, and fails above this.
-KNOWN_SHORT = {"residual.hpp": 0.8, "resect.hpp": 3.7, "the first factorization": 34, "a study that is linked": 18}
+KNOWN_SHORT = {"residual.hpp": 0.8, "the first factorization": 34, "a study that is linked": 18}
 BUDGETS = [*(([f"{front}.hpp"], budget) for front, budget in FRONTS.items()), ([f"{front}.hpp" for front in FRONTS], TOGETHER),
            (["resect.hpp"], 2.5)]
 OTHERS = ["random", "linalg", "io", "model", "factor", "compress", "conformance", "study"]

@@ -13,6 +13,7 @@
 #include <resect/core/copy.hpp>
 #include <resect/residual/operators.hpp>
 #include <resect/study/compare_plans.hpp>
+#include <resect/study/floor.hpp>
 
 using namespace resect;
 using namespace resect::study;

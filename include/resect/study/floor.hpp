@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
 #include <concepts>
 #include <vector>
 
+#include <resect/core/algorithm.hpp>
+#include <resect/study/at_floor.hpp>
 #include <resect/study/detail/floor_passes.hpp>
 #include <resect/study/detail/walk_cost.hpp>
 
@@ -43,8 +44,8 @@ result<kl_floor> try_kl_floor(Backend& backend, H& host, const token_windows& wi
   kl_floor out;
   for (const auto& sums : {alone, cached, whole}) {
     out.passes.push_back(sums.result());
-    out.mean = std::max(out.mean, out.passes.back().mean);
-    out.max = std::max(out.max, out.passes.back().max);
+    out.mean = algo::max(out.mean, out.passes.back().mean);
+    out.max = algo::max(out.max, out.passes.back().max);
   }
   return out;
 }
@@ -53,12 +54,6 @@ result<kl_floor> try_kl_floor(Backend& backend, H& host, const token_windows& wi
 template <model::surgical_host H>
 double kl_floor_flop(const H& host, index_t rows) {
   return 3 * detail::pass_flop(host, rows);
-}
-
-// Whether a mean KL cannot be distinguished from the floor: the lower end of its interval (its value, without an
-// interval) is below 3 times the floor. No KL is at a floor of 0.
-inline bool is_at_floor(const metrics::estimate& kl, double floor) noexcept {
-  return floor > 0 && (kl.has_interval() ? kl.lo : kl.value) < 3 * floor;
 }
 
 #if RESECT_EXCEPTIONS

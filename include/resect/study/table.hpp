@@ -12,8 +12,8 @@
 #include <resect/metrics/verdicts/marks.hpp>
 #include <resect/metrics/verdicts/rank.hpp>
 #include <resect/study/arm.hpp>
+#include <resect/study/at_floor.hpp>
 #include <resect/study/effect.hpp>
-#include <resect/study/floor.hpp>
 
 // Turns the measurements of arms into table rows: seeds together, marks after Holm, ranks with intervals.
 namespace RESECT_NAMESPACE::study {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -84,7 +83,8 @@ struct window_options {
 
 namespace detail {
 
-inline status check_windows(const token_text& text_, const window_options& o) noexcept {
+template <class = void>
+status check_windows(const token_text& text_, const window_options& o) noexcept {
   const auto n = static_cast<index_t>(text_.ids.size());
   if (n == 0) return error{errc::invalid_argument, "text", "no token", "1 token or more"};
   if (o.sequences < 1) return error{errc::invalid_argument, "sequences", text(o.sequences), "1 or more"};
@@ -99,7 +99,8 @@ inline status check_windows(const token_text& text_, const window_options& o) no
   return {};
 }
 
-inline void append_window(token_windows& out, const token_text& t, index_t start, const window_options& o) {
+template <class = void>
+void append_window(token_windows& out, const token_text& t, index_t start, const window_options& o) {
   const auto seq = static_cast<std::int32_t>(out.n_windows++);
   std::int32_t pos = 0;
   if (o.bos >= 0) out.rows.push_back({seq, pos++, o.bos, model::row_meta::wants_logits});
@@ -111,8 +112,9 @@ inline void append_window(token_windows& out, const token_text& t, index_t start
 
 // The class of every id of the windows, window after window: documents of the same ids are one class, and so are documents or
 // windows that are copies by join_copies.
-inline std::vector<index_t> classes_of(const token_text& t, std::span<const index_t> starts, index_t context,
-                                       std::vector<std::uint64_t>& contents) {
+template <class = void>
+std::vector<index_t> classes_of(const token_text& t, std::span<const index_t> starts, index_t context,
+                                std::vector<std::uint64_t>& contents) {
   std::vector<index_t> out(starts.size() * static_cast<std::size_t>(context));
   index_t n = static_cast<index_t>(starts.size());
   if (t.documents.empty())
@@ -126,7 +128,7 @@ inline std::vector<index_t> classes_of(const token_text& t, std::span<const inde
     algo::sort(contents.begin(), contents.end());
     contents.erase(algo::unique(contents.begin(), contents.end()), contents.end());
     for (std::size_t i = 0; i < out.size(); ++i)
-      out[i] = std::lower_bound(contents.begin(), contents.end(), of_ids[i]) - contents.begin();
+      out[i] = algo::lower_bound(contents.begin(), contents.end(), of_ids[i]) - contents.begin();
     n = static_cast<index_t>(contents.size());
   }
   std::vector<index_t> sizes(static_cast<std::size_t>(n), 0);
@@ -140,7 +142,8 @@ inline std::vector<index_t> classes_of(const token_text& t, std::span<const inde
 }
 
 // Gives the rows their clusters: the classes of their ids, numbered in the order in which they come.
-inline void add_clusters(token_windows& out, const token_text& t, const window_options& o) {
+template <class = void>
+void add_clusters(token_windows& out, const token_text& t, const window_options& o) {
   const auto classes = classes_of(t, out.starts, o.context, out.contents);
   std::vector<index_t> known(classes.size(), -1);
   for (std::size_t i = 0; i < classes.size(); ++i) {
@@ -162,7 +165,8 @@ inline void add_clusters(token_windows& out, const token_text& t, const window_o
 // documents, where more than half of what the windows hold of one of them stands in runs of 24 ids that they hold of
 // the other one, too (a window of fewer ids is compared together with the ids around it).
 // Errors: empty text, S·C > N (says how many fit). Cost: O(N log D) for D documents and O(S·C log(S·C)).
-inline result<token_windows> try_windows(const token_text& t, const window_options& o = {}) {
+template <class = void>
+result<token_windows> try_windows(const token_text& t, const window_options& o = {}) {
   if (auto s = detail::check_windows(t, o); !s) return s.error();
   token_windows out;
   out.context = o.context;
@@ -175,8 +179,9 @@ inline result<token_windows> try_windows(const token_text& t, const window_optio
 
 // The cluster of every window of `context` ids of a text without documents: its own, or that of an earlier window of the
 // same text (as try_windows judges it). Dense from 0, in the order of `starts`; all windows lie inside the text.
-inline std::vector<index_t> window_clusters(std::span<const std::int32_t> ids, std::span<const index_t> starts,
-                                            index_t context) {
+template <class = void>
+std::vector<index_t> window_clusters(std::span<const std::int32_t> ids, std::span<const index_t> starts,
+                                     index_t context) {
   detail::joined_classes classes(static_cast<index_t>(starts.size()));
   const std::vector<index_t> sizes(starts.size(), context);
   detail::join_copies(ids, starts, context, [](index_t w, index_t) { return w; }, sizes, classes);
@@ -207,10 +212,14 @@ void for_runs(const token_windows& w, index_t n, F add) {
 }
 
 // How many ids in a row two sets of windows may not share: 24, or all of a window where windows are shorter.
-inline index_t shared_run(index_t context, index_t other) noexcept { return std::min({same_run, context, other}); }
+template <class = void>
+index_t shared_run(index_t context, index_t other) noexcept {
+  return algo::min(same_run, algo::min(context, other));
+}
 
 // The fingerprints of all runs of n ids, sorted.
-inline std::vector<std::uint64_t> runs_of(const token_windows& w, index_t n) {
+template <class = void>
+std::vector<std::uint64_t> runs_of(const token_windows& w, index_t n) {
   std::vector<std::uint64_t> out;
   for_runs(w, n, [&](std::uint64_t run, std::int32_t) { out.push_back(run); });
   algo::sort(out.begin(), out.end());
@@ -219,11 +228,12 @@ inline std::vector<std::uint64_t> runs_of(const token_windows& w, index_t n) {
 }
 
 // How often each id occurs where it is not taken.
-inline std::vector<metrics::id_count> count_ids(std::span<const std::int32_t> ids, const std::vector<bool>& taken) {
+template <class = void>
+std::vector<metrics::id_count> count_ids(std::span<const std::int32_t> ids, const std::vector<bool>& taken) {
   std::vector<std::int32_t> left;
   for (std::size_t i = 0; i < ids.size(); ++i)
     if (!taken[i]) left.push_back(ids[i]);
-  std::sort(left.begin(), left.end());
+  algo::sort(left.begin(), left.end());
   std::vector<metrics::id_count> out;
   for (const std::int32_t id : left) {
     if (out.empty() || out.back().id != id) out.push_back({id, 0});
@@ -233,35 +243,36 @@ inline std::vector<metrics::id_count> count_ids(std::span<const std::int32_t> id
 }
 
 // Marks every run of `length` ids of `t` that the evaluated windows hold, too.
-inline void take_shared_runs(const token_text& t, const token_windows& evaluation, index_t length,
-                             std::vector<bool>& taken) {
+template <class = void>
+void take_shared_runs(const token_text& t, const token_windows& evaluation, index_t length, std::vector<bool>& taken) {
   if (length < 1) return;
   const auto evaluated = runs_of(evaluation, length);
   const auto size = static_cast<std::size_t>(length);
   for (std::size_t i = 0; i + size <= t.ids.size(); ++i)
-    if (std::binary_search(evaluated.begin(), evaluated.end(), fingerprint_of(t.ids.subspan(i, size))))
-      std::fill_n(taken.begin() + static_cast<index_t>(i), length, true);
+    if (algo::binary_search(evaluated.begin(), evaluated.end(), fingerprint_of(t.ids.subspan(i, size))))
+      for (std::size_t k = i; k < i + size; ++k) taken[k] = true;
 }
 
 // Which ids of `t` calibration must leave out: by content, and in the evaluated text itself also by place and number.
-inline result<std::vector<bool>> try_evaluated(const token_text& t, const token_windows& evaluation, index_t context) {
+template <class = void>
+result<std::vector<bool>> try_evaluated(const token_text& t, const token_windows& evaluation, index_t context) {
   const std::size_t n = t.ids.size();
   std::vector<bool> taken(n, false);
   take_shared_runs(t, evaluation, shared_run(context, evaluation.context), taken);
   const auto contents = document_contents(t.ids, t.documents);
   for (std::size_t i = 0; i < t.documents.size(); ++i)
-    if (std::binary_search(evaluation.contents.begin(), evaluation.contents.end(),
-                           content_of(contents, t.documents[i])))
+    if (algo::binary_search(evaluation.contents.begin(), evaluation.contents.end(),
+                            content_of(contents, t.documents[i])))
       taken[i] = true;
   if (fingerprint_of(t.ids) != evaluation.text) return taken;
   for (const index_t start : evaluation.starts) {
     if (start < 0 || evaluation.context < 0 || start > static_cast<index_t>(n) - evaluation.context)
       return error{errc::invalid_argument, "evaluation windows, starts", text(start),
                    text("0 to ", static_cast<index_t>(n) - evaluation.context)};
-    std::fill_n(taken.begin() + start, evaluation.context, true);
+    for (index_t k = start; k < start + evaluation.context; ++k) taken[static_cast<std::size_t>(k)] = true;
   }
   for (std::size_t i = 0; i < t.documents.size(); ++i)
-    if (std::find(evaluation.documents.begin(), evaluation.documents.end(), t.documents[i]) !=
+    if (algo::find(evaluation.documents.begin(), evaluation.documents.end(), t.documents[i]) !=
         evaluation.documents.end())
       taken[i] = true;
   return taken;
@@ -274,7 +285,8 @@ inline result<std::vector<bool>> try_evaluated(const token_text& t, const token_
 // of 24 ids that the windows share (all ids of a window where windows are shorter). Errors: evaluation windows whose
 // parts do not belong together.
 // Cost O(N log N).
-inline result<std::vector<metrics::id_count>> try_unigrams(const token_text& t, const token_windows& evaluation) {
+template <class = void>
+result<std::vector<metrics::id_count>> try_unigrams(const token_text& t, const token_windows& evaluation) {
   if (auto s = evaluation.check("evaluation windows"); !s) return s.error();
   const auto taken = detail::try_evaluated(t, evaluation, evaluation.context);
   if (!taken) return taken.error();
@@ -286,8 +298,9 @@ inline result<std::vector<metrics::id_count>> try_unigrams(const token_text& t, 
 // evaluated windows (of shorter windows, not all their ids); of the same text they also share no id with them.
 // `left_out` of the result counts the ids that are excluded by this.
 // Errors: nothing is left over; evaluation windows whose parts do not belong together.
-inline result<token_windows> try_calibration_windows(const token_text& t, const token_windows& evaluation,
-                                                     const window_options& o = {}) {
+template <class = void>
+result<token_windows> try_calibration_windows(const token_text& t, const token_windows& evaluation,
+                                              const window_options& o = {}) {
   if (auto s = detail::check_windows(t, {1, o.context, o.bos}); !s) return s.error();
   const auto n = static_cast<index_t>(t.ids.size());
   if (auto s = evaluation.check("evaluation windows"); !s) return s.error();
@@ -309,8 +322,8 @@ inline result<token_windows> try_calibration_windows(const token_text& t, const 
   out.context = o.context;
   out.text = detail::fingerprint_of(t.ids);
   out.unigrams = detail::count_ids(t.ids, *taken);
-  out.left_out = std::count(taken->begin(), taken->end(), true);
-  const auto count = std::min(o.sequences, static_cast<index_t>(free.size()));
+  for (const bool is_taken : *taken) out.left_out += is_taken;
+  const auto count = algo::min(o.sequences, static_cast<index_t>(free.size()));
   for (index_t i = 0; i < count; ++i)
     detail::append_window(out, t, free[static_cast<std::size_t>(i * static_cast<index_t>(free.size()) / count)], o);
   detail::add_clusters(out, t, o);
@@ -323,7 +336,8 @@ inline result<token_windows> try_calibration_windows(const token_text& t, const 
 // do). Of one text (the same fingerprint of all ids), windows that share an id or a document's number are refused,
 // too.
 // Errors: invalid_argument says which. Cost O(24·rows).
-inline status check_disjoint(const token_windows& evaluation, const token_windows& calibration) {
+template <class = void>
+status check_disjoint(const token_windows& evaluation, const token_windows& calibration) {
   if (auto s = evaluation.check("evaluation windows"); !s) return s;
   if (auto s = calibration.check("calibration windows"); !s) return s;
   const bool same_text = evaluation.text == calibration.text;
@@ -340,7 +354,7 @@ inline status check_disjoint(const token_windows& evaluation, const token_window
                        "documents that no evaluation window holds"};
   }
   for (const std::uint64_t content : calibration.contents)
-    if (std::binary_search(evaluation.contents.begin(), evaluation.contents.end(), content))
+    if (algo::binary_search(evaluation.contents.begin(), evaluation.contents.end(), content))
       return error{errc::invalid_argument, "calibration windows", "a document with the ids of an evaluated one",
                    "documents that no evaluation window holds"};
   const index_t n = detail::shared_run(evaluation.context, calibration.context);
@@ -348,7 +362,7 @@ inline status check_disjoint(const token_windows& evaluation, const token_window
   const auto evaluated = detail::runs_of(evaluation, n);
   std::int32_t shared = -1;
   detail::for_runs(calibration, n, [&](std::uint64_t run, std::int32_t window) {
-    if (shared < 0 && std::binary_search(evaluated.begin(), evaluated.end(), run)) shared = window;
+    if (shared < 0 && algo::binary_search(evaluated.begin(), evaluated.end(), run)) shared = window;
   });
   if (shared < 0) return {};
   return error{errc::invalid_argument, "calibration windows",
@@ -357,11 +371,12 @@ inline status check_disjoint(const token_windows& evaluation, const token_window
 }
 
 #if RESECT_EXCEPTIONS
-inline token_windows windows(const token_text& t, const window_options& o = {}) {
+template <class = void>
+token_windows windows(const token_text& t, const window_options& o = {}) {
   return value_or_throw(try_windows(t, o));
 }
-inline token_windows calibration_windows(const token_text& t, const token_windows& evaluation,
-                                         const window_options& o = {}) {
+template <class = void>
+token_windows calibration_windows(const token_text& t, const token_windows& evaluation, const window_options& o = {}) {
   return value_or_throw(try_calibration_windows(t, evaluation, o));
 }
 #endif

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
-#include <cmath>
 #include <span>
 #include <string_view>
 #include <vector>
 
+#include <resect/core/algorithm.hpp>
+#include <resect/core/finite.hpp>
 #include <resect/core/instruction_set.hpp>
 #include <resect/metrics/rows/logits.hpp>
 #include <resect/study/detail/outputs.hpp>
@@ -42,9 +42,9 @@ class floor_sums {
     });
     for (std::size_t i = 0; i < rows.size(); ++i) {
       if (windows_.cluster[static_cast<std::size_t>(rows[i])] < 0) continue;
-      if (!std::isfinite(kl_[i])) return not_finite_row(windows_, rows[i]);
+      if (!is_finite(kl_[i])) return not_finite_row(windows_, rows[i]);
       sum_ += kl_[i];
-      pass_.max = std::max(pass_.max, kl_[i]);
+      pass_.max = algo::max(pass_.max, kl_[i]);
       ++n_;
     }
     return {};
@@ -66,7 +66,8 @@ class floor_sums {
 };
 
 // Where each window's rows begin, and where the last one's end.
-inline std::vector<index_t> window_bounds(const token_windows& w) {
+template <class = void>
+std::vector<index_t> window_bounds(const token_windows& w) {
   std::vector<index_t> out;
   for (index_t r = 0; r < static_cast<index_t>(w.rows.size()); ++r)
     if (r == 0 || w.rows[static_cast<std::size_t>(r)].seq != w.rows[static_cast<std::size_t>(r) - 1].seq)
@@ -127,7 +128,7 @@ status try_floor_passes(H& host, const token_windows& windows, bool in_pieces, f
   for (std::size_t first = 0; first + 1 < bounds.size(); first += floor_group)
     for (const bool second : {false, true}) {
       rows.clear(), batch.clear();
-      for (std::size_t w = first; w < std::min(first + floor_group, bounds.size() - 1); ++w) {
+      for (std::size_t w = first; w < algo::min(first + floor_group, bounds.size() - 1); ++w) {
         const index_t length = bounds[w + 1] - bounds[w];
         const index_t cut = in_pieces && length > 1 ? 1 + (3 + 7 * static_cast<index_t>(w)) % (length - 1) : length;
         for (index_t i = second ? cut : 0; i < (second ? length : cut); ++i) {

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
 #include <compare>
 #include <cstdint>
-#include <numeric>
 #include <span>
 #include <tuple>
 #include <utility>
@@ -21,7 +19,8 @@ namespace RESECT_NAMESPACE::study::detail {
 // long; of 16 ids they are not rare.
 inline constexpr index_t same_run = 24;
 
-inline std::uint64_t fingerprint_of(std::span<const std::int32_t> ids) noexcept {
+template <class = void>
+std::uint64_t fingerprint_of(std::span<const std::int32_t> ids) noexcept {
   fingerprint f;
   for (const std::int32_t id : ids) f.add(static_cast<std::uint64_t>(static_cast<std::uint32_t>(id)));
   return f.value();
@@ -31,7 +30,7 @@ inline std::uint64_t fingerprint_of(std::span<const std::int32_t> ids) noexcept 
 class joined_classes {
  public:
   explicit joined_classes(index_t n) : parent_(static_cast<std::size_t>(n)) {
-    std::iota(parent_.begin(), parent_.end(), index_t{0});
+    for (std::size_t i = 0; i < parent_.size(); ++i) parent_[i] = static_cast<index_t>(i);
   }
   index_t find(index_t i) noexcept {
     while (at(i) != i) i = at(i) = at(at(i));
@@ -39,7 +38,7 @@ class joined_classes {
   }
   void join(index_t a, index_t b) noexcept {
     a = find(a), b = find(b);
-    at(std::max(a, b)) = std::min(a, b);
+    at(algo::max(a, b)) = algo::min(a, b);
   }
 
  private:
@@ -63,8 +62,8 @@ struct same_place {
 template <class F>
 void append_shared(const same_place& x, const same_place& y, index_t run, index_t length, F class_of,
                    std::vector<shared_part>& out) {
-  const index_t begin = std::max({index_t{0}, -x.offset, -y.offset});
-  const index_t end = std::min({run, length - x.offset, length - y.offset});
+  const index_t begin = algo::max(index_t{0}, algo::max(-x.offset, -y.offset));
+  const index_t end = algo::min(run, algo::min(length - x.offset, length - y.offset));
   for (index_t i = begin; i < end;) {
     const index_t a = class_of(x.window, x.offset + i), b = class_of(y.window, y.offset + i), first = i;
     while (i < end && class_of(x.window, x.offset + i) == a && class_of(y.window, y.offset + i) == b) ++i;
@@ -81,7 +80,7 @@ std::vector<shared_part> shared_parts(std::span<const std::int32_t> ids, std::sp
                                       index_t length, F class_of) {
   constexpr std::size_t most = 8;
   const auto n = static_cast<index_t>(ids.size());
-  const index_t run = std::min(same_run, n), spare = length - run;
+  const index_t run = algo::min(same_run, n), spare = length - run;
   std::vector<same_place> places;
   const auto part = [&](const same_place& p) {
     return ids.subspan(static_cast<std::size_t>(starts[static_cast<std::size_t>(p.window)] + p.offset),
@@ -89,19 +88,21 @@ std::vector<shared_part> shared_parts(std::span<const std::int32_t> ids, std::sp
   };
   for (index_t w = 0; w < static_cast<index_t>(starts.size()); ++w) {
     const index_t start = starts[static_cast<std::size_t>(w)];
-    for (index_t i = std::min(index_t{0}, spare); i <= std::max(index_t{0}, spare); ++i)
+    for (index_t i = algo::min(index_t{0}, spare); i <= algo::max(index_t{0}, spare); ++i)
       if (start + i >= 0 && start + i + run <= n) {
         places.push_back({0, w, i});
         places.back().hash = fingerprint_of(part(places.back()));
       }
   }
-  std::sort(places.begin(), places.end(), [](const same_place& x, const same_place& y) {
+  algo::sort(places.begin(), places.end(), [](const same_place& x, const same_place& y) {
     return std::tie(x.hash, x.window, x.offset) < std::tie(y.hash, y.window, y.offset);
   });
   std::vector<shared_part> out;
   const auto compare = [&](std::size_t j, std::size_t k) {
-    if (std::ranges::equal(part(places[j]), part(places[k])))
-      append_shared(places[j], places[k], run, length, class_of, out);
+    const auto a = part(places[j]), b = part(places[k]);
+    std::size_t same = 0;
+    while (same < a.size() && same < b.size() && a[same] == b[same]) ++same;
+    if (same == a.size() && same == b.size()) append_shared(places[j], places[k], run, length, class_of, out);
   };
   std::vector<std::size_t> earlier;  // the last place of the run in each window before
   for (std::size_t k = 1; k < places.size(); ++k) {
@@ -111,7 +112,7 @@ std::vector<shared_part> shared_parts(std::span<const std::int32_t> ids, std::sp
     }
     if (places[k - 1].window == places[k].window) compare(k - 1, k);
     else earlier.push_back(k - 1);
-    for (std::size_t i = earlier.size() - std::min(most, earlier.size()); i < earlier.size(); ++i)
+    for (std::size_t i = earlier.size() - algo::min(most, earlier.size()); i < earlier.size(); ++i)
       compare(earlier[i], k);
   }
   return out;
@@ -124,20 +125,21 @@ template <class F>
 void join_copies(std::span<const std::int32_t> ids, std::span<const index_t> starts, index_t length, F class_of,
                  std::span<const index_t> sizes, joined_classes& classes) {
   auto parts = shared_parts(ids, starts, length, class_of);
-  std::sort(parts.begin(), parts.end());
+  algo::sort(parts.begin(), parts.end());
   index_t shared = 0, end = 0;
   for (std::size_t k = 0; k < parts.size(); ++k) {
     const shared_part& p = parts[k];
     if (k == 0 || parts[k - 1].a != p.a || parts[k - 1].b != p.b) shared = end = 0;
-    shared += std::max(index_t{0}, p.first + p.length - std::max(end, p.first));
-    end = std::max(end, p.first + p.length);
+    shared += algo::max(index_t{0}, p.first + p.length - algo::max(end, p.first));
+    end = algo::max(end, p.first + p.length);
     if (2 * shared > sizes[static_cast<std::size_t>(p.a)]) classes.join(p.a, p.b);
   }
 }
 
 // The fingerprint of every document's ids, by the document's number; sorted by number. Cost O(N log D).
-inline std::vector<std::pair<std::int32_t, std::uint64_t>> document_contents(std::span<const std::int32_t> ids,
-                                                                             std::span<const std::int32_t> documents) {
+template <class = void>
+std::vector<std::pair<std::int32_t, std::uint64_t>> document_contents(std::span<const std::int32_t> ids,
+                                                                      std::span<const std::int32_t> documents) {
   std::vector<std::int32_t> numbers(documents.begin(), documents.end());
   algo::sort(numbers.begin(), numbers.end());
   numbers.erase(algo::unique(numbers.begin(), numbers.end()), numbers.end());
@@ -145,7 +147,8 @@ inline std::vector<std::pair<std::int32_t, std::uint64_t>> document_contents(std
   std::size_t last = 0;
   for (std::size_t i = 0; i < documents.size(); ++i) {
     if (numbers[last] != documents[i])
-      last = static_cast<std::size_t>(std::lower_bound(numbers.begin(), numbers.end(), documents[i]) - numbers.begin());
+      last =
+          static_cast<std::size_t>(algo::lower_bound(numbers.begin(), numbers.end(), documents[i]) - numbers.begin());
     contents[last].add(static_cast<std::uint64_t>(static_cast<std::uint32_t>(ids[i])));
   }
   std::vector<std::pair<std::int32_t, std::uint64_t>> out;
@@ -153,9 +156,10 @@ inline std::vector<std::pair<std::int32_t, std::uint64_t>> document_contents(std
   return out;
 }
 
-inline std::uint64_t content_of(const std::vector<std::pair<std::int32_t, std::uint64_t>>& contents,
-                                std::int32_t document) noexcept {
-  const auto found = std::lower_bound(contents.begin(), contents.end(), std::pair{document, std::uint64_t{0}});
+template <class = void>
+std::uint64_t content_of(const std::vector<std::pair<std::int32_t, std::uint64_t>>& contents,
+                         std::int32_t document) noexcept {
+  const auto found = algo::lower_bound(contents.begin(), contents.end(), std::pair{document, std::uint64_t{0}});
   return found == contents.end() ? 0 : found->second;
 }
 
