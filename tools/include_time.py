@@ -23,7 +23,8 @@ import extern_time  # noqa: E402
 FRONTS = {"core": 0.6, "metrics": 0.6, "quant": 0.6, "residual": 0.6}  # of what runs per token
 TOGETHER = 1.3
 # What is over its budget today, and how far it may be until it is brought down: each run shows it, and fails above this.
-KNOWN_SHORT = {"residual.hpp": 0.8, "the first factorization": 34, "a study that is linked": 18}
+NOISE = 1.08  # runs of one day differ by as much (quant.hpp: 0.56 to 0.62 on a busy machine)
+KNOWN_SHORT = {"residual.hpp": 0.75, "the first factorization": 33, "a study that is linked": 14}
 BUDGETS = [*(([f"{front}.hpp"], budget) for front, budget in FRONTS.items()), ([f"{front}.hpp" for front in FRONTS], TOGETHER),
            (["resect.hpp"], 2.5)]
 OTHERS = ["random", "linalg", "io", "model", "factor", "compress", "conformance", "study"]
@@ -113,8 +114,8 @@ def main():
         print(f"{name:36} {seconds:8.2f} {multiple:9.2f} {budget or '-':>7} {compiler.lines(headers):8}", flush=True)
         if budget and multiple > budget:
             short = f"{name}: got {multiple:.2f} times <memory>, wanted at most {budget}"
-            if multiple <= KNOWN_SHORT.get(name, 0):
-                print(f"  SHORT of its budget, as known: {short}", flush=True)
+            if multiple <= max(KNOWN_SHORT.get(name, 0), NOISE * budget):
+                print(f"  SHORT of its budget: {short}", flush=True)
             else:
                 over.append(short)
 
