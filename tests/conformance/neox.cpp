@@ -11,7 +11,7 @@
 #include <vector>
 
 #include <support/catch.hpp>
-#include <support/neox_faults.hpp>
+#include <support/neox_host.hpp>
 #include <support/steps.hpp>
 
 #include <resect/conformance/suite.hpp>
