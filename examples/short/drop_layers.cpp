@@ -8,6 +8,7 @@
 #include <hosts/llama/load.hpp>
 #include <hosts/vocabulary.hpp>
 #include <resect/backend/cpu.hpp>
+#include <resect/metrics/similarity/angular_table.hpp>
 #include <resect/resect.hpp>
 #include <resect/residual/capture.hpp>
 #include <resect/study/compare_plans.hpp>
@@ -53,7 +54,7 @@ int main() try {
     std::printf("%-8s perplexity x %6.3f [%.3f, %.3f], KL %.3f nats [%.3f, %.3f]\n", row.label.c_str(), ratio.value,
                 ratio.lo, ratio.hi, row.mean.kl.value, row.mean.kl.lo, row.mean.kl.hi);
   }
-  return std::fflush(stdout) == 0 ? 0 : 2;
+  if (std::fflush(stdout) != 0) return std::perror("drop_layers"), 2;
 } catch (const resect::exception& e) {
   return std::fprintf(stderr, "drop_layers: %s\n", e.what()), 2;
 }
