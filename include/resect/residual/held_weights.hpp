@@ -4,28 +4,12 @@
 #include <utility>
 
 #include <resect/core/array.hpp>
+#include <resect/model/held_weights.hpp>
 #include <resect/residual/detail/plan_steps.hpp>
 #include <resect/residual/plan.hpp>
 
 // Overrides the weights that a plan changes, for a layer, a pass or several passes.
 namespace RESECT_NAMESPACE::residual {
-
-// Guards of overridden weights; its destructor ends the guards in reverse order, so that nested overrides of one
-// weight restore it.
-template <surgical_host H>
-class held_weights {
- public:
-  held_weights() = default;
-  held_weights(held_weights&&) noexcept = default;
-  held_weights& operator=(held_weights&&) = delete;
-  ~held_weights() {
-    while (!guards_.empty()) guards_.pop_back();
-  }
-  void hold(typename H::weight_override guard) { guards_.push_back(std::move(guard)); }
-
- private:
-  array<typename H::weight_override> guards_;
-};
 
 namespace detail {
 
