@@ -83,10 +83,7 @@ std::string number_text(double x) {
 
 template <class = void>
 std::string hash_text(std::uint64_t x) {
-  constexpr char digits[] = "0123456789abcdef";
-  std::string out = "#";
-  for (int shift = 60; shift >= 0; shift -= 4) out += digits[x >> shift & 15];
-  return out;
+  return "#" + std::string(hexadecimal(x).view().substr(2));
 }
 
 // Steps that differ in their layers alone, as one part of a key.
