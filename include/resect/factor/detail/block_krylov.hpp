@@ -28,33 +28,31 @@ status project_block(B& exec, matrix_view<const T> q, index_t count, matrix_view
 }
 
 // Orthonormalizes Y (m, b) against the first `count` columns of Q (m, k), count + b ≤ k, and among its own columns, and
-// appends it to them. Columns that lie in the span of others, zero columns too, are replaced by Gaussian ones: a space
-// that is exhausted (an eigenvalue of multiplicity above b) grows on by new directions. Y is overwritten.
+// appends it to them. A round projects once and orthonormalizes once; it is the last where it made no column much
+// shorter, so that rounding was not magnified: the second as a rule. Columns that lie in the span of others, zero columns
+// too, are replaced by Gaussian ones: a space that is exhausted (an eigenvalue of multiplicity above b) grows on by new
+// directions. Y is overwritten.
 template <class T, host_factoring_backend<T> B>
 status append_block(B& exec, matrix_view<T> q, index_t count, matrix_view<T> y, std::uint64_t seed) {
+  constexpr int most_rounds = 8;
   matrix<T> c;
-  constexpr int most_rounds = 6;
   for (int round = 0; round < most_rounds; ++round) {
-    bool again = false;
+    double kept = 1;  // the least share of a column's norm that is left
+    const auto before = linalg::detail::column_scales<T>(exec, y);
     if (count > 0) {
-      const auto before = linalg::detail::column_scales<T>(exec, y);
-      for (int pass = 0; pass < 2; ++pass)
-        if (auto s = project_block<T>(exec, q, count, y, c); !s) return s;
-      const auto after = linalg::detail::column_scales<T>(exec, y);
-      for (index_t i = 0; i < y.cols; ++i) again |= before.exponent[i] - after.exponent[i] > 4;
+      if (auto s = project_block<T>(exec, q, count, y, c); !s) return s;
     }
     const auto basis = linalg::try_orthonormalize(exec, matrix_view<const T>(y));
     if (!basis) return basis.error();
+    for (index_t i = 0; i < y.cols; ++i) kept = std::min(kept, std::ldexp(basis->r(i, i), -before.exponent[i]));
     copy(exec, basis->q.view(), y);
     if (basis->rank < y.cols) {
-      again = true;
       const random::gaussian_matrix drawn{seed, static_cast<std::uint64_t>(count + 2)};
-      if (auto s = random::try_fill(exec, drawn, y.block(0, basis->rank, y.rows, y.cols - basis->rank),
-                                    {0, static_cast<index_t>(round) * y.cols});
-          !s)
-        return s;
+      const auto dependent = y.block(0, basis->rank, y.rows, y.cols - basis->rank);
+      if (auto s = random::try_fill(exec, drawn, dependent, {0, static_cast<index_t>(round) * y.cols}); !s) return s;
+    } else if (kept > 1.0 / 16 && (round > 0 || count == 0)) {
+      break;
     }
-    if (!again) break;
   }
   copy(exec, matrix_view<const T>(y), q.block(0, count, y.rows, y.cols));
   return {};
