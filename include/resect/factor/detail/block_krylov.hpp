@@ -50,7 +50,7 @@ status append_block(B& exec, matrix_view<T> q, index_t count, matrix_view<T> y, 
       const random::gaussian_matrix drawn{seed, static_cast<std::uint64_t>(count + 2)};
       const auto dependent = y.block(0, basis->rank, y.rows, y.cols - basis->rank);
       if (auto s = random::try_fill(exec, drawn, dependent, {0, static_cast<index_t>(round) * y.cols}); !s) return s;
-    } else if (kept > 1.0 / 16 && (round > 0 || count == 0)) {
+    } else if (count == 0 || (round > 0 && kept > 0.5)) {
       break;
     }
   }
