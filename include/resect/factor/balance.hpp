@@ -7,9 +7,9 @@
 namespace RESECT_NAMESPACE::factor {
 
 // The balanced pair of the same product, and its spectrum.
-template <class T>
+template <class T, class Space = host_space>
 struct balanced_pair {
-  low_rank<T> factors;
+  low_rank<T, Space> factors;
   array<double> spectrum;  // the r singular values of L·R, descending
 };
 
@@ -19,34 +19,40 @@ struct balanced_pair {
 //   flop and a core of r columns; the product is not formed. Same bits for any number of workers, if the backend's
 //   products have that.
 //   Errors: shape_mismatch (no pair; r above m or n), null_pointer, not_finite; those of the backend.
-template <class T, host_factoring_backend<T> B>
-result<balanced_pair<T>> try_balance(B& exec, const low_rank<T>& pair) {
+template <class T, panel_backend<T> B>
+result<balanced_pair<T, typename B::space>> try_balance(B& exec, const low_rank<T, typename B::space>& pair) {
   if (auto s = pair.check(); !s) return s.error();
   const index_t rank = pair.rank();
   const auto left = linalg::try_orthonormalize(exec, pair.l.view());
   if (!left) return left.error();
   const auto right = linalg::try_orthonormalize(exec, pair.r.view().transposed());
   if (!right) return right.error();
-  matrix<double> core(rank, rank);
-  if (auto s = exec.try_gemm(1.0, left->r.view(), right->r.view().transposed(), 0.0, core.view()); !s) return s.error();
-  auto svd = detail::svd_of_core(exec, core);
+  matrix<double> product(rank, rank);
+  auto& core = core_of(exec);
+  if (auto s = core.try_gemm(1.0, left->r.view(), right->r.view().transposed(), 0.0, product.view()); !s)
+    return s.error();
+  auto svd = detail::svd_of_core(core, product);
   if (!svd) return svd.error();
-  matrix<T> u(rank, rank), v(rank, rank);
   for (index_t i = 0; i < rank; ++i)
     for (index_t j = 0; j < rank; ++j) {
-      u(i, j) = static_cast<T>(svd->u(i, j) * std::sqrt(svd->s[j]));
-      v(i, j) = static_cast<T>(svd->v(i, j) * std::sqrt(svd->s[j]));
+      svd->u(i, j) *= std::sqrt(svd->s[j]);
+      svd->v(i, j) *= std::sqrt(svd->s[j]);
     }
-  balanced_pair<T> out{{matrix<T>(pair.rows(), rank), matrix<T>(rank, pair.cols())}, std::move(svd->s)};
-  if (auto s = exec.try_gemm(T{1}, left->q.view(), u.view(), T{0}, out.factors.l.view()); !s) return s.error();
-  if (auto s = exec.try_gemm(T{1}, v.view().transposed(), right->q.view().transposed(), T{0}, out.factors.r.view()); !s)
+  const auto u = try_place<T>(exec, svd->u.view()), v = try_place<T>(exec, svd->v.view());
+  if (!u) return u.error();
+  if (!v) return v.error();
+  auto l = try_make_matrix<T>(exec, pair.rows(), rank), r = try_make_matrix<T>(exec, rank, pair.cols());
+  if (!l) return l.error();
+  if (!r) return r.error();
+  if (auto s = exec.try_gemm(T{1}, left->q.view(), u->view(), T{0}, l->view()); !s) return s.error();
+  if (auto s = exec.try_gemm(T{1}, v->view().transposed(), right->q.view().transposed(), T{0}, r->view()); !s)
     return s.error();
-  return out;
+  return balanced_pair<T, typename B::space>{{*std::move(l), *std::move(r)}, std::move(svd->s)};
 }
 
 #if RESECT_EXCEPTIONS
-template <class T, host_factoring_backend<T> B>
-balanced_pair<T> balance(B& exec, const low_rank<T>& pair) {
+template <class T, panel_backend<T> B>
+balanced_pair<T, typename B::space> balance(B& exec, const low_rank<T, typename B::space>& pair) {
   return value_or_throw(try_balance(exec, pair));
 }
 #endif

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <span>
 #include <type_traits>
 
 #include <resect/core/finite.hpp>
@@ -55,20 +54,6 @@ double squares_of_rows(matrix_view<const T> w, index_t first, index_t last, doub
       for (index_t j = 0; j < 8; ++j) add(c + j, j);
     for (index_t c = whole; c < w.cols; ++c) add(c, c - whole);
   }
-  return lane_sum(lane);
-}
-
-// a·b, in eight lanes.
-template <class T>
-double row_product(std::span<const std::type_identity_t<T>> a, std::span<const std::type_identity_t<T>> b) noexcept {
-  double lane[8] = {};
-  const std::size_t whole = a.size() & ~std::size_t{7};
-  const auto add = [&](std::size_t c, std::size_t j) {
-    lane[j] += static_cast<double>(a[c]) * static_cast<double>(b[c]);
-  };
-  for (std::size_t c = 0; c < whole; c += 8)
-    for (std::size_t j = 0; j < 8; ++j) add(c + j, j);
-  for (std::size_t c = whole; c < a.size(); ++c) add(c, c - whole);
   return lane_sum(lane);
 }
 

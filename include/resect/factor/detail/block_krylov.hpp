@@ -5,82 +5,116 @@
 #include <cstdint>
 #include <utility>
 
-#include <resect/core/copy.hpp>
+#include <resect/core/memory.hpp>
 #include <resect/linalg/orthonormalize.hpp>
 #include <resect/random/test_matrix.hpp>
 
-// A block Krylov space of a symmetric map M, with an orthonormal basis Q and the projection QᵀMQ.
+// Block Krylov spaces of a symmetric map M, grown block by block with full reorthogonalization.
 namespace RESECT_NAMESPACE::factor::detail {
 
-template <class T>
-struct krylov_space {
-  matrix<T> basis;           // (m, k), orthonormal columns
-  matrix<double> projected;  // (k, k), QᵀMQ
+// An orthonormal basis that grows: the first `count` columns of `panel` are in use.
+template <class T, class Space>
+struct growing_basis {
+  matrix<T, Space> panel;  // (m, room)
+  index_t count = 0;
+
+  index_t rows() const noexcept { return panel.rows; }
+  index_t room() const noexcept { return panel.cols; }
+  matrix_view<const T, Space> view() const noexcept { return panel.view().block(0, 0, panel.rows, count); }
+  // The last `width` columns in use.
+  matrix_view<const T, Space> last(index_t width) const noexcept {
+    return panel.view().block(0, count - width, panel.rows, width);
+  }
 };
 
-// Y ← Y − Q·(QᵀY) for the first `count` columns of Q; c (count, b) ← QᵀY.
-template <class T, host_factoring_backend<T> B>
-status project_block(B& exec, matrix_view<const T> q, index_t count, matrix_view<T> y, matrix<T>& c) {
-  const auto known = q.block(0, 0, q.rows, count);
-  c.resize(count, y.cols);
-  if (auto s = exec.try_gemm(T{1}, known.transposed(), y, T{0}, c.view()); !s) return s;
-  return exec.try_gemm(T{-1}, known, c.view(), T{1}, y);
-}
-
-// Orthonormalizes Y (m, b) against the first `count` columns of Q (m, k), count + b ≤ k, and among its own columns, and
-// appends it to them. A round projects once and orthonormalizes once; it is the last where it made no column much
-// shorter, so that rounding was not magnified: the second as a rule. Columns that lie in the span of others, zero columns
-// too, are replaced by Gaussian ones: a space that is exhausted (an eigenvalue of multiplicity above b) grows on by new
-// directions. Y is overwritten.
-template <class T, host_factoring_backend<T> B>
-status append_block(B& exec, matrix_view<T> q, index_t count, matrix_view<T> y, std::uint64_t seed) {
-  constexpr int most_rounds = 8;
-  matrix<T> c;
-  for (int round = 0; round < most_rounds; ++round) {
-    double kept = 1;  // the least share of a column's norm that is left
-    const auto before = linalg::detail::column_scales<T>(exec, y);
-    if (count > 0) {
-      if (auto s = project_block<T>(exec, q, count, y, c); !s) return s;
-    }
-    const auto basis = linalg::try_orthonormalize(exec, matrix_view<const T>(y));
-    if (!basis) return basis.error();
-    for (index_t i = 0; i < y.cols; ++i) kept = std::min(kept, std::ldexp(basis->r(i, i), -before.exponent[i]));
-    copy(exec, basis->q.view(), y);
-    if (basis->rank < y.cols) {
-      const random::gaussian_matrix drawn{seed, static_cast<std::uint64_t>(count + 2)};
-      const auto dependent = y.block(0, basis->rank, y.rows, y.cols - basis->rank);
-      if (auto s = random::try_fill(exec, drawn, dependent, {0, static_cast<index_t>(round) * y.cols}); !s) return s;
-    } else if (count == 0 || (round > 0 && kept > 0.5)) {
-      break;
-    }
-  }
-  copy(exec, matrix_view<const T>(y), q.block(0, count, y.rows, y.cols));
+// A panel (m, count) in a new one (m, room).
+template <class T, panel_backend<T> B>
+status widen_panel(B& exec, matrix_of<T, B>& panel, index_t count, index_t room) {
+  auto wider = try_make_matrix<T>(exec, panel.rows, room);
+  if (!wider) return wider.error();
+  const auto from = std::as_const(panel).view().block(0, 0, panel.rows, count);
+  if (auto s = try_transfer(exec, from, wider->view().block(0, 0, panel.rows, count)); !s) return s;
+  panel = *std::move(wider);
   return {};
 }
 
+// Y ← Y − Q·(QᵀY), and QᵀY.
+template <class T, panel_backend<T> B>
+result<matrix_of<T, B>> project_block(B& exec, view_of<const T, B> q, view_of<T, B> y) {
+  auto c = try_make_matrix<T>(exec, q.cols, y.cols);
+  if (!c) return c;
+  if (auto s = exec.try_gemm(T{1}, q.transposed(), y, T{0}, c->view()); !s) return s.error();
+  if (auto s = exec.try_gemm(T{-1}, q, c->view(), T{1}, y); !s) return s.error();
+  return c;
+}
+
+// Orthonormalizes Y (m, b) against the basis and among its own columns, and appends it; there is room. A round projects
+// once and orthonormalizes once; it is the last where it made no column much shorter, so that rounding was not
+// magnified: the second as a rule. Columns that lie in the span of others, zero columns too, are replaced by Gaussian
+// ones: a space that is exhausted (an eigenvalue of multiplicity above b) grows on by new directions. Y is overwritten.
+template <class T, panel_backend<T> B>
+status append_block(B& exec, growing_basis<T, typename B::space>& basis, view_of<T, B> y, std::uint64_t seed) {
+  constexpr int most_rounds = 8;
+  for (int round = 0; round < most_rounds; ++round) {
+    const auto before = try_column_norms(exec, view_of<const T, B>(y));
+    if (!before) return before.error();
+    if (basis.count > 0) {
+      if (const auto c = project_block<T>(exec, basis.view(), y); !c) return c.error();
+    }
+    const auto block = linalg::try_orthonormalize(exec, view_of<const T, B>(y));
+    if (!block) return block.error();
+    double kept = 1;  // the least share of a column's norm that is left
+    for (index_t i = 0; i < y.cols; ++i) kept = std::min(kept, std::ldexp(block->r(i, i), -(*before)[i].exponent));
+    if (auto s = try_transfer(exec, block->q.view(), y); !s) return s;
+    if (block->rank < y.cols) {
+      const random::gaussian_matrix drawn{seed, static_cast<std::uint64_t>(basis.count + 2)};
+      const auto dependent = y.block(0, block->rank, y.rows, y.cols - block->rank);
+      const random::block_origin fresh{0, static_cast<index_t>(round) * y.cols};
+      if (auto s = try_fill(exec, drawn, dependent, fresh); !s) return s;
+    } else if (basis.count == 0 || (round > 0 && kept > 0.5)) {
+      break;
+    }
+  }
+  if (auto s = try_transfer(exec, view_of<const T, B>(y), basis.panel.view().block(0, basis.count, y.rows, y.cols)); !s)
+    return s;
+  basis.count += y.cols;
+  return {};
+}
+
+// The projection QᵀMQ, and Q.
+template <class T, class Space>
+struct krylov_space {
+  growing_basis<T, Space> basis;
+  matrix<double> projected;  // (k, k)
+};
+
 // Grows the space from Y (m, b), b ≤ k ≤ m, to k columns. apply(X, Z) is Z ← M·X, X and Z (m, ≤ b). Y is overwritten.
-//   k products with M; 4mk² flop for the basis. Source: Golub & Underwood, "The block Lanczos method for computing
+//   k products with M; 8mk² flop for the basis. Source: Golub & Underwood, "The block Lanczos method for computing
 //   eigenvalues", Mathematical Software III (1977), with full reorthogonalization.
-template <class T, host_factoring_backend<T> B, class Apply>
-result<krylov_space<T>> block_krylov(B& exec, matrix_view<T> y, index_t k, std::uint64_t seed, Apply apply) {
-  const index_t m = y.rows, b = y.cols;
-  krylov_space<T> space{matrix<T>(m, k), matrix<double>(k, k)};
-  const auto q = space.basis.view();
-  matrix<T> c;
-  index_t count = 0, width = b;  // the last block has `width` columns
-  if (auto s = append_block<T>(exec, q, 0, y, seed); !s) return s.error();
-  for (count = b;; count += width) {
+template <class T, panel_backend<T> B, class Apply>
+result<krylov_space<T, typename B::space>> block_krylov(B& exec, view_of<T, B> y, index_t k, std::uint64_t seed,
+                                                        Apply apply) {
+  const index_t m = y.rows;
+  auto panel = try_make_matrix<T>(exec, m, k);
+  if (!panel) return panel.error();
+  krylov_space<T, typename B::space> space{{*std::move(panel), 0}, matrix<double>(k, k)};
+  auto& basis = space.basis;
+  index_t width = y.cols;  // of the last block
+  if (auto s = append_block<T>(exec, basis, y, seed); !s) return s.error();
+  for (;;) {
     const auto image = y.block(0, 0, m, width);
-    if (auto s = apply(q.block(0, count - width, m, width), image); !s) return s.error();
-    c.resize(count, width);
-    const auto known = matrix_view<const T>(q).block(0, 0, m, count);
-    if (auto s = exec.try_gemm(T{1}, known.transposed(), image, T{0}, c.view()); !s) return s.error();
-    for (index_t i = 0; i < count; ++i)
+    if (auto s = apply(basis.last(width), image); !s) return s.error();
+    const index_t first = basis.count - width;
+    auto c = project_block<T>(exec, basis.view(), image);
+    if (!c) return c.error();
+    const auto coefficients = try_fetch(exec, c->view());
+    if (!coefficients) return coefficients.error();
+    for (index_t i = 0; i < basis.count; ++i)
       for (index_t j = 0; j < width; ++j)
-        space.projected(i, count - width + j) = space.projected(count - width + j, i) = static_cast<double>(c(i, j));
-    if (count == k) break;
-    width = std::min(width, k - count);
-    if (auto s = append_block<T>(exec, q, count, image.block(0, 0, m, width), seed); !s) return s.error();
+        space.projected(i, first + j) = space.projected(first + j, i) = (*coefficients)(i, j);
+    if (basis.count == k) break;
+    width = std::min(width, k - basis.count);
+    if (auto s = append_block<T>(exec, basis, image.block(0, 0, m, width), seed); !s) return s.error();
   }
   return space;
 }
