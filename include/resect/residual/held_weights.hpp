@@ -32,7 +32,7 @@ status try_override(executor_ref exec, H& host, const step& s, const weight_desc
 }
 
 // Lets a step compute the product with one matrix of a layer.
-template <float_product_host H>
+template <model::detail::float_product_host H>
 status try_override_product(H& host, const step& s, const weight_desc& w, held_weights<H>& to) {
   if (w.role != weight_role::matrix) return {};
   auto guard =
@@ -51,7 +51,7 @@ status try_override_layer(executor_ref exec, H& host, std::span<const step* cons
       if (!s->weight.selects(w)) continue;
       status done;
       if (s->what == form::weights) done = try_override(exec, host, *s, w, to);
-      else if constexpr (float_product_host<H>) done = try_override_product(host, *s, w, to);
+      else if constexpr (model::detail::float_product_host<H>) done = try_override_product(host, *s, w, to);
       if (!done) return done;
     }
   }
