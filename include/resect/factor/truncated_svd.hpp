@@ -166,12 +166,7 @@ result<truncated_decomposition<std::remove_const_t<T>>> try_truncated_svd(B& exe
                       ", error_probes ", options.error_probes),
                  "none below 0"};
   const auto range = linalg::range_of<element>(exec, w);
-  if (!range.finite())
-    return error{errc::not_finite, "W", text("NaN or infinity at (", range.bad_row, ", ", range.bad_col, ")"),
-                 "finite elements"};
-  if (!(range.frobenius <= 0x1p-6 * static_cast<double>(std::numeric_limits<element>::max())))
-    return error{errc::invalid_argument, "W", text("a Frobenius norm of ", range.frobenius),
-                 text("at most ", 0x1p-6 * static_cast<double>(std::numeric_limits<element>::max()))};
+  if (auto s = linalg::check_range<element>(range, "W"); !s) return s.error();
 
   const index_t k = options.oversampling < smaller - options.rank ? options.rank + options.oversampling : smaller;
   const bool flipped = k == smaller && w.rows < w.cols;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <span>
 #include <type_traits>
 
 #include <resect/core/finite.hpp>
@@ -57,6 +58,20 @@ double squares_of_rows(matrix_view<const T> w, index_t first, index_t last, doub
   return lane_sum(lane);
 }
 
+// a·b, in eight lanes.
+template <class T>
+double row_product(std::span<const std::type_identity_t<T>> a, std::span<const std::type_identity_t<T>> b) noexcept {
+  double lane[8] = {};
+  const std::size_t whole = a.size() & ~std::size_t{7};
+  const auto add = [&](std::size_t c, std::size_t j) {
+    lane[j] += static_cast<double>(a[c]) * static_cast<double>(b[c]);
+  };
+  for (std::size_t c = 0; c < whole; c += 8)
+    for (std::size_t j = 0; j < 8; ++j) add(c + j, j);
+  for (std::size_t c = whole; c < a.size(); ++c) add(c, c - whole);
+  return lane_sum(lane);
+}
+
 }  // namespace detail
 
 // max |w|, ‖W‖_F and whether all elements are finite. W (m, n), any strides; sums in double over blocks of rows, scaled
@@ -84,6 +99,20 @@ matrix_range range_of(E& exec, matrix_view<const T> w) {
       [](double a, double b) { return a + b; });
   range.frobenius = std::ldexp(std::sqrt(squares), exponent);
   return range;
+}
+
+// Refuses what factorizations cannot scale: an element that is not finite, a norm above 2⁻⁶ of the largest T. Errors:
+// not_finite, invalid_argument; both name the operand.
+template <class T>
+status check_range(const matrix_range& range, std::string_view operand) noexcept {
+  constexpr double most = 0x1p-6 * static_cast<double>(std::numeric_limits<T>::max());
+  if (!range.finite())
+    return error{errc::not_finite, operand, text("NaN or infinity at (", range.bad_row, ", ", range.bad_col, ")"),
+                 "finite elements"};
+  if (!(range.frobenius <= most))
+    return error{errc::invalid_argument, operand, text("a Frobenius norm of ", range.frobenius),
+                 text("at most ", most)};
+  return {};
 }
 
 // The same of a view that is checked first. Errors: what check_view finds.

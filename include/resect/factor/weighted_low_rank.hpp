@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+#include <resect/core/operand.hpp>
+#include <resect/factor/bounds.hpp>
+#include <resect/factor/detail/block_krylov.hpp>
+#include <resect/factor/low_rank.hpp>
+#include <resect/linalg/norms.hpp>
+#include <resect/quant/moment_view.hpp>
+
+// The best pair L·R for what a matrix reads: least tr((A − L·R)·H·(A − L·R)ᵀ).
+namespace RESECT_NAMESPACE::factor {
+
+// Whether tr(A·H·Aᵀ) and the loss are computed, which takes 2mn² flop.
+enum class loss_report : std::uint8_t { measured, left_out };
+
+// How large the Krylov space is.
+struct weighted_low_rank_options {
+  index_t rank = 0;   // 1 … min(m, n)
+  index_t block = 0;  // columns a step; 0: half of the rank, at least 8
+  index_t depth = 0;  // blocks in the space; 0: as many as make 2·rank + 16 columns
+  std::uint64_t seed = 1;
+  loss_report loss = loss_report::measured;
+};
+
+// What was left of A in the norm of H. NaN where loss_report::left_out leaves it out.
+struct weighted_quality {
+  double total = 0;        // tr(A·H·Aᵀ)
+  double loss = 0;         // tr((A − L·R)·H·(A − L·R)ᵀ)
+  double captured = 0;     // tr(L·R·H·(L·R)ᵀ): what L·R has of the total; total = captured + loss up to rounding
+  bool converged = false;  // the eigendecomposition of the core
+  double relative() const noexcept { return loss == 0 ? 0.0 : loss / total; }
+};
+
+// A ≈ L·R in the norm of H.
+template <class T>
+struct weighted_decomposition {
+  low_rank<T> factors;     // L (m, r), orthonormal columns; R (r, n) = Lᵀ·A
+  array<double> spectrum;  // the k Ritz values of A·H·Aᵀ, descending: lower bounds of its k largest eigenvalues
+  weighted_quality quality;
+};
+
+namespace detail {
+
+// A·H·Aᵀ·2^−exponent without forming it, H in T. Both operands are scaled by powers of two, so that products neither
+// overflow nor vanish.
+template <class T>
+struct weighted_map {
+  matrix_view<const T> a;
+  matrix<T> h;  // (n, n)·2^−h_exponent
+  int a_exponent = 0, h_exponent = 0;
+  matrix<T> wide, wide_image;  // working memory
+
+  double scale() const noexcept { return std::ldexp(1.0, h_exponent + 2 * a_exponent); }
+  T shrink() const noexcept { return std::ldexp(T{1}, -a_exponent); }
+
+  // to ← H·from
+  template <class B>
+  status multiply_h(B& exec, matrix_view<const T> from, matrix_view<T> to) const {
+    return exec.try_gemm(T{1}, h.view(), from, T{0}, to);
+  }
+  // to (m, b) ← A·H·Aᵀ·from (m, b)
+  template <class B>
+  status apply(B& exec, matrix_view<const T> from, matrix_view<T> to) {
+    wide.resize(a.cols, from.cols);
+    wide_image.resize(a.cols, from.cols);
+    if (auto s = exec.try_gemm(shrink(), a.transposed(), from, T{0}, wide.view()); !s) return s;
+    if (auto s = multiply_h(exec, wide.view(), wide_image.view()); !s) return s;
+    return exec.try_gemm(shrink(), a, wide_image.view(), T{0}, to);
+  }
+};
+
+template <class T, class B>
+result<weighted_map<T>> make_weighted_map(B& exec, matrix_view<const T> a, const quant::moment_view& h, double norm) {
+  const index_t n = h.size();
+  weighted_map<T> map{a, matrix<T>(n, n), 0, 0, {}, {}};
+  std::frexp(norm, &map.a_exponent);
+  double largest = 0;  // of a semi-definite matrix, an element of the diagonal is the largest
+  for (index_t i = 0; i < n; ++i) largest = std::max(largest, h(i, i));
+  std::frexp(largest, &map.h_exponent);
+  const int e = std::clamp(map.h_exponent, -1000, 1000);
+  map.h_exponent = e;
+  const double scale = std::ldexp(1.0, -e);
+  exec.bulk(n, [&](index_t i) {
+    for (index_t j = 0; j < n; ++j) map.h(i, j) = static_cast<T>(h(i, j) * scale);
+  });
+  return map;
+}
+
+// tr(X·H·Xᵀ)·2^(−h_exponent − 2·a_exponent) of X = A − L·R, or of A where L is empty, in slices of rows; products in T,
+// the trace in double.
+template <class T, host_factoring_backend<T> B>
+result<double> trace_of_rest(B& exec, const weighted_map<T>& map, matrix_view<const T> l, matrix_view<const T> r) {
+  constexpr index_t slice = 256;
+  const index_t m = map.a.rows, n = map.a.cols;
+  matrix<T> x(std::min(slice, m), n), image(std::min(slice, m), n);
+  array<double> sums(std::min(slice, m));
+  double trace = 0;
+  for (index_t first = 0; first < m; first += slice) {
+    const index_t rows = std::min(slice, m - first);
+    const auto here = x.view().middle_rows(0, rows), there = image.view().middle_rows(0, rows);
+    const T scale = map.shrink();
+    exec.bulk(rows, [&](index_t i) {
+      for (index_t j = 0; j < n; ++j) here(i, j) = map.a(first + i, j) * scale;
+    });
+    if (!l.empty())
+      if (auto s = exec.try_gemm(-scale, l.middle_rows(first, rows), r, T{1}, here); !s) return s.error();
+    if (auto s = exec.try_gemm(T{1}, here, map.h.view(), T{0}, there); !s) return s.error();
+    exec.bulk(rows, [&](index_t i) { sums[i] = linalg::detail::row_product<T>(here.row_span(i), there.row_span(i)); });
+    for (index_t i = 0; i < rows; ++i) trace += sums[i];
+  }
+  return std::max(trace, 0.0);
+}
+
+template <class T, host_factoring_backend<T> B>
+result<weighted_quality> weighted_loss(B& exec, const weighted_map<T>& map, const low_rank<T>& pair,
+                                       loss_report report) {
+  constexpr double none = std::numeric_limits<double>::quiet_NaN();
+  weighted_quality q{none, none, 0, true};
+  const auto captured =
+      trace_of_rest<T>(exec, weighted_map<T>{pair.r.view(), map.h, map.a_exponent, map.h_exponent, {}, {}}, {}, {});
+  if (!captured) return captured.error();
+  q.captured = *captured * map.scale();
+  if (report == loss_report::left_out) return q;
+  const auto total = trace_of_rest<T>(exec, map, {}, {});
+  if (!total) return total.error();
+  double rest = *total - *captured;
+  if (rest < 0x1p13 * std::numeric_limits<T>::epsilon() * *total) {  // a small difference is rounding: measured instead
+    const auto measured = trace_of_rest<T>(exec, map, pair.l.view(), pair.r.view());
+    if (!measured) return measured.error();
+    rest = *measured;
+  }
+  q.total = *total * map.scale();
+  q.loss = rest * map.scale();
+  return q;
+}
+
+}  // namespace detail
+
+// The pair L·R of rank r that minimises tr((A − L·R)·H·(A − L·R)ᵀ): with U the r leading eigenvectors of A·H·Aᵀ,
+// L·R = U·Uᵀ·A. H is never factorized, inverted or damped, so a singular H is as good as any.
+//   A (m, n), any strides; float or double. H (n, n) symmetric, semi-definite: a quant::hessian (its mean), or a matrix
+//   of float or double. U is sought in a block Krylov space of k = depth·block columns (k ≤ m) of Y ↦ A·(H·(Aᵀ·Y)),
+//   which begins at A·H·Ω, Ω Gaussian; products are in T, cores in double.
+//   Where k reaches m, nothing is random. Loss ≤ best loss·(1 + what the space lacks) + weighted_loss_bound<T>() ·
+//   tr(A·H·Aᵀ); the best loss is Σ_{i>r} λ_i(A·H·Aᵀ), so the spectrum gives the loss of every smaller rank, too.
+//   Cost: (4mn + 2n²)·k flop for the space, 8mk² for its basis, the core of k columns, and for the loss 2mn² + 2n²r.
+//   Memory: n² elements for H in T, (m + 2n)·block, (m + k)·k. Same bits for any number of workers, if the backend's
+//   products have that.
+//   Errors: invalid_argument (rank < 1 or > min(m, n), a negative option, ‖A‖_F above 2⁻⁶ of the largest T, a negative
+//   element on H's diagonal), shape_mismatch (H of another width), not_finite, null_pointer, bad_stride; those of the
+//   backend.
+//   Source: A·S = U·Σ·Vᵀ with S·Sᵀ = H and Eckart & Young, Psychometrika 1 (1936): the best L·R is U_r·U_rᵀ·A; block
+//   Krylov: Musco & Musco, "Randomized block Krylov methods for stronger and faster approximate singular value
+//   decomposition", NIPS 28 (2015).
+template <class B, class T>
+  requires host_factoring_backend<B, std::remove_const_t<T>>
+result<weighted_decomposition<std::remove_const_t<T>>> try_weighted_low_rank(B& exec, matrix_view<T> matrix_a,
+                                                                             const quant::moment_view& h,
+                                                                             const weighted_low_rank_options& options) {
+  using element = std::remove_const_t<T>;
+  const matrix_view<const element> a = matrix_a;
+  if (auto s = check_view(a, "A"); !s) return s.error();
+  const index_t m = a.rows, r = options.rank;
+  if (const index_t most = std::min(a.rows, a.cols); r < 1 || r > most)
+    return error{errc::invalid_argument, "rank", text(r), text("1 to ", most)};
+  if (options.block < 0 || options.depth < 0)
+    return error{errc::invalid_argument, "options", text("block ", options.block, ", depth ", options.depth),
+                 "none below 0"};
+  if (auto s = h.check(exec, a.cols); !s) return s.error();
+  const auto range = linalg::range_of<element>(exec, a);
+  if (auto s = linalg::check_range<element>(range, "A"); !s) return s.error();
+
+  const index_t block = std::min(m, options.block > 0 ? options.block : std::max<index_t>(8, (r + 1) / 2));
+  const index_t depth = options.depth > 0 ? options.depth : (2 * r + 16 + block - 1) / block;
+  const index_t k = std::max(r, depth < m / block + 1 ? std::min(m, depth * block) : m);
+
+  auto map = detail::make_weighted_map<element>(exec, a, h, range.frobenius);
+  if (!map) return map.error();
+  matrix<element> y(m, block);
+  {
+    matrix<element> omega(a.cols, block), image(a.cols, block);
+    if (auto s = random::try_fill(exec, random::gaussian_matrix{options.seed}, omega.view()); !s) return s.error();
+    if (auto s = map->multiply_h(exec, omega.view(), image.view()); !s) return s.error();
+    if (auto s = exec.try_gemm(map->shrink(), a, image.view(), element{0}, y.view()); !s) return s.error();
+  }
+  auto space = detail::block_krylov<element>(
+      exec, y.view(), k, options.seed,
+      [&](matrix_view<const element> from, matrix_view<element> to) { return map->apply(exec, from, to); });
+  if (!space) return space.error();
+  array<double> values(k);
+  const auto eigen = exec.try_symmetric_eigen(space->projected.view(), vector_view<double>{values.data(), k});
+  if (!eigen) return eigen.error();
+
+  weighted_decomposition<element> out;
+  matrix<element> leading(k, r);
+  for (index_t i = 0; i < k; ++i)
+    for (index_t j = 0; j < r; ++j) leading(i, j) = static_cast<element>(space->projected(i, k - 1 - j));
+  out.factors.l.resize(m, r);
+  out.factors.r.resize(r, a.cols);
+  if (auto s = exec.try_gemm(element{1}, space->basis.view(), leading.view(), element{0}, out.factors.l.view()); !s)
+    return s.error();
+  if (auto s = exec.try_gemm(element{1}, out.factors.l.view().transposed(), a, element{0}, out.factors.r.view()); !s)
+    return s.error();
+  out.spectrum.resize(k);
+  for (index_t i = 0; i < k; ++i) out.spectrum[i] = std::max(values[k - 1 - i], 0.0) * map->scale();
+  auto quality = detail::weighted_loss<element>(exec, *map, out.factors, options.loss);
+  if (!quality) return quality.error();
+  out.quality = *quality;
+  out.quality.converged = eigen->converged;
+  return out;
+}
+
+// The same of any operand of float or double.
+template <class B, floating_operand A>
+  requires host_factoring_backend<B, matrix_element<const A&>>
+result<weighted_decomposition<matrix_element<const A&>>> try_weighted_low_rank(
+    B& exec, const A& a, const quant::moment_view& h, const weighted_low_rank_options& options) {
+  return on_view(a, "A", [&](auto view) { return try_weighted_low_rank(exec, view, h, options); });
+}
+
+#if RESECT_EXCEPTIONS
+template <class B, class T>
+  requires host_factoring_backend<B, std::remove_const_t<T>>
+weighted_decomposition<std::remove_const_t<T>> weighted_low_rank(B& exec, matrix_view<T> a, const quant::moment_view& h,
+                                                                 const weighted_low_rank_options& options) {
+  return value_or_throw(try_weighted_low_rank(exec, a, h, options));
+}
+template <class B, floating_operand A>
+  requires host_factoring_backend<B, matrix_element<const A&>>
+weighted_decomposition<matrix_element<const A&>> weighted_low_rank(B& exec, const A& a, const quant::moment_view& h,
+                                                                   const weighted_low_rank_options& options) {
+  return value_or_throw(try_weighted_low_rank(exec, a, h, options));
+}
+#endif
+
+}  // namespace RESECT_NAMESPACE::factor
