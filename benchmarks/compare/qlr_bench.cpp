@@ -18,6 +18,7 @@
 #include <hosts/llama/load.hpp>
 #include <resect/backend/cpu.hpp>
 #include <resect/compress/decompose.hpp>
+#include <resect/quant/affine.hpp>
 #include <resect/quant/formats/common.hpp>
 #include <resect/quant/gather_hessians.hpp>
 #include <resect/quant/rotated_host.hpp>
@@ -116,7 +117,9 @@ int decompose(char** argv) {
   const quant::affine_symmetric<4, quant::f16_store> factors{};
   const double left = bits * weights - seed_bits - quant::stored_bits(format, rows, cols);
   const index_t rank = static_cast<index_t>(left / (4.0 * static_cast<double>(rows + cols) + 32));
-  compress::decompose_options options{.rank = rank, .rounds = std::atoi(argv[7])};
+  compress::decompose_options options;
+  options.rank = rank;
+  options.rounds = std::atoi(argv[7]);
   const auto start = std::chrono::steady_clock::now();
   const auto d = compress::decompose(exec, w, h, format, factors, options);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -124,11 +127,11 @@ int decompose(char** argv) {
   transfer(argv[9], "wb", values.data.data(), values.data.size());
   if (std::getenv("QLR_STEPS") != nullptr)
     for (const auto& s : d.steps)
-      std::fprintf(stderr, "%s round %d %s loss %.6f best %.6f\n", std::string(name(s.start)).c_str(), s.round,
+      std::fprintf(stderr, "%s round %d %s loss %.6f best %.6f\n", std::string(compress::name(s.start)).c_str(), s.round,
                    s.what == compress::decompose_step::kind::quantize ? "Q " : "LR", s.loss / d.weights, s.best / d.weights);
   std::printf("{\"seconds\": %.3f, \"rank\": %ld, \"bits\": %.6f, \"loss\": %.9g, \"gaussian\": %.9g, \"start\": \"%s\"}\n",
               seconds, static_cast<long>(rank), d.bits_per_weight() + seed_bits / weights, d.relative_loss(),
-              d.over_gaussian(), std::string(name(d.start)).c_str());
+              d.over_gaussian(), std::string(compress::name(d.start)).c_str());
   return 0;
 }
 

@@ -25,7 +25,7 @@ namespace detail {
 template <executor E>
 void tridiagonalize(E& exec, matrix_view<double> a, double* d, double* e) {
   const index_t n = a.rows;
-  constexpr index_t rows_a_task = 32;
+  constexpr index_t rows_at_once = 32;
   array<double> v(n), w(n), product(n);
   for (index_t k = 0; k < n; ++k) {
     // row k is up to date; the reflector maps its part behind the diagonal to its first place
@@ -49,8 +49,8 @@ void tridiagonalize(E& exec, matrix_view<double> a, double* d, double* e) {
     }
     if (rest == 0 || factor == 0) continue;
     const matrix_view<double> below = a.block(k + 1, k + 1, rest, rest);
-    exec.bulk((rest + rows_a_task - 1) / rows_a_task, [&](index_t task) {
-      for (index_t i = task * rows_a_task; i < std::min(rest, (task + 1) * rows_a_task); ++i) {
+    exec.bulk((rest + rows_at_once - 1) / rows_at_once, [&](index_t task) {
+      for (index_t i = task * rows_at_once; i < std::min(rest, (task + 1) * rows_at_once); ++i) {
         const double* const row = &below(i, 0);
         double lane[4] = {};
         index_t j = 0;
@@ -63,8 +63,8 @@ void tridiagonalize(E& exec, matrix_view<double> a, double* d, double* e) {
     double along = 0;
     for (index_t i = 0; i < rest; ++i) along += product[i] * v[i];
     for (index_t i = 0; i < rest; ++i) w[i] = product[i] - 0.5 * factor * along * v[i];
-    exec.bulk((rest + rows_a_task - 1) / rows_a_task, [&](index_t task) {
-      for (index_t i = task * rows_a_task; i < std::min(rest, (task + 1) * rows_a_task); ++i) {
+    exec.bulk((rest + rows_at_once - 1) / rows_at_once, [&](index_t task) {
+      for (index_t i = task * rows_at_once; i < std::min(rest, (task + 1) * rows_at_once); ++i) {
         double* const row = &below(i, 0);
         const double vi = v[i], wi = w[i];
         for (index_t j = 0; j < rest; ++j) row[j] -= vi * w[j] + wi * v[j];

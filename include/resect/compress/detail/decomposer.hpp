@@ -2,11 +2,12 @@
 #pragma once
 
 #include <algorithm>
-#include <optional>
+#include <limits>
 #include <utility>
 
 #include <resect/compress/decomposition.hpp>
-#include <resect/compress/detail/leading_directions.hpp>
+#include <resect/compress/factor_rounder.hpp>
+#include <resect/factor/weighted_low_rank.hpp>
 
 // The alternation of try_decompose, for one matrix: half steps that keep a pair only where its loss falls.
 namespace RESECT_NAMESPACE::compress::detail {
@@ -42,13 +43,14 @@ class decomposer {
       if (!rule) return rule.error();
       rule_ = std::move(*rule);
     }
-    matrix<double> wh(w_.rows, w_.cols);
-    if (auto s = exec_.try_gemm(1.0, w_.view(), h_, 0.0, wh.view()); !s) return s;
-    weights_ = std::max(0.0, dot_all(w_, wh));
+    const matrix<double> nothing(w_.rows, w_.cols);
+    const auto weights = try_loss(nothing, nothing);
+    if (!weights) return weights.error();
+    weights_ = *weights;
     if (rank_ == 0) return {};
-    auto top = try_leading_directions(exec_, w_.view(), wh.view(), searched(), cold_iterations, {}, seed());
+    auto top = factor::try_weighted_low_rank(exec_, w_.view(), h_, {.rank = rank_, .seed = seed()});
     if (!top) return top.error();
-    top_ = std::move(*top);
+    top_ = std::move(top->factors.l);
     return {};
   }
 
@@ -59,7 +61,6 @@ class decomposer {
     loss_ = std::numeric_limits<double>::infinity();
     pair_ = {};
     q_values_.resize(0, 0);
-    basis_.resize(0, 0);
     lr_values_ = matrix<double>(w_.rows, w_.cols);
     if (auto s = try_first_part(start); !s) return s;
     if (auto s = try_quantize(steps, lr_values_); !s) return s;
@@ -84,10 +85,10 @@ class decomposer {
     int round;
     double loss;
     decomposition<Q, F> pair;
-    matrix<double> q_values, lr_values, basis;
+    matrix<double> q_values, lr_values;
   };
   state take() {
-    return {start_, round_, loss_, std::move(pair_), std::move(q_values_), std::move(lr_values_), std::move(basis_)};
+    return {start_, round_, loss_, std::move(pair_), std::move(q_values_), std::move(lr_values_)};
   }
   void put(state s) {
     start_ = s.start;
@@ -96,23 +97,17 @@ class decomposer {
     pair_ = std::move(s.pair);
     q_values_ = std::move(s.q_values);
     lr_values_ = std::move(s.lr_values);
-    basis_ = std::move(s.basis);
   }
 
  private:
-  static constexpr int cold_iterations = 4, warm_iterations = 2;
-
   std::uint64_t seed() const noexcept { return factors_.options().seed; }
-  index_t searched() const noexcept {
-    return std::min({rank_ + std::max<index_t>(8, rank_ / 2), w_.rows, w_.cols});
-  }
 
   // lr_values ← the part of W that Q leaves out at first; a pair of factors is not made of it.
   status try_first_part(starting_point start) {
     if (rank_ == 0 || start == starting_point::quantized) return {};
     if (start == starting_point::outliers) return try_outliers();
     const index_t used = start == starting_point::split_rank ? (rank_ + 1) / 2 : rank_;
-    return try_project(top_.u.view().block(0, 0, w_.rows, used));
+    return try_project(top_.view().block(0, 0, w_.rows, used));
   }
   // lr_values ← U·Uᵀ·W.
   status try_project(matrix_view<const double> u) {
@@ -125,18 +120,18 @@ class decomposer {
     array<index_t> order(w_.cols);
     for (index_t i = 0; i < w_.cols; ++i) order[i] = i;
     std::stable_sort(order.begin(), order.end(), [&](index_t a, index_t b) { return h_(a, a) > h_(b, b); });
-    matrix<double> some(w_.rows, rank_), core(rank_, rank_), image(w_.rows, rank_);
+    matrix<double> some(w_.rows, rank_), moment(rank_, rank_);
     for (index_t j = 0; j < rank_; ++j) {
       for (index_t r = 0; r < w_.rows; ++r) some(r, j) = w_(r, order[j]);
-      for (index_t i = 0; i < rank_; ++i) core(i, j) = h_(std::max(order[i], order[j]), std::min(order[i], order[j]));
+      for (index_t i = 0; i < rank_; ++i) moment(i, j) = h_(order[i], order[j]);
     }
-    if (auto s = exec_.try_gemm(1.0, some.view(), core.view(), 0.0, image.view()); !s) return s;
-    const auto top = try_leading_directions(exec_, some.view(), image.view(), rank_, cold_iterations, {}, seed());
+    const auto top = factor::try_weighted_low_rank(
+        exec_, some.view(), moment.view(), {.rank = rank_, .seed = seed(), .loss = factor::loss_report::left_out});
     if (!top) return top.error();
-    return try_project(top->u.view());
+    return try_project(top->factors.l.view());
   }
 
-  // E = W − Q − L·R → tr(E·H·Eᵀ), in double. Leaves E·H in `product`.
+  // E = W − Q − L·R → tr(E·H·Eᵀ), in double.
   result<double> try_loss(const matrix<double>& q, const matrix<double>& lr) {
     matrix<double> e(w_.rows, w_.cols), eh(w_.rows, w_.cols);
     exec_.bulk(w_.rows, [&](index_t r) {
@@ -190,19 +185,12 @@ class decomposer {
   // L·R of W − Q: from its leading directions, and from the factors that there are.
   status try_low_rank(array<decompose_step>& steps) {
     if (rank_ == 0) return {};
-    matrix<double> a(w_.rows, w_.cols), ah(w_.rows, w_.cols);
+    matrix<double> a(w_.rows, w_.cols), l, r;
     for (index_t i = 0; i < a.data.size(); ++i) a.data[i] = w_.data[i] - q_values_.data[i];
-    if (auto s = exec_.try_gemm(1.0, a.view(), h_, 0.0, ah.view()); !s) return s;
-    const double whole = std::max(0.0, dot_all(a, ah));
-    const bool warm = !basis_.empty();
-    auto top = try_leading_directions(exec_, a.view(), ah.view(), searched(), warm ? warm_iterations : cold_iterations,
-                                      basis_, seed());
+    const auto top = factor::try_weighted_low_rank(exec_, a.view(), h_, {.rank = rank_, .seed = seed()});
     if (!top) return top.error();
-    matrix<double> l, r, u(w_.rows, rank_);
-    for (index_t i = 0; i < w_.rows; ++i)
-      for (index_t c = 0; c < rank_; ++c) u(i, c) = top->u(i, c);
-    basis_ = std::move(top->u);
-    if (auto s = factors_.try_basis(a.view(), u, top->lambda.span(), l, r); !s) return s;
+    const double whole = top->quality.total;
+    if (auto s = factors_.try_basis(a.view(), top->factors.l, top->spectrum.span(), l, r); !s) return s;
     auto made = factors_.try_round(a.view(), whole, std::move(l), std::move(r));
     if (!made) return made.error();
     if (pair_.factors.rank() > 0) {
@@ -246,14 +234,14 @@ class decomposer {
   index_t rank_;
   matrix<double> w_;
   quant::prepared_gptq rule_;
-  leading_directions top_;  // of W
+  matrix<double> top_;  // leading directions of W
   double weights_ = 0;
 
   starting_point start_ = starting_point::quantized;
   int round_ = 0;
   double loss_ = 0;
   decomposition<Q, F> pair_;
-  matrix<double> q_values_, lr_values_, basis_;
+  matrix<double> q_values_, lr_values_;
 };
 
 }  // namespace RESECT_NAMESPACE::compress::detail
