@@ -2,8 +2,7 @@
 // Q + L·R of matrices of a real model: what `./run compare qlr` runs beside CALDERA.
 //   qlr_bench inputs MODEL IDS FOLDER THREADS LAYER:NAME…
 //       of each matrix, with the residual stream rotated, W and H of its rows, between two seeded Hadamard-type transforms:
-//       FOLDER/qlr_LAYER_NAME.w (floats, rows × columns) and .h (doubles), and FOLDER/qlr_e8.f32, the magnitudes of E8.
-//       Prints a line of JSON each.
+//       FOLDER/qlr_LAYER_NAME.w (floats, rows × columns) and .h (doubles). Prints a line of JSON each.
 //   qlr_bench decompose W H ROWS COLS BITS ROUNDS THREADS OUT
 //       E8 with one scale and factors of 4 bits with a scale a component, of the largest rank at which everything takes at
 //       most BITS bits a weight. OUT: the values of Q + L·R, floats. Prints JSON.
@@ -98,10 +97,6 @@ int inputs(int argc, char** argv) {
                 std::string(m.name.view()).c_str(), static_cast<long>(m.rows), static_cast<long>(m.cols),
                 static_cast<long>(h[static_cast<index_t>(i)].rows()));
   }
-  std::vector<float> table;
-  for (int p = 0; p < 256; ++p)
-    for (int k = 0; k < 8; ++k) table.push_back(quant::detail::e8_table<>.magnitude(p, k));
-  transfer(folder + "/qlr_e8.f32", "wb", table.data(), static_cast<index_t>(table.size()));
   return 0;
 }
 

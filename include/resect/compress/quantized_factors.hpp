@@ -3,6 +3,7 @@
 
 #include <resect/core/array.hpp>
 #include <resect/core/backend.hpp>
+#include <resect/core/matrix.hpp>
 #include <resect/quant/quantized.hpp>
 
 namespace RESECT_NAMESPACE::compress {
