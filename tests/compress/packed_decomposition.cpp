@@ -72,7 +72,10 @@ TEST_CASE("packed Q + L·R: a layer of the example runtime computes by it what i
   const support::study_setting s(2);
   resect::cpu<resect::threads> exec{resect::threads{1}};
   hosts::llama_host host(exec, s.model);
-  const auto& w = host.weights(1).front();
+  const auto weights = host.weights(1);
+  std::size_t at = 0;
+  while (weights[at].name != "mlp.up") ++at;
+  const auto& w = weights[at];
   matrix<float> intact(w.rows, w.cols);
   REQUIRE(host.try_read_weight(w, intact.view()));
   const auto d = pair_of(intact, 4);
