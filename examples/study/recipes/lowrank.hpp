@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <resect/compress/packed_decomposition.hpp>
@@ -30,9 +32,9 @@ using factors_8 = resect::quant::affine_symmetric<8, resect::quant::f16_store>;
 // One matrix with the pairs of its largest rank, whose first components are the pairs of every smaller rank.
 struct low_rank_matrix {
   resect::model::weight_desc w;
-  resect::factor::low_rank<float> svd, weighted;
-  resect::array<double> squares;   // σ², descending, all of them
-  resect::array<double> captured;  // eigenvalues of W·H·Wᵀ, descending, as many as the largest rank
+  resect::factor::low_rank<float> svd{}, weighted{};
+  resect::array<double> squares{};   // σ², descending, all of them
+  resect::array<double> captured{};  // eigenvalues of W·H·Wᵀ, descending, as many as the largest rank
   double total = 0;                // tr(W·H·Wᵀ)
 
   resect::index_t smaller() const noexcept { return w.rows < w.cols ? w.rows : w.cols; }

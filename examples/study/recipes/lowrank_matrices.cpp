@@ -86,7 +86,8 @@ double low_rank_matrix::forecast_loss(index_t rank) const noexcept {
 
 low_rank_matrix factorize(backend& exec, const resect::model::weight_desc& w, matrix_view<const float> values,
                           const resect::quant::hessian& h, double largest_share) {
-  low_rank_matrix out{.w = w};
+  low_rank_matrix out;
+  out.w = w;
   const index_t rank = out.rank_of(largest_share);
   out.squares = squared_singular_values(exec, values);
   out.svd = resect::factor::balanced_factors(

@@ -55,7 +55,7 @@ class packed_factors {
   // Y ← β·Y + (X·Rᵀ)·Lᵀ: X (t, in), Y (t, out) of floats, any strides of an operand and an output; β = 0 ignores what Y
   // held. Class `exact` of quant/apply.hpp: 64 components at a time are dequantized.
   //   Cost 2tr(m + n) flop and a decode a number. Working memory 64·max(m, n) + t·r floats of `memory`, which grows once:
-  //   later calls with no more rows allocate nothing. |error| ≤ that of try_gemm for each product. The same bits for any
+  //   later calls with no more rows take no memory but what the backend's products do. |error| ≤ that of try_gemm for each product. The same bits for any
   //   number of workers, if the backend's products have that. Y must not overlap X.
   //   Errors: shape_mismatch, null_pointer, bad_stride; nothing is written then.
   template <dense_backend<float> B>
