@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <vector>
 
+#include <resect/compress/packed_decomposition.hpp>
 #include <resect/core/float16.hpp>
 #include <resect/metrics/accumulators/accuracy.hpp>
 #include <resect/metrics/accumulators/agreement.hpp>
@@ -21,6 +22,8 @@
 #include <resect/metrics/similarity/cosine.hpp>
 #include <resect/metrics/similarity/pooled_cosine.hpp>
 #include <resect/model/widened_host.hpp>
+#include <resect/quant/affine.hpp>
+#include <resect/quant/quantize.hpp>
 #include <resect/random/distributions.hpp>
 #include <resect/residual/noise.hpp>
 #include <resect/residual/norm_matching.hpp>
@@ -303,4 +306,40 @@ TEST_CASE("a pass of a widened host takes no memory once its own has grown") {
     REQUIRE(done.has_value());
     CHECK(allocated_by([&] { done = try_forward(host, p, batch, memory); }) == 0);
   }
+}
+
+// Products that take no memory of their own.
+struct plain_backend : inline_executor {
+  using space = host_space;
+  static status try_gemm(float alpha, matrix_view<const float> a, matrix_view<const float> b, float beta,
+                         matrix_view<float> c) {
+    for (resect::index_t i = 0; i < c.rows; ++i)
+      for (resect::index_t j = 0; j < c.cols; ++j) {
+        float sum = 0;
+        for (resect::index_t k = 0; k < a.cols; ++k) sum += a(i, k) * b(k, j);
+        c(i, j) = alpha * sum + (beta == 0 ? 0.0f : beta * c(i, j));
+      }
+    return {};
+  }
+};
+
+TEST_CASE("Q·x + L·(R·x) takes no memory once its working memory has grown") {
+  if (!can_count()) return;
+  using q_format = quant::affine_symmetric<2, quant::f16_store>;
+  using factor_format = quant::affine_symmetric<4, quant::f16_store>;
+  plain_backend exec;
+  matrix<float> w(20, 24), l(3, 20), r(3, 24), x(5, 24), y(5, 20);
+  std::uint64_t stream = 0;
+  for (matrix<float>* const m : {&w, &l, &r, &x}) random::fill_gaussian(m->data.span(), 1, ++stream);
+  compress::decomposition<q_format, factor_format> d;
+  d.q = quant::quantize(exec, w, q_format{.group = 8});
+  d.factors = {quant::quantize(exec, l, factor_format{}), quant::quantize(exec, r, factor_format{})};
+  const auto packed = value_or_throw(compress::packed_decomposition<q_format, factor_format>::try_make(d));
+  scratch memory;
+  bool done = true;
+  const auto run = [&] { done = done && packed.try_apply(exec, x.view(), y.view(), memory); };
+  run();
+  run();
+  CHECK(allocated_by(run) == 0);
+  CHECK(done);
 }
