@@ -7,7 +7,7 @@
 #include <resect/core/operand.hpp>
 #include <resect/sae/architectures/batch_topk.hpp>
 #include <resect/sae/detail/encode_blocks.hpp>
-#include <resect/sae/detail/rows.hpp>
+#include <resect/sae/detail/row_kernels.hpp>
 
 // A trained sparse autoencoder as it is used: rows to latents and back.
 namespace RESECT_NAMESPACE::sae {
@@ -52,10 +52,11 @@ status try_encode(B& exec, const codec& c, matrix_view<const float> x, codec_mem
     for (index_t k = 0; k < x.cols; ++k) memory.centred(r, k) = x(r, k) - c.weights.bias[k];
   });
   const topk largest{{.latents = c.keep}};
+  const step_context context{.rows = x.rows, .loops = {instructions_of(exec)}};
   const auto take = [&](index_t r, std::span<const float> h, std::span<const float>) {
     auto& row = memory.rows[r];
     row.clear();
-    if (c.keep > 0) return largest.select(h, h, static_cast<const float*>(nullptr), step_context{}, row);
+    if (c.keep > 0) return largest.select(h, h, static_cast<const float*>(nullptr), context, row);
     for (index_t j = 0; j < c.weights.latents(); ++j)
       if (const float value = h[static_cast<std::size_t>(j)]; value > c.weights.threshold[j] && value > 0)
         row.push_back({static_cast<std::int32_t>(j), value, value, value});
@@ -69,10 +70,12 @@ status try_encode(B& exec, const codec& c, const X& x, codec_memory& memory) {
 }
 
 // out (d) ← Σ f_j·w_j + b_d of one row's latents. No allocation.
-inline void decode_row(const codec& c, std::span<const entry<float>> row, std::span<float> out) noexcept {
+inline void decode_row(const codec& c, std::span<const entry<float>> row, std::span<float> out,
+                       instruction_set set = best_instruction_set()) noexcept {
+  const detail::row_loops loops{set};
   for (index_t k = 0; k < c.weights.width(); ++k) out[static_cast<std::size_t>(k)] = c.weights.bias[k];
   for (const entry<float>& e : row)
-    detail::add_scaled(e.value, &c.weights.decoder(e.latent, 0), out.data(), c.weights.width());
+    loops.add_scaled(e.value, &c.weights.decoder(e.latent, 0), out.data(), c.weights.width());
 }
 
 // The threshold above which rows like x (N, d) keep `latents` each in the mean: half-way between the (latents·N)-th largest

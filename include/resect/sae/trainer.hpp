@@ -9,6 +9,7 @@
 #include <resect/core/operand.hpp>
 #include <resect/random/distributions.hpp>
 #include <resect/sae/architectures/batch_topk.hpp>
+#include <resect/sae/detail/adam.hpp>
 #include <resect/sae/detail/batch_pass.hpp>
 
 // Training of sparse autoencoders: one trainer, architectures as policies, Adam with sparse gradients.
@@ -206,9 +207,9 @@ class trainer {
     norms_.resize(latents());
     for (index_t j = 0; j < latents(); ++j) norms_[j] = norm_of(j);
   }
-  T norm_of(index_t j) const noexcept {
+  T norm_of(index_t j, detail::row_loops loops = {}) const noexcept {
     const T* const w = &state_.weights.decoder(j, 0);
-    return static_cast<T>(std::sqrt(static_cast<double>(detail::dot(w, w, width()))));
+    return static_cast<T>(std::sqrt(static_cast<double>(loops.dot(w, w, width()))));
   }
 
   template <class B>
@@ -262,7 +263,8 @@ class trainer {
         state_.weights, how_,
         norms_.span(), dead_.span(),
         options_,       static_cast<double>(width()),
-        {.step = state_.step, .rows = rows.rows, .penalty = state_.penalty}};
+        {.step = state_.step, .rows = rows.rows, .penalty = state_.penalty,
+         .loops = {instructions_of(exec)}}};
     return pass_.try_run(exec, in, matrix_view<const T>(x_.view()));
   }
 
@@ -280,22 +282,23 @@ class trainer {
       }
     });
   }
-  void project(index_t j, T* decoder) const noexcept {
+  void project(index_t j, T* decoder, const detail::row_loops& loops) const noexcept {
     if (options_.norm != decoder_norm::projected) return;
     const T* const w = &state_.weights.decoder(j, 0);
-    detail::add_scaled(-detail::dot(decoder, w, width()), w, decoder, width());
+    loops.add_scaled(-loops.dot(decoder, w, width()), w, decoder, width());
   }
 
   template <class B>
   double gradient_norm(B& exec) {
     const index_t d = width();
     array<double> squares(chunks);
+    const detail::row_loops loops{instructions_of(exec)};
     for_latents(exec, [&](index_t chunk, index_t j, T* decoder, T* encoder) {
       if (!pass_.reached(j)) return;
       const auto s = pass_.add_gradient(j, decoder, encoder);
-      project(j, decoder);
-      squares[chunk] += static_cast<double>(detail::dot(decoder, decoder, d)) +
-                        static_cast<double>(detail::dot(encoder, encoder, d)) +
+      project(j, decoder, loops);
+      squares[chunk] += static_cast<double>(loops.dot(decoder, decoder, d)) +
+                        static_cast<double>(loops.dot(encoder, encoder, d)) +
                         static_cast<double>(s.encoder_bias) * static_cast<double>(s.encoder_bias) +
                         static_cast<double>(s.threshold) * static_cast<double>(s.threshold);
     });
@@ -308,26 +311,21 @@ class trainer {
   void update(B& exec, T scale) {
     const index_t d = width();
     auto& [w, mean, square, since, unused_scale, unused_penalty, step, unused_rows] = state_;
-    const double t = static_cast<double>(step + 1);
-    const detail::adam_step adam{options_.rate_at(step),
-                                 options_.beta1,
-                                 options_.beta2,
-                                 options_.epsilon,
-                                 1 - std::pow(options_.beta1, t),
-                                 1 - std::pow(options_.beta2, t)};
+    const detail::adam_step adam(options_, step, static_cast<double>(scale));
+    const detail::row_loops loops{instructions_of(exec)};
     parts_.assign(chunks * d, 0.0);
     for_latents(exec, [&](index_t chunk, index_t j, T* decoder, T* encoder) {
       const auto s = pass_.add_gradient(j, decoder, encoder);
       if (s.encoder_bias != 0)
         for (index_t c = 0; c < d; ++c)
           parts_[chunk * d + c] -= static_cast<double>(s.encoder_bias) * static_cast<double>(w.encoder(j, c));
-      project(j, decoder);
-      detail::adam(adam, scale, encoder, &mean.encoder(j, 0), &square.encoder(j, 0), &w.encoder(j, 0), d);
-      detail::adam(adam, scale, decoder, &mean.decoder(j, 0), &square.decoder(j, 0), &w.decoder(j, 0), d);
-      detail::adam(adam, scale, &s.encoder_bias, &mean.encoder_bias[j], &square.encoder_bias[j], &w.encoder_bias[j], 1);
+      project(j, decoder, loops);
+      adam.apply(loops, encoder, &mean.encoder(j, 0), &square.encoder(j, 0), &w.encoder(j, 0), d);
+      adam.apply(loops, decoder, &mean.decoder(j, 0), &square.decoder(j, 0), &w.decoder(j, 0), d);
+      adam.apply(loops, &s.encoder_bias, &mean.encoder_bias[j], &square.encoder_bias[j], &w.encoder_bias[j], 1);
       if constexpr (A::has_threshold)
-        detail::adam(adam, scale, &s.threshold, &mean.threshold[j], &square.threshold[j], &w.threshold[j], 1);
-      const T norm = norm_of(j);
+        adam.apply(loops, &s.threshold, &mean.threshold[j], &square.threshold[j], &w.threshold[j], 1);
+      const T norm = norm_of(j, loops);
       if (options_.norm == decoder_norm::folded) norms_[j] = norm;
       else if (norm > 0)
         for (index_t c = 0; c < d; ++c) w.decoder(j, c) /= norm;
@@ -339,7 +337,7 @@ class trainer {
       for (index_t chunk = 0; chunk < chunks; ++chunk) bias[c] += parts_[chunk * d + c];
       g[c] = static_cast<T>(bias[c]);
     }
-    detail::adam(adam, scale, g.data(), mean.bias.data(), square.bias.data(), w.bias.data(), d);
+    adam.apply(loops, g.data(), mean.bias.data(), square.bias.data(), w.bias.data(), d);
   }
 
   void count_fired(index_t rows) noexcept {

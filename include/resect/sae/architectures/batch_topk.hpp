@@ -55,9 +55,11 @@ struct batch_topk {
   void select(std::span<const T> h, std::span<const T> score, const T*, const step_context& ctx,
               row_entries<T>& out) const {
     const T bound = static_cast<T>(ctx.bound);
-    for (index_t j = 0; j < static_cast<index_t>(h.size()); ++j) {
+    const auto latents = static_cast<index_t>(score.size());
+    const auto next = [&](index_t from) { return ctx.loops.next_above(score.data(), from, latents, bound); };
+    for (index_t j = next(0); j < latents; j = next(j + 1)) {
       const T s = score[static_cast<std::size_t>(j)], pre = h[static_cast<std::size_t>(j)];
-      if (s > bound) out.push_back({static_cast<std::int32_t>(j), pre, s, pre});
+      out.push_back({static_cast<std::int32_t>(j), pre, s, pre});
     }
   }
   // What is not among the k·B largest of some rows is not among those of all: a part of the rows drops already.

@@ -17,17 +17,14 @@ struct before_in_rank {
 };
 
 // The k latents of largest score among those of a positive one, ascending by latent. Ties go to the smaller number.
-// candidates(take): calls take(j) for the latents that are asked, ascending.
-template <class T, class Candidates>
-void keep_largest(std::span<const T> h, std::span<const T> score, index_t k, Candidates&& candidates,
-                  row_entries<T>& out) {
-  const index_t first = out.size();
+// next(from, bound): the first asked latent from `from` on whose score is above the bound, F where there is none.
+template <class T, class Next>
+void keep_largest(std::span<const T> h, std::span<const T> score, index_t k, Next&& next, row_entries<T>& out) {
+  const index_t first = out.size(), latents = static_cast<index_t>(h.size());
   const before_in_rank<T> before{};  // the heap's front is the last in rank
   T least = 0;
-  candidates([&](index_t j) {
-    const T s = score[static_cast<std::size_t>(j)];
-    if (!(s > least)) return;
-    const T pre = h[static_cast<std::size_t>(j)];
+  for (index_t j = next(index_t{0}, least); j < latents; j = next(j + 1, least)) {
+    const T s = score[static_cast<std::size_t>(j)], pre = h[static_cast<std::size_t>(j)];
     if (out.size() - first == k) {
       algo::pop_heap(out.begin() + first, out.end(), before);
       out.pop_back();
@@ -35,7 +32,7 @@ void keep_largest(std::span<const T> h, std::span<const T> score, index_t k, Can
     out.push_back({static_cast<std::int32_t>(j), pre, s, pre});
     algo::push_heap(out.begin() + first, out.end(), before);
     if (out.size() - first == k) least = out[first].score;
-  });
+  }
   algo::sort(out.begin() + first, out.end(),
              [](const entry<T>& a, const entry<T>& b) { return a.latent < b.latent; });
 }
@@ -55,8 +52,8 @@ struct topk {
               row_entries<T>& out) const {
     detail::keep_largest(
         h, score, count.at(ctx.step),
-        [&](auto&& take) {
-          for (index_t j = 0; j < static_cast<index_t>(h.size()); ++j) take(j);
+        [&](index_t from, T bound) {
+          return ctx.loops.next_above(score.data(), from, static_cast<index_t>(score.size()), bound);
         },
         out);
   }

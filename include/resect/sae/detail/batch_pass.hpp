@@ -6,7 +6,7 @@
 #include <resect/sae/architectures/topk.hpp>
 #include <resect/sae/detail/encode_blocks.hpp>
 #include <resect/sae/detail/latent_lists.hpp>
-#include <resect/sae/detail/rows.hpp>
+#include <resect/sae/detail/row_kernels.hpp>
 #include <resect/sae/options.hpp>
 
 namespace RESECT_NAMESPACE::sae::detail {
@@ -29,6 +29,7 @@ class batch_pass {
   template <class B>
   result<step_report> try_run(B& exec, const input& in, matrix_view<const T> x) {
     const index_t rows = x.rows, width = x.cols;
+    loops_ = in.context.loops;
     const bool aux = in.options.aux_coefficient > 0 && !in.dead.empty();
     centred_.resize(rows, width);
     main_.resize(rows, width);
@@ -72,8 +73,8 @@ class batch_pass {
     const index_t width = main_.cols;
     for (const contribution<T>& c : lists_.of(latent)) {
       const T* const g = c.aux ? &aux_(c.row, 0) : &main_(c.row, 0);
-      if (c.value != 0) add_scaled(c.value, g, decoder, width);
-      if (c.pre != 0) add_scaled(c.pre, &centred_(c.row, 0), encoder, width);
+      if (c.value != 0) loops_.add_scaled(c.value, g, decoder, width);
+      if (c.pre != 0) loops_.add_scaled(c.pre, &centred_(c.row, 0), encoder, width);
       out.encoder_bias += c.pre;
       out.threshold += c.threshold;
     }
@@ -109,8 +110,10 @@ class batch_pass {
           aux_rows_[r].clear();
           keep_largest(
               h, score, most,
-              [&](auto&& take) {
-                for (const index_t j : in.dead) take(j);
+              [&](index_t from, T bound) {
+                for (auto at = algo::lower_bound(in.dead.begin(), in.dead.end(), from); at != in.dead.end(); ++at)
+                  if (score[static_cast<std::size_t>(*at)] > bound) return *at;
+                return static_cast<index_t>(h.size());
               },
               aux_rows_[r]);
         },
@@ -125,8 +128,8 @@ class batch_pass {
     T* const e = &main_(r, 0);
     for (index_t c = 0; c < width; ++c) e[c] = centred_(r, c);
     for (const entry<T>& a : rows_[r])
-      if (a.value != 0) add_scaled(-a.value, &w.decoder(a.latent, 0), e, width);
-    return static_cast<double>(dot(e, e, width));
+      if (a.value != 0) loops_.add_scaled(-a.value, &w.decoder(a.latent, 0), e, width);
+    return static_cast<double>(loops_.dot(e, e, width));
   }
   // Σ_b ‖e_b − ē‖²
   template <class B>
@@ -155,8 +158,8 @@ class batch_pass {
     exec.bulk(main_.rows, [&](index_t r) {
       T* const gap = &aux_(r, 0);
       for (index_t c = 0; c < width; ++c) gap[c] = -main_(r, c);
-      for (const entry<T>& a : aux_rows_[r]) add_scaled(a.value, &in.weights.decoder(a.latent, 0), gap, width);
-      parts[r] = static_cast<double>(dot(gap, gap, width));
+      for (const entry<T>& a : aux_rows_[r]) loops_.add_scaled(a.value, &in.weights.decoder(a.latent, 0), gap, width);
+      parts[r] = static_cast<double>(loops_.dot(gap, gap, width));
       for (index_t c = 0; c < width; ++c) gap[c] *= g;
     });
     double sum = 0;
@@ -171,13 +174,13 @@ class batch_pass {
     exec.bulk(main_.rows, [&](index_t r) {
       for (entry<T>& e : rows_[r]) {
         const T theta = in.weights.threshold.empty() ? T{0} : in.weights.threshold[e.latent];
-        const T df = dot(&main_(r, 0), &in.weights.decoder(e.latent, 0), width);
+        const T df = loops_.dot(&main_(r, 0), &in.weights.decoder(e.latent, 0), width);
         const auto g = in.how.pull_back(e, theta, df, in.context);
         e.pre = g.pre;
         e.score = g.threshold;
       }
       if (r < aux_rows_.size())
-        for (entry<T>& e : aux_rows_[r]) e.pre = dot(&aux_(r, 0), &in.weights.decoder(e.latent, 0), width);
+        for (entry<T>& e : aux_rows_[r]) e.pre = loops_.dot(&aux_(r, 0), &in.weights.decoder(e.latent, 0), width);
     });
     lists_.resize(in.weights.latents());
     lists_.clear();
@@ -199,6 +202,7 @@ class batch_pass {
   array<row_entries<T>> rows_, aux_rows_;
   latent_lists<T> lists_;
   array<T> memory_;
+  row_loops loops_;
 };
 
 }  // namespace RESECT_NAMESPACE::sae::detail

@@ -6,6 +6,7 @@
 #include <resect/core/algorithm.hpp>
 #include <resect/core/backend.hpp>
 #include <resect/sae/architecture.hpp>
+#include <resect/sae/detail/row_kernels.hpp>
 #include <resect/sae/dictionary.hpp>
 
 namespace RESECT_NAMESPACE::sae::detail {
@@ -19,6 +20,7 @@ template <class T, dense_backend<T> B, class Take, class Done>
 status encode_blocks(B& exec, const dictionary<T>& d, matrix_view<const T> centred, std::span<const T> norms,
                      array<T>& memory, Take&& take, Done&& done) {
   const index_t latents = d.latents(), most = algo::min(block_rows, centred.rows);
+  const row_loops loops{instructions_of(exec)};
   const index_t tables = norms.empty() ? 1 : 2;
   if (memory.size() < tables * most * latents) memory.resize(tables * most * latents);
   for (index_t first = 0; first < centred.rows; first += block_rows) {
@@ -29,8 +31,7 @@ status encode_blocks(B& exec, const dictionary<T>& d, matrix_view<const T> centr
       return s;
     exec.bulk(rows, [&](index_t r) {
       T* const at = &h(r, 0);
-      const T* const bias = d.encoder_bias.data();
-      for (index_t j = 0; j < latents; ++j) at[j] += bias[j];
+      loops.add(d.encoder_bias.data(), at, latents);
       T* const by = &score(r, 0);
       if (!norms.empty())
         for (index_t j = 0; j < latents; ++j) by[j] = at[j] * norms[static_cast<std::size_t>(j)];
