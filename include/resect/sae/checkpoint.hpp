@@ -71,7 +71,7 @@ inline result<std::uint64_t> read_number(const io::safetensors_contents& file, c
         n = n * 10 + static_cast<std::uint64_t>(c - '0');
       }
       if (digits) return n;
-      return error{errc::malformed, text(key, " of a checkpoint"), value, "a number"};
+      return error{errc::malformed, text(key, " of a checkpoint"), text(value), "a number"};
     }
   return error{errc::malformed, "checkpoint", text("no ", key), "the numbers of a trainer"};
 }
@@ -135,7 +135,7 @@ result<resumed_run<A>> try_read_checkpoint(std::span<const std::byte> bytes, con
     if (key == "identity") identity = value;
   }
   if (format != "resect.sae.checkpoint/1")
-    return error{errc::malformed, "checkpoint", format.empty() ? "no format" : std::string_view(format),
+    return error{errc::malformed, "checkpoint", text(format.empty() ? "no format" : format),
                  "resect.sae.checkpoint/1"};
   if (const std::string own = detail::identity_of(how, options); identity != own)
     return error{errc::invalid_argument, "options of the run that goes on",
