@@ -83,7 +83,8 @@ std::vector<lowrank_arm> main_arms(const options& o) {
   for (const pair_kind kind : {pair_kind::svd, pair_kind::weighted}) {
     for (const char* const scope : {"all", "attention"})
       for (const double share : o.shares)
-        out.push_back({kind, compress::uniform_policy(share, scope == std::string("all") ? "*" : "*.attn.*"), scope, share});
+        out.push_back(
+            {kind, compress::uniform_policy(share, scope == std::string("all") ? "*" : "*.attn.*"), scope, share});
     out.push_back({kind, compress::s002_policy(), "S002", 0});
   }
   return out;
@@ -183,8 +184,8 @@ std::pair<study::loop_sums, study::loop_sums> loops_under(bench& b, H& on, const
                                                           const options& o) {
   const auto prompts = prompts_of(b.evaluation(), o.prompts);
   const auto run = [&](double temperature) {
-    return study::loops_of(
-        need(study::try_generate(on, plan, prompts, {.max_new = o.new_ids, .temperature = temperature, .seed = b.seed()})));
+    return study::loops_of(need(
+        study::try_generate(on, plan, prompts, {.max_new = o.new_ids, .temperature = temperature, .seed = b.seed()})));
   };
   return {run(0), run(1)};
 }
@@ -207,10 +208,11 @@ double rows_per_second(bench& b, H& on) {
 
 template <class H>
 void add_speed(bench& b, H& on, const options& o, const workbench& at) {
-  plain_table out{"L·R at run time",
-                  "all matrices as packed factors of 8 bits, computed as L·(R·x), beside the host's own products in fp32",
-                  {"rank", "bytes of the matrices", "share of fp32", "rows a second", "× the host's own"},
-                  {}};
+  plain_table out{
+      "L·R at run time",
+      "all matrices as packed factors of 8 bits, computed as L·(R·x), beside the host's own products in fp32",
+      {"rank", "bytes of the matrices", "share of fp32", "rows a second", "× the host's own"},
+      {}};
   double whole = 0;
   for (const auto& m : at.matrices) whole += 4.0 * static_cast<double>(m.w.rows * m.w.cols);
   const double own = rows_per_second(b, on);
@@ -237,7 +239,8 @@ void add_speed(bench& b, H& on, const options& o, const workbench& at) {
   b.record().extras.push_back(std::move(out));
   rusage used{};
   getrusage(RUSAGE_SELF, &used);
-  b.record().facts.emplace_back("peak memory", grouped(used.ru_maxrss / 1024) + " MiB of this process, all arms included");
+  b.record().facts.emplace_back("peak memory",
+                                grouped(used.ru_maxrss / 1024) + " MiB of this process, all arms included");
 }
 
 // --- what is measured -----------------------------------------------------------------------------------------------
@@ -266,7 +269,8 @@ plan_of_study planned(bench& b, const options& o) {
     const double m = static_cast<double>(w.rows), n = static_cast<double>(w.cols), k = std::min(m, n);
     out.gather += 2 * n * n * static_cast<double>(calibration.rows.size());
     // spectrum; two pairs; losses in double of two pairs at every share
-    out.factor += 8 * k * k * k + 4 * k * m * n + 16 * m * n * k + 8 * static_cast<double>(o.shares.size()) * 4 * m * n * n;
+    out.factor +=
+        8 * k * k * k + 4 * k * m * n + 16 * m * n * k + 8 * static_cast<double>(o.shares.size()) * 4 * m * n * n;
   }
   const double a_row = pass(b.evaluation()) / static_cast<double>(b.evaluation().rows.size());
   const double rows = static_cast<double>(o.prompts) * (static_cast<double>(prompt_ids) + o.new_ids);
@@ -283,7 +287,8 @@ study::study_cost cost(bench& b, const options& o) {
   auto out = study::estimate_cost(b.model(), b.evaluation(), arms);
   out.flop += plan.gather + plan.factor + plan.generate;
   for (const weight_desc& w : matrices_of(b))
-    out.bytes += 4 * static_cast<double>(w.cols) * static_cast<double>(w.cols) + 8 * static_cast<double>(w.rows * w.cols);
+    out.bytes +=
+        4 * static_cast<double>(w.cols) * static_cast<double>(w.cols) + 8 * static_cast<double>(w.rows * w.cols);
   return out;
 }
 
@@ -323,8 +328,9 @@ void measure(bench& b, H& on, const options& o) {
   double done = 0;
   b.show("H of " + std::to_string(list.size()) + " matrices", done);
   const auto& calibration = b.windows(role::calibration);
-  const auto h = need(quant::try_gather_hessians(b.exec(), on, list, batches_of(calibration),
-                                                 {b.sets().at(role::calibration).text.name, calibration.fingerprint()}));
+  const auto h =
+      need(quant::try_gather_hessians(b.exec(), on, list, batches_of(calibration),
+                                      {b.sets().at(role::calibration).text.name, calibration.fingerprint()}));
   const double largest = std::max(layer_arm(o).share, 3.0 / 16);
   for (std::size_t i = 0; i < list.size(); ++i) {
     b.show("factors of matrix " + std::to_string(i + 1) + " of " + std::to_string(list.size()),
@@ -340,7 +346,8 @@ void measure(bench& b, H& on, const options& o) {
   if (std::find(found.shares.begin(), found.shares.end(), 3.0 / 32) == found.shares.end()) {
     found.shares.push_back(3.0 / 32);  // what S002 gives attention's matrices
     for (const double share : {1.0 / 8, 3.0 / 16})
-      if (std::find(found.shares.begin(), found.shares.end(), share) == found.shares.end()) found.shares.push_back(share);
+      if (std::find(found.shares.begin(), found.shares.end(), share) == found.shares.end())
+        found.shares.push_back(share);
   }
   b.show("errors of matrices", done + plan.gather + 0.5 * plan.factor);
   found.losses = losses_of(b.exec(), at.matrices, h, at.values, found.shares, b.seed());
@@ -351,8 +358,9 @@ void measure(bench& b, H& on, const options& o) {
   b.show("intact model", done += plan.gather + plan.factor);
 
   auto run = b.start(on);
-  arm_table table{"lowrank", "matrices as L·R with factors of 8 bits; svd: the best pair in the Frobenius norm, weighted: "
-                             "in the norm of H"};
+  arm_table table{"lowrank",
+                  "matrices as L·R with factors of 8 bits; svd: the best pair in the Frobenius norm, weighted: "
+                  "in the norm of H"};
   for (const auto& a : found.arms) table.arms.push_back(arm_of(at, a, b.layers()));
   found.effects = need(run.try_effects(table.arms, b.report(), b.progress()));
   const std::size_t n = b.layers().size();
@@ -381,7 +389,8 @@ void measure(bench& b, H& on, const options& o) {
     std::tie(found.intact_greedy, found.intact_sampled) = loops_under(b, on, resect::residual::plan{}, o);
     for (std::size_t i = 0; i < found.arms.size(); ++i)
       if (found.arms[i].scope != "attention") {
-        b.show("continuations, " + table.arms[i].label, b.progress().done + plan.generate / static_cast<double>(2 * o.shares.size() + 3));
+        b.show("continuations, " + table.arms[i].label,
+               b.progress().done + plan.generate / static_cast<double>(2 * o.shares.size() + 3));
         found.loops[i] = loops_under(b, on, table.arms[i].plan, o);
       }
   }
@@ -390,7 +399,8 @@ void measure(bench& b, H& on, const options& o) {
   study_record& r = b.record();
   table_record& main = r.tables[0];
   main.compared = true;
-  main.headline = "bits a weight of the altered matrices, all overhead counted; relative error over their weights; mean H-loss";
+  main.headline =
+      "bits a weight of the altered matrices, all overhead counted; relative error over their weights; mean H-loss";
   main.columns = {{"bits_per_weight", "bits/weight"},
                   {"weight_error", "|W−Ŵ|/|W|"},
                   {"h_loss", "H-loss"},
@@ -417,9 +427,9 @@ void measure(bench& b, options& o) {
   for (const double share : o.shares) r.options["shares"].push_back(share);
   r.options["rotated_stream"] = o.on_rotation;
   r.options["matrices_on_a_grid"] = o.grid.on_grid;
-  r.facts.emplace_back("weights", o.on_rotation ? "of the model with its residual stream rotated, seed " +
-                                                      std::to_string(b.seed())
-                                                : std::string("as the model has them"));
+  r.facts.emplace_back("weights",
+                       o.on_rotation ? "of the model with its residual stream rotated, seed " + std::to_string(b.seed())
+                                     : std::string("as the model has them"));
   if (!o.on_rotation) return measure(b, b.model(), o);
   auto on = need(rotated::try_make(b.exec(), b.model(), b.seed()));
   measure(b, on, o);
