@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Every matrix as a product of thin factors of 8 bits: what study S002 did, with what its numbers mean.
 #include <study/recipes/lowrank.hpp>
-
-#include <sys/resource.h>
+#include <study/recipes/lowrank_runs.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -15,7 +14,6 @@
 #include <resect/quant/rotated_host.hpp>
 #include <resect/random/distributions.hpp>
 #include <resect/study/compression.hpp>
-#include <resect/study/speed.hpp>
 #include <study/recipes/recipes.hpp>
 #include <study/report/numbers.hpp>
 
@@ -164,85 +162,6 @@ lowrank_arm layer_arm(const options& o) {
   return {pair_kind::weighted, compress::uniform_policy(share), "all", share};
 }
 
-// --- generations ----------------------------------------------------------------------------------------------------
-
-constexpr std::size_t prompt_ids = 16;
-
-std::vector<std::vector<std::int32_t>> prompts_of(const study::token_windows& w, int count) {
-  const std::size_t a_window = w.rows.size() / static_cast<std::size_t>(w.n_windows);
-  std::vector<std::vector<std::int32_t>> out;
-  for (index_t i = 0; i < std::min<index_t>(count, w.n_windows); ++i) {
-    const auto first = static_cast<std::size_t>(i * w.n_windows / std::min<index_t>(count, w.n_windows)) * a_window;
-    auto& ids = out.emplace_back();
-    for (std::size_t k = 0; k < std::min(prompt_ids, a_window); ++k) ids.push_back(w.rows[first + k].token);
-  }
-  return out;
-}
-
-template <class H>
-std::pair<study::loop_sums, study::loop_sums> loops_under(bench& b, H& on, const resect::residual::plan& plan,
-                                                          const options& o) {
-  const auto prompts = prompts_of(b.evaluation(), o.prompts);
-  const auto run = [&](double temperature) {
-    return study::loops_of(need(
-        study::try_generate(on, plan, prompts, {.max_new = o.new_ids, .temperature = temperature, .seed = b.seed()})));
-  };
-  return {run(0), run(1)};
-}
-
-// --- speed and memory -----------------------------------------------------------------------------------------------
-
-// Rows a second of one batch through all layers, the best of three passes.
-template <class H>
-double rows_per_second(bench& b, H& on) {
-  const auto batch = batches_of(b.evaluation()).front();
-  double best = 0;
-  for (int i = 0; i < 3; ++i) {
-    auto state = need(on.try_embed(batch));
-    const double start = study::detail::seconds_now();
-    need(on.try_run(state, 0, on.describe().n_layers, resect::model::no_hooks<float>()));
-    best = std::max(best, static_cast<double>(batch.size()) / (study::detail::seconds_now() - start));
-  }
-  return best;
-}
-
-template <class H>
-void add_speed(bench& b, H& on, const options& o, const workbench& at) {
-  plain_table out{
-      "L·R at run time",
-      "all matrices as packed factors of 8 bits, computed as L·(R·x), beside the host's own products in fp32",
-      {"rank", "bytes of the matrices", "share of fp32", "rows a second", "× the host's own"},
-      {}};
-  double whole = 0;
-  for (const auto& m : at.matrices) whole += 4.0 * static_cast<double>(m.w.rows * m.w.cols);
-  const double own = rows_per_second(b, on);
-  out.cells.push_back({"all", grouped(static_cast<long long>(whole)), "1", grouped(static_cast<long long>(own)), "1"});
-  for (const double share : o.shares) {
-    resect::array<resect::scratch> memory(static_cast<index_t>(at.matrices.size()));
-    resect::array<typename H::product_override> held;
-    double bytes = 0;
-    for (std::size_t i = 0; i < at.matrices.size(); ++i) {
-      const auto& m = at.matrices[i];
-      auto packed = need(compress::packed_factors<factors_8>::try_make(
-          need(try_round_pair(b.exec(), m, pair_kind::weighted, m.rank_of(share)))));
-      bytes += static_cast<double>(packed.bytes());
-      held.push_back(need(on.try_override_product(
-          m.w, compress::product_of(b.exec(), std::move(packed), memory[static_cast<index_t>(i)]))));
-    }
-    const double speed = rows_per_second(b, on);
-    while (!held.empty()) held.pop_back();
-    out.cells.push_back({plain(share), grouped(static_cast<long long>(bytes)), fixed(bytes / whole, 3),
-                         grouped(static_cast<long long>(speed)), fixed(speed / own, 2)});
-    b.record().report.sections["speed"].push_back(
-        {{"share", share}, {"bytes", bytes}, {"fp32_bytes", whole}, {"rows_per_second", speed}, {"own", own}});
-  }
-  b.record().extras.push_back(std::move(out));
-  rusage used{};
-  getrusage(RUSAGE_SELF, &used);
-  b.record().facts.emplace_back("peak memory",
-                                grouped(used.ru_maxrss / 1024) + " MiB of this process, all arms included");
-}
-
 // --- what is measured -----------------------------------------------------------------------------------------------
 
 struct plan_of_study {
@@ -386,12 +305,13 @@ void measure(bench& b, H& on, const options& o) {
 
   found.loops.resize(found.arms.size());
   if (o.prompts > 0) {
-    std::tie(found.intact_greedy, found.intact_sampled) = loops_under(b, on, resect::residual::plan{}, o);
+    std::tie(found.intact_greedy, found.intact_sampled) =
+        loops_under(b, on, resect::residual::plan{}, o.prompts, o.new_ids);
     for (std::size_t i = 0; i < found.arms.size(); ++i)
       if (found.arms[i].scope != "attention") {
         b.show("continuations, " + table.arms[i].label,
                b.progress().done + plan.generate / static_cast<double>(2 * o.shares.size() + 3));
-        found.loops[i] = loops_under(b, on, table.arms[i].plan, o);
+        found.loops[i] = loops_under(b, on, table.arms[i].plan, o.prompts, o.new_ids);
       }
   }
 
@@ -418,7 +338,7 @@ void measure(bench& b, H& on, const options& o) {
   add_matrix_tables(r, found);
   add_layer_table(r, found);
   if (o.prompts > 0) add_loop_table(r, found);
-  add_speed(b, on, o, at);
+  add_speed(b, on, o.shares, at.matrices);
   add_lowrank_findings(r, found);
 }
 
