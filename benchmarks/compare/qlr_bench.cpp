@@ -39,7 +39,8 @@ void transfer(const std::string& path, const char* mode, T* data, index_t n) {
   std::FILE* file = std::fopen(path.c_str(), mode);
   const auto size = static_cast<std::size_t>(n);
   bool whole = file != nullptr;
-  if (whole && mode[0] == 'r') whole = std::fread(const_cast<std::remove_const_t<T>*>(data), sizeof(T), size, file) == size;
+  if (whole && mode[0] == 'r')
+    whole = std::fread(const_cast<std::remove_const_t<T>*>(data), sizeof(T), size, file) == size;
   else if (whole) whole = std::fwrite(data, sizeof(T), size, file) == size;
   if (file == nullptr || std::fclose(file) != 0 || !whole) {
     std::fprintf(stderr, "qlr_bench: %s: not a file of %zu numbers\n", path.c_str(), size);
@@ -122,11 +123,13 @@ int decompose(char** argv) {
   transfer(argv[9], "wb", values.data.data(), values.data.size());
   if (std::getenv("QLR_STEPS") != nullptr)
     for (const auto& s : d.steps)
-      std::fprintf(stderr, "%s round %d %s loss %.6f best %.6f\n", std::string(compress::name(s.start)).c_str(), s.round,
-                   s.what == compress::decompose_step::kind::quantize ? "Q " : "LR", s.loss / d.weights, s.best / d.weights);
-  std::printf("{\"seconds\": %.3f, \"rank\": %ld, \"bits\": %.6f, \"loss\": %.9g, \"gaussian\": %.9g, \"start\": \"%s\"}\n",
-              seconds, static_cast<long>(rank), d.bits_per_weight() + seed_bits / weights, d.relative_loss(),
-              d.over_gaussian(), std::string(compress::name(d.start)).c_str());
+      std::fprintf(stderr, "%s round %d %s loss %.6f best %.6f\n", std::string(compress::name(s.start)).c_str(),
+                   s.round, s.what == compress::decompose_step::kind::quantize ? "Q " : "LR", s.loss / d.weights,
+                   s.best / d.weights);
+  std::printf(
+      "{\"seconds\": %.3f, \"rank\": %ld, \"bits\": %.6f, \"loss\": %.9g, \"gaussian\": %.9g, \"start\": \"%s\"}\n",
+      seconds, static_cast<long>(rank), d.bits_per_weight() + seed_bits / weights, d.relative_loss(), d.over_gaussian(),
+      std::string(compress::name(d.start)).c_str());
   return 0;
 }
 
@@ -140,7 +143,9 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "qlr_bench: %s\n", e.what());
     return 1;
   }
-  std::fputs("usage: qlr_bench inputs MODEL IDS FOLDER THREADS LAYER:NAME...\n"
-             "       qlr_bench decompose W H ROWS COLS BITS ROUNDS THREADS OUT\n", stderr);
+  std::fputs(
+      "usage: qlr_bench inputs MODEL IDS FOLDER THREADS LAYER:NAME...\n"
+      "       qlr_bench decompose W H ROWS COLS BITS ROUNDS THREADS OUT\n",
+      stderr);
   return 2;
 }

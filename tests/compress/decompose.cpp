@@ -34,8 +34,8 @@ matrix<float> values_of(const small_pair& p) {
 TEST_CASE("decompose: the pair's loss never rises from one half step to the next, and the result is the least of all") {
   const auto w = gaussian_weights(40, 48, 1);
   const auto h = second_moment(48, 200, 2);
-  for (const auto start : {starting_point::quantized, starting_point::low_rank, starting_point::outliers,
-                           starting_point::split_rank}) {
+  for (const auto start :
+       {starting_point::quantized, starting_point::low_rank, starting_point::outliers, starting_point::split_rank}) {
     auto o = small_options(6, 6);
     o.starts = {start};
     o.least_gain = 0;
@@ -51,7 +51,7 @@ TEST_CASE("decompose: the pair's loss never rises from one half step to the next
       CHECK(d->loss <= s.best);
     }
     CHECK(d->loss == d->steps.back().best);
-    CHECK(d->loss < 0.9 * d->steps.front().best);  // what the low rank is for
+    CHECK(d->loss < 0.9 * d->steps.front().best);                          // what the low rank is for
     CHECK(loss_of(w, values_of(*d), h) == Approx(d->loss).epsilon(1e-5));  // Ŵ is rounded to float once
   }
 }
@@ -64,8 +64,8 @@ TEST_CASE("decompose: the best of several starts goes on, and none of them is be
   double least = std::numeric_limits<double>::infinity();
   for (const auto& s : d->steps) least = std::min(least, s.best);
   CHECK(d->loss == least);
-  for (const auto start : {starting_point::quantized, starting_point::low_rank, starting_point::outliers,
-                           starting_point::split_rank}) {
+  for (const auto start :
+       {starting_point::quantized, starting_point::low_rank, starting_point::outliers, starting_point::split_rank}) {
     bool made = false;
     for (const auto& s : d->steps) made = made || s.start == start;
     CHECK(made);
@@ -123,7 +123,8 @@ TEST_CASE("decompose: what is planted as a sum of codes and thin factors is foun
 TEST_CASE("decompose: same bits for any number of workers") {
   const auto w = gaussian_weights(40, 48, 12);
   const auto h = second_moment(48, 60, 13);
-  const auto one = try_small_decompose(w, h, small_options(6, 1), 1), three = try_small_decompose(w, h, small_options(6, 1), 3);
+  const auto one = try_small_decompose(w, h, small_options(6, 1), 1),
+             three = try_small_decompose(w, h, small_options(6, 1), 3);
   REQUIRE((one && three));
   CHECK(one->q.codes == three->q.codes);
   CHECK(one->factors.l.codes == three->factors.l.codes);
@@ -149,8 +150,8 @@ TEST_CASE("decompose: no H and no W makes it fail") {
   };
   const matrix<double>* const moments[] = {&h, &zero, &ones, &steep};
   for (const auto* const moment : moments) run(w, *moment, 3);
-  run(matrix<float>(12, 16), h, 3);                  // W = 0
-  run(gaussian_weights(1, 16, 16), h, 1);            // 1 × n
+  run(matrix<float>(12, 16), h, 3);                              // W = 0
+  run(gaussian_weights(1, 16, 16), h, 1);                        // 1 × n
   run(gaussian_weights(12, 1, 17), second_moment(1, 4, 18), 1);  // n × 1
   matrix<float> same(12, 16);
   same.data.assign(12 * 16, 0.5f);

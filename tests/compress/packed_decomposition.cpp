@@ -59,7 +59,8 @@ TEST_CASE("packed Q + L·R: bad operands are refused before anything is written"
   matrix<float> x(2, 24), y(2, 19), narrow(2, 23), out(2, 20);
   y.data.assign(2 * 19, 7.0f);
   scratch memory;
-  support::expect_error(packed.try_apply(exec, x.view(), y.view(), memory), resect::errc::shape_mismatch, {"Y", "2 x 20"});
+  support::expect_error(packed.try_apply(exec, x.view(), y.view(), memory), resect::errc::shape_mismatch,
+                        {"Y", "2 x 20"});
   support::expect_error(packed.try_apply(exec, narrow.view(), out.view(), memory), resect::errc::shape_mismatch,
                         {"X", "2 x 24"});
   for (const float v : y.data) CHECK(v == 7.0f);
@@ -91,8 +92,7 @@ TEST_CASE("packed Q + L·R: a layer of the example runtime computes by it what i
   }
   scratch memory;
   {
-    const auto guard =
-        host.try_override_product(w, product_of(exec, value_or_throw(packed_pair::try_make(d)), memory));
+    const auto guard = host.try_override_product(w, product_of(exec, value_or_throw(packed_pair::try_make(d)), memory));
     REQUIRE(guard);
     got = support::by_surgery(host, {}, batch);
   }

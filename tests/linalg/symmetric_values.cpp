@@ -55,7 +55,8 @@ TEST_CASE("a planted spectrum under reflections is found again, repeated and zer
   for (std::uint64_t turn = 0; turn < 3; ++turn) {  // A ← (I − 2vvᵀ)·A·(I − 2vvᵀ)
     array<double> v(n), av(n);
     double size = 0;
-    for (index_t i = 0; i < n; ++i) size += std::pow(v[i] = random::gaussian(3, turn, static_cast<std::uint64_t>(i)), 2);
+    for (index_t i = 0; i < n; ++i)
+      size += std::pow(v[i] = random::gaussian(3, turn, static_cast<std::uint64_t>(i)), 2);
     double vav = 0;
     for (index_t i = 0; i < n; ++i) v[i] /= std::sqrt(size);
     for (index_t i = 0; i < n; ++i)

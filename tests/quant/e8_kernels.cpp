@@ -36,9 +36,10 @@ TEST_CASE("E8: every instruction set finds the first of the nearest patterns") {
     for (int n = 0; n < 300; ++n) {
       std::int32_t m[8];
       for (int i = 0; i < 8; ++i) {
-        const double x = std::fabs(resect::random::gaussian(3, static_cast<std::uint64_t>(n), static_cast<std::uint64_t>(i)));
+        const double x =
+            std::fabs(resect::random::gaussian(3, static_cast<std::uint64_t>(n), static_cast<std::uint64_t>(i)));
         // far out, on a grid with many ties, and anywhere
-        m[i] = n % 3 == 0 ? static_cast<std::int32_t>(std::fmin(20 * x, 32.25) * 0x1p18)
+        m[i] = n % 3 == 0   ? static_cast<std::int32_t>(std::fmin(20 * x, 32.25) * 0x1p18)
                : n % 3 == 1 ? static_cast<std::int32_t>(std::round(4 * x)) << 16
                             : static_cast<std::int32_t>(x * 0x1p18);
       }

@@ -38,7 +38,8 @@ TEST_CASE("GPTQ of one row, eliminated once, has the codes of the pass in double
   cpu exec;
   const auto h = second_moment(40, 25, 4);  // singular
   for (const double damping : {0.0, 0.01}) {
-    const gptq_options options{.order = column_order::by_diagonal, .damping = damping, .precision = feedback_precision::f64};
+    const gptq_options options{
+        .order = column_order::by_diagonal, .damping = damping, .precision = feedback_precision::f64};
     const auto rule = prepared_gptq::try_make(exec, h, options);
     REQUIRE(rule);
     for (const std::uint64_t seed : {5u, 6u, 7u}) {
@@ -77,6 +78,7 @@ TEST_CASE("a prepared rule refuses matrices and codes of another width by name")
                         {"24 columns", "16, those of H"});
   support::expect_error(try_quantize(exec, gaussian_weights(2, 16, 1).view(), threes{}, *rule), errc::invalid_argument,
                         {"width of codes", "1", "8, as prepared"});
-  support::expect_error(prepared_gptq::try_make(exec, h, {.sweeps = -1}), errc::invalid_argument, {"sweeps of gptq", "-1"});
+  support::expect_error(prepared_gptq::try_make(exec, h, {.sweeps = -1}), errc::invalid_argument,
+                        {"sweeps of gptq", "-1"});
   support::expect_error(prepared_gptq::try_make(exec, h, {}, 0), errc::invalid_argument, {"width of codes", "0"});
 }

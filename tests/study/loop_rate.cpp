@@ -15,8 +15,8 @@ TEST_CASE("loop rate: repeated 4-grams and cycles of known outputs") {
     outputs[2].ids.push_back(i % 16);  // of sixteen
     outputs[3].ids.push_back(i % 17);  // of seventeen: too long for a cycle, but repeated
   }
-  outputs[4].ids = {1, 2, 3};            // no 4-gram
-  outputs[5].ids = {1, 1, 1, 1, 1, 1};   // too short for a cycle
+  outputs[4].ids = {1, 2, 3};           // no 4-gram
+  outputs[5].ids = {1, 1, 1, 1, 1, 1};  // too short for a cycle
   outputs[5].stopped = true;
   const auto sums = loops_of(outputs);
   const double repeated[] = {0, 60, 45, 44, 0, 2, 0, 0};

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Every matrix as a product of thin factors of 8 bits: what study S002 did, with what its numbers mean.
 #include <study/recipes/lowrank.hpp>
-
-#include <sys/resource.h>
+#include <study/recipes/lowrank_runs.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -15,7 +14,6 @@
 #include <resect/quant/rotated_host.hpp>
 #include <resect/random/distributions.hpp>
 #include <resect/study/compression.hpp>
-#include <resect/study/speed.hpp>
 #include <study/recipes/recipes.hpp>
 #include <study/report/numbers.hpp>
 
@@ -83,41 +81,46 @@ std::vector<lowrank_arm> main_arms(const options& o) {
   for (const pair_kind kind : {pair_kind::svd, pair_kind::weighted}) {
     for (const char* const scope : {"all", "attention"})
       for (const double share : o.shares)
-        out.push_back({kind, compress::uniform_policy(share, scope == std::string("all") ? "*" : "*.attn.*"), scope, share});
+        out.push_back(
+            {kind, compress::uniform_policy(share, scope == std::string("all") ? "*" : "*.attn.*"), scope, share});
     out.push_back({kind, compress::s002_policy(), "S002", 0});
   }
   return out;
 }
 
-resect::residual::step step_of(const workbench& at, const lowrank_arm& a, int layer) {
-  resect::residual::step s;
-  s.what = resect::residual::step::kind::weights;
-  s.range = resect::residual::layer(layer);
-  s.id = "resect.low_rank_8_bits/1";
-  s.name = s.id;
-  s.fields.add("share", a.share).add("method", method_of(a)).complete();
-  s.hash = resect::fingerprint{}.add(s.id).add(method_of(a)).add(a.share).value();
-  s.on_weight = [&at, a](const weight_desc& w, matrix_view<float> values,
-                         resect::executor_ref) -> resect::residual::weight_change {
-    const auto choice = a.policy.try_choose(w, at.n_layers);
+// Stores the matrices of a layer as pairs of 8 bits.
+struct low_rank_pairs {
+  static constexpr std::string_view id = "resect.low_rank_8_bits/1";
+  const workbench* at;
+  lowrank_arm arm;
+
+  resect::residual::operator_facts facts() const noexcept {
+    return {.what = resect::residual::form::weights, .overwrites = true};
+  }
+  void fields(resect::field_visitor& v) const {
+    v.number("share", arm.share);
+    v.word("method", method_of(arm));
+  }
+  resect::residual::weight_change change(const weight_desc& w, matrix_view<float> values,
+                                         resect::executor_ref) const {
+    const auto choice = arm.policy.try_choose(w, at->n_layers);
     if (!choice) return choice.error();
-    const low_rank_matrix* const m = at.find(w);
+    const low_rank_matrix* const m = at->find(w);
     if (!*choice || m == nullptr) return false;
-    const auto factors = try_round_pair(at.exec, *m, a.kind, (*choice)->rank);
+    const auto factors = try_round_pair(at->exec, *m, arm.kind, (*choice)->rank);
     if (!factors) return factors.error();
     matrix<double> wide(values.rows, values.cols);
-    if (auto st = factors->try_to_dense(at.exec, wide.view()); !st) return st.error();
+    if (auto st = factors->try_to_dense(at->exec, wide.view()); !st) return st.error();
     for (index_t r = 0; r < values.rows; ++r)
       for (index_t c = 0; c < values.cols; ++c) values(r, c) = static_cast<float>(wide(r, c));
     return true;
-  };
-  return s;
-}
+  }
+};
 
 study::arm arm_of(const workbench& at, const lowrank_arm& a, const std::vector<int>& layers) {
   study::arm out;
   out.label = method_of(a) + (a.share > 0 ? ", rank " + plain(a.share) + " of the extent" : std::string());
-  for (const int l : layers) need(out.plan.try_add(step_of(at, a, l)));
+  for (const int l : layers) need(out.plan.try_add({resect::residual::layer(l), low_rank_pairs{&at, a}}));
   return out;
 }
 
@@ -163,83 +166,6 @@ lowrank_arm layer_arm(const options& o) {
   return {pair_kind::weighted, compress::uniform_policy(share), "all", share};
 }
 
-// --- generations ----------------------------------------------------------------------------------------------------
-
-constexpr std::size_t prompt_ids = 16;
-
-std::vector<std::vector<std::int32_t>> prompts_of(const study::token_windows& w, int count) {
-  const std::size_t a_window = w.rows.size() / static_cast<std::size_t>(w.n_windows);
-  std::vector<std::vector<std::int32_t>> out;
-  for (index_t i = 0; i < std::min<index_t>(count, w.n_windows); ++i) {
-    const auto first = static_cast<std::size_t>(i * w.n_windows / std::min<index_t>(count, w.n_windows)) * a_window;
-    auto& ids = out.emplace_back();
-    for (std::size_t k = 0; k < std::min(prompt_ids, a_window); ++k) ids.push_back(w.rows[first + k].token);
-  }
-  return out;
-}
-
-template <class H>
-std::pair<study::loop_sums, study::loop_sums> loops_under(bench& b, H& on, const resect::residual::plan& plan,
-                                                          const options& o) {
-  const auto prompts = prompts_of(b.evaluation(), o.prompts);
-  const auto run = [&](double temperature) {
-    return study::loops_of(
-        need(study::try_generate(on, plan, prompts, {.max_new = o.new_ids, .temperature = temperature, .seed = b.seed()})));
-  };
-  return {run(0), run(1)};
-}
-
-// --- speed and memory -----------------------------------------------------------------------------------------------
-
-// Rows a second of one batch through all layers, the best of three passes.
-template <class H>
-double rows_per_second(bench& b, H& on) {
-  const auto batch = batches_of(b.evaluation()).front();
-  double best = 0;
-  for (int i = 0; i < 3; ++i) {
-    auto state = need(on.try_embed(batch));
-    const double start = study::detail::seconds_now();
-    need(on.try_run(state, 0, on.describe().n_layers, resect::model::no_hooks<float>()));
-    best = std::max(best, static_cast<double>(batch.size()) / (study::detail::seconds_now() - start));
-  }
-  return best;
-}
-
-template <class H>
-void add_speed(bench& b, H& on, const options& o, const workbench& at) {
-  plain_table out{"L·R at run time",
-                  "all matrices as packed factors of 8 bits, computed as L·(R·x), beside the host's own products in fp32",
-                  {"rank", "bytes of the matrices", "share of fp32", "rows a second", "× the host's own"},
-                  {}};
-  double whole = 0;
-  for (const auto& m : at.matrices) whole += 4.0 * static_cast<double>(m.w.rows * m.w.cols);
-  const double own = rows_per_second(b, on);
-  out.cells.push_back({"all", grouped(static_cast<long long>(whole)), "1", grouped(static_cast<long long>(own)), "1"});
-  for (const double share : o.shares) {
-    resect::array<resect::scratch> memory(static_cast<index_t>(at.matrices.size()));
-    resect::array<typename H::product_override> held;
-    double bytes = 0;
-    for (std::size_t i = 0; i < at.matrices.size(); ++i) {
-      const auto& m = at.matrices[i];
-      auto packed = need(compress::packed_factors<factors_8>::try_make(
-          need(try_round_pair(b.exec(), m, pair_kind::weighted, m.rank_of(share)))));
-      bytes += static_cast<double>(packed.bytes());
-      held.push_back(need(on.try_override_product(
-          m.w, compress::product_of(b.exec(), std::move(packed), memory[static_cast<index_t>(i)]))));
-    }
-    const double speed = rows_per_second(b, on);
-    while (!held.empty()) held.pop_back();
-    out.cells.push_back({plain(share), grouped(static_cast<long long>(bytes)), fixed(bytes / whole, 3),
-                         grouped(static_cast<long long>(speed)), fixed(speed / own, 2)});
-    b.record().report.sections["speed"].push_back(
-        {{"share", share}, {"bytes", bytes}, {"fp32_bytes", whole}, {"rows_per_second", speed}, {"own", own}});
-  }
-  b.record().extras.push_back(std::move(out));
-  rusage used{};
-  getrusage(RUSAGE_SELF, &used);
-  b.record().facts.emplace_back("peak memory", grouped(used.ru_maxrss / 1024) + " MiB of this process, all arms included");
-}
-
 // --- what is measured -----------------------------------------------------------------------------------------------
 
 struct plan_of_study {
@@ -266,7 +192,8 @@ plan_of_study planned(bench& b, const options& o) {
     const double m = static_cast<double>(w.rows), n = static_cast<double>(w.cols), k = std::min(m, n);
     out.gather += 2 * n * n * static_cast<double>(calibration.rows.size());
     // spectrum; two pairs; losses in double of two pairs at every share
-    out.factor += 8 * k * k * k + 4 * k * m * n + 16 * m * n * k + 8 * static_cast<double>(o.shares.size()) * 4 * m * n * n;
+    out.factor +=
+        8 * k * k * k + 4 * k * m * n + 16 * m * n * k + 8 * static_cast<double>(o.shares.size()) * 4 * m * n * n;
   }
   const double a_row = pass(b.evaluation()) / static_cast<double>(b.evaluation().rows.size());
   const double rows = static_cast<double>(o.prompts) * (static_cast<double>(prompt_ids) + o.new_ids);
@@ -283,7 +210,8 @@ study::study_cost cost(bench& b, const options& o) {
   auto out = study::estimate_cost(b.model(), b.evaluation(), arms);
   out.flop += plan.gather + plan.factor + plan.generate;
   for (const weight_desc& w : matrices_of(b))
-    out.bytes += 4 * static_cast<double>(w.cols) * static_cast<double>(w.cols) + 8 * static_cast<double>(w.rows * w.cols);
+    out.bytes +=
+        4 * static_cast<double>(w.cols) * static_cast<double>(w.cols) + 8 * static_cast<double>(w.rows * w.cols);
   return out;
 }
 
@@ -323,8 +251,9 @@ void measure(bench& b, H& on, const options& o) {
   double done = 0;
   b.show("H of " + std::to_string(list.size()) + " matrices", done);
   const auto& calibration = b.windows(role::calibration);
-  const auto h = need(quant::try_gather_hessians(b.exec(), on, list, batches_of(calibration),
-                                                 {b.sets().at(role::calibration).text.name, calibration.fingerprint()}));
+  const auto h =
+      need(quant::try_gather_hessians(b.exec(), on, list, batches_of(calibration),
+                                      {b.sets().at(role::calibration).text.name, calibration.fingerprint()}));
   const double largest = std::max(layer_arm(o).share, 3.0 / 16);
   for (std::size_t i = 0; i < list.size(); ++i) {
     b.show("factors of matrix " + std::to_string(i + 1) + " of " + std::to_string(list.size()),
@@ -340,7 +269,8 @@ void measure(bench& b, H& on, const options& o) {
   if (std::find(found.shares.begin(), found.shares.end(), 3.0 / 32) == found.shares.end()) {
     found.shares.push_back(3.0 / 32);  // what S002 gives attention's matrices
     for (const double share : {1.0 / 8, 3.0 / 16})
-      if (std::find(found.shares.begin(), found.shares.end(), share) == found.shares.end()) found.shares.push_back(share);
+      if (std::find(found.shares.begin(), found.shares.end(), share) == found.shares.end())
+        found.shares.push_back(share);
   }
   b.show("errors of matrices", done + plan.gather + 0.5 * plan.factor);
   found.losses = losses_of(b.exec(), at.matrices, h, at.values, found.shares, b.seed());
@@ -351,8 +281,9 @@ void measure(bench& b, H& on, const options& o) {
   b.show("intact model", done += plan.gather + plan.factor);
 
   auto run = b.start(on);
-  arm_table table{"lowrank", "matrices as L·R with factors of 8 bits; svd: the best pair in the Frobenius norm, weighted: "
-                             "in the norm of H"};
+  arm_table table{"lowrank",
+                  "matrices as L·R with factors of 8 bits; svd: the best pair in the Frobenius norm, weighted: "
+                  "in the norm of H"};
   for (const auto& a : found.arms) table.arms.push_back(arm_of(at, a, b.layers()));
   found.effects = need(run.try_effects(table.arms, b.report(), b.progress()));
   const std::size_t n = b.layers().size();
@@ -378,11 +309,13 @@ void measure(bench& b, H& on, const options& o) {
 
   found.loops.resize(found.arms.size());
   if (o.prompts > 0) {
-    std::tie(found.intact_greedy, found.intact_sampled) = loops_under(b, on, resect::residual::plan{}, o);
+    std::tie(found.intact_greedy, found.intact_sampled) =
+        loops_under(b, on, resect::residual::plan{}, o.prompts, o.new_ids);
     for (std::size_t i = 0; i < found.arms.size(); ++i)
       if (found.arms[i].scope != "attention") {
-        b.show("continuations, " + table.arms[i].label, b.progress().done + plan.generate / static_cast<double>(2 * o.shares.size() + 3));
-        found.loops[i] = loops_under(b, on, table.arms[i].plan, o);
+        b.show("continuations, " + table.arms[i].label,
+               b.progress().done + plan.generate / static_cast<double>(2 * o.shares.size() + 3));
+        found.loops[i] = loops_under(b, on, table.arms[i].plan, o.prompts, o.new_ids);
       }
   }
 
@@ -390,7 +323,8 @@ void measure(bench& b, H& on, const options& o) {
   study_record& r = b.record();
   table_record& main = r.tables[0];
   main.compared = true;
-  main.headline = "bits a weight of the altered matrices, all overhead counted; relative error over their weights; mean H-loss";
+  main.headline =
+      "bits a weight of the altered matrices, all overhead counted; relative error over their weights; mean H-loss";
   main.columns = {{"bits_per_weight", "bits/weight"},
                   {"weight_error", "|W−Ŵ|/|W|"},
                   {"h_loss", "H-loss"},
@@ -408,7 +342,7 @@ void measure(bench& b, H& on, const options& o) {
   add_matrix_tables(r, found);
   add_layer_table(r, found);
   if (o.prompts > 0) add_loop_table(r, found);
-  add_speed(b, on, o, at);
+  add_speed(b, on, o.shares, at.matrices);
   add_lowrank_findings(r, found);
 }
 
@@ -417,9 +351,9 @@ void measure(bench& b, options& o) {
   for (const double share : o.shares) r.options["shares"].push_back(share);
   r.options["rotated_stream"] = o.on_rotation;
   r.options["matrices_on_a_grid"] = o.grid.on_grid;
-  r.facts.emplace_back("weights", o.on_rotation ? "of the model with its residual stream rotated, seed " +
-                                                      std::to_string(b.seed())
-                                                : std::string("as the model has them"));
+  r.facts.emplace_back("weights",
+                       o.on_rotation ? "of the model with its residual stream rotated, seed " + std::to_string(b.seed())
+                                     : std::string("as the model has them"));
   if (!o.on_rotation) return measure(b, b.model(), o);
   auto on = need(rotated::try_make(b.exec(), b.model(), b.seed()));
   measure(b, on, o);

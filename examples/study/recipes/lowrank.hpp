@@ -35,7 +35,7 @@ struct low_rank_matrix {
   resect::factor::low_rank<float> svd{}, weighted{};
   resect::array<double> squares{};   // σ², descending, all of them
   resect::array<double> captured{};  // eigenvalues of W·H·Wᵀ, descending, as many as the largest rank
-  double total = 0;                // tr(W·H·Wᵀ)
+  double total = 0;                  // tr(W·H·Wᵀ)
 
   resect::index_t smaller() const noexcept { return w.rows < w.cols ? w.rows : w.cols; }
   resect::index_t rank_of(double share) const noexcept;
@@ -57,12 +57,11 @@ struct matrix_loss {
   double null = 0;                  // the truncation error of a Gaussian matrix of these extents (svd)
 };
 
-low_rank_matrix factorize(backend& exec, const resect::model::weight_desc& w,
-                          resect::matrix_view<const float> values, const resect::quant::hessian& h,
-                          double largest_share);
+low_rank_matrix factorize(backend& exec, const resect::model::weight_desc& w, resect::matrix_view<const float> values,
+                          const resect::quant::hessian& h, double largest_share);
 // The first `rank` components, rounded to 8 bits.
 resect::result<resect::compress::quantized_factors<factors_8>> try_round_pair(backend& exec, const low_rank_matrix& m,
-                                                                               pair_kind kind, resect::index_t rank);
+                                                                              pair_kind kind, resect::index_t rank);
 // The errors of all matrices at all shares, both pairs.
 std::vector<matrix_loss> losses_of(backend& exec, const std::vector<low_rank_matrix>& matrices,
                                    const resect::array<resect::quant::hessian>& h,

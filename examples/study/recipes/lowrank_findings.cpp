@@ -17,7 +17,9 @@ using resect::index_t;
 using resect::metrics::clustered_sums;
 using resect::metrics::mean_range;
 
-void say(study_record& to, const char* kind, std::string text) { to.said.push_back({kind, "lowrank", std::move(text), {}}); }
+void say(study_record& to, const char* kind, std::string text) {
+  to.said.push_back({kind, "lowrank", std::move(text), {}});
+}
 
 // The mean over matrices, each a cluster.
 estimate mean_of(const lowrank_results& r, const std::function<bool(const matrix_loss&)>& wanted,
@@ -39,7 +41,8 @@ std::vector<std::string> loss_cells(const lowrank_results& r, std::string title,
                                     const std::function<bool(const low_rank_matrix&)>& in, double share) {
   const auto of = [&](pair_kind kind, double matrix_loss::*what) {
     return with_interval(mean_of(
-        r, [&](const matrix_loss& l) { return l.kind == kind && l.share == share && in((*r.matrices)[l.matrix]); }, what));
+        r, [&](const matrix_loss& l) { return l.kind == kind && l.share == share && in((*r.matrices)[l.matrix]); },
+        what));
   };
   return {std::move(title),
           of(pair_kind::svd, &matrix_loss::truncated),
@@ -51,9 +54,14 @@ std::vector<std::string> loss_cells(const lowrank_results& r, std::string title,
           of(pair_kind::weighted, &matrix_loss::loss)};
 }
 
-const std::vector<std::string> loss_titles{"",        "svd: truncation |W−LR|/|W|", "the same of Gaussian matrices",
-                                           "svd, 8 bits", "svd: cosine",            "svd: H-loss",
-                                           "weighted: |W−Ŵ|/|W|", "weighted: H-loss"};
+const std::vector<std::string> loss_titles{"",
+                                           "svd: truncation |W−LR|/|W|",
+                                           "the same of Gaussian matrices",
+                                           "svd, 8 bits",
+                                           "svd: cosine",
+                                           "svd: H-loss",
+                                           "weighted: |W−Ŵ|/|W|",
+                                           "weighted: H-loss"};
 
 std::string shown(double share) {
   const double sixteenths = 16 * share;
@@ -84,8 +92,10 @@ estimate additivity_slope(const lowrank_results& r) {
 }  // namespace
 
 void add_matrix_tables(study_record& to, const lowrank_results& r) {
-  plain_table ranks{"matrices, by rank", "means over matrices, each one a draw; ranks as shares of the smaller extent",
-                    loss_titles, {}};
+  plain_table ranks{"matrices, by rank",
+                    "means over matrices, each one a draw; ranks as shares of the smaller extent",
+                    loss_titles,
+                    {}};
   ranks.titles[0] = "rank";
   for (const double share : r.shares)
     ranks.cells.push_back(loss_cells(r, shown(share), [](const low_rank_matrix&) { return true; }, share));
@@ -93,14 +103,14 @@ void add_matrix_tables(study_record& to, const lowrank_results& r) {
   plain_table roles{"matrices, by role", "the same at rank " + shown(at), loss_titles, {}};
   roles.titles[0] = "matrix";
   for (const auto& name : roles_of(r))
-    roles.cells.push_back(
-        loss_cells(r, name, [&](const low_rank_matrix& m) { return m.w.name.view() == name; }, at));
+    roles.cells.push_back(loss_cells(r, name, [&](const low_rank_matrix& m) { return m.w.name.view() == name; }, at));
   plain_table depth{"matrices, by depth", "the same at rank " + shown(at) + ", thirds of the layers", loss_titles, {}};
   depth.titles[0] = "layers";
   const char* const thirds[] = {"first third", "middle third", "last third"};
   for (int third = 0; third < 3; ++third)
     depth.cells.push_back(loss_cells(
-        r, thirds[third], [&](const low_rank_matrix& m) { return m.w.layer * 3 / std::max(1, r.n_layers) == third; }, at));
+        r, thirds[third], [&](const low_rank_matrix& m) { return m.w.layer * 3 / std::max(1, r.n_layers) == third; },
+        at));
   for (auto* table : {&ranks, &roles, &depth}) to.extras.push_back(std::move(*table));
 
   for (const auto& l : r.losses) {
@@ -142,8 +152,10 @@ void add_layer_table(study_record& to, const lowrank_results& r) {
   }
   to.extras.push_back(std::move(layers));
 
-  plain_table sets{"sets of layers", "KL of a set beside the sum of its layers' own; means over drawn sets",
-                   {"layers at once", "sets", "KL", "sum of S", "KL / sum", "mean S × k^−½"}, {}};
+  plain_table sets{"sets of layers",
+                   "KL of a set beside the sum of its layers' own; means over drawn sets",
+                   {"layers at once", "sets", "KL", "sum of S", "KL / sum", "mean S × k^−½"},
+                   {}};
   double mean_one = 0;
   for (const auto& a : r.alone) mean_one += a.kl.estimate().value / static_cast<double>(r.alone.size());
   const auto add = [&](std::size_t k, std::size_t count, double kl, double sum) {
@@ -173,7 +185,8 @@ void add_loop_table(study_record& to, const lowrank_results& r) {
                   "shares of repeated 4-grams and of outputs that end in a cycle, greedy and at temperature 1",
                   {"model", "4-grams, greedy", "cycles, greedy", "4-grams, sampled", "cycles, sampled"},
                   {}};
-  const auto add = [&](std::string name, const resect::study::loop_sums& greedy, const resect::study::loop_sums& sampled) {
+  const auto add = [&](std::string name, const resect::study::loop_sums& greedy,
+                       const resect::study::loop_sums& sampled) {
     to.report.sections["loops"].push_back({{"model", name},
                                            {"repeated_greedy", resect::io::to_json(greedy.repeated_share())},
                                            {"cycles_greedy", resect::io::to_json(greedy.cycle_share())},
@@ -185,7 +198,8 @@ void add_loop_table(study_record& to, const lowrank_results& r) {
   add("intact", r.intact_greedy, r.intact_sampled);
   for (std::size_t i = 0; i < r.arms.size(); ++i)
     if (r.loops[i])
-      add(std::string(name(r.arms[i].kind)) + (r.arms[i].scope == "S002" ? ", ranks of S002" : ", " + shown(r.arms[i].share)),
+      add(std::string(name(r.arms[i].kind)) +
+              (r.arms[i].scope == "S002" ? ", ranks of S002" : ", " + shown(r.arms[i].share)),
           r.loops[i]->first, r.loops[i]->second);
   to.extras.push_back(std::move(out));
 }
@@ -197,9 +211,9 @@ void add_lowrank_findings(study_record& to, const lowrank_results& r) {
   };
   say(to, "spectrum",
       "At rank " + shown(low) + " of the extent svd leaves a relative error of " +
-          with_interval(of(pair_kind::svd, low, &matrix_loss::truncated)) + " (Gaussian matrices of the same extents: " +
-          with_interval(of(pair_kind::svd, low, &matrix_loss::null)) + "), at " + shown(high) + " " +
-          with_interval(of(pair_kind::svd, high, &matrix_loss::truncated)) + " (" +
+          with_interval(of(pair_kind::svd, low, &matrix_loss::truncated)) +
+          " (Gaussian matrices of the same extents: " + with_interval(of(pair_kind::svd, low, &matrix_loss::null)) +
+          "), at " + shown(high) + " " + with_interval(of(pair_kind::svd, high, &matrix_loss::truncated)) + " (" +
           with_interval(of(pair_kind::svd, high, &matrix_loss::null)) + "); means over matrices.");
   double apart = 0, added = 0;
   for (const auto& l : r.losses) {
@@ -209,8 +223,10 @@ void add_lowrank_findings(study_record& to, const lowrank_results& r) {
     }
   }
   say(to, "forecast",
-      "The spectrum forecasts the truncation error to within " + scientific(apart) + " for every matrix and rank; rounding "
-      "factors to 8 bits adds at most " + scientific(std::max(added, 0.0)) + " to it.");
+      "The spectrum forecasts the truncation error to within " + scientific(apart) +
+          " for every matrix and rank; rounding "
+          "factors to 8 bits adds at most " +
+          scientific(std::max(added, 0.0)) + " to it.");
   say(to, "weighted",
       "At rank " + shown(high) + " the H-loss of weighted pairs is " +
           with_interval(of(pair_kind::weighted, high, &matrix_loss::loss)) + ", of svd " +
@@ -223,7 +239,7 @@ void add_lowrank_findings(study_record& to, const lowrank_results& r) {
     const std::vector<clustered_sums> both{r.effects[*weighted].kl.sums(), r.effects[*svd].kl.sums()};
     const std::vector<double> k{1, -1};
     const auto ratio = resect::metrics::map_exp(need(resect::metrics::try_log_contrast(both, k)));
-    const std::string what = scope == std::string("S002") ? "With S002's ranks for attention"
+    const std::string what = scope == std::string("S002")  ? "With S002's ranks for attention"
                              : scope == std::string("all") ? "With all matrices at rank " + shown(high)
                                                            : "With attention alone at rank " + shown(high);
     say(to, "kl",
@@ -235,16 +251,21 @@ void add_lowrank_findings(study_record& to, const lowrank_results& r) {
     const auto slope = additivity_slope(r);
     to.report.sections["additivity_slope"] = resect::io::to_json(slope);
     say(to, "additivity",
-        "From one altered layer to all " + std::to_string(r.alone.size()) + ", KL grows as the number of layers to the power " +
-            with_interval(slope) + " (1: effects add up; S002's errors that average out would give −½)" +
+        "From one altered layer to all " + std::to_string(r.alone.size()) +
+            ", KL grows as the number of layers to the power " + with_interval(slope) +
+            " (1: effects add up; S002's ε/√N would give −½)" +
             (r.saturated ? "; all layers together destroy the output, so that R says nothing" : "") + ".");
   }
-  const auto worst = find_arm(r, pair_kind::svd, "all", low);
-  if (worst && r.loops[*worst])
+  std::optional<std::size_t> worst;
+  for (std::size_t i = 0; i < r.arms.size(); ++i)
+    if (r.loops[i] && (!worst || r.loops[i]->first.cycle_share().value > r.loops[*worst]->first.cycle_share().value))
+      worst = i;
+  if (worst)
     say(to, "loops",
         "Greedy continuations end in a cycle in " + with_interval(r.loops[*worst]->first.cycle_share()) +
-            " of outputs with svd at rank " + shown(low) + ", and in " + with_interval(r.intact_greedy.cycle_share()) +
-            " with the intact model.");
+            " of outputs at most (" + name(r.arms[*worst].kind) +
+            (r.arms[*worst].scope == "S002" ? ", ranks of S002" : ", rank " + shown(r.arms[*worst].share)) +
+            "), and in " + with_interval(r.intact_greedy.cycle_share()) + " with the intact model.");
 }
 
 }  // namespace studies

@@ -51,8 +51,10 @@ resect::factor::low_rank<float> leading(const resect::factor::low_rank<float>& w
     for (index_t i = 0; i < whole.rows(); ++i) left += std::pow(static_cast<double>(whole.l(i, k)), 2);
     for (index_t j = 0; j < whole.cols(); ++j) right += std::pow(static_cast<double>(whole.r(k, j)), 2);
     const double by = left > 0 && right > 0 ? std::sqrt(std::sqrt(right / left)) : 1;
-    for (index_t i = 0; i < whole.rows(); ++i) out.l(i, k) = static_cast<float>(static_cast<double>(whole.l(i, k)) * by);
-    for (index_t j = 0; j < whole.cols(); ++j) out.r(k, j) = static_cast<float>(static_cast<double>(whole.r(k, j)) / by);
+    for (index_t i = 0; i < whole.rows(); ++i)
+      out.l(i, k) = static_cast<float>(static_cast<double>(whole.l(i, k)) * by);
+    for (index_t j = 0; j < whole.cols(); ++j)
+      out.r(k, j) = static_cast<float>(static_cast<double>(whole.r(k, j)) / by);
   }
   return out;
 }
@@ -90,8 +92,8 @@ low_rank_matrix factorize(backend& exec, const resect::model::weight_desc& w, ma
   out.w = w;
   const index_t rank = out.rank_of(largest_share);
   out.squares = squared_singular_values(exec, values);
-  out.svd = resect::factor::balanced_factors(
-      need(resect::factor::try_truncated_svd(exec, values, {.rank = rank, .error_probes = 0})));
+  out.svd = resect::factor::balanced_factors(need(resect::factor::try_truncated_svd(
+      exec, values, {.rank = rank, .oversampling = rank, .power_iterations = 4, .error_probes = 0})));
   auto weighted = need(resect::factor::try_weighted_low_rank(exec, values, h, {.rank = rank}));
   out.weighted = std::move(weighted.factors);
   out.captured = std::move(weighted.spectrum);
@@ -101,7 +103,7 @@ low_rank_matrix factorize(backend& exec, const resect::model::weight_desc& w, ma
 }
 
 resect::result<resect::compress::quantized_factors<factors_8>> try_round_pair(backend& exec, const low_rank_matrix& m,
-                                                                               pair_kind kind, index_t rank) {
+                                                                              pair_kind kind, index_t rank) {
   const auto pair = leading(kind == pair_kind::svd ? m.svd : m.weighted, rank);
   const matrix_view<const float> l = pair.l.view(), r = pair.r.view();
   auto left = resect::quant::try_quantize(exec, l.transposed(), factors_8{});

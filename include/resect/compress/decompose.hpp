@@ -15,14 +15,14 @@ namespace RESECT_NAMESPACE::compress {
 
 // How a matrix is decomposed.
 struct decompose_options {
-  index_t rank = 0;        // 0 … min(m, n); 0: Q alone
-  int rounds = 20;         // of Q, then L·R, after the first pair; fewer where a round gains less than least_gain
-  int trial_rounds = 2;    // of every start, before the best goes on
+  index_t rank = 0;          // 0 … min(m, n); 0: Q alone
+  int rounds = 20;           // of Q, then L·R, after the first pair; fewer where a round gains less than least_gain
+  int trial_rounds = 2;      // of every start, before the best goes on
   double least_gain = 1e-4;  // share of the loss
   array<starting_point> starts{starting_point::quantized, starting_point::low_rank, starting_point::outliers,
                                starting_point::split_rank};
-  code_choice codes = code_choice::feedback;       // of Q
-  quant::gptq_options feedback{.sweeps = 4};       // where Q is rounded with feedback
+  code_choice codes = code_choice::feedback;  // of Q
+  quant::gptq_options feedback{.sweeps = 4};  // where Q is rounded with feedback
   factor_options factors;
 };
 

@@ -9,9 +9,9 @@ namespace RESECT_NAMESPACE::compress {
 
 // What a decomposition starts from: what Q rounds first.
 enum class starting_point : std::uint8_t {
-  quantized,  // W itself
-  low_rank,   // W less its best L·R in the norm of H
-  outliers,   // W less its best L·R in the norm of H restricted to its `rank` columns of the largest h_jj
+  quantized,   // W itself
+  low_rank,    // W less its best L·R in the norm of H
+  outliers,    // W less its best L·R in the norm of H restricted to its `rank` columns of the largest h_jj
   split_rank,  // W less its best L·R of half the rank
 };
 
@@ -38,7 +38,7 @@ struct decomposition {
   quantized_factors<F> factors;  // of rank r
   double loss = 0;               // tr(E·H·Eᵀ), E = W − Q − L·R, in double
   double weights = 0;            // tr(W·H·Wᵀ)
-  double gaussian = 0;           // what normal weights would lose (gaussian_reference.hpp), at the bits of Q and this rank
+  double gaussian = 0;  // what normal weights would lose (gaussian_reference.hpp), at the bits of Q and this rank
   starting_point start = starting_point::quantized;  // of the pair that is kept
   array<decompose_step> steps;                       // all that were made, in their order
 
@@ -52,7 +52,8 @@ struct decomposition {
   // Codes, scales, zero points and headers of Q, L and R: exact, without names and extents.
   double stored_bits() const noexcept { return q.stored_bits() + factors.stored_bits(); }
   double bits_per_weight() const noexcept {
-    return rows() == 0 || cols() == 0 ? 0.0 : stored_bits() / (static_cast<double>(rows()) * static_cast<double>(cols()));
+    return rows() == 0 || cols() == 0 ? 0.0
+                                      : stored_bits() / (static_cast<double>(rows()) * static_cast<double>(cols()));
   }
 
   // out ← Q + L·R, summed in double and rounded once. Cost 2mnr flop and 8mn bytes.

@@ -29,7 +29,7 @@ enum class code_choice : std::uint8_t {
 struct factor_options {
   rank_basis basis = rank_basis::rotated;
   code_choice codes = code_choice::feedback;
-  int rounds = 5;         // of rounding R, refitting and rounding L, refitting R; they end where they gain nothing
+  int rounds = 5;          // of rounding R, refitting and rounding L, refitting R; they end where they gain nothing
   std::uint64_t seed = 1;  // of the rotation
 };
 
@@ -133,8 +133,7 @@ class factor_rounder {
       matrix<double> gram(left->cols, left->cols);
       if (auto s = exec_->try_gemm(1.0, left->view().transposed(), left->view(), 0.0, gram.view()); !s)
         return s.error();
-      const double loss =
-          whole - 2 * detail::dot_all(*left, fit->crossed) + detail::dot_all(gram, fit->moment);
+      const double loss = whole - 2 * detail::dot_all(*left, fit->crossed) + detail::dot_all(gram, fit->moment);
       const bool gained = round == 0 || loss < best.loss;
       const bool much = round == 0 || loss < best.loss - 1e-4 * std::fabs(best.loss);
       if (gained) best = {std::move(now), loss, round + 1};
@@ -198,8 +197,7 @@ class factor_rounder {
     }
     matrix<double> gram(r.rows, r.rows);
     if (auto s = exec_->try_gemm(1.0, l.view().transposed(), l.view(), 0.0, gram.view()); !s) return s.error();
-    const auto ldl =
-        linalg::try_ldl(*exec_, gram.view(), {}, linalg::least_pivot(r.rows));
+    const auto ldl = linalg::try_ldl(*exec_, gram.view(), {}, linalg::least_pivot(r.rows));
     if (!ldl) return ldl.error();
     matrix<double> error(r.rows, r.cols), rounded(r.rows, r.cols);
     matrix<float> goal(1, r.cols), value(1, r.cols);
@@ -231,8 +229,7 @@ class factor_rounder {
     if (auto s = exec_->try_gemm(1.0, r.view(), h_, 0.0, rh.view()); !s) return s.error();
     if (auto s = exec_->try_gemm(1.0, rh.view(), r.view().transposed(), 0.0, out.moment.view()); !s) return s.error();
     for (index_t i = 0; i < rank; ++i)
-      for (index_t j = 0; j < i; ++j)
-        out.moment(i, j) = out.moment(j, i) = 0.5 * (out.moment(i, j) + out.moment(j, i));
+      for (index_t j = 0; j < i; ++j) out.moment(i, j) = out.moment(j, i) = 0.5 * (out.moment(i, j) + out.moment(j, i));
     if (auto s = exec_->try_gemm(1.0, a, rh.view().transposed(), 0.0, out.crossed.view()); !s) return s.error();
     auto inverse = detail::try_pseudo_inverse(*exec_, out.moment);
     if (!inverse) return inverse.error();
@@ -247,14 +244,13 @@ class factor_rounder {
     across.group_rows = format_.group;
     const matrix<float> w = detail::narrowed(fit.l.view());
     const quant::mse_scale search{};
-    const auto q = options_.codes == code_choice::nearest
-                       ? quant::try_quantize(*exec_, w.view(), across, quant::nearest{}, search)
-                       : quant::try_quantize(*exec_, w.view(), across,
-                                             quant::gptq{fit.moment,
-                                                         {.sweeps = 4,
-                                                          .damping = 0,
-                                                          .precision = quant::feedback_precision::f64}},
-                                             search);
+    const auto q =
+        options_.codes == code_choice::nearest
+            ? quant::try_quantize(*exec_, w.view(), across, quant::nearest{}, search)
+            : quant::try_quantize(
+                  *exec_, w.view(), across,
+                  quant::gptq{fit.moment, {.sweeps = 4, .damping = 0, .precision = quant::feedback_precision::f64}},
+                  search);
     if (!q) return q.error();
     out.format = format_;
     if (auto s = out.try_resize(w.cols, w.rows); !s) return s.error();

@@ -52,9 +52,9 @@ constexpr bool fits_pattern(std::string_view name, std::string_view pattern) noe
 
 // Rules in their order, and what is left alone.
 struct policy {
-  array<policy_rule> rules;     // the first that fits a name decides; none: the matrix stays
+  array<policy_rule> rules;      // the first that fits a name decides; none: the matrix stays
   array<short_text<48>> skip{};  // patterns of matrices that stay, whatever the rules say
-  index_t least_extent = 0;     // matrices with a smaller extent stay
+  index_t least_extent = 0;      // matrices with a smaller extent stay
 
   // What becomes of a weight of a model of `n_layers` layers; nothing where it stays. Norm gains and biases stay.
   // Errors: invalid_argument (a rank above the smaller extent, a share outside [0, 1]).
@@ -96,7 +96,8 @@ inline policy uniform_policy(double share, std::string_view pattern = "*") {
 // 3/16 in the first and the last layer, 1/8 for the output of attention, 3/32 for its other matrices; the MLP stays, and
 // so do matrices with an extent below `least_extent` (there 1024). Names as the example runtime has them.
 inline policy s002_policy(index_t least_extent = 0) {
-  return {{policy_rule{.pattern = "layers.first.*", .share = 3.0 / 16}, policy_rule{.pattern = "layers.last.*", .share = 3.0 / 16},
+  return {{policy_rule{.pattern = "layers.first.*", .share = 3.0 / 16},
+           policy_rule{.pattern = "layers.last.*", .share = 3.0 / 16},
            policy_rule{.pattern = "*.attn.o", .share = 1.0 / 8}, policy_rule{.pattern = "*.attn.*", .share = 3.0 / 32}},
           {"*.mlp.*"},
           least_extent};

@@ -87,9 +87,7 @@ class decomposer {
     decomposition<Q, F> pair;
     matrix<double> q_values, lr_values;
   };
-  state take() {
-    return {start_, round_, loss_, std::move(pair_), std::move(q_values_), std::move(lr_values_)};
-  }
+  state take() { return {start_, round_, loss_, std::move(pair_), std::move(q_values_), std::move(lr_values_)}; }
   void put(state s) {
     start_ = s.start;
     round_ = s.round;
