@@ -92,8 +92,7 @@ struct plain_pass {
     for (index_t r = 0; r < x.rows; ++r) {
       for (index_t j = 0; j < w.latents(); ++j) {
         double h = w.encoder_bias[j];
-        for (index_t c = 0; c < x.cols; ++c)
-          h += w.encoder(j, c) * (static_cast<double>(x(r, c)) * scale - w.bias[c]);
+        for (index_t c = 0; c < x.cols; ++c) h += w.encoder(j, c) * (static_cast<double>(x(r, c)) * scale - w.bias[c]);
         pre(r, j) = h;
       }
       for (index_t c = 0; c < x.cols; ++c) {
@@ -122,7 +121,8 @@ TEST_CASE("sae: gradients of topk and batch_topk are central differences of the 
   }
 }
 
-TEST_CASE("sae: the gradient of jump_relu but for thresholds is the central difference of the loss, to 1e-6 of its norm") {
+TEST_CASE(
+    "sae: the gradient of jump_relu but for thresholds is the central difference of the loss, to 1e-6 of its norm") {
   CHECK(worst_of(jump_relu{.latents = 3, .penalty = 0.01}, {.aux_coefficient = 0}) < 1e-6);
 }
 

@@ -57,7 +57,8 @@ void recovers(const A& how, planted_rows data, index_t steps, std::uint64_t seed
     const auto truth = data.dictionary();
     const auto found = trained(exec, how, data, steps, seed).weights().decoder;
     const auto random = planted_rows{.width = data.width, .atoms = data.atoms, .seed = seed + 1000}.dictionary();
-    const double there = mean_max_cosine(truth.view(), found.view()), back = mean_max_cosine(found.view(), truth.view());
+    const double there = mean_max_cosine(truth.view(), found.view()),
+                 back = mean_max_cosine(found.view(), truth.view());
     const double by_chance = mean_max_cosine(truth.view(), random.view());
     INFO(A::name << ", seed " << seed << ": MMCS " << there << " and " << back << ", of a random dictionary "
                  << by_chance);
@@ -158,7 +159,8 @@ TEST_CASE("sae: every architecture recovers a planted dictionary of 128 atoms, 3
   recovers(jump_relu{.latents = 4}, data, 3000, 3);
 }
 
-TEST_CASE("sae: 200 steps are 100, a killed process, its checkpoint and 100 more, byte for byte, at 1, 2 and 3 workers") {
+TEST_CASE(
+    "sae: 200 steps are 100, a killed process, its checkpoint and 100 more, byte for byte, at 1, 2 and 3 workers") {
   resumes(topk{{.latents = 3, .anneal_from = 8, .anneal_steps = 50}});
   resumes(batch_topk{{.latents = 3}});
   resumes(jump_relu{.latents = 3});
@@ -245,7 +247,8 @@ TEST_CASE("sae: bad rows, options and checkpoints are refused by name, and the r
   matrix<float> sample(8, 16);
   expect_error(T::try_make(exec, topk{{.latents = 41}}, stream_options, x.view()), errc::invalid_argument,
                {"latents a row", "41", "1 to 40"});
-  expect_error(T::try_make(exec, how, stream_options, sample.view()), errc::invalid_argument, {"sample", "all the same"});
+  expect_error(T::try_make(exec, how, stream_options, sample.view()), errc::invalid_argument,
+               {"sample", "all the same"});
   expect_error(T::try_make(exec, how, {.latents = 8, .beta1 = 1}, x.view()), errc::invalid_argument, {"beta1"});
 
   const auto bytes = std::as_const(before).span();

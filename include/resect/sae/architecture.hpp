@@ -28,11 +28,11 @@ using row_entries = array<entry<T>>;
 
 // What one step of training knows of the selection.
 struct step_context {
-  index_t step = 0;          // steps that were done before
-  index_t rows = 0;          // of the batch
-  double penalty = 0;        // what the architecture's state weighs the mean number of latents by
+  index_t step = 0;           // steps that were done before
+  index_t rows = 0;           // of the batch
+  double penalty = 0;         // what the architecture's state weighs the mean number of latents by
   detail::row_loops loops{};  // of the machine
-  double bound = 0;          // what select_batch returned of the rows before: scores up to it are not kept
+  double bound = 0;           // what select_batch returned of the rows before: scores up to it are not kept
 };
 
 // The loss's gradient by h_j and θ_j, from that by f_j.

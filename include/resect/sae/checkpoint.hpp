@@ -29,7 +29,8 @@ template <class A>
 std::string identity_of(const A& how, const trainer_options& o) {
   fingerprint f;
   f.add(std::string_view(A::name)).add("resect.sae.trainer/1");
-  for (const double x : {o.learning_rate, o.beta1, o.beta2, o.epsilon, o.decay_from, o.clip, o.aux_coefficient}) f.add(x);
+  for (const double x : {o.learning_rate, o.beta1, o.beta2, o.epsilon, o.decay_from, o.clip, o.aux_coefficient})
+    f.add(x);
   for (const index_t x : {o.latents, o.steps, o.warm_up, o.aux_latents}) f.add(static_cast<std::uint64_t>(x));
   f.add(static_cast<std::uint64_t>(o.dead_after)).add(static_cast<std::uint64_t>(o.norm)).add(o.seed);
   if constexpr (A::has_threshold) {
@@ -91,7 +92,8 @@ result<array<std::byte>> try_write_checkpoint(const trainer<float, A>& t, const 
     tensors.push_back(detail::tensor_of<float>(part + ".encoder_bias", "F32", {f}, w.encoder_bias.span()));
     tensors.push_back(detail::tensor_of<float>(part + ".decoder", "F32", {f, d}, w.decoder.data.span()));
     tensors.push_back(detail::tensor_of<float>(part + ".bias", "F32", {d}, w.bias.span()));
-    if (A::has_threshold) tensors.push_back(detail::tensor_of<float>(part + ".threshold", "F32", {f}, w.threshold.span()));
+    if (A::has_threshold)
+      tensors.push_back(detail::tensor_of<float>(part + ".threshold", "F32", {f}, w.threshold.span()));
   };
   add("weights", s.weights);
   add("mean", s.mean);
@@ -135,8 +137,7 @@ result<resumed_run<A>> try_read_checkpoint(std::span<const std::byte> bytes, con
     if (key == "identity") identity = value;
   }
   if (format != "resect.sae.checkpoint/1")
-    return error{errc::malformed, "checkpoint", text(format.empty() ? "no format" : format),
-                 "resect.sae.checkpoint/1"};
+    return error{errc::malformed, "checkpoint", text(format.empty() ? "no format" : format), "resect.sae.checkpoint/1"};
   if (const std::string own = detail::identity_of(how, options); identity != own)
     return error{errc::invalid_argument, "options of the run that goes on",
                  text("a checkpoint of other options, fingerprint ", identity), text("fingerprint ", own)};
@@ -145,7 +146,8 @@ result<resumed_run<A>> try_read_checkpoint(std::span<const std::byte> bytes, con
   s.weights = s.mean = s.square = dictionary<float>(f, width, A::has_threshold);
   s.since_fired = array<std::int64_t>(f);
   status failed{};
-  const auto tensor = [&](const std::string& name, std::string_view dtype, const std::vector<index_t>& extents, auto& to) {
+  const auto tensor = [&](const std::string& name, std::string_view dtype, const std::vector<index_t>& extents,
+                          auto& to) {
     if (failed) failed = detail::read_tensor(*read, name, dtype, extents, to);
   };
   const auto part = [&](const std::string& name, dictionary<float>& w) {

@@ -104,8 +104,8 @@ result<float> try_calibrate_threshold(B& exec, const dictionary<float>& weights,
   const auto done = [&](index_t n) {
     bound = detail::keep_largest_of_batch(rows.span().first(static_cast<std::size_t>(n)), wanted);
   };
-  if (auto s = detail::encode_blocks<float>(exec, weights, matrix_view<const float>(centred.view()), {}, memory, take,
-                                            done);
+  if (auto s =
+          detail::encode_blocks<float>(exec, weights, matrix_view<const float>(centred.view()), {}, memory, take, done);
       !s)
     return s.error();
   array<float> kept;

@@ -33,7 +33,9 @@ struct dictionary {
   // Of all parameters and extents.
   std::uint64_t hash() const noexcept {
     fingerprint f;
-    f.add("resect.sae.dictionary/1").add(static_cast<std::uint64_t>(latents())).add(static_cast<std::uint64_t>(width()));
+    f.add("resect.sae.dictionary/1")
+        .add(static_cast<std::uint64_t>(latents()))
+        .add(static_cast<std::uint64_t>(width()));
     for (const array<T>* part : {&encoder.data, &encoder_bias, &decoder.data, &bias, &threshold})
       for (const T x : *part) f.add(static_cast<double>(x));
     return f.value();

@@ -45,7 +45,9 @@ class codec_metrics {
 
   std::int64_t rows() const noexcept { return rows_; }
   // L0: kept latents a row, with the clustered interval.
-  metrics::estimate mean_latents(double level = 0.95) const { return kept_.estimate(level, metrics::mean_range::nonnegative); }
+  metrics::estimate mean_latents(double level = 0.95) const {
+    return kept_.estimate(level, metrics::mean_range::nonnegative);
+  }
   // FVU = Σ‖x − x̂‖²/Σ‖x − mean‖², with the clustered interval of a ratio of totals.
   metrics::estimate fvu(double level = 0.95) const {
     return sums_.estimate(metrics::ratio_of_totals{}, level, metrics::mean_range::nonnegative);

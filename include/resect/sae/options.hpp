@@ -13,22 +13,22 @@ namespace RESECT_NAMESPACE::sae {
 // How decoder rows keep a norm, without which penalties and comparisons of latents mean nothing.
 enum class decoder_norm : std::uint8_t {
   projected,  // ‖w_j‖ = 1: the gradient along w_j is taken out, and w_j is divided by its norm after each step
-  folded,     // any norm in training, latents are compared by h_j·‖w_j‖; weights() folds the norms into the encoder
+  folded,  // any norm in training, latents are compared by h_j·‖w_j‖; weights() folds the norms into the encoder
 };
 
 // Numbers of a training run. Rows are scaled to variance 1 an element and the loss is the fraction of variance that is left
 // (FVU) with the denominator of the first rows, so learning rate, clip and aux_coefficient mean the same for every layer,
 // width and model.
 struct trainer_options {
-  index_t latents = 0;                // F
-  index_t steps = 0;                  // of the whole run; schedules end there, 0: none decays
-  double learning_rate = 0;           // of Adam; 0: 2e-4/√(F/2¹⁴) (Gao et al. 2024)
+  index_t latents = 0;       // F
+  index_t steps = 0;         // of the whole run; schedules end there, 0: none decays
+  double learning_rate = 0;  // of Adam; 0: 2e-4/√(F/2¹⁴) (Gao et al. 2024)
   double beta1 = .9, beta2 = .999, epsilon = 1e-8;
-  index_t warm_up = 1000;             // steps in which the rate rises from 0 in a line
-  double decay_from = .8;             // share of `steps` after which it falls to 0 in a line
-  double clip = 1;                    // most that ‖gradient of the loss‖ may be, 0: no limit
-  double aux_coefficient = 1.0 / 32;  // weight of AuxK, 0: none
-  index_t aux_latents = 0;            // most dead latents a row in AuxK; 0: d/2
+  index_t warm_up = 1000;                // steps in which the rate rises from 0 in a line
+  double decay_from = .8;                // share of `steps` after which it falls to 0 in a line
+  double clip = 1;                       // most that ‖gradient of the loss‖ may be, 0: no limit
+  double aux_coefficient = 1.0 / 32;     // weight of AuxK, 0: none
+  index_t aux_latents = 0;               // most dead latents a row in AuxK; 0: d/2
   std::int64_t dead_after = 10'000'000;  // rows without a latent after which it is dead
   decoder_norm norm = decoder_norm::projected;
   std::uint64_t seed = 1;

@@ -28,7 +28,8 @@ struct planted_rows {
         out(j, c) = static_cast<float>(x);
         squares += x * x;
       }
-      for (index_t c = 0; c < width; ++c) out(j, c) = static_cast<float>(static_cast<double>(out(j, c)) / std::sqrt(squares));
+      for (index_t c = 0; c < width; ++c)
+        out(j, c) = static_cast<float>(static_cast<double>(out(j, c)) / std::sqrt(squares));
     }
     return out;
   }
@@ -41,16 +42,17 @@ struct planted_rows {
       for (index_t c = 0; c < width; ++c) out(r, c) = 0;
       for (index_t i = 0; i < active; ++i) {
         for (std::uint64_t attempt = 0;; ++attempt) {
-          const auto j = static_cast<index_t>(random::integer_below(
-              s, static_cast<std::uint64_t>(i) + attempt * static_cast<std::uint64_t>(active), static_cast<std::uint64_t>(atoms)));
+          const auto j = static_cast<index_t>(
+              random::integer_below(s, static_cast<std::uint64_t>(i) + attempt * static_cast<std::uint64_t>(active),
+                                    static_cast<std::uint64_t>(atoms)));
           bool taken = false;
           for (index_t k = 0; k < i; ++k) taken = taken || chosen[k] == j;
           if (taken) continue;
           chosen[i] = j;
           break;
         }
-        const auto a = static_cast<float>(
-            1 + 0.5 * std::fabs(random::gaussian(s, 0x100000000u + static_cast<std::uint64_t>(i))));
+        const auto a =
+            static_cast<float>(1 + 0.5 * std::fabs(random::gaussian(s, 0x100000000u + static_cast<std::uint64_t>(i))));
         for (index_t c = 0; c < width; ++c) out(r, c) += a * of(chosen[i], c);
       }
       if (noise <= 0) continue;

@@ -42,8 +42,7 @@ class shuffle_buffer {
     const random::philox_stream s{seed_, 0x73687566666c65u};
     const index_t n = algo::min(out.rows, waiting_);
     for (index_t r = 0; r < n; ++r) {
-      const auto at =
-          static_cast<index_t>(random::integer_below(s, drawn_++, static_cast<std::uint64_t>(waiting_)));
+      const auto at = static_cast<index_t>(random::integer_below(s, drawn_++, static_cast<std::uint64_t>(waiting_)));
       --waiting_;
       for (index_t c = 0; c < rows_.cols; ++c) {
         out(r, c) = rows_(at, c);

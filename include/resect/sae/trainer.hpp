@@ -23,7 +23,7 @@ struct trainer_state {
   double scale = 1;                     // rows are multiplied by it: variance 1 an element
   double penalty = 0;                   // of the architecture
   index_t step = 0;
-  std::int64_t rows = 0;                // that were trained on
+  std::int64_t rows = 0;  // that were trained on
 };
 
 // Trains a sparse autoencoder of an architecture on batches of rows (B, d) of float.
@@ -68,7 +68,8 @@ class trainer {
     const index_t f = options.latents, d = state.weights.width();
     for (const dictionary<T>* part : {&state.weights, &state.mean, &state.square})
       if (part->latents() != f || part->width() != d || part->decoder.rows != f || part->decoder.cols != d ||
-          part->encoder_bias.size() != f || part->bias.size() != d || part->threshold.size() != (A::has_threshold ? f : 0))
+          part->encoder_bias.size() != f || part->bias.size() != d ||
+          part->threshold.size() != (A::has_threshold ? f : 0))
         return error{errc::shape_mismatch, "state of a trainer",
                      text(part->latents(), " x ", part->width(), ", ", part->threshold.size(), " thresholds"),
                      text(f, " x ", d, ", ", A::has_threshold ? f : 0)};
@@ -232,7 +233,8 @@ class trainer {
       const auto done = [&](index_t n) {
         bound = detail::keep_largest_of_batch(rows.span().first(static_cast<std::size_t>(n)), kept);
       };
-      if (auto s = detail::encode_blocks<T>(exec, state_.weights, centred.view(), norms_.span(), memory, take, done); !s)
+      if (auto s = detail::encode_blocks<T>(exec, state_.weights, centred.view(), norms_.span(), memory, take, done);
+          !s)
         return s;
       for (T& theta : state_.weights.threshold) theta = bound;
     }
@@ -252,19 +254,20 @@ class trainer {
     if (rows.rows < 1) return error{errc::shape_mismatch, "rows", "0", "at least 1"};
     x_.resize(rows.rows, rows.cols);
     exec.bulk(rows.rows, [&](index_t r) {
-      for (index_t c = 0; c < rows.cols; ++c)
-        x_(r, c) = static_cast<T>(static_cast<double>(rows(r, c)) * state_.scale);
+      for (index_t c = 0; c < rows.cols; ++c) x_(r, c) = static_cast<T>(static_cast<double>(rows(r, c)) * state_.scale);
     });
     dead_.clear();
     if (options_.aux_coefficient > 0)
       for (index_t j = 0; j < latents(); ++j)
         if (state_.since_fired[j] >= options_.dead_after) dead_.push_back(j);
     const typename detail::batch_pass<T, A>::input in{
-        state_.weights, how_,
-        norms_.span(), dead_.span(),
-        options_,       static_cast<double>(width()),
-        {.step = state_.step, .rows = rows.rows, .penalty = state_.penalty,
-         .loops = {instructions_of(exec)}}};
+        state_.weights,
+        how_,
+        norms_.span(),
+        dead_.span(),
+        options_,
+        static_cast<double>(width()),
+        {.step = state_.step, .rows = rows.rows, .penalty = state_.penalty, .loops = {instructions_of(exec)}}};
     return pass_.try_run(exec, in, matrix_view<const T>(x_.view()));
   }
 

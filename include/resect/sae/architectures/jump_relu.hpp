@@ -17,9 +17,9 @@ namespace RESECT_NAMESPACE::sae {
 struct jump_relu {
   static constexpr std::string_view name = "jump_relu";
   static constexpr bool has_threshold = true;
-  double latents = 32;       // L̄0 that is asked for
-  double bandwidth = 0.5;    // ε, of rows scaled to variance 1 an element
-  double penalty = 1e-3;     // λ of the first step
+  double latents = 32;     // L̄0 that is asked for
+  double bandwidth = 0.5;  // ε, of rows scaled to variance 1 an element
+  double penalty = 1e-3;   // λ of the first step
   double gain = 0.01;
 
   status check(index_t available) const {

@@ -33,8 +33,7 @@ void keep_largest(std::span<const T> h, std::span<const T> score, index_t k, Nex
     algo::push_heap(out.begin() + first, out.end(), before);
     if (out.size() - first == k) least = out[first].score;
   }
-  algo::sort(out.begin() + first, out.end(),
-             [](const entry<T>& a, const entry<T>& b) { return a.latent < b.latent; });
+  algo::sort(out.begin() + first, out.end(), [](const entry<T>& a, const entry<T>& b) { return a.latent < b.latent; });
 }
 
 }  // namespace detail

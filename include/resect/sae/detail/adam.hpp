@@ -21,8 +21,8 @@ class adam_step {
   }
   void apply(const row_loops& loops, const float* g, float* m, float* v, float* p, index_t n) const noexcept {
     const auto f = [](double x) { return static_cast<float>(x); };
-    loops.adam({f(scale_), f(beta1_), f(1 - beta1_), f(beta2_), f(1 - beta2_), f(rate_), f(root_), f(epsilon_)}, g, m, v,
-               p, n);
+    loops.adam({f(scale_), f(beta1_), f(1 - beta1_), f(beta2_), f(1 - beta2_), f(rate_), f(root_), f(epsilon_)}, g, m,
+               v, p, n);
   }
   void apply(const row_loops&, const double* g, double* m, double* v, double* p, index_t n) const noexcept {
     for (index_t i = 0; i < n; ++i) {

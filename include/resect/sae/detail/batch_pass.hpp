@@ -18,10 +18,10 @@ class batch_pass {
   struct input {
     const dictionary<T>& weights;
     const A& how;
-    std::span<const T> norms;           // ‖w_j‖ where they are folded, else empty
-    std::span<const index_t> dead;      // ascending
+    std::span<const T> norms;       // ‖w_j‖ where they are folded, else empty
+    std::span<const index_t> dead;  // ascending
     const trainer_options& options;
-    double variance = 1;                // σ²
+    double variance = 1;  // σ²
     step_context context;
   };
 
