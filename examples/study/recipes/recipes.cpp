@@ -6,7 +6,7 @@ namespace studies {
 std::vector<recipe> all_recipes() {
   return {
       sensitivity_recipe(),
-      compression_recipe(),
+      compress_recipe(),
       spans_recipe(),
       quantize_recipe(),
   };
