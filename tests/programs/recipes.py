@@ -21,24 +21,24 @@ def case_recipes_are_listed_and_an_unknown_one_is_refused_with_the_list(folder):
     done = run("study", "--recipe", "list")
     assert done.returncode == 0
     names = re.findall(r"^  (\w+)  ", done.stdout, re.M)
-    assert names[:2] == ["sensitivity", "compression"] and "spans" in names, names
+    assert names[:2] == ["sensitivity", "compress"] and "spans" in names, names
     assert all(f"  {name}  " in run("study", "--help").stdout for name in names)
     expect_refusal(run("study", "--recipe", "melt", "--out", folder / "x"), "--recipe", "'melt'", ", ".join(names))
     expect_refusal(run("study", "--recipe=melt"), "--recipe", "'melt'")
     expect_refusal(run("study", "--recipe"), "--recipe")
-    for option in (["--recipe", "compression"], ["--recipe=compression"]):
+    for option in (["--recipe", "compress"], ["--recipe=compress"]):
         said = run("study", *option, "--help").stdout
-        assert "--quantize" in said and "--alterations" not in said and "study/compression" in said, said
+        assert "--quantize" in said and "--alterations" not in said and "study/compress" in said, said
     said = run("study", "--help").stdout
     assert "--quantize" not in said and "--alterations" in said and re.search(r"--out TEXT=\S*/study(\s|$)", said), said
 
 
 def case_an_option_of_another_recipe_is_refused_with_its_name(folder):
     for arguments, words in [
-        (["--quantize", 4], ["--quantize", "compression", "sensitivity"]),
-        (["--low-rank=4"], ["--low-rank", "compression"]),
-        (["--recipe", "compression", "--alterations", "skip"], ["--alterations", "sensitivity", "compression"]),
-        (["--recipe", "spans", "--calibration", "rest"], ["--calibration", "sensitivity, compression, quantize and lowrank", "spans"]),
+        (["--quantize", 4], ["--quantize", "compress", "sensitivity"]),
+        (["--low-rank=4"], ["--low-rank", "compress"]),
+        (["--recipe", "compress", "--alterations", "skip"], ["--alterations", "sensitivity", "compress"]),
+        (["--recipe", "spans", "--calibration", "rest"], ["--calibration", "sensitivity, compress, quantize and lowrank", "spans"]),
         (["--recipe", "spans", "--melt"], ["--melt"]),
         (["--selection", TINY / "heldout.txt"], ["--selection"]),
         (["--model", "tiny", "--model", "tiny"], ["--model", "second one, 'tiny'", "recipe sensitivity"]),

@@ -114,11 +114,12 @@ class bench {
 
 // How many matrices of the chosen layers lie on a grid of few bits already: a quantizer that meets it makes no error.
 grid_record look_for_grids(bench& b);
-// Says on the terminal that weights lie on a grid, where they do, and what the study does about it.
-void note_grid(const bench& b, const grid_record& grid, bool on_rotation);
-
-// The matrices of the chosen layers, and rows of whole windows, about 2048 at a time.
+// Whether a study of stored weights works on a rotation of the residual stream: "auto" where weights lie on a grid, "always"
+// or "never". Says on stderr what lies on a grid.
+bool works_on_rotation(bench& b, const std::string& rotate, const grid_record& grid);
+// The matrices of the chosen layers.
 std::vector<resect::model::weight_desc> matrices_of(bench& b);
+// Rows of whole windows, about 2048 at a time.
 std::vector<resect::model::batch_view> batches_of(const resect::study::token_windows& w);
 
 // Marks and ranks of every recipe: resamples of the bootstrap.

@@ -177,8 +177,7 @@ void check(bench& b, options& o) {
   std::sort(o.shares.begin(), o.shares.end());
   o.shares.erase(std::unique(o.shares.begin(), o.shares.end()), o.shares.end());
   o.grid = look_for_grids(b);
-  o.on_rotation = o.rotate == "always" || (o.rotate == "auto" && o.grid.on_grid > 0);
-  note_grid(b, o.grid, o.on_rotation);
+  o.on_rotation = works_on_rotation(b, o.rotate, o.grid);
 }
 
 plan_of_study planned(bench& b, const options& o) {

@@ -86,8 +86,7 @@ void choose_arms(options& o) {
 
 void check(bench& b, options& o) {
   o.grid = look_for_grids(b);
-  o.on_rotation = o.rotate == "always" || (o.rotate == "auto" && o.grid.on_grid > 0);
-  note_grid(b, o.grid, o.on_rotation);
+  o.on_rotation = works_on_rotation(b, o.rotate, o.grid);
 }
 
 // --- arms -----------------------------------------------------------------------------------------------------------

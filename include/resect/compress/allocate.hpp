@@ -247,10 +247,11 @@ result<measured_allocation> try_measured(allocation a, allocation reference, Mea
 }
 
 #if RESECT_EXCEPTIONS
-// The throwing forms.
+// allocator::try_make, which throws.
 inline allocator make_allocator(std::span<const allocation_matrix> matrices) {
   return value_or_throw(allocator::try_make(matrices));
 }
+// allocator::try_solve, which throws.
 inline allocation allocate(const allocator& from, double budget, const allocation_limits& limits = {}) {
   return value_or_throw(from.try_solve(budget, limits));
 }

@@ -233,6 +233,7 @@ struct artifact_list {
   artifact_run run;
   std::vector<std::pair<std::string, std::string>> files;  // name, checksum
 };
+// The name of its file.
 inline constexpr std::string_view artifact_list_name = "artifact.safetensors";
 
 // Its bytes. Errors: invalid_argument (an empty field), what io::try_write_safetensors finds.

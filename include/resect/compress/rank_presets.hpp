@@ -13,6 +13,7 @@
 // layers protected, for any depth.
 namespace RESECT_NAMESPACE::compress {
 
+// How ranks follow depth.
 enum class rank_preset : std::uint8_t {
   uniform,    // one rank
   selective,  // four times that rank in the last 1/8 of the layers
