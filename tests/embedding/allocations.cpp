@@ -25,9 +25,13 @@
 #include <resect/quant/affine.hpp>
 #include <resect/quant/quantize.hpp>
 #include <resect/random/distributions.hpp>
+#include <resect/residual/capture.hpp>
+#include <resect/residual/codec.hpp>
 #include <resect/residual/noise.hpp>
 #include <resect/residual/norm_matching.hpp>
 #include <resect/residual/operators.hpp>
+#include <resect/residual/patch.hpp>
+#include <resect/residual/resample.hpp>
 #include <resect/residual/run.hpp>
 #include <resect/residual/select.hpp>
 #include <resect/residual/steer.hpp>
@@ -288,6 +292,50 @@ TEST_CASE("a pass under any plan takes no memory once its own has grown") {
   const auto fewer = batch_of(1, 3);
   CHECK(allocated_by([&] { done = try_forward(host, p, fewer, memory); }) == 0);
   REQUIRE(done.has_value());
+}
+
+TEST_CASE("operators that read stored rows take no memory once the pass's own has grown, nor does a coder") {
+  if (!can_count()) return;
+  struct halves {  // a coder of the first half of a row
+    std::string_view id = "embedding.halves/1";
+    void fields(field_visitor&) const {}
+    index_t d = 0;
+    index_t width() const noexcept { return d; }
+    index_t features() const noexcept { return d / 2; }
+    void encode(std::span<const float> h, std::span<float> f) const noexcept {
+      for (std::size_t i = 0; i < f.size(); ++i) f[i] = h[i];
+    }
+    void decode(std::span<const float> f, std::span<float> h) const noexcept {
+      for (std::size_t i = 0; i < h.size(); ++i) h[i] = i < f.size() ? f[i] : 0.0f;
+    }
+  };
+  const auto batch = batch_of(2, 7);
+  const auto rows = static_cast<index_t>(batch.size());
+  embedding::still_host host{n_layers, width, rows};
+  row_store post(site::resid_post, layers(0, n_layers), width, rows);
+  auto deltas = row_store::of_block_deltas(layers(0, n_layers), width, rows);
+  REQUIRE(try_capture(host, plan{}, batch, post).has_value());
+  REQUIRE(try_capture(host, plan{}, batch, deltas).has_value());
+  std::vector<float> basis(width, 0.0f);
+  basis[1] = 1.0f;
+  const shared_value<row_store> source(std::move(post));
+  const auto chosen = token_in({0, 2, 9});
+  const auto p = plan{} | resample_delta(layer(0), std::move(deltas), 1, resample_from::any_row) |
+                 at(chosen, patch(patch_direction::noise, layer(1), site::resid_post, source)) |
+                 subspace_swap(layer(2), site::resid_post, {basis.data(), width, 1}, source) |
+                 splice(codec_error::keep, layer(3), site::resid_post, halves{.d = width}, edit_feature{1, 0, 1}) |
+                 splice(codec_error::drop, layer(2), site::resid_post, halves{.d = width});
+  const auto bound = schedule::try_make(host, p);
+  REQUIRE(bound.has_value());
+  pass_memory memory;
+  status done;
+  for (int pass = 0; pass < 2; ++pass) {
+    done = try_forward(host, *bound, batch, memory);
+    REQUIRE(done.has_value());
+  }
+  for (int pass = 0; pass < 3; ++pass)
+    CHECK(allocated_by([&] { done = try_forward(host, *bound, batch, memory); }) == 0);
+  CHECK(done.has_value());
 }
 
 TEST_CASE("a pass of a widened host takes no memory once its own has grown") {

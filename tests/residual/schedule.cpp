@@ -114,6 +114,16 @@ TEST_CASE("what the host lacks is said when the schedule is made, with the words
         "invalid argument | nothing of layer 1 for reinit.keep | no such weight | the name of a weight of the layer");
 }
 
+TEST_CASE("a host of the edit level refuses steps on weights when the schedule is made") {
+  planted_host planted;
+  const edit_ref edit_only = planted;
+  const auto bound = schedule::try_make(edit_only, plan{} | reinit(layer(1), 1, norm_gains::keep));
+  REQUIRE_FALSE(bound);
+  CHECK(parts(bound.error()) ==
+        "unsupported | weights for reinit.keep | a host without try_override_weight | one of the surgery level");
+  CHECK(schedule::try_make(edit_only, plan{} | skip(layer(1))));
+}
+
 TEST_CASE("threads share a schedule, each on a host and memory of its own") {
   planted_host alone;
   const auto batch = alone.draw(4, 9);
