@@ -101,8 +101,7 @@ struct low_rank_pairs {
     v.number("share", arm.share);
     v.word("method", method_of(arm));
   }
-  resect::residual::weight_change change(const weight_desc& w, matrix_view<float> values,
-                                         resect::executor_ref) const {
+  resect::residual::weight_change change(const weight_desc& w, matrix_view<float> values, resect::executor_ref) const {
     const auto choice = arm.policy.try_choose(w, at->n_layers);
     if (!choice) return choice.error();
     const low_rank_matrix* const m = at->find(w);
