@@ -31,7 +31,7 @@ TASKS = [
     ("Draw a conclusion", "metrics.md", ["metrics/verdicts/*"]),
     ("Quantize a matrix", "quant.md", ["quant/*"]),
     ("Factorize a matrix", "factor.md", ["factor/*"]),
-    ("Compress a model", "study.md", ["compress/*"]),
+    ("Compress a model", "compress.md", ["compress/*"]),
     ("Train sparse autoencoders", "sae.md", ["sae/*"]),
     ("Replace layers by students", "student.md", ["student/*"]),
     ("Read and write files", "io.md", ["io/*"]),
