@@ -120,17 +120,20 @@ TEST_CASE("vectors of well separated values are those that were planted") {
   const auto sigma = planted::spectrum(90, [](double i) { return std::pow(0.5, i); });
   const auto u = planted::orthonormal(m, 90, 2 * 4), v = planted::orthonormal(n, 90, 2 * 4 + 1);
   const auto w = planted::with_spectrum(m, n, sigma, 4);
-  const auto svd = factor::try_truncated_svd(exec, w.view(), {.rank = 20, .oversampling = 5});
-  REQUIRE(svd);
-  for (index_t i = 0; i < 20; ++i) {
-    double uu = 0, vv = 0;
-    for (index_t r = 0; r < m; ++r) uu += u(r, i) * svd->u(r, i);
-    for (index_t r = 0; r < n; ++r) vv += v(r, i) * svd->v(r, i);
-    CHECK(std::fabs(std::fabs(uu) - 1) < 1e-12);
-    CHECK(std::fabs(std::fabs(vv) - 1) < 1e-12);
-    CHECK(uu * vv > 0);
-    CHECK(std::fabs(svd->s[i] / sigma[static_cast<std::size_t>(i)] - 1) < 1e-9);
-  }
+  const auto krylov = factor::try_truncated_svd(exec, w.view(), {.rank = 20});
+  const auto iterated = factor::try_truncated_svd(
+      exec, w.view(), {.rank = 20, .oversampling = 5, .method = factor::svd_method::subspace_iteration});
+  for (const auto* svd : {&krylov, &iterated})
+    for (index_t i = 0; i < 20; ++i) {
+      REQUIRE(*svd);
+      double uu = 0, vv = 0;
+      for (index_t r = 0; r < m; ++r) uu += u(r, i) * (*svd)->u(r, i);
+      for (index_t r = 0; r < n; ++r) vv += v(r, i) * (*svd)->v(r, i);
+      CHECK(std::fabs(std::fabs(uu) - 1) < 1e-12);
+      CHECK(std::fabs(std::fabs(vv) - 1) < 1e-12);
+      CHECK(uu * vv > 0);
+      CHECK(std::fabs((*svd)->s[i] / sigma[static_cast<std::size_t>(i)] - 1) < 1e-9);
+    }
 }
 
 TEST_CASE("in double, small singular values are not lost to a squared condition number") {
