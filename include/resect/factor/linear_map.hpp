@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <cmath>
 #include <concepts>
 
 #include <resect/core/memory.hpp>
@@ -101,10 +102,30 @@ struct product_map {
 };
 
 namespace detail {
+// 2^−exponent·A: powers of A·Aᵀ neither overflow nor vanish.
+template <class A>
+struct scaled_map {
+  A map;
+  int exponent = 0;
+
+  index_t rows() const noexcept { return map.rows(); }
+  index_t cols() const noexcept { return map.cols(); }
+  template <class B, class T, class X>
+  status try_multiply(B& exec, T alpha, X x, T beta, matrix_view<T, typename B::space> y) const {
+    return map.try_multiply(exec, std::ldexp(alpha, -exponent), x, beta, y);
+  }
+  template <class B, class T, class X>
+  status try_multiply_transposed(B& exec, T alpha, X x, T beta, matrix_view<T, typename B::space> y) const {
+    return map.try_multiply_transposed(exec, std::ldexp(alpha, -exponent), x, beta, y);
+  }
+};
+
 template <class M>
 inline constexpr bool is_dense_map = false;
 template <class T, class Space>
 inline constexpr bool is_dense_map<dense_map<T, Space>> = true;
+template <class A>
+inline constexpr bool is_dense_map<scaled_map<A>> = is_dense_map<A>;
 }  // namespace detail
 
 }  // namespace RESECT_NAMESPACE::factor

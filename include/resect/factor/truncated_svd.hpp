@@ -58,6 +58,7 @@ struct svd_search {
   bilateral_bases<T, Space> bases;
   index_t rank = 0;
   double left_out = std::numeric_limits<double>::quiet_NaN();
+  int exponent = 0;  // the map that was searched is the one that is meant, times 2^−exponent
 };
 
 // Searches with more and more columns, until as many as the rank asks for have been searched. `norm` is ‖A‖_F, NaN where
@@ -159,6 +160,7 @@ result<truncated_decomposition<T, typename B::space>> finish(B& exec, const A& a
   if (!v) return v.error();
   truncated_decomposition<T, typename B::space> svd;
   svd.u = *std::move(u), svd.v = *std::move(v);
+  for (double& x : bases.core.s) x = std::ldexp(x, found.exponent);
   svd.s.assign(bases.core.s.data(), found.rank);
   svd.spectrum = std::move(bases.core.s);
   svd.quality.frobenius_norm = norm;
@@ -215,8 +217,15 @@ result<truncated_decomposition<std::remove_const_t<T>, typename B::space>> try_t
     return detail::finish<element>(exec, map, {*std::move(bases), options.rank}, range->frobenius, options);
   }
   const dense_map<element, typename B::space> searched{flipped ? w.transposed() : w};
-  auto found = detail::search_directions<element>(exec, searched, options, range->frobenius);
+  int exponent = 0;
+  std::frexp(range->frobenius, &exponent);
+  exponent = std::clamp(exponent, 2 - std::numeric_limits<element>::max_exponent,
+                        std::numeric_limits<element>::max_exponent - 2);
+  auto found = detail::search_directions<element>(
+      exec, detail::scaled_map<dense_map<element, typename B::space>>{searched, exponent}, options,
+      std::ldexp(range->frobenius, -exponent));
   if (!found) return found.error();
+  found->exponent = exponent;
   auto svd = detail::finish<element>(exec, searched, *std::move(found), range->frobenius, options);
   if (!svd || !flipped) return svd;
   std::swap(svd->u, svd->v);

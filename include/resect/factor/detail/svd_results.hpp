@@ -22,7 +22,7 @@ inline status check_options(const truncated_svd_options& o, index_t smaller) noe
     return error{errc::invalid_argument, "options",
                  text("oversampling ", o.oversampling, ", power_iterations ", o.power_iterations, ", error_probes ",
                       o.error_probes, ", block ", o.block),
-                 "none below 0"};
+                 "oversampling at least -1, the others at least 0"};
   const auto outside = [](double share) { return !(share >= 0 && share <= 1); };
   if (outside(o.energy)) return error{errc::invalid_argument, "energy", text(o.energy), "above 0, at most 1"};
   if (outside(o.error)) return error{errc::invalid_argument, "error", text(o.error), "above 0, at most 1"};
