@@ -23,6 +23,7 @@ struct entry {
   T score = 0;  // what latents are compared by: h_j, or h_j·‖w_j‖ where norms are folded
   T value = 0;  // f_j; 0 where only the selection has a gradient
 };
+// Those of a row, ascending by latent.
 template <class T>
 using row_entries = array<entry<T>>;
 
