@@ -154,9 +154,9 @@ void resumes(const A& how) {
 
 TEST_CASE("sae: every architecture recovers a planted dictionary of 128 atoms, 3 seeds of 3") {
   const planted_rows data{.width = 64, .atoms = 128, .active = 4};
-  recovers(topk{{.latents = 4}}, data, 3000, 3);
-  recovers(batch_topk{{.latents = 4}}, data, 3000, 3);
-  recovers(jump_relu{.latents = 4}, data, 3000, 3);
+  recovers(topk{{.latents = 4}}, data, 2000, 3);
+  recovers(batch_topk{{.latents = 4}}, data, 2000, 3);
+  recovers(jump_relu{.latents = 4}, data, 2000, 3);
 }
 
 TEST_CASE(
