@@ -71,9 +71,9 @@ TEST_CASE("a planted affine map is recovered by the affine fit") {
   const planted::affine_pair p(400, 12, 0);
   const auto folds = folds_of(p);
   const auto fit = value_or_throw(student::try_fit_affine(exec, std::span<const span_moments>(folds)));
-  CHECK(fit.choice.lambda == 1e-6);
-  CHECK(fit.choice.held_out_fvu() < 1e-9);
-  CHECK_FALSE(fit.choice.fewer_rows_than_inputs());
+  CHECK(fit.choice().lambda == 1e-6);
+  CHECK(fit.choice().held_out_fvu() < 1e-9);
+  CHECK_FALSE(fit.choice().fewer_rows_than_inputs());
   for (index_t i = 0; i < 12; ++i) {
     CHECK(std::fabs(fit.map.bias[i] - p.b[static_cast<std::size_t>(i)]) < 1e-3);
     for (index_t j = 0; j < 12; ++j) CHECK(std::fabs(fit.map.weights(i, j) - p.w(i, j)) < 1e-4);
@@ -132,18 +132,19 @@ TEST_CASE("reduced rank recovers a planted map of its rank, and at full rank is 
       p.y(r, c) = static_cast<float>(sum);
     }
   const auto folds = folds_of(p);
-  const auto two = value_or_throw(student::try_fit_reduced_rank(exec, std::span<const span_moments>(folds), 2));
+  const auto affine = value_or_throw(student::try_fit_affine(exec, std::span<const span_moments>(folds)));
+  const auto whole = merged(p);
+  const auto two = value_or_throw(student::try_fit_reduced_rank(exec, whole, affine, 2));
   CHECK(two.map.rank() == 2);
   CHECK(two.kept_energy > 1 - 1e-6);
   CHECK(squared_error(p, image(two.map, p.x)) < 1e-3);
-  const auto one = value_or_throw(student::try_fit_reduced_rank(exec, std::span<const span_moments>(folds), 1));
+  const auto one = value_or_throw(student::try_fit_reduced_rank(exec, whole, affine, 1));
   CHECK(one.kept_energy < 0.999);
   CHECK(squared_error(p, image(one.map, p.x)) > 100 * squared_error(p, image(two.map, p.x)));
-  const auto affine = value_or_throw(student::try_fit_affine(exec, std::span<const span_moments>(folds)));
-  const auto all = value_or_throw(student::try_fit_reduced_rank(exec, std::span<const span_moments>(folds), 12));
+  const auto all = value_or_throw(student::try_fit_reduced_rank(exec, whole, affine, 12));
   const auto a = image(affine.map, p.x), b = image(all.map, p.x);
   for (index_t i = 0; i < a.data.size(); ++i) CHECK(std::fabs(a.data[i] - b.data[i]) < 1e-3f);
-  support::expect_error(student::try_fit_reduced_rank(exec, std::span<const span_moments>(folds), 13),
+  support::expect_error(student::try_fit_reduced_rank(exec, whole, affine, 13),
                         errc::invalid_argument, {"rank of a span map", "13", "1 to 12"});
 }
 

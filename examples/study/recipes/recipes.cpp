@@ -9,6 +9,7 @@ std::vector<recipe> all_recipes() {
       compression_recipe(),
       spans_recipe(),
       quantize_recipe(),
+      inject_recipe(),
   };
 }
 

@@ -10,5 +10,6 @@ recipe sensitivity_recipe();
 recipe compression_recipe();
 recipe spans_recipe();
 recipe quantize_recipe();
+recipe inject_recipe();
 
 }  // namespace studies

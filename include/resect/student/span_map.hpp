@@ -9,7 +9,7 @@
 #include <resect/core/backend.hpp>
 #include <resect/core/copy.hpp>
 #include <resect/core/hash.hpp>
-#include <resect/residual/operators.hpp>
+#include <resect/residual/replace.hpp>
 #include <resect/student/span_moments.hpp>
 
 // A closed-form map in the place of layers.
@@ -86,22 +86,36 @@ struct span_map {
   }
 };
 
-// The step of a plan that puts a map in the place of layers, which do not run. The products of the map are those of
-// `exec`, to which the step keeps a reference: it outlives the plan.
-//   plan{} | student::replace(exec, layers(3, 6), student::span_map{fit.map, student::apart_rows_of(moments)})
+// A span map as an operator of plans, its products those of a backend that it keeps a reference to.
+//   fields: what the map lists, and the rows apart. Reports name the calibration text that a map was fitted on in another
+//   place, so that arms are told apart by operator and layers.
 template <class B, class Map>
-residual::step replace(B& exec, residual::layer_range where, span_map<Map> map) {
-  const std::uint64_t identity = map.hash();
-  const index_t width = map.width();
-  residual::step s = residual::replace_span(
-      where,
-      [&exec, map = std::move(map)](const residual::tap& at, matrix_view<const float> in, matrix_view<float> out) {
-        return map.try_apply(exec, at.rows, in, out);
-      },
-      identity, width);
-  s.id = Map::id;
-  s.name = Map::id;
-  return s;
+struct map_operator {
+  static constexpr std::string_view id = Map::id;
+  B* exec = nullptr;
+  span_map<Map> map;
+
+  residual::operator_facts facts() const noexcept {
+    return {.what = residual::form::replace, .overwrites = true, .width = map.width()};
+  }
+  void fields(field_visitor& v) const {
+    if constexpr (requires { map.map.rank(); }) v.number("rank", static_cast<double>(map.map.rank()));
+    v.key("map", map.hash(), listed_by::source);
+  }
+  status check() const {
+    if (exec != nullptr) return {};
+    return error{errc::null_pointer, text("backend of ", residual::plain_name(id)), "null", "a backend"};
+  }
+  status apply(const residual::tap& at, matrix_view<const float> in, matrix_view<float> out) const {
+    return map.try_apply(*exec, at.rows, in, out);
+  }
+};
+
+// The operator of a map on a backend, which outlives every plan that holds it.
+//   plan{} | residual::replace_span(layers(3, 6), student::on(exec, student::span_map{fit.map, apart_rows_of(moments)}))
+template <class B, class Map>
+map_operator<B, Map> on(B& exec, span_map<Map> map) {
+  return {&exec, std::move(map)};
 }
 
 }  // namespace RESECT_NAMESPACE::student

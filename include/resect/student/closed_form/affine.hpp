@@ -41,10 +41,12 @@ struct affine_map {
   }
 };
 
-// An affine map with what its ridge fit chose.
+// An affine map, and the ridge fit in double that it is rounded from.
 struct affine_fit {
   affine_map map;
-  ridge_choice choice;
+  ridge_fit ridge;
+
+  const ridge_choice& choice() const noexcept { return ridge.choice; }
 };
 
 namespace detail {
@@ -81,7 +83,8 @@ result<affine_fit> try_fit_affine(B& exec, std::span<const span_moments> folds, 
   if (!deltas) return deltas.error();
   auto fit = try_ridge(exec, std::span<const pair_moments>(deltas->span()), options);
   if (!fit) return fit.error();
-  return affine_fit{detail::rounded(*fit), std::move(fit->choice)};
+  affine_map map = detail::rounded(*fit);
+  return affine_fit{std::move(map), std::move(*fit)};
 }
 
 }  // namespace RESECT_NAMESPACE::student

@@ -43,35 +43,29 @@ struct reduced_rank_map {
   }
 };
 
-// A reduced-rank map with what its ridge fit chose, and the share of the fitted deltas' energy that its rank keeps.
+// A reduced-rank map, and the share of the energy of the fitted deltas that its rank keeps.
 struct reduced_rank_fit {
   reduced_rank_map map;
-  ridge_choice choice;
   double kept_energy = 0;  // tr(W_k·C·W_kᵀ)/tr(W·C·Wᵀ)
 };
 
-// The best approximation of rank k of the ridge fit W in the norm of its moments C = C_xx + λ·v·I: W_k = V·Vᵀ·W with V
+// The best approximation of rank k of a ridge fit W in the norm of its moments C = C_xx + λ·v·I: W_k = V·Vᵀ·W with V
 // the k leading eigenvectors of W·C·Wᵀ. It minimizes tr((W − W_k)·C·(W − W_k)ᵀ).
-//   V from a randomized SVD of W·C·Wᵀ = C_zx·Wᵀ (factor::try_truncated_svd, seeded). The constant b is that of means,
-//   z̄ − W_k·x̄.
-// Errors: as try_fit_affine; invalid_argument (rank below 1 or above the width). Cost as try_fit_affine, and
-// O(d²·rank). Source: Izenman, "Reduced-rank regression for the multivariate linear model", J. Multivar. Anal. 5 (1975).
+//   `moments` are those that `affine` was fitted on, all folds together (try_merged). V comes from a randomized SVD of
+//   W·C·Wᵀ = C_zx·Wᵀ (factor::try_truncated_svd, seeded). The constant is that of means: b = z̄ − W_k·x̄.
+//   Cost 2d³ + O(d²·rank) flop in double.
+// Errors: invalid_argument (rank below 1 or above the width); shape_mismatch (a fit of another width).
+// Source: Izenman, "Reduced-rank regression for the multivariate linear model", J. Multivar. Anal. 5 (1975).
 template <host_factoring_backend<double> B>
-result<reduced_rank_fit> try_fit_reduced_rank(B& exec, std::span<const span_moments> folds, index_t rank,
-                                              const ridge_options& options = {}) {
-  auto deltas = detail::try_deltas(folds);
-  if (!deltas) return deltas.error();
-  auto fit = try_ridge(exec, std::span<const pair_moments>(deltas->span()), options);
-  if (!fit) return fit.error();
-  const index_t d = fit->weights.rows;
+result<reduced_rank_fit> try_fit_reduced_rank(B& exec, const span_moments& moments, const affine_fit& affine,
+                                              index_t rank) {
+  const index_t d = moments.width();
+  if (auto s = check_view(affine.ridge.weights.view(), d, d, "weights of the affine fit"); !s) return s.error();
   if (rank < 1 || rank > d) return error{errc::invalid_argument, "rank of a span map", text(rank), text("1 to ", d)};
-  pair_moments all = deltas->front();
-  for (index_t i = 1; i < deltas->size(); ++i)
-    if (auto s = all.try_merge((*deltas)[i]); !s) return s.error();
-  const auto centred = detail::centre(all);
+  const auto centred = detail::centre(moments.delta());
 
   matrix<double> energy(d, d);  // W·C·Wᵀ
-  const matrix_view<const double> w = fit->weights.view(), zx = centred.zx.view();
+  const matrix_view<const double> w = affine.ridge.weights.view(), zx = centred.zx.view();
   if (auto s = exec.try_gemm(1.0, zx, w.transposed(), 0.0, energy.view()); !s) return s.error();
   for (index_t i = 0; i < d; ++i)
     for (index_t j = 0; j < i; ++j) energy(i, j) = energy(j, i) = 0.5 * (energy(i, j) + energy(j, i));
@@ -97,7 +91,6 @@ result<reduced_rank_fit> try_fit_reduced_rank(B& exec, std::span<const span_mome
     for (index_t k = 0; k < rank; ++k) b -= svd->u(c, k) * at_mean[k];
     out.map.bias.push_back(static_cast<float>(b));
   }
-  out.choice = std::move(fit->choice);
   out.kept_energy = whole > 0 ? kept / whole : 1.0;
   return out;
 }
