@@ -68,10 +68,15 @@ std::vector<row_meta> batch_of(int sequences, int length) {
 // engine's own memory would be.
 long allocated_by_pass(const plan& p, const std::vector<row_meta>& batch) {
   embedding::still_host host{n_layers, width, static_cast<resect::index_t>(batch.size())};
-  REQUIRE(try_forward(host, p, batch).has_value());
+  pass_memory memory;
+  REQUIRE(try_forward(host, p, batch, memory).has_value());
   const std::vector<float> first(host.logits().data, host.logits().data + host.logits().rows * width);
   status done;
-  const long n = allocated_by([&] { done = try_forward(host, p, batch); });
+  const long n = allocated_by([&] { done = try_forward(host, p, batch, memory); });
+  REQUIRE(done.has_value());
+  const auto bound = schedule::try_make(host, p);
+  REQUIRE(bound.has_value());
+  CHECK(allocated_by([&] { done = try_forward(host, *bound, batch); }) == 0);  // with no memory of its own, too
   REQUIRE(done.has_value());
   CHECK(std::equal(first.begin(), first.end(), host.logits().data));
   return n;
@@ -212,9 +217,7 @@ TEST_CASE("the functions of steps take no memory at a tap") {
     INFO(s.name.view());
     CHECK(allocated_by([&] {
             const tap where{place, 1, batch};
-            if (s.what == step::kind::rows) s.on_rows(where, h);
-            if (s.what == step::kind::block) s.on_block(where, in, h);
-            if (s.what == step::kind::replace) static_cast<void>(s.on_replace(where, in, h));
+            static_cast<void>(s.op.apply(where, s.what == form::rows ? matrix_view<const float>{} : in, h));
           }) == 0);
   }
 }

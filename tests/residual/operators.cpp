@@ -162,7 +162,7 @@ TEST_CASE("a dose of 1 keeps negative zeros") {
   const floats before{1.0f, -1.0f, -0.0f};
   floats after{-0.0f, 0.0f, -0.0f};
   const auto want = after;
-  s.on_block(tap{}, {before.data(), 1, 3}, {after.data(), 1, 3});
+  (void)s.op.apply(tap{}, {before.data(), 1, 3}, {after.data(), 1, 3});
   CHECK(same_bits(after, want));
 }
 
@@ -364,7 +364,7 @@ TEST_CASE("a re-initialized value depends on seed, layer, weight and element alo
         const weight_desc w{.name = "w", .layer = l, .id = id, .rows = 5, .cols = 7};
         floats got(35, -1.0f);
         const auto s = reinit(layers(0, 4), seed, norm_gains::keep, {.std = 0.05f});
-        REQUIRE(s.on_weight(w, {got.data(), 5, 7}, weights_exec));
+        REQUIRE(s.op.change(w, {got.data(), 5, 7}, weights_exec));
         floats want(35);
         const auto stream = static_cast<std::uint64_t>(l) << 32 | static_cast<std::uint64_t>(id);
         resect::random::fill_gaussian(want, seed, stream, 0, static_cast<double>(0.05f));
@@ -382,23 +382,23 @@ TEST_CASE("where no amplitude is given a re-initialized matrix keeps its own roo
     const double rms = std::sqrt(squares / 300);
     floats want(300), got = v;
     resect::random::fill_gaussian(want, 8, std::uint64_t{2} << 32 | 4, 0, rms);
-    REQUIRE(reinit(layer(2), 8, norm_gains::keep).on_weight(w, {got.data(), 6, 50}, weights_exec));
+    REQUIRE(reinit(layer(2), 8, norm_gains::keep).op.change(w, {got.data(), 6, 50}, weights_exec));
     CHECK(relative_difference(got, want) < 1e-6);
     CHECK_FALSE(same_bits(got, v));
   }
   floats zero(300, 0.0f);
-  REQUIRE(reinit(layer(2), 8, norm_gains::keep).on_weight(w, {zero.data(), 6, 50}, weights_exec));
+  REQUIRE(reinit(layer(2), 8, norm_gains::keep).op.change(w, {zero.data(), 6, 50}, weights_exec));
   CHECK(largest(zero) == 0);
 }
 
 TEST_CASE("gains are kept or reset as the plan says") {
   const weight_desc gain{.name = "g", .layer = 1, .id = 0, .role = weight_role::norm_gain, .rows = 1, .cols = 4};
   floats v{1.0f, 2.0f, 3.0f, 4.0f};
-  CHECK_FALSE(reinit(layer(1), 1, norm_gains::keep).on_weight(gain, {v.data(), 1, 4}, weights_exec));
+  CHECK_FALSE(reinit(layer(1), 1, norm_gains::keep).op.change(gain, {v.data(), 1, 4}, weights_exec));
   CHECK(v == floats{1.0f, 2.0f, 3.0f, 4.0f});
-  CHECK(reinit(layer(1), 1, norm_gains::reset).on_weight(gain, {v.data(), 1, 4}, weights_exec));
+  CHECK(reinit(layer(1), 1, norm_gains::reset).op.change(gain, {v.data(), 1, 4}, weights_exec));
   CHECK(v == floats(4, 1.0f));
-  CHECK(reinit(layer(1), 1, norm_gains::reset, {.reset_gain = 0.0f}).on_weight(gain, {v.data(), 1, 4}, weights_exec));
+  CHECK(reinit(layer(1), 1, norm_gains::reset, {.reset_gain = 0.0f}).op.change(gain, {v.data(), 1, 4}, weights_exec));
   CHECK(v == floats(4, 0.0f));
 }
 
