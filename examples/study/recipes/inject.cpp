@@ -24,7 +24,7 @@ struct options {
   std::vector<int> lengths;  // of replaced spans; empty: 1, 2, 3 of up to 12 layers, else 1, 3, 5
   int positions = 0;         // spans of each length; 0: all of up to 12 layers, else 4
   index_t rank = 0;
-  int probe_texts = 512;
+  int probe_texts = 1024;
   std::string labels;
 
   // Made of these and of the model before anything runs.
@@ -185,7 +185,7 @@ recipe inject_recipe() {
              .says = "layers are left out, averaged, replaced by closed-form maps, and fed with embeddings",
              .roles = {role::calibration},
              .windows = 128,
-             .role_windows = 256};
+             .role_windows = 512};
   out.declare = [o](CLI::App& app) { declare(app, *o); };
   out.check = [o](bench& b) { check(b, *o); };
   out.cost = [o](bench& b) { return cost(b, *o); };

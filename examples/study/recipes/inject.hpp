@@ -280,41 +280,56 @@ inline std::vector<resect::study::arm> plain_arms(const std::vector<inject_table
 
 namespace inject_detail {
 
-// Plans of the same operators on as many layers take the same time: one of each is measured.
+// Plans of the same operators on as many layers take the same time: one of each is measured, in three rounds over all of
+// them, and the median stands for its kind. Plans that draw weights are left out.
 template <class Backend, class H>
 void measure_speed(Backend& exec, H& host, const study::token_windows& windows,
                    const std::vector<study::spliced_arm>& arms, inject_results& to) {
-  std::vector<std::pair<std::string, double>> known;
-  to.intact_tokens_per_second = need(study::try_tokens_per_second(exec, host, resect::residual::plan{}, windows));
+  struct kind {
+    std::string name;
+    const resect::residual::plan* plan;
+    std::vector<double> speeds;
+  };
+  const resect::residual::plan intact;
+  std::vector<kind> kinds{{"", &intact, {}}};
+  std::vector<std::size_t> kind_of(arms.size());
   for (std::size_t i = 0; i < arms.size(); ++i) {
-    std::string kind;
+    std::string name;
     bool draws = false;
     for (const auto& s : arms[i].arm.plan.steps()) {
-      kind += std::string(s.op.id()) + " " + std::to_string(s.range.last - s.range.first) + " ";
+      name += std::string(s.op.id()) + " " + std::to_string(s.range.last - s.range.first) + " ";
       draws = draws || s.what == resect::residual::form::weights;
     }
     if (draws) continue;
-    auto at = std::find_if(known.begin(), known.end(), [&](const auto& k) { return k.first == kind; });
-    if (at == known.end())
-      at = known.insert(at, {kind, need(study::try_tokens_per_second(exec, host, arms[i].arm.plan, windows))});
-    to.rows[i].tokens_per_second = at->second;
+    auto at = std::find_if(kinds.begin(), kinds.end(), [&](const auto& k) { return k.name == name; });
+    if (at == kinds.end()) at = kinds.insert(at, {name, &arms[i].arm.plan, {}});
+    kind_of[i] = static_cast<std::size_t>(at - kinds.begin());
   }
+  for (int round = 0; round < 3; ++round)
+    for (auto& k : kinds)
+      k.speeds.push_back(need(study::try_tokens_per_second(exec, host, *k.plan, windows, 0.05)));
+  for (auto& k : kinds) std::sort(k.speeds.begin(), k.speeds.end());
+  to.intact_tokens_per_second = kinds.front().speeds[1];
+  for (std::size_t i = 0; i < arms.size(); ++i)
+    if (kind_of[i] > 0) to.rows[i].tokens_per_second = kinds[kind_of[i]].speeds[1];
 }
 
-// One probe an arm; of arms that differ in their seed the first.
+// One probe an arm, controls aside; of arms that differ in their seed the first.
 template <class Backend, class H>
-void measure_probes(Backend& exec, H& host, const study::labelled_texts& texts,
-                    const std::vector<study::spliced_arm>& arms, std::uint64_t seed, inject_results& to,
+void measure_probes(Backend& exec, H& host, const study::labelled_texts& texts, std::uint64_t seed, inject_results& to,
                     const inject_progress& show) {
   auto probe = need(study::surgery_probe<Backend, H>::try_start(exec, host, texts));
   to.probe_intact = need(probe.try_head_in(resect::residual::plan{}));
   to.probe_last = need(probe.try_embeddings(study::embedding_rows::last));
   to.probe_mean = need(probe.try_embeddings(study::embedding_rows::mean));
-  for (std::size_t i = 0; i < arms.size(); ++i) {
-    const auto id = study::identity_of(arms[i].arm.plan);
-    if (!id.seed || *id.seed == seed) to.rows[i].probe = need(probe.try_head_in(arms[i].arm.plan));
-    show("probes");
-  }
+  std::size_t i = 0;
+  for (const auto& t : to.tables)
+    for (const auto& a : t.arms) {
+      const auto id = study::identity_of(a.arm.plan);
+      if (!t.control && (!id.seed || *id.seed == seed)) to.rows[i].probe = need(probe.try_head_in(a.arm.plan));
+      ++i;
+      show("probes");
+    }
 }
 
 }  // namespace inject_detail
@@ -363,8 +378,7 @@ inject_results measure_injection(Backend& exec, H& host, resect::study::runner<B
       report, at()));
   if (o.measure_speed) inject_detail::measure_speed(exec, host, texts.evaluation, arms, out);
   show("speed of plans");
-  if (texts.labelled)
-    inject_detail::measure_probes(exec, host, *texts.labelled, arms, o.seed, out, show);
+  if (texts.labelled) inject_detail::measure_probes(exec, host, *texts.labelled, o.seed, out, show);
   return out;
 }
 

@@ -47,6 +47,9 @@ std::vector<place> places_of(const inject_results& r) {
   return out;
 }
 
+estimate kl_of_place(const place& p) { return p.row->effects.estimate().kl; }
+estimate dlnppl_of_place(const place& p) { return p.row->effects.estimate().dlnppl; }
+
 const place* find_place(const std::vector<place>& all, std::string_view table, layer_range span) {
   for (const auto& p : all)
     if (p.table->name == table && p.span == span) return &p;
@@ -114,22 +117,24 @@ void add_tables(study_record& to, const inject_settings& o, const inject_results
 
 // --- tables of texts ------------------------------------------------------------------------------------------------
 
-void add_map_table(study_record& to, const inject_results& found, const std::vector<place>& all) {
-  plain_table t{"in the place of layers", "Δln PPL with layers left out, and with each closed-form map in their place",
-                {"layers", "skip"}, {}};
-  for (const auto& name : map_names) t.titles.push_back(name);
-  for (const auto& f : found.fits) {
-    std::vector<std::string> cells{span_cell(f.span)};
-    const auto add = [&](const std::string& table) {
-      const place* p = find_place(all, table, f.span);
-      const auto s = p ? split(p->row->effects.estimate().dlnppl, 1, sign::always) : value_and_half{};
-      cells.push_back(p ? s.value + " ± " + s.half : "–");
-    };
-    add("skip");
-    for (const auto& name : map_names) add(name);
-    t.cells.push_back(std::move(cells));
-  }
-  if (!t.cells.empty()) to.extras.push_back(std::move(t));
+// Two tables, so that a terminal is wide enough.
+void add_map_tables(study_record& to, const inject_results& found, const std::vector<place>& all) {
+  const auto add_table = [&](const char* name, std::vector<std::string> columns) {
+    plain_table t{name, "Δln PPL with layers left out, and with a closed-form map in their place", {"layers"}, {}};
+    t.titles.insert(t.titles.end(), columns.begin(), columns.end());
+    for (const auto& f : found.fits) {
+      std::vector<std::string> cells{span_cell(f.span)};
+      for (const auto& column : columns) {
+        const place* p = find_place(all, column, f.span);
+        const auto shown = p ? split(dlnppl_of_place(*p), 1, sign::always) : value_and_half{};
+        cells.push_back(p ? shown.value + " ± " + shown.half : "–");
+      }
+      t.cells.push_back(std::move(cells));
+    }
+    if (!t.cells.empty()) to.extras.push_back(std::move(t));
+  };
+  add_table("maps of few numbers", {"skip", "identity", "scalar", "channel", "linear_patch"});
+  add_table("maps of many numbers", {"skip", "reduced_rank", "affine", "cosine"});
 }
 
 void add_fit_table(study_record& to, const inject_results& found) {
@@ -168,9 +173,14 @@ void add_speed_table(study_record& to, const inject_results& found, const std::v
   };
   add("intact", "–", found.intact_flop, found.intact_tokens_per_second);
   std::vector<std::pair<std::string, int>> seen;
+  const auto shown = [&](const place& p) {  // the lengths of spans, and the deepest injection
+    const int n = p.span.last - p.span.first;
+    return n == 1 || n == static_cast<int>(to.layers.size()) ||
+           std::any_of(found.fits.begin(), found.fits.end(), [&](const auto& f) { return f.span.last - f.span.first == n; });
+  };
   for (const auto& p : all) {
     const int n = p.span.last - p.span.first;
-    if (p.table->control || p.row->tokens_per_second <= 0) continue;
+    if (p.table->control || p.row->tokens_per_second <= 0 || !shown(p)) continue;
     if (std::find(seen.begin(), seen.end(), std::pair{p.table->name, n}) != seen.end()) continue;
     seen.emplace_back(p.table->name, n);
     add(p.table->name, std::to_string(n), p.row->flop, p.row->tokens_per_second);
@@ -219,8 +229,6 @@ curve_record curve_of(std::string name, const std::vector<place>& all, Keep keep
   return out;
 }
 
-estimate kl_of_place(const place& p) { return p.row->effects.estimate().kl; }
-estimate dlnppl_of_place(const place& p) { return p.row->effects.estimate().dlnppl; }
 double first_layer(const place& p) { return p.span.first; }
 double depth_of(const place& p) { return p.span.last; }
 
@@ -248,12 +256,15 @@ void add_panels(study_record& to, const inject_settings& o, const inject_results
   }
   panel_record injection{"injection of the embedding", "layer of the injection", "KL(intact ‖ altered), nats", true, {}};
   for (const int own : o.own) {
-    const auto keep = [&](const place& p) {
-      return p.table->name == "untrained" &&
-             p.arm->arm.label.starts_with("embedding through " + std::to_string(own) + " ") &&
-             study::identity_of(p.arm->arm.plan).seed.value_or(o.seed) == o.seed;
-    };
-    add_curve(injection, curve_of("untrained, through " + std::to_string(own), all, keep, depth_of, kl_of_place));
+    curve_record c{"untrained, through " + std::to_string(own), {}};
+    for (const int k : o.untrained_depths) {
+      std::vector<study::effect_sums> runs;
+      const std::string label = "embedding through " + std::to_string(own) + " at layer " + std::to_string(k);
+      for (const auto& p : all)
+        if (p.table->name == "untrained" && p.arm->arm.label == label) runs.push_back(p.row->effects);
+      if (!runs.empty()) c.points.emplace_back(k, need(study::try_mean_effect(std::span<const study::effect_sums>(runs))).kl);
+    }
+    add_curve(injection, std::move(c));
   }
   const auto is_injected = [](const place& p) { return p.table->name == "injected"; };
   add_curve(injection, curve_of("affine map", all, is_injected, depth_of, kl_of_place));
@@ -279,8 +290,11 @@ void add_panels(study_record& to, const inject_settings& o, const inject_results
     for (const auto& name : map_names) add_curve(maps, curve_of(name, all, of(name), first_layer, dlnppl_of_place));
     if (!maps.curves.empty()) to.panels.push_back(std::move(maps));
   }
-  if (found.least_angular.empty()) return;
-  const auto span = found.least_angular.back();
+  const inject_fit* longest = nullptr;  // of the longest, the first one behind layer 0: it leaves most layers to grow in
+  for (const auto& f : found.fits)
+    if (f.span.first > 0 && (!longest || f.span.last - f.span.first > longest->span.last - longest->span.first)) longest = &f;
+  if (!longest) return;
+  const auto span = longest->span;
   panel_record growth{"error of the stream after " + span_words(span) + " are replaced", "before layer",
                       "FVU", true, {}};
   const auto add = [&](const std::string& table) {
@@ -445,7 +459,7 @@ void say_probe(study_record& to, const inject_results& found, const std::vector<
 void add_injection(study_record& to, const inject_settings& o, const inject_results& found) {
   const auto all = places_of(found);
   add_tables(to, o, found);
-  add_map_table(to, found, all);
+  add_map_tables(to, found, all);
   add_fit_table(to, found);
   add_speed_table(to, found, all);
   add_probe_table(to, found, all);

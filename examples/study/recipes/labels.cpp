@@ -124,14 +124,17 @@ labelled_file read_last_steps(const std::string& model_path, int n_vocab, int bo
   std::vector<labelled_line> lines;
   for (std::size_t i = 0; i < objects.size(); ++i) {
     if (objects[i]["kind"] != "U" || objects[i].value("persons", 1) != 1) continue;
-    labelled_line line{word(objects[i], "prompt", "items.jsonl", i), {}, {}};
-    for (auto& w : words_of(line.text))
+    labelled_line line;
+    for (auto& w : words_of(word(objects[i], "prompt", "items.jsonl", i))) {
+      if (w == "which") break;  // the question: the telling alone is the text
+      line.text += (line.text.empty() ? "" : " ") + w;
       if (steps.contains(w)) line.label = std::move(w);
+    }
     if (!line.label.empty()) lines.push_back(std::move(line));
   }
   auto out = chosen(std::move(lines), model_path, n_vocab, bos, most, "items.jsonl");
   out.name = "items.jsonl";
-  out.task = "the step told last, asked for by a question about all steps";
+  out.task = "the step told last, at the end of the telling";
   return out;
 }
 

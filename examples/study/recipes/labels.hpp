@@ -22,7 +22,7 @@ struct labelled_file {
 labelled_file read_labels(const std::string& path, const std::string& model_path, int n_vocab, int bos,
                           std::size_t most);
 
-// The same of the small model's own items: the telling and the question about its steps, and the step told last.
+// The same of the small model's own items of one person: the telling, and the step told last in it.
 labelled_file read_last_steps(const std::string& model_path, int n_vocab, int bos, std::size_t most);
 
 }  // namespace studies

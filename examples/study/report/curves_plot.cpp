@@ -44,6 +44,24 @@ range y_range_of(const panel_record& p) {
   return {low >= 0 && low < 2 * margin ? 0 : low - margin, high + margin};
 }
 
+// The x axis: whole numbers (layers) have half a step beside them.
+struct x_range {
+  double low = 1e300, high = -1e300;
+  bool whole = true;
+};
+x_range x_range_of(const panel_record& p) {
+  x_range out;
+  for (const auto& c : p.curves)
+    for (const auto& [x, e] : c.points) {
+      out.low = std::min(out.low, x);
+      out.high = std::max(out.high, x);
+      out.whole = out.whole && x == std::floor(x);
+    }
+  if (out.high < out.low) return {0, 1, false};
+  const double margin = out.whole ? 0.5 : 0.05 * std::max(out.high - out.low, 1e-6);
+  return {out.low - margin, out.high + margin, out.whole};
+}
+
 }  // namespace
 
 std::string panel_file(std::size_t panel) { return "panel" + std::to_string(panel) + ".dat"; }
@@ -64,23 +82,30 @@ std::string panel_data(const panel_record& p) {
 }
 
 std::string panels_script(const study_record& r) {
+  constexpr int panel = 640, head = 90;  // pixels
   const std::size_t rows = (r.panels.size() + 1) / 2;
-  std::string out = detail::style(static_cast<int>(90 + 600 * rows), "effects.png", r.model().name + ": " + r.title);
-  const double height = (1 - 70.0 / static_cast<double>(90 + 600 * rows)) / static_cast<double>(rows);
+  const double height = static_cast<double>(head + panel * static_cast<int>(rows));
+  std::string out = detail::style(static_cast<int>(height), "effects.png", r.model().name + ": " + r.title);
   for (std::size_t i = 0; i < r.panels.size(); ++i) {
     const panel_record& p = r.panels[i];
-    const double left = i % 2 == 0 ? 0.075 : 0.575, top = height * static_cast<double>(rows - i / 2);
+    const double left = i % 2 == 0 ? 0.08 : 0.585;
+    const auto at = [&](int below) { return number(1 - (head + panel * static_cast<int>(i / 2) + below) / height); };
     const auto y = y_range_of(p);
-    out += "set lmargin at screen " + number(left) + "\nset rmargin at screen " + number(left + 0.41) +
-           "\nset tmargin at screen " + number(top - 0.27 * height) + "\nset bmargin at screen " +
-           number(top - 0.86 * height) + "\nset xlabel " + detail::in_quotes(p.x_title) +
-           " noenhanced\nset label 2 " + detail::in_quotes(p.y_title) + " at screen " + number(left - 0.063) + "," +
-           number(top - 0.565 * height) + " center rotate noenhanced font ',18'\nset label 3 " +
-           detail::in_quotes(p.title) + " at screen " + number(left) + "," + number(top - 0.045 * height) +
+    const auto x = x_range_of(p);
+    if (i == 1) out += "unset label 1\n";
+    out += "set lmargin at screen " + number(left) + "\nset rmargin at screen " + number(left + 0.395) +
+           "\nset tmargin at screen " + at(155) + "\nset bmargin at screen " + at(panel - 110) + "\nset xlabel " +
+           detail::in_quotes(p.x_title) + " offset 0,0.4 noenhanced font ',18'\nset label 2 " +
+           detail::in_quotes(p.y_title) + " at screen " + number(left - 0.067) + "," + at(panel / 2 + 20) +
+           " center rotate noenhanced font ',18'\nset label 3 " + detail::in_quotes(p.title) + " at screen " +
+           number(left) + "," + at(20) +
            " left noenhanced font ',20'\n"
            "set key at graph 0,1.02 left bottom horizontal Left reverse samplen 1.5 maxrows 3 width -1 "
-           "font ',16' noenhanced\nset xrange [*:*]\nset autoscale x\nset offsets graph 0.03, graph 0.03, 0, 0\n" +
-           (p.logarithmic ? "set logscale y\nset format y '%g'\n" + detail::log_ticks(y.low, y.high)
+           "font ',16' noenhanced\nset xrange [" +
+           number(x.low) + ":" + number(x.high) + "]\n" +
+           (x.whole ? "set xtics " + detail::layer_ticks(static_cast<int>(std::ceil(x.low)), static_cast<int>(x.high)) + "\n"
+                    : "set xtics autofreq\n") +
+           (p.logarithmic ? "set logscale y\nset format y '%g'\nset ytics autofreq\n" + detail::log_ticks(y.low, y.high)
                           : "unset logscale y\nset ytics autofreq\nset format y '%g'\n") +
            detail::y_range(y.low, y.high) + "plot ";
     for (std::size_t c = 0; c < p.curves.size(); ++c) {
@@ -90,7 +115,7 @@ std::string panels_script(const study_record& r) {
              "1:2:3:4 with yerrorbars lc rgb '#" + l.colour + "' pt " + std::to_string(l.point) +
              " ps 1.2 lw 1.1 title " + detail::in_quotes(p.curves[c].name) + ", \\\n  ";
     }
-    out += "NaN notitle\nunset label 1\n";
+    out += "NaN notitle\n";
   }
   return out + "unset multiplot\n";
 }
