@@ -120,6 +120,11 @@ class operation {
   status check() const { return node_ ? node_->check() : status{}; }
   status check_row(int layer, const row_meta& row) const noexcept { return node_->check_row(layer, row); }
 
+  // Whether both have one id and the same fields, by their hashes (chance of an error 2⁻⁶⁴).
+  friend bool operator==(const operation& a, const operation& b) noexcept {
+    return a.id() == b.id() && a.hash() == b.hash();
+  }
+
   // The members of the operator; of one that lacks the member the error is unsupported.
   status apply(const tap& at, matrix_view<const float> in, matrix_view<float> inout) const {
     return node_->apply(at, in, inout);
@@ -135,8 +140,10 @@ class operation {
     return node_ && (f == form::weights ? node_->changes : f == form::products ? node_->multiplies : node_->applies);
   }
 
-  // The operator, if its id and size are those of O; else null. Types with one id must be one type.
+  // The operator, if its id and size are those of O; else null. Types with one id must be one type, so the id of a template
+  // over a user's types is no constant, and such an operator is not looked into.
   template <class O>
+    requires(!std::string_view{O::id}.empty())
   const O* as() const noexcept {
     return id() == O::id && node_->size == sizeof(O) ? static_cast<const O*>(node_->object()) : nullptr;
   }

@@ -38,7 +38,7 @@ struct swap_matrix {
 // A function on every matrix of a layer; norm gains and biases are left alone.
 template <class F>
 struct map_weights {
-  static constexpr std::string_view id = "resect.map_weights/1";
+  std::string_view id;
   named_function<F> map;
 
   operator_facts facts() const noexcept { return {.what = form::weights}; }
@@ -99,7 +99,8 @@ result<step> try_swap_matrix(layer_range where, std::string_view weight, const W
 // Errors of a pass: what f reports, with the matrix named before it; not_finite where it wrote NaN or infinity.
 template <class F>
 step map_weights(layer_range where, F f, std::uint64_t identity) {
-  return {where, operators::map_weights<F>{named(operators::map_weights<F>::id, identity, std::move(f))}};
+  constexpr std::string_view id = "resect.map_weights/1";
+  return {where, operators::map_weights<F>{id, named(id, identity, std::move(f))}};
 }
 
 #if RESECT_EXCEPTIONS
