@@ -29,13 +29,15 @@ using resect::residual::layer_range;
 
 // What is altered, and how.
 struct inject_settings {
-  std::vector<int> layers;             // left out one by one, and averaged
-  std::vector<int> dose_layers;        // scaled by every dose
-  std::vector<int> resample_layers;    // with the delta of another text, every seed
-  std::vector<layer_range> skips;      // spans of two layers and more that are left out
-  std::vector<layer_range> spans;      // replaced by every closed-form map
-  std::vector<int> depths;             // layers at which an affine map of the embedding is injected
-  std::vector<int> untrained_depths;   // layers at which an untrained one is
+  std::vector<int> splice_layers;     // replaced by themselves
+  std::vector<int> layers;            // left out one by one
+  std::vector<int> mean_layers;       // replaced by their mean delta
+  std::vector<int> dose_layers;       // scaled by every dose
+  std::vector<int> resample_layers;   // with the delta of another text, every seed
+  std::vector<layer_range> skips;     // spans of two layers and more that are left out
+  std::vector<layer_range> spans;     // replaced by every closed-form map
+  std::vector<int> depths;            // layers at which an affine map of the embedding is injected
+  std::vector<int> untrained_depths;  // layers at which an untrained one is
   std::vector<float> doses{0.25f, 0.5f, 0.75f};
   std::vector<int> own{0, 1, 2};  // layers of its own that an untrained injection goes through
   int seeds = 5;
@@ -145,6 +147,8 @@ inline student::closed_forms placeholder(layer_range span, int width, bool cosin
 // What stands in for layers, once it is fitted.
 struct inject_fits {
   resect::residual::delta_means means;
+  std::optional<resect::study::intact_streams> intact;                      // of the evaluation windows
+  std::optional<resect::shared_value<resect::residual::row_store>> deltas;  // of the same, of resampled layers
   std::vector<resect::student::closed_forms> spans;
   std::vector<std::pair<int, resect::student::span_map<resect::student::affine_map>>> depths;
 };
@@ -160,16 +164,15 @@ std::vector<std::vector<layer_range>> nearest_spans(H& host, const resect::study
   const auto rows = calibration.rows.size() / static_cast<std::size_t>(calibration.n_windows);
   std::vector<resect::matrix<float>> ends(static_cast<std::size_t>(calibration.n_windows),
                                           resect::matrix<float>(m.n_layers + 1, m.d_model));
-  need(study::detail::try_walk_layers(host, calibration, "calibration windows",
-                                      [&](int l, auto before, auto after) -> resect::status {
-                                        for (std::size_t w = 0; w < ends.size(); ++w) {
-                                          const auto last = static_cast<resect::index_t>((w + 1) * rows) - 1;
-                                          if (l == 0)
-                                            resect::copy(before.middle_rows(last, 1), ends[w].view().middle_rows(0, 1));
-                                          resect::copy(after.middle_rows(last, 1), ends[w].view().middle_rows(l + 1, 1));
-                                        }
-                                        return {};
-                                      }));
+  need(study::detail::try_walk_layers(
+      host, calibration, "calibration windows", [&](int l, auto before, auto after) -> resect::status {
+        for (std::size_t w = 0; w < ends.size(); ++w) {
+          const auto last = static_cast<resect::index_t>((w + 1) * rows) - 1;
+          if (l == 0) resect::copy(before.middle_rows(last, 1), ends[w].view().middle_rows(0, 1));
+          resect::copy(after.middle_rows(last, 1), ends[w].view().middle_rows(l + 1, 1));
+        }
+        return {};
+      }));
   for (std::size_t w = 0; w < ends.size(); ++w)
     need(table.try_add(calibration.cluster[(w + 1) * rows - 1], std::as_const(ends[w]).view()));
   std::vector<std::vector<layer_range>> out;
@@ -177,31 +180,37 @@ std::vector<std::vector<layer_range>> nearest_spans(H& host, const resect::study
     std::vector<layer_range> all;
     for (int l = 0; l + n <= m.n_layers; ++l) all.push_back({l, l + n});
     const auto distance = [&](const layer_range& s) { return table.between(s.first, n).estimate().value; };
-    std::stable_sort(all.begin(), all.end(),
-                     [&](const auto& a, const auto& b) { return distance(a) < distance(b); });
+    std::stable_sort(all.begin(), all.end(), [&](const auto& a, const auto& b) { return distance(a) < distance(b); });
     if (all.size() > most) all.resize(most);
     out.push_back(std::move(all));
   }
   return out;
 }
 
-// Measures means and moments on the calibration windows and fits every map.
+// Measures means and moments on the calibration windows, fits every map, and keeps the intact streams of the evaluation.
 template <class Backend, class H>
-inject_fits fit_injection(Backend& exec, H& host, const resect::study::token_windows& calibration,
-                          const inject_settings& o, const inject_progress& show) {
+inject_fits fit_injection(Backend& exec, H& host, const inject_texts& texts, const inject_settings& o,
+                          const inject_progress& show) {
   namespace student = resect::student;
+  const auto& calibration = texts.calibration;
   inject_fits out;
-  out.means = need(resect::study::try_delta_means(host, calibration));
+  out.intact = need(resect::study::intact_streams::try_make(host, texts.evaluation));
+  if (!o.resample_layers.empty())
+    out.deltas.emplace(need(out.intact->try_deltas({o.resample_layers.front(), o.resample_layers.back() + 1})));
+  show("intact streams");
+  if (!o.mean_layers.empty()) out.means = need(resect::study::try_delta_means(host, calibration));
   show("means of the layers");
   const auto batches = inject_detail::batches_of(calibration);
   const std::span<const resect::model::batch_view> text(batches);
-  auto gathered = need(
-      student::try_gather_moments(exec, host, std::span<const layer_range>(o.spans), text, {.kept_rows = o.kept_rows}));
-  show("moments of spans");
-  for (auto& one : gathered) {
-    out.spans.push_back(need(student::try_fit_closed_forms(exec, one, o.maps)));
-    one = {};
-    show("maps of spans");
+  if (!o.spans.empty()) {
+    auto gathered = need(student::try_gather_moments(exec, host, std::span<const layer_range>(o.spans), text,
+                                                     {.kept_rows = o.kept_rows}));
+    show("moments of spans");
+    for (auto& one : gathered) {
+      out.spans.push_back(need(student::try_fit_closed_forms(exec, one, o.maps)));
+      one = {};
+      show("maps of spans");
+    }
   }
   std::vector<layer_range> whole;
   for (const int k : o.depths) whole.push_back({0, k});
@@ -209,7 +218,8 @@ inject_fits fit_injection(Backend& exec, H& host, const resect::study::token_win
   auto injected = need(student::try_gather_moments(exec, host, std::span<const layer_range>(whole), text, {}));
   show("moments of embeddings");
   for (auto& one : injected) {
-    auto fit = need(student::try_fit_affine(exec, std::span<const student::span_moments>(one.folds.span()), o.maps.ridge));
+    auto fit =
+        need(student::try_fit_affine(exec, std::span<const student::span_moments>(one.folds.span()), o.maps.ridge));
     const auto all = need(student::try_merged(std::span<const student::span_moments>(one.folds.span())));
     out.depths.emplace_back(one.span.last, student::span_map{std::move(fit.map), student::apart_rows_of(all)});
     one = {};
@@ -226,6 +236,12 @@ inject_fits unfitted(const H& host, const inject_settings& o) {
   out.means.n_layers = m.n_layers;
   out.means.width = m.d_model;
   out.means.mean.resize(static_cast<resect::index_t>(m.n_layers) * m.d_model);
+  if (!o.resample_layers.empty()) {
+    auto two = resect::residual::row_store::of_block_deltas({0, m.n_layers}, m.d_model, 2);
+    const resect::model::row_meta rows[] = {{0, 0, 0, 0}, {1, 0, 0, 0}};
+    need(two.try_add({resect::model::site::resid_pre, 0, rows}, resect::matrix<float>(2, m.d_model).view()));
+    out.deltas.emplace(std::move(two));
+  }
   for (const auto& s : o.spans) out.spans.push_back(inject_detail::placeholder(s, m.d_model, o.kept_rows > 0));
   for (const int k : o.depths)
     out.depths.emplace_back(k, resect::student::span_map<resect::student::affine_map>{
@@ -243,22 +259,26 @@ std::vector<inject_table> injection_tables(Backend& exec, H& host, const inject_
       {"skip", "layers are left out", false, {}},
       {"dose", "what a layer adds is scaled", false, {}},
       {"mean_delta", "layers add their means over the calibration windows", false, {}},
-      {"untrained", "the embedding, through this many of the host's first layers with random weights, at a layer", false,
+      {"resample_delta", "layers add what they add at the same position of another window", false, {}},
+      {"untrained",
+       "the embedding, through this many of the host's first layers with random weights, at a layer",
+       false,
        {}},
       {"injected", "an affine map of the embedding, fitted on the calibration windows, at a layer", false, {}}};
-  for (const int l : o.layers) {
-    append(out[0], study::try_splice_arm(host, {l, l + 1}));
-    append(out[1], study::try_skip_arm({l, l + 1}));
-    append(out[3], study::try_mean_arm({l, l + 1}, fits.means));
-  }
+  for (const int l : o.splice_layers) append(out[0], study::try_splice_arm(host, {l, l + 1}));
+  for (const int l : o.layers) append(out[1], study::try_skip_arm({l, l + 1}));
+  for (const int l : o.mean_layers) append(out[3], study::try_mean_arm({l, l + 1}, fits.means));
   for (const auto& s : o.skips) append(out[1], study::try_skip_arm(s));
   for (const int l : o.dose_layers)
     for (const float g : o.doses) append(out[2], study::try_dose_arm({l, l + 1}, g));
+  for (const int l : o.resample_layers)
+    for (int run = 0; run < o.seeds; ++run)
+      append(out[4], study::try_resample_arm({l, l + 1}, *fits.deltas, o.seed + static_cast<std::uint64_t>(run)));
   for (const int own : o.own)
     for (const int k : o.untrained_depths)
       for (int run = 0; k >= own && run < (own == 0 ? 1 : o.seeds); ++run)
-        append(out[4], study::try_untrained_arm(k, own, o.seed + static_cast<std::uint64_t>(run)));
-  for (const auto& [k, map] : fits.depths) append(out[5], study::try_affine_injection_arm(exec, k, map));
+        append(out[5], study::try_untrained_arm(k, own, o.seed + static_cast<std::uint64_t>(run)));
+  for (const auto& [k, map] : fits.depths) append(out[6], study::try_affine_injection_arm(exec, k, map));
   for (const auto& forms : fits.spans)
     for (auto& one : need(study::try_map_arms(exec, forms))) {
       const std::string name(one.map);
@@ -306,8 +326,7 @@ void measure_speed(Backend& exec, H& host, const study::token_windows& windows,
     kind_of[i] = static_cast<std::size_t>(at - kinds.begin());
   }
   for (int round = 0; round < 3; ++round)
-    for (auto& k : kinds)
-      k.speeds.push_back(need(study::try_tokens_per_second(exec, host, *k.plan, windows, 0.05)));
+    for (auto& k : kinds) k.speeds.push_back(need(study::try_tokens_per_second(exec, host, *k.plan, windows, 0.05)));
   for (auto& k : kinds) std::sort(k.speeds.begin(), k.speeds.end());
   to.intact_tokens_per_second = kinds.front().speeds[1];
   for (std::size_t i = 0; i < arms.size(); ++i)
@@ -353,8 +372,6 @@ inject_results measure_injection(Backend& exec, H& host, resect::study::runner<B
     out.rows[i].flop = study::flop_per_token(host, arms[i].arm.plan) + arms[i].map_flop;
   for (const auto& f : fits.spans) out.fits.push_back(inject_detail::to_fit(f));
 
-  const auto intact = need(study::intact_streams::try_make(host, texts.evaluation));
-  show("intact streams");
   const auto plain = plain_arms(out.tables);
   need(run.try_visit(
       plain,
@@ -366,7 +383,7 @@ inject_results measure_injection(Backend& exec, H& host, resect::study::runner<B
           return {};
         }
         if (arms[i].splice >= 0) {
-          auto errors = study::try_stream_errors(model, intact, arms[i].splice);
+          auto errors = study::try_stream_errors(model, *fits.intact, arms[i].splice);
           if (!errors) return errors.error();
           row.errors = std::move(*errors);
         }

@@ -22,9 +22,7 @@ using resect::metrics::clustered_sums;
 std::string span_cell(layer_range s) {
   return std::to_string(s.first) + (s.last - s.first > 1 ? "–" + std::to_string(s.last - 1) : "");
 }
-std::string span_words(layer_range s) {
-  return (s.last - s.first > 1 ? "layers " : "layer ") + span_cell(s);
-}
+std::string span_words(layer_range s) { return (s.last - s.first > 1 ? "layers " : "layer ") + span_cell(s); }
 
 // One arm with where it stands.
 struct place {
@@ -56,8 +54,8 @@ const place* find_place(const std::vector<place>& all, std::string_view table, l
   return nullptr;
 }
 
-const std::vector<std::string> map_names{"identity", "scalar", "channel", "linear_patch", "reduced_rank", "affine",
-                                         "cosine"};
+const std::vector<std::string> map_names{"identity",     "scalar", "channel", "linear_patch",
+                                         "reduced_rank", "affine", "cosine"};
 
 // Σ of one over Σ of the other, over the same tokens, with the interval of the delta method.
 estimate ratio_of(const clustered_sums& a, const clustered_sums& b) {
@@ -138,10 +136,12 @@ void add_map_tables(study_record& to, const inject_results& found, const std::ve
 }
 
 void add_fit_table(study_record& to, const inject_results& found) {
-  plain_table t{"fits", "what the closed forms were fitted on: calibration rows, rows apart (first positions and norms "
-                        "above ten medians), the ridge penalty and its held-out FVU of the delta, what a reduced rank "
-                        "keeps of the fitted delta, and 1 − cos of held-out rows before and after the cosine fit",
-                {"layers", "rows", "apart", "λ", "FVU of Δ", "rank", "keeps", "1 − cos", "cosine fit", "steps"}, {}};
+  plain_table t{"fits",
+                "what the closed forms were fitted on: calibration rows, rows apart (first positions and norms "
+                "above ten medians), the ridge penalty and its held-out FVU of the delta, what a reduced rank "
+                "keeps of the fitted delta, and 1 − cos of held-out rows before and after the cosine fit",
+                {"layers", "rows", "apart", "λ", "FVU of Δ", "rank", "keeps", "1 − cos", "cosine fit", "steps"},
+                {}};
   for (const auto& f : found.fits) {
     const bool cosine = f.cosine_steps >= 0;
     t.cells.push_back({span_cell(f.span), grouped(f.rows), grouped(f.rows_apart), plain(f.lambda),
@@ -163,9 +163,11 @@ void add_fit_table(study_record& to, const inject_results& found) {
 }
 
 void add_speed_table(study_record& to, const inject_results& found, const std::vector<place>& all) {
-  plain_table t{"cost of plans", "operations a token, head included, and measured tokens a second of whole passes (one "
-                                 "plan of each kind and number of layers)",
-                {"plan", "layers", "MFLOP/token", "of intact", "tokens/s", "× intact"}, {}};
+  plain_table t{"cost of plans",
+                "operations a token, head included, and measured tokens a second of whole passes (one "
+                "plan of each kind and number of layers)",
+                {"plan", "layers", "MFLOP/token", "of intact", "tokens/s", "× intact"},
+                {}};
   const auto add = [&](const std::string& name, const std::string& layers, double flop, double speed) {
     t.cells.push_back({name, layers, plain(flop / 1e6), fixed(flop / found.intact_flop, 3),
                        speed > 0 ? grouped(std::llround(speed)) : "–",
@@ -176,7 +178,8 @@ void add_speed_table(study_record& to, const inject_results& found, const std::v
   const auto shown = [&](const place& p) {  // the lengths of spans, and the deepest injection
     const int n = p.span.last - p.span.first;
     return n == 1 || n == static_cast<int>(to.layers.size()) ||
-           std::any_of(found.fits.begin(), found.fits.end(), [&](const auto& f) { return f.span.last - f.span.first == n; });
+           std::any_of(found.fits.begin(), found.fits.end(),
+                       [&](const auto& f) { return f.span.last - f.span.first == n; });
   };
   for (const auto& p : all) {
     const int n = p.span.last - p.span.first;
@@ -190,9 +193,11 @@ void add_speed_table(study_record& to, const inject_results& found, const std::v
 
 void add_probe_table(study_record& to, const inject_results& found, const std::vector<place>& all) {
   if (!found.probe_intact) return;
-  plain_table t{"probe", "held-out accuracy of a linear probe of the label, fitted anew after each surgery on what the "
-                         "head reads at a text's last token, beside the same of the embeddings",
-                {"rows", "layers", "accuracy", "chance"}, {}};
+  plain_table t{"probe",
+                "held-out accuracy of a linear probe of the label, fitted anew after each surgery on what the "
+                "head reads at a text's last token, beside the same of the embeddings",
+                {"rows", "layers", "accuracy", "chance"},
+                {}};
   auto& section = to.report.sections["probe"];
   const auto add = [&](const std::string& name, const std::string& layers, const student::probe_result& p) {
     t.cells.push_back({name, layers, with_interval(p.accuracy), fixed(p.chance(), 3)});
@@ -225,7 +230,8 @@ curve_record curve_of(std::string name, const std::vector<place>& all, Keep keep
   curve_record out{std::move(name), {}};
   for (const auto& p : all)
     if (keep(p)) out.points.emplace_back(x(p), y(p));
-  std::stable_sort(out.points.begin(), out.points.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::stable_sort(out.points.begin(), out.points.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
   return out;
 }
 
@@ -236,7 +242,8 @@ void add_curve(panel_record& to, curve_record c) {
   if (!c.points.empty()) to.curves.push_back(std::move(c));
 }
 
-void add_panels(study_record& to, const inject_settings& o, const inject_results& found, const std::vector<place>& all) {
+void add_panels(study_record& to, const inject_settings& o, const inject_results& found,
+                const std::vector<place>& all) {
   const auto single = [](const char* table) {
     return [table](const place& p) { return p.table->name == table && p.span.last - p.span.first == 1; };
   };
@@ -254,7 +261,8 @@ void add_panels(study_record& to, const inject_settings& o, const inject_results
         c.points.emplace_back(static_cast<double>(o.doses[i++]), kl_of_place(p));
     add_curve(doses, std::move(c));
   }
-  panel_record injection{"injection of the embedding", "layer of the injection", "KL(intact ‖ altered), nats", true, {}};
+  panel_record injection{
+      "injection of the embedding", "layer of the injection", "KL(intact ‖ altered), nats", true, {}};
   for (const int own : o.own) {
     curve_record c{"untrained, through " + std::to_string(own), {}};
     for (const int k : o.untrained_depths) {
@@ -262,7 +270,8 @@ void add_panels(study_record& to, const inject_settings& o, const inject_results
       const std::string label = "embedding through " + std::to_string(own) + " at layer " + std::to_string(k);
       for (const auto& p : all)
         if (p.table->name == "untrained" && p.arm->arm.label == label) runs.push_back(p.row->effects);
-      if (!runs.empty()) c.points.emplace_back(k, need(study::try_mean_effect(std::span<const study::effect_sums>(runs))).kl);
+      if (!runs.empty())
+        c.points.emplace_back(k, need(study::try_mean_effect(std::span<const study::effect_sums>(runs))).kl);
     }
     add_curve(injection, std::move(c));
   }
@@ -271,15 +280,16 @@ void add_panels(study_record& to, const inject_settings& o, const inject_results
   panel_record probes{"probe of what the head reads", "layer left out or replaced", "held-out accuracy", false, {}};
   const auto accuracy = [](const place& p) { return p.row->probe->accuracy; };
   for (const char* table : {"skip", "affine", "mean_delta"})
-    add_curve(probes, curve_of(table, all,
-                               [&](const place& p) { return single(table)(p) && p.row->probe.has_value(); },
-                               first_layer, accuracy));
+    add_curve(probes, curve_of(
+                          table, all, [&](const place& p) { return single(table)(p) && p.row->probe.has_value(); },
+                          first_layer, accuracy));
   for (panel_record* p : {&layers, &doses, &injection, &probes})
     if (!p->curves.empty()) to.panels.push_back(std::move(*p));
 
   for (const auto& s : found.least_angular) {
     const int n = s.last - s.first;
-    panel_record maps{std::to_string(n) + (n == 1 ? " layer" : " layers") + " replaced", "first layer", "Δ ln PPL", true, {}};
+    panel_record maps{
+        std::to_string(n) + (n == 1 ? " layer" : " layers") + " replaced", "first layer", "Δ ln PPL", true, {}};
     const auto of = [&](const std::string& table) {
       return [&, table](const place& p) {
         return p.table->name == table && p.span.last - p.span.first == n &&
@@ -290,13 +300,15 @@ void add_panels(study_record& to, const inject_settings& o, const inject_results
     for (const auto& name : map_names) add_curve(maps, curve_of(name, all, of(name), first_layer, dlnppl_of_place));
     if (!maps.curves.empty()) to.panels.push_back(std::move(maps));
   }
-  const inject_fit* longest = nullptr;  // of the longest, the first one behind layer 0: it leaves most layers to grow in
+  const inject_fit* longest =
+      nullptr;  // of the longest, the first one behind layer 0: it leaves most layers to grow in
   for (const auto& f : found.fits)
-    if (f.span.first > 0 && (!longest || f.span.last - f.span.first > longest->span.last - longest->span.first)) longest = &f;
+    if (f.span.first > 0 && (!longest || f.span.last - f.span.first > longest->span.last - longest->span.first))
+      longest = &f;
   if (!longest) return;
   const auto span = longest->span;
-  panel_record growth{"error of the stream after " + span_words(span) + " are replaced", "before layer",
-                      "FVU", true, {}};
+  panel_record growth{
+      "error of the stream after " + span_words(span) + " are replaced", "before layer", "FVU", true, {}};
   const auto add = [&](const std::string& table) {
     const place* p = find_place(all, table, span);
     if (!p || p->row->errors.empty()) return;
@@ -413,17 +425,19 @@ void say_maps(study_record& to, const inject_results& found, const std::vector<p
     const auto& a = best->row->effects.dlnppl.sums();
     const auto& b = skip->row->effects.dlnppl.sums();
     const auto ratio = ratio_of(a, b);
-    const auto difference = need(resect::metrics::try_contrast(std::vector<clustered_sums>{a, b}, std::vector<double>{1, -1}));
+    const auto difference =
+        need(resect::metrics::try_contrast(std::vector<clustered_sums>{a, b}, std::vector<double>{1, -1}));
     to.report.sections["least_angular"].push_back({{"layers", {s.first, s.last}},
                                                    {"best_map", best->table->name},
                                                    {"dlnppl_map", resect::io::to_json(dlnppl_of_place(*best))},
                                                    {"dlnppl_skip", resect::io::to_json(dlnppl_of_place(*skip))},
                                                    {"ratio", resect::io::to_json(ratio)},
                                                    {"difference", resect::io::to_json(difference)}});
-    std::string text = "At " + span_words(s) + ", the span of its length with the least angular distance on the "
-                       "calibration text, the best closed form is " + best->table->name + ": Δln PPL " +
-                       with_interval(dlnppl_of_place(*best), 1, sign::always) + " beside " +
-                       with_interval(dlnppl_of_place(*skip), 1, sign::always) + " of leaving it out, × " +
+    std::string text = "At " + span_words(s) +
+                       ", the span of its length with the least angular distance on the "
+                       "calibration text, the best closed form is " +
+                       best->table->name + ": Δln PPL " + with_interval(dlnppl_of_place(*best), 1, sign::always) +
+                       " beside " + with_interval(dlnppl_of_place(*skip), 1, sign::always) + " of leaving it out, × " +
                        with_interval(ratio) + " (the best of several, on the same tokens: a little too good).";
     if (!best->row->errors.empty())
       text += " Its FVU is " + with_interval(best->row->errors.fvu.front()) + " at the splice and × " +

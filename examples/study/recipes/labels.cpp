@@ -98,7 +98,8 @@ labelled_file read_labels(const std::string& path, const std::string& model_path
   for (std::size_t i = 0; i < objects.size(); ++i) {
     labelled_line line{word(objects[i], "text", "--labels", i), word(objects[i], "label", "--labels", i), {}};
     if (const auto ids = objects[i].find("ids"); ids != objects[i].end()) {
-      if (!ids->is_array() || !std::all_of(ids->begin(), ids->end(), [](const json& id) { return id.is_number_integer(); }))
+      if (!ids->is_array() ||
+          !std::all_of(ids->begin(), ids->end(), [](const json& id) { return id.is_number_integer(); }))
         fail({resect::errc::malformed, "--labels", resect::text("\"ids\" of object ", i + 1), "an array of token ids"});
       line.ids = ids->get<std::vector<std::int32_t>>();
     }

@@ -14,7 +14,7 @@ struct look {
   const char* colour;
   int point;
 };
-constexpr look looks[] = {{"0072B2", 7}, {"E69F00", 5}, {"009E73", 9},  {"CC79A7", 11},
+constexpr look looks[] = {{"0072B2", 7},  {"E69F00", 5},  {"009E73", 9}, {"CC79A7", 11},
                           {"56B4E9", 13}, {"D55E00", 15}, {"000000", 6}, {"7F7F7F", 4}};
 
 bool is_shown(const panel_record& p, const estimate& e) {
@@ -103,7 +103,8 @@ std::string panels_script(const study_record& r) {
            "set key at graph 0,1.02 left bottom horizontal Left reverse samplen 1.5 maxrows 3 width -1 "
            "font ',16' noenhanced\nset xrange [" +
            number(x.low) + ":" + number(x.high) + "]\n" +
-           (x.whole ? "set xtics " + detail::layer_ticks(static_cast<int>(std::ceil(x.low)), static_cast<int>(x.high)) + "\n"
+           (x.whole ? "set xtics " + detail::layer_ticks(static_cast<int>(std::ceil(x.low)), static_cast<int>(x.high)) +
+                          "\n"
                     : "set xtics autofreq\n") +
            (p.logarithmic ? "set logscale y\nset format y '%g'\nset ytics autofreq\n" + detail::log_ticks(y.low, y.high)
                           : "unset logscale y\nset ytics autofreq\nset format y '%g'\n") +

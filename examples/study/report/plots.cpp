@@ -275,7 +275,7 @@ resect::status try_draw_plots(const study_record& r, const std::filesystem::path
   if (compares_bits(r)) write_file((work / "bits.dat").string(), bits_data(r));
   for (std::size_t i = 0; i < r.panels.size(); ++i)
     write_file((work / panel_file(i)).string(), panel_data(r.panels[i]));
-  write_file((work / "effects.gp").string(), !r.panels.empty()   ? panels_script(r)
+  write_file((work / "effects.gp").string(), !r.panels.empty()  ? panels_script(r)
                                              : compares_bits(r) ? bits_script(r)
                                                                 : effects_script(r));
   for (const char* name : {"norms", "effects"}) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <resect/residual/operators.hpp>
+#include <resect/residual/resample.hpp>
 #include <resect/student/closed_forms.hpp>
 #include <resect/study/arm.hpp>
 #include <resect/study/detail/paths.hpp>
@@ -24,9 +25,7 @@ namespace operators {
 // h_k := h_0: the embedding itself is injected at layer k.
 struct inject_embedding {
   static constexpr std::string_view id = "resect.inject.embedding/1";
-  residual::operator_facts facts() const noexcept {
-    return {.what = residual::form::replace, .overwrites = true};
-  }
+  residual::operator_facts facts() const noexcept { return {.what = residual::form::replace, .overwrites = true}; }
   void fields(field_visitor&) const {}
   status apply(const residual::tap&, matrix_view<const float> in, matrix_view<float> out) const noexcept {
     copy(in, out);
@@ -71,10 +70,8 @@ result<spliced_arm> try_spliced(std::string label, residual::layer_range span, S
 // The host's own layers in the place of a span: changes no bit, or the study's splices are wrong.
 template <model::surgical_host H>
 result<spliced_arm> try_splice_arm(H& host, residual::layer_range span) {
-  const auto identity = fingerprint{}
-                            .add(static_cast<std::uint64_t>(span.first))
-                            .add(static_cast<std::uint64_t>(span.last))
-                            .value();
+  const auto identity =
+      fingerprint{}.add(static_cast<std::uint64_t>(span.first)).add(static_cast<std::uint64_t>(span.last)).value();
   return detail::try_spliced("own " + detail::span_text(span), span,
                              residual::replace_span(span, residual::own_layers(host, span), identity));
 }
@@ -98,6 +95,15 @@ result<spliced_arm> try_mean_arm(residual::layer_range span, const residual::del
   auto step = residual::try_mean_delta(span, means);
   if (!step) return step.error();
   return detail::try_spliced("mean of " + detail::span_text(span), span, std::move(*step));
+}
+
+// The deltas of a span are those of the same positions of other windows, drawn with a seed.
+template <class = void>
+result<spliced_arm> try_resample_arm(residual::layer_range span, const shared_value<residual::row_store>& deltas,
+                                     std::uint64_t seed) {
+  auto step = residual::try_resample_delta(span, deltas, seed);
+  if (!step) return step.error();
+  return detail::try_spliced("resampled " + detail::span_text(span), span, std::move(*step));
 }
 
 // Untrained injection: the embedding goes through the first `own` layers of the host, re-initialized by this seed (gains

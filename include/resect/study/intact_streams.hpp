@@ -8,6 +8,7 @@
 #include <resect/core/matrix.hpp>
 #include <resect/metrics/accumulators/amplification.hpp>
 #include <resect/metrics/accumulators/explained_variance.hpp>
+#include <resect/residual/row_store.hpp>
 #include <resect/student/span_moments.hpp>
 #include <resect/study/detail/layer_walk.hpp>
 
@@ -30,12 +31,13 @@ class intact_streams {
       out.at_.emplace_back(h.rows, h.cols);
       copy(h, out.at_.back().view());
     };
-    auto walked = detail::try_walk_layers(
-        host, windows, "windows", [&](int l, matrix_view<const float> before, matrix_view<const float> after) -> status {
-          if (l == 0) keep(before);
-          keep(after);
-          return {};
-        });
+    auto walked =
+        detail::try_walk_layers(host, windows, "windows",
+                                [&](int l, matrix_view<const float> before, matrix_view<const float> after) -> status {
+                                  if (l == 0) keep(before);
+                                  keep(after);
+                                  return {};
+                                });
     if (!walked) return walked.error();
     out.judge();
     return out;
@@ -47,6 +49,18 @@ class intact_streams {
   // Whether a row counts in FVU, and how many do.
   bool judged(index_t row) const noexcept { return judged_[static_cast<std::size_t>(row)]; }
   index_t judged_rows() const noexcept { return n_judged_; }
+
+  // The deltas of some layers' blocks, which residual::try_resample_delta exchanges between the windows. Errors: those of
+  // row_store.
+  result<residual::row_store> try_deltas(residual::layer_range of) const {
+    const model::batch_view rows = windows_->rows;
+    auto out = residual::row_store::of_block_deltas(of, before(0).cols, static_cast<index_t>(rows.size()));
+    for (int l = of.first; l < of.last; ++l)
+      for (const auto where : {model::site::resid_pre, model::site::resid_post})
+        if (auto s = out.try_add({where, l, rows}, before(where == model::site::resid_pre ? l : l + 1)); !s)
+          return s.error();
+    return out;
+  }
 
   // FVU of another stream before layer l, over the judged rows. Errors: shape_mismatch.
   result<metrics::explained_variance> try_compare(int l, matrix_view<const float> other) const {

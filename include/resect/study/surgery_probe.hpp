@@ -20,9 +20,9 @@ namespace RESECT_NAMESPACE::study {
 
 // Texts as ids with a label each; the first `fitted` of them fit a probe, the others judge it.
 struct labelled_texts {
-  std::vector<model::row_meta> rows = {};     // of all texts, one sequence each
-  std::vector<index_t> last = {};             // of each text the number of its last row, at which it is probed
-  std::vector<std::int32_t> labels = {};      // of each text, 0 … classes − 1
+  std::vector<model::row_meta> rows = {};  // of all texts, one sequence each
+  std::vector<index_t> last = {};          // of each text the number of its last row, at which it is probed
+  std::vector<std::int32_t> labels = {};   // of each text, 0 … classes − 1
   index_t fitted = 0;
 
   bool empty() const noexcept { return labels.empty(); }
@@ -31,7 +31,8 @@ struct labelled_texts {
   // Adds a text, behind a BOS where that is an id. Errors: invalid_argument (no id, a negative label).
   status try_add(std::span<const std::int32_t> ids, std::int32_t label, std::int32_t bos = -1) {
     if (ids.empty()) return error{errc::invalid_argument, text("ids of labelled text ", size()), "0", "1 or more"};
-    if (label < 0) return error{errc::invalid_argument, text("label of labelled text ", size()), text(label), "0 or more"};
+    if (label < 0)
+      return error{errc::invalid_argument, text("label of labelled text ", size()), text(label), "0 or more"};
     const auto seq = static_cast<std::int32_t>(size());
     std::int32_t pos = 0;
     if (bos >= 0) rows.push_back({seq, pos++, bos, 0});
