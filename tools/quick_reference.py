@@ -31,6 +31,7 @@ TASKS = [
     ("Draw a conclusion", "metrics.md", ["metrics/verdicts/*"]),
     ("Quantize a matrix", "quant.md", ["quant/*"]),
     ("Factorize a matrix", "factor.md", ["factor/*"]),
+    ("Put something in the place of layers", "student.md", ["student/*"]),
     ("Compress a model", "study.md", ["compress/*"]),
     ("Train sparse autoencoders", "sae.md", ["sae/*"]),
     ("Replace layers by students", "student.md", ["student/*"]),

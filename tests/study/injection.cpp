@@ -15,12 +15,12 @@
 
 using namespace resect;
 using namespace resect::residual;
-using host = support::neox::host<>;
+using neox = support::neox::host<>;
 
 namespace {
 
-host a_host(support::neox::block kind = support::neox::block::sequential) {
-  return host{{kind, support::neox::positions::learned}};
+neox a_host(support::neox::block kind = support::neox::block::sequential) {
+  return neox{{kind, support::neox::positions::learned}};
 }
 
 study::token_windows windows_of(index_t sequences) {
@@ -31,7 +31,7 @@ study::token_windows windows_of(index_t sequences) {
 }
 
 // The stream before layer l.
-matrix<float> stream_at(host& h, const study::token_windows& w, int l) {
+matrix<float> stream_at(neox& h, const study::token_windows& w, int l) {
   auto state = value_or_throw(h.try_embed(w.rows));
   value_or_throw(h.try_run(state, 0, l, model::no_hooks<float>()));
   matrix<float> out(static_cast<index_t>(w.rows.size()), h.describe().d_model);
@@ -148,7 +148,7 @@ TEST_CASE("a probe after surgery reads what the plan leaves, and refuses texts t
     const std::int32_t text[] = {i % 41, i % 2 ? 3 : 4};
     REQUIRE(texts.try_add(text, i % 2));
   }
-  using prober = study::surgery_probe<cpu<>, host>;
+  using prober = study::surgery_probe<cpu<>, neox>;
   support::expect_error(prober::try_start(exec, h, texts), errc::invalid_argument,
                         {"labelled texts", "0 to fit, of 60"});
   texts.fitted = 40;

@@ -345,7 +345,8 @@ void measure_probes(Backend& exec, H& host, const study::labelled_texts& texts, 
   for (const auto& t : to.tables)
     for (const auto& a : t.arms) {
       const auto id = study::identity_of(a.arm.plan);
-      if (!t.control && (!id.seed || *id.seed == seed)) to.rows[i].probe = need(probe.try_head_in(a.arm.plan));
+      if (!t.control && !a.of_these_rows && (!id.seed || *id.seed == seed))
+        to.rows[i].probe = need(probe.try_head_in(a.arm.plan));
       ++i;
       show("probes");
     }

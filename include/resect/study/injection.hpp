@@ -48,6 +48,7 @@ struct spliced_arm {
   int splice = -1;
   std::string_view map = {};
   double map_flop = 0;
+  bool of_these_rows = false;  // the plan has sources for the evaluated rows alone: no other text runs under it
 };
 
 namespace detail {
@@ -59,7 +60,7 @@ std::string span_text(residual::layer_range s) {
 
 template <class... Step>
 result<spliced_arm> try_spliced(std::string label, residual::layer_range span, Step... steps) {
-  spliced_arm out{{{}, std::move(label)}, span.last, {}, 0};
+  spliced_arm out{{{}, std::move(label)}, span.last, {}, 0, false};
   status done;
   ((done = done ? out.arm.plan.try_add(std::move(steps)) : done), ...);
   if (!done) return done.error();
@@ -103,7 +104,9 @@ result<spliced_arm> try_resample_arm(residual::layer_range span, const shared_va
                                      std::uint64_t seed) {
   auto step = residual::try_resample_delta(span, deltas, seed);
   if (!step) return step.error();
-  return detail::try_spliced("resampled " + detail::span_text(span), span, std::move(*step));
+  auto out = detail::try_spliced("resampled " + detail::span_text(span), span, std::move(*step));
+  if (out) out->of_these_rows = true;
+  return out;
 }
 
 // Untrained injection: the embedding goes through the first `own` layers of the host, re-initialized by this seed (gains

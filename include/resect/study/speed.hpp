@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <resect/core/matrix.hpp>
+#include <resect/study/detail/partial_passes.hpp>
 #include <resect/study/runner.hpp>
 
 // Measures the speed of a host on this machine, so that a study can estimate its duration.
@@ -67,9 +68,7 @@ result<double> try_tokens_per_second(Backend& backend, H& host, const residual::
     if (passes == 0) begin = detail::seconds_now();
     if (passes > 0 && (spent = detail::seconds_now() - begin) >= seconds)
       return static_cast<double>(rows) * passes / spent;
-    auto state = host.snapshot(*start);
-    if (auto s = residual::try_run(backend, host, plan, state, 0, m.n_layers); !s) return s.error();
-    if (auto s = host.try_head(state, 0, norm.view(), logits.view()); !s) return s.error();
+    if (auto s = detail::try_pass_with_head(backend, host, plan, *start, norm, logits); !s) return s.error();
   }
 }
 

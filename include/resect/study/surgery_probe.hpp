@@ -12,8 +12,8 @@
 #include <resect/core/copy.hpp>
 #include <resect/core/matrix.hpp>
 #include <resect/model/host.hpp>
-#include <resect/residual/run.hpp>
 #include <resect/student/probe.hpp>
+#include <resect/study/detail/partial_passes.hpp>
 
 // A linear probe of a labelled task on what the head reads, after surgery, and on the embeddings.
 namespace RESECT_NAMESPACE::study {
@@ -71,7 +71,8 @@ class surgery_probe {
     out.last_embeddings_ = out.ends_of(matrix_view<const float>(host.stream(*state)));
     for (int l = 0; l < layers; l += algo::max(1, step)) {
       if (l > 0)
-        if (auto s = host.try_run(*state, l - algo::max(1, step), l, model::no_hooks<float>()); !s) return s.error();
+        if (auto s = detail::try_layers(backend, host, residual::plan{}, *state, l - algo::max(1, step), l); !s)
+          return s.error();
       out.kept_.emplace_back(l, host.snapshot(*state));
     }
     return out;
@@ -87,7 +88,7 @@ class surgery_probe {
     for (auto at = kept_.begin(); at != kept_.end(); ++at)
       if (at->first <= first) from = at;
     auto state = host_->snapshot(from->second);
-    if (auto s = residual::try_run(*backend_, *host_, plan, state, from->first, host_->describe().n_layers); !s)
+    if (auto s = detail::try_layers(*backend_, *host_, plan, state, from->first, host_->describe().n_layers); !s)
       return s.error();
     return judge(ends_of(matrix_view<const float>(host_->stream(state))));
   }
