@@ -27,7 +27,7 @@ NOISE = 1.08  # runs of one day differ by as much (quant.hpp: 0.56 to 0.62 on a 
 KNOWN_SHORT = {"residual.hpp": 0.75, "the first factorization": 33, "a study that is linked": 14}
 BUDGETS = [*(([f"{front}.hpp"], budget) for front, budget in FRONTS.items()), ([f"{front}.hpp" for front in FRONTS], TOGETHER),
            (["resect.hpp"], 2.5)]
-OTHERS = ["random", "linalg", "io", "model", "factor", "compress", "conformance", "study"]
+OTHERS = ["random", "linalg", "io", "model", "factor", "compress", "conformance", "student", "study"]
 RUNS, AGAIN = 7, 3
 EIGEN = os.environ.get("EIGEN_INCLUDE", "/usr/include/eigen3")
 # What the first factorization of a file costs beside the headers that every file includes.

@@ -11,5 +11,6 @@ recipe compress_recipe();
 recipe spans_recipe();
 recipe quantize_recipe();
 recipe lowrank_recipe();
+recipe inject_recipe();
 
 }  // namespace studies
