@@ -149,7 +149,8 @@ weight_method quantize_weights(const F& format, const R& rule = {}, const S& sea
 // extent is at most the rank stays unchanged. `backend` is kept by reference. Bits count fp32 factors, or the matrix
 // where it stays.
 // Errors while it runs: as factor::try_truncated_svd.
-template <host_factoring_backend<float> Backend>
+template <panel_backend<float> Backend>
+  requires std::same_as<typename Backend::space, host_space>
 weight_method factorize_weights(Backend& backend, const factor::truncated_svd_options& options) {
   weight_method m;
   m.name = text<48>("rank ", options.rank);

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 #include <concepts>
 #include <span>
 
+#include <resect/core/algorithm.hpp>
 #include <resect/core/backend.hpp>
 #include <resect/core/copy.hpp>
 #include <resect/core/finite.hpp>
@@ -51,10 +51,10 @@ template <host_executor E, class T>
 status try_column_norms(E& exec, const matrix_view<T>& a, std::span<column_measure> out) {
   constexpr index_t width = detail::columns_a_task;
   exec.bulk((a.cols + width - 1) / width, [&](index_t task) {
-    const index_t first = task * width, count = std::min(width, a.cols - first);
+    const index_t first = task * width, count = algo::min(width, a.cols - first);
     double largest[width] = {}, extreme[width] = {}, squares[width] = {}, scale[width] = {};
     index_t bad[width];
-    std::fill(bad, bad + width, index_t{-1});
+    for (index_t& b : bad) b = -1;
     for (index_t r = 0; r < a.rows; ++r)
       for (index_t c = 0; c < count; ++c) {
         const double value = static_cast<double>(a(r, first + c)), x = std::fabs(value);
@@ -64,7 +64,7 @@ status try_column_norms(E& exec, const matrix_view<T>& a, std::span<column_measu
     int exponent[width] = {};
     for (index_t c = 0; c < count; ++c) {
       if (bad[c] < 0) std::frexp(largest[c], &exponent[c]);
-      exponent[c] = std::max(exponent[c], -1000);
+      exponent[c] = algo::max(exponent[c], -1000);
       scale[c] = std::ldexp(1.0, -exponent[c]);
     }
     for (index_t r = 0; r < a.rows; ++r)
@@ -88,7 +88,7 @@ template <host_executor E, class U, class T>
 status try_scale_columns(E& exec, const matrix_view<U>& from, std::span<const column_scale> by,
                          const matrix_view<T>& to) {
   exec.bulk((from.rows + detail::rows_a_task - 1) / detail::rows_a_task, [&](index_t task) {
-    const index_t first = task * detail::rows_a_task, end = std::min(from.rows, first + detail::rows_a_task);
+    const index_t first = task * detail::rows_a_task, end = algo::min(from.rows, first + detail::rows_a_task);
     for (index_t c = 0; c < from.cols; ++c) {
       const column_scale s = by[static_cast<std::size_t>(c)];
       const int half = s.exponent / 2;
@@ -108,9 +108,9 @@ status try_gram(E& exec, const matrix_view<T>& a, matrix_view<double> g) {
     return exec.try_gemm(1.0, a.transposed(), a, 0.0, g);
   } else {
     constexpr index_t height = 1024;
-    matrix<double> wide(std::min(height, a.rows), a.cols);
+    matrix<double> wide(algo::min(height, a.rows), a.cols);
     for (index_t first = 0; first == 0 || first < a.rows; first += height) {
-      const auto part = a.middle_rows(first, std::min(height, a.rows - first));
+      const auto part = a.middle_rows(first, algo::min(height, a.rows - first));
       const auto slice = wide.view().middle_rows(0, part.rows);
       copy(exec, part, slice);
       if (auto s = exec.try_gemm(1.0, slice.transposed(), slice, first == 0 ? 0.0 : 1.0, g); !s) return s;
