@@ -5,6 +5,7 @@
 #include <concepts>
 #include <span>
 
+#include <resect/core/algorithm.hpp>
 #include <resect/core/backend.hpp>
 #include <resect/core/copy.hpp>
 #include <resect/core/finite.hpp>
