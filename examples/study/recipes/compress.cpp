@@ -226,7 +226,8 @@ budget_result arms_at(bench& b, Runner& run, compress_bench& at, const compress:
                       double budget) {
   double weights = 0;
   for (const weight_desc& w : at.matrices) weights += static_cast<double>(w.rows * w.cols);
-  budget_result out{.budget = budget, .arms = {}, .effects = {}, .uniform = {}};
+  budget_result out;
+  out.budget = budget;
   const auto add = [&](const char* method, storing_list list) {
     if (list.empty()) return;
     const double bits = bits_of(at, list) / weights;
