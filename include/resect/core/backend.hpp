@@ -58,15 +58,18 @@ concept memory_backend = std::same_as<typename B::space, host_space> ||
 //   try_cholesky(A)             A (n, n) double. Reads the lower triangle and overwrites it with L, A = L·Lᵀ, diagonal
 //                               above zero. Leaves the strict upper triangle as it was. On failed_column = j, the
 //                               lower triangle is unspecified from column j on. → result<cholesky_outcome>
+//   try_solve_right(L, X)       X ← X·L⁻ᵀ of doubles; see factoring_backend
 //   try_symmetric_eigen(A, w)   A (n, n) double. Reads the lower triangle: A = V·diag(w)·Vᵀ. Overwrites all of A with
 //                               V, one orthonormal eigenvector a column, and w (n) with the eigenvalues in ascending
 //                               order. Both are unspecified unless converged. → result<eigen_outcome>
 template <class B>
-concept core_backend = dense_backend<B, double> && std::same_as<typename B::space, host_space> &&
-                       requires(B& b, matrix_view<double> core, vector_view<double> values) {
-                         { b.try_cholesky(core) } -> std::same_as<result<cholesky_outcome>>;
-                         { b.try_symmetric_eigen(core, values) } -> std::same_as<result<eigen_outcome>>;
-                       };
+concept core_backend =
+    dense_backend<B, double> && std::same_as<typename B::space, host_space> &&
+    requires(B& b, matrix_view<const double> l, matrix_view<double> core, vector_view<double> values) {
+      { b.try_cholesky(core) } -> std::same_as<result<cholesky_outcome>>;
+      { b.try_solve_right(l, core) } -> std::same_as<status>;
+      { b.try_symmetric_eigen(core, values) } -> std::same_as<result<eigen_outcome>>;
+    };
 
 // The backend that factors the cores of B: B itself in host memory, else what its member `core()` refers to.
 template <class B>

@@ -313,8 +313,8 @@ class trainer {
   template <class B>
   void update(B& exec, T scale) {
     const index_t d = width();
-    auto& [w, mean, square, since, unused_scale, unused_penalty, step, unused_rows] = state_;
-    const detail::adam_step adam(options_, step, static_cast<double>(scale));
+    dictionary<T>&w = state_.weights, &mean = state_.mean, &square = state_.square;
+    const detail::adam_step adam(options_, state_.step, static_cast<double>(scale));
     const detail::row_loops loops{instructions_of(exec)};
     parts_.assign(chunks * d, 0.0);
     for_latents(exec, [&](index_t chunk, index_t j, T* decoder, T* encoder) {
