@@ -38,7 +38,7 @@ def case_an_option_of_another_recipe_is_refused_with_its_name(folder):
         (["--quantize", 4], ["--quantize", "compress", "sensitivity"]),
         (["--low-rank=4"], ["--low-rank", "compress"]),
         (["--recipe", "compress", "--alterations", "skip"], ["--alterations", "sensitivity", "compress"]),
-        (["--recipe", "spans", "--calibration", "rest"], ["--calibration", "sensitivity, compress, quantize and lowrank", "spans"]),
+        (["--recipe", "spans", "--calibration", "rest"], ["--calibration", "sensitivity, compress, quantize, lowrank and inject", "spans"]),
         (["--recipe", "spans", "--melt"], ["--melt"]),
         (["--selection", TINY / "heldout.txt"], ["--selection"]),
         (["--model", "tiny", "--model", "tiny"], ["--model", "second one, 'tiny'", "recipe sensitivity"]),
@@ -152,6 +152,32 @@ def case_quantize_shows_how_a_stored_grid_would_have_looked_perfect(folder):
     stored = {r["parameters"]["weights"]: r["metrics"]["kl"]["value"] for r in report["rows"] if r["table"] == "stored"}
     assert stored["as stored"] < 1e-9 < 1e-5 < stored["rotated"], stored
     assert any(f["kind"] == "on_grid" and "would look perfect" in f["text"] for f in report["findings"])
+
+
+def case_inject_replaces_layers_and_probes_what_is_left(folder):
+    few = ["--recipe", "inject", "--parts", "splice,skip,maps", "--spans", "1", "--positions", "1", "--probe-texts", 40]
+    done, report = study(folder, *few)
+    tables = {}
+    for row in report["rows"]:
+        tables.setdefault(row["table"], []).append(row)
+    assert list(tables)[:2] == ["splice", "skip"] and {"identity", "affine", "cosine"} < set(tables), list(tables)
+    assert all(r["metrics"]["kl"]["value"] == 0 and r["control"] for r in tables["splice"])
+    span = report["least_angular"][0]
+    affine, skip = tables["affine"][0], next(r for r in tables["skip"] if r["layers"] == tables["affine"][0]["layers"])
+    assert span["layers"] == [affine["first"], affine["last"]]
+    assert 0 < affine["fvu_splice"]["value"] < skip["fvu_splice"]["value"], (affine, skip)
+    assert affine["metrics"]["kl"]["value"] < skip["metrics"]["kl"]["value"]
+    assert abs(span["ratio"]["value"] - span["dlnppl_map"]["value"] / span["dlnppl_skip"]["value"]) < 1e-9
+    probe = report["probe"]
+    assert probe["intact"]["accuracy"]["n"] == 20 and 0 < probe["intact"]["majority"] < 1, probe
+    assert all("probe_accuracy" in r for r in tables["skip"]) and "probe_accuracy" not in tables["splice"][0]
+    assert "cost of plans" in done.stdout and "leave the outputs as they were" in done.stdout.replace("\n", " "), done.stdout
+    assert (folder / "report/effects.png").stat().st_size > 10000
+    lines = folder / "labels.jsonl"
+    lines.write_text('{"text": "the fox", "label": "a"}\n{"text": "the"}\n')
+    for arguments, words in [(["--parts", "melt"], ["--parts", "'melt'", "splice"]), (["--spans", 6], ["--spans", "6", "1 to 5"]),
+                             (["--labels", folder / "none"], ["--labels"]), (["--labels", lines], ["--labels", "object 2", "label"])]:
+        expect_refusal(run("study", *SMALL, "--out", folder / "x", "--recipe", "inject", *arguments), *words)
 
 
 def case_a_short_recipe_is_what_the_page_of_studies_shows(folder):

@@ -98,9 +98,12 @@ void choose_spans(bench& b, options& o, bool small) {
     if (n > 1)
       for (const int l : spread(first, o.full || small ? 1000 : 8)) s.skips.push_back({l, l + n});
   }
-  for (const auto& one : s.spans)
-    if (one.last - one.first > 1 && std::find(s.skips.begin(), s.skips.end(), one) == s.skips.end())
-      s.skips.push_back(one);
+  for (const auto& one : s.spans) {
+    const bool listed = one.last - one.first == 1
+                            ? std::find(s.layers.begin(), s.layers.end(), one.first) != s.layers.end()
+                            : std::find(s.skips.begin(), s.skips.end(), one) != s.skips.end();
+    if (!listed) s.skips.push_back(one);
+  }
   std::sort(s.skips.begin(), s.skips.end(), [](const auto& x, const auto& y) {
     return std::pair{x.last - x.first, x.first} < std::pair{y.last - y.first, y.first};
   });
