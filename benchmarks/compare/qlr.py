@@ -104,6 +104,7 @@ def rows_of(options, python, folder):
             found = measured(options, python, folder, m, bits)
             quiet = others.share() <= QUIET
             ours = found["resect"]
+            say("  loss " + ", ".join(f"{side} {found[side]['loss']:.5f} in {found[side]['seconds']:.1f} s" for side in found))
             for peer in PEERS:
                 theirs = found[peer]
                 ratios[peer].append(theirs["loss"] / ours["loss"])
