@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Can layers be left out, replaced by a map, or fed with an embedding in the middle? What a stream survives.
-#include <study/recipes/inject.hpp>
+#include <study/recipes/inject_run.hpp>
 
 #include <array>
 #include <filesystem>

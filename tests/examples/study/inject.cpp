@@ -8,7 +8,7 @@
 
 #include <unistd.h>
 
-#include <study/recipes/inject.hpp>
+#include <study/recipes/inject_run.hpp>
 #include <study/recipes/labels.hpp>
 #include <study/report/curves_plot.hpp>
 #include <study/report/findings.hpp>
