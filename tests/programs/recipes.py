@@ -185,7 +185,7 @@ def case_a_short_recipe_is_what_the_page_of_studies_shows(folder):
     shown = re.search(r"^```c\+\+\n(recipe spans_recipe.*?)^```", page, re.S | re.M).group(1)
     assert shown.count("\n") <= 10, shown
     assert shown in (SOURCE / "examples/study/recipes/spans.cpp").read_text()
-    assert "      spans_recipe(),\n" in (SOURCE / "examples/study/recipes/recipes.cpp").read_text()
+    assert re.search(r"\bspans_recipe\(\),", (SOURCE / "examples/study/recipes/recipes.cpp").read_text())
 
 
 def case_calibration_is_what_was_asked_for(folder):

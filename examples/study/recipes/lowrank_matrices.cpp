@@ -92,8 +92,13 @@ low_rank_matrix factorize(backend& exec, const resect::model::weight_desc& w, ma
   out.w = w;
   const index_t rank = out.rank_of(largest_share);
   out.squares = squared_singular_values(exec, values);
-  out.svd = resect::factor::balanced_factors(need(resect::factor::try_truncated_svd(
-      exec, values, {.rank = rank, .oversampling = rank, .power_iterations = 4, .error_probes = 0})));
+  out.svd = resect::factor::balanced_factors(
+      need(resect::factor::try_truncated_svd(exec, values,
+                                             {.rank = rank,
+                                              .oversampling = rank,
+                                              .power_iterations = 4,
+                                              .error_probes = 0,
+                                              .method = resect::factor::svd_method::subspace_iteration})));
   auto weighted = need(resect::factor::try_weighted_low_rank(exec, values, h, {.rank = rank}));
   out.weighted = std::move(weighted.factors);
   out.captured = std::move(weighted.spectrum);
