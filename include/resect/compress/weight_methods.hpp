@@ -155,7 +155,7 @@ weight_method factorize_weights(Backend& backend, factor::truncated_svd_options 
   options.energy = options.error = 0;
   weight_method m;
   m.name = text<48>("rank ", options.rank);
-  m.id = "resect.low_rank/2";
+  m.id = "resect.low_rank/1";
   m.hash = fingerprint{}
                .add(m.id)
                .add(static_cast<std::uint64_t>(options.rank))
