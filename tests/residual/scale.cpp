@@ -178,4 +178,3 @@ TEST_CASE("means are copied into the step: changing them later changes nothing")
   std::fill(m.mean.begin(), m.mean.end(), 9.0f);
   CHECK(same_bits(by_surgery(host, p, batch), want));
 }
-

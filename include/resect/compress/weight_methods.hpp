@@ -169,7 +169,8 @@ weight_method factorize_weights(Backend& backend, factor::truncated_svd_options 
       .add("oversampling", static_cast<double>(options.oversampling));
   m.fields.add("power_iterations", static_cast<double>(options.power_iterations));
   const bool krylov = options.method == factor::svd_method::block_krylov;
-  m.fields.add("method", krylov ? "block_krylov" : "subspace_iteration").add("block", static_cast<double>(options.block));
+  m.fields.add("method", krylov ? "block_krylov" : "subspace_iteration")
+      .add("block", static_cast<double>(options.block));
   m.fields.add("seed", static_cast<double>(options.seed)).complete();
   m.stored_bits = [rank = options.rank](const model::weight_desc& w) {
     const index_t stored = rank < algo::min(w.rows, w.cols) ? rank * (w.rows + w.cols) : w.rows * w.cols;
