@@ -72,8 +72,8 @@ TEST_CASE("factors: rotating rank space, feedback in the norm of H, and refittin
   CAPTURE(plain, rotated, feedback, refitted);
   CHECK(plain > 0);
   CHECK(rotated < 0.8 * plain);
-  CHECK(feedback < 0.9 * rotated);
-  CHECK(refitted <= feedback);
+  CHECK(feedback < 0.63 * rotated);  // 0.67 without the feedback from row to row of R
+  CHECK(refitted < feedback);
   CHECK(refitted >= 0);
 }
 

@@ -29,7 +29,7 @@ enum class code_choice : std::uint8_t {
 struct factor_options {
   rank_basis basis = rank_basis::rotated;
   code_choice codes = code_choice::feedback;
-  int rounds = 5;          // of rounding R, refitting and rounding L, refitting R; they end where they gain nothing
+  int rounds = 5;          // of rounding R, refitting and rounding L, refitting R; they end after two that gain nothing
   std::uint64_t seed = 1;  // of the rotation
 };
 
@@ -122,6 +122,7 @@ class factor_rounder {
   // space (see balanced_basis).
   result<rounded_factors<F>> try_round(matrix_view<const double> a, double whole, matrix<double> l, matrix<double> r) {
     rounded_factors<F> best;
+    int idle = 0;  // rounds in a row that gained next to nothing: the loss moves up and down
     for (int round = 0; round < options_.rounds; ++round) {
       quantized_factors<F> now;
       auto right = try_round_right(l, r, now.r);
@@ -134,10 +135,9 @@ class factor_rounder {
       if (auto s = exec_->try_gemm(1.0, left->view().transposed(), left->view(), 0.0, gram.view()); !s)
         return s.error();
       const double loss = whole - 2 * detail::dot_all(*left, fit->crossed) + detail::dot_all(gram, fit->moment);
-      const bool gained = round == 0 || loss < best.loss;
-      const bool much = round == 0 || loss < best.loss - 1e-4 * std::fabs(best.loss);
-      if (gained) best = {std::move(now), loss, round + 1};
-      if (!much || round + 1 == options_.rounds) break;
+      idle = round == 0 || loss < best.loss - 1e-4 * std::fabs(best.loss) ? 0 : idle + 1;
+      if (round == 0 || loss < best.loss) best = {std::move(now), loss, round + 1};
+      if (idle == 2 || round + 1 == options_.rounds) break;
       auto inverse = detail::try_pseudo_inverse(*exec_, gram);
       if (!inverse) return inverse.error();
       matrix<double> la(left->cols, a.cols), next(left->cols, a.cols);
