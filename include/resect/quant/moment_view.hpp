@@ -58,7 +58,8 @@ class moment_view {
   }
 
   // Whether this is H of a matrix with n columns. Errors: shape_mismatch, null_pointer, bad_stride, not_finite,
-  // invalid_argument (a hessian without rows, an element of the diagonal below 0).
+  // invalid_argument (a hessian without rows, an element of the diagonal below 0, a trace above
+  // 1e300).
   template <executor E>
   status check(E& exec, index_t n) const {
     const auto shape = [&](const auto& h) -> status { return check_view(h, n, n, "H"); };
@@ -76,7 +77,7 @@ class moment_view {
           return n;
         },
         [](index_t a, index_t b) { return algo::min(a, b); });
-    if (bad == n) return {};
+    if (bad == n) return check_trace();
     const index_t j = first_bad(bad);
     const double h = (*this)(bad, j);
     const bool finite = h - h == 0;
@@ -85,6 +86,13 @@ class moment_view {
   }
 
  private:
+  // Errors: invalid_argument (a trace above 1e300, which damping and losses could not hold).
+  status check_trace() const {
+    double trace = 0;
+    for (index_t i = 0; i < n_; ++i) trace += (*this)(i, i);
+    if (trace <= 1e300) return {};
+    return error{errc::invalid_argument, "trace of H", text(trace), "at most 1e300"};
+  }
   // Column of the first element of the lower triangle's row i that no H has; i + 1: none.
   index_t first_bad(index_t i) const noexcept {
     for (index_t j = 0; j <= i; ++j) {
