@@ -109,7 +109,7 @@ struct gptq {
     };
     if (options.sweeps < 0) return refused("sweeps", options.sweeps, "at least 0");
     if (options.refits < 0) return refused("refits", options.refits, "at least 0");
-    if (!(options.damping >= 0 && options.damping <= 1e6)) return refused("damping", options.damping, "at least 0");
+    if (!(options.damping >= 0 && options.damping <= 1e6)) return refused("damping", options.damping, "0 to 1e6");
     if (!(options.least_pivot >= 0 && options.least_pivot < 1))
       return refused("least pivot", options.least_pivot, "at least 0, less than 1");
     return {};

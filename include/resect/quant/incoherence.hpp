@@ -21,7 +21,7 @@ namespace RESECT_NAMESPACE::quant {
 //   and every |q_ij| = n^(−½). The cheapest product of this kind is taken.
 //   Other n: with a the largest order below n that has such a product, Q = (I ⊕ Q_a)·(Q_a ⊕ I), each with signs of its
 //   own: the first a coordinates are mixed, then the last a. (There are Hadamard matrices of orders 1, 2 and multiples of
-//   4 alone.) largest_entry() says how far it spreads.
+//   4 alone.)
 //   Signs: random::rademacher of (seed, stream) in rows 0 and 1.
 //   Cost k + ΣP_i additions an element (two parts: of both). Float: |error of an entry of Q·x| ≤ (k + ΣP_i + 3)·2⁻²⁴·‖x‖₂
 //   a part. Memory 4·ΣP_i² bytes. Same bits for any number of workers: every vector is transformed by itself.
