@@ -13,9 +13,7 @@ namespace RESECT_NAMESPACE::quant {
 struct ocp_floor {
   // As names of methods show it, and the identity of everything that changes what it does.
   static constexpr std::string_view name() noexcept { return "ocp-floor"; }
-  std::uint64_t hash() const noexcept {
-    return fingerprint{}.add("resect.ocp-floor/1").value();
-  }
+  std::uint64_t hash() const noexcept { return fingerprint{}.add("resect.ocp-floor/1").value(); }
 
   static status check(index_t) noexcept { return {}; }
   template <level_grid G>

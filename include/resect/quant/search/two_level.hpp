@@ -28,7 +28,12 @@ struct two_level_search {
   // As names of methods show it, and the identity of everything that changes what it does.
   static constexpr std::string_view name() noexcept { return "two-level"; }
   std::uint64_t hash() const noexcept {
-    return fingerprint{}.add("resect.two-level/1").add(static_cast<std::uint64_t>(weight)).add(static_cast<std::uint64_t>(units)).add(importance).value();
+    return fingerprint{}
+        .add("resect.two-level/1")
+        .add(static_cast<std::uint64_t>(weight))
+        .add(static_cast<std::uint64_t>(units))
+        .add(importance)
+        .value();
   }
 
   // Errors: invalid_argument, shape_mismatch, not_finite.
