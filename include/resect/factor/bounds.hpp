@@ -24,8 +24,8 @@ constexpr double weighted_loss_bound() noexcept {
 
 // Directions that subspace iteration searches beside those that are wanted, by default.
 inline constexpr index_t subspace_oversampling = 10;
-// The same of a Krylov space, and the columns of its block: an error within 1 % of the best for spectra that are flat or
-// fall like 1/√i or 1/i.
+// The same of a Krylov space, and the columns of its block. On 512 x 512 at rank 64 the error is 2 % above the best for a
+// flat spectrum, and less for one that falls like 1/√i or 1/i.
 constexpr index_t krylov_oversampling(index_t rank) noexcept { return rank / 2 + 32; }
 constexpr index_t krylov_block(index_t rank) noexcept { return rank < 24 ? 8 : (rank / 4 + 7) / 8 * 8; }
 
