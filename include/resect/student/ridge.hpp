@@ -52,14 +52,10 @@ struct centred_moments {
   array<double> mean_x, mean_z;
   double zz = 0;  // Σ‖z − z̄‖²
 
-  // 0 where the rows are all the same: what is left of Σx·xᵀ about the mean is rounding then.
   double mean_variance() const noexcept {
-    double trace = 0, squares = 0;  // squares: of the means, rows times
-    for (index_t i = 0; i < xx.rows; ++i) {
-      trace += xx(i, i);
-      squares += static_cast<double>(rows) * mean_x[i] * mean_x[i];
-    }
-    return xx.rows > 0 && trace > 0x1p-40 * squares ? trace / static_cast<double>(xx.rows) : 0.0;
+    double trace = 0;
+    for (index_t i = 0; i < xx.rows; ++i) trace += xx(i, i);
+    return xx.rows > 0 ? trace / static_cast<double>(xx.rows) : 0.0;
   }
 };
 
