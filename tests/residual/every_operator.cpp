@@ -158,7 +158,8 @@ TEST_CASE("edits at one site, a few rows at a time, have the bits of one step af
   for (const step& s : steps) pointers.push_back(&s);
   const tap at{site::resid_post, 0, batch};
   auto together = start, apart = start;
-  REQUIRE(resect::residual::detail::apply_site(pointers, at, {together.data(), rows, width}));
+  REQUIRE(resect::residual::detail::apply_site({pointers.data(), pointers.data() + pointers.size()}, at,
+                                               {together.data(), rows, width}));
   for (const step& s : steps) REQUIRE(resect::residual::detail::apply_step(s, at, {}, {apart.data(), rows, width}));
   CHECK(same_bits(together, apart));
   CHECK_FALSE(same_bits(together, start));

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <concepts>
-#include <span>
 #include <utility>
 
 #include <resect/core/array.hpp>
@@ -45,7 +44,7 @@ status try_override_product(H& host, const step& s, const weight_desc& w, held_w
 
 // Overrides the weights of one layer by the steps on them.
 template <surgical_host H>
-status try_override_layer(executor_ref exec, H& host, std::span<const step* const> steps, int l, held_weights<H>& to) {
+status try_override_layer(executor_ref exec, H& host, step_list steps, int l, held_weights<H>& to) {
   for (const step* s : steps) {
     for (const weight_desc& w : host.weights(l)) {
       if (!s->weight.selects(w)) continue;

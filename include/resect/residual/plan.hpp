@@ -22,6 +22,7 @@ class plan {
   //   what the operator's `check` says, e.g. of a factor that is not finite
   //   conflict          two overwriting steps at one place; a step inside a replaced or skipped layer; unless their
   //                     rows are provably disjoint
+  // Cost: a comparison with every step of the plan, about 1 µs a step among 1000.
   template <class = void>
   status try_add(step s) {
     if (s.range.first < 0 || s.range.last <= s.range.first)

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <span>
-
 #include <resect/residual/detail/apply_step.hpp>
+#include <resect/residual/detail/step_table.hpp>
 
 namespace RESECT_NAMESPACE::residual::detail {
 
@@ -11,7 +10,7 @@ namespace RESECT_NAMESPACE::residual::detail {
 // them while they lie in the first cache: one pass over the rows. A step is a function of single rows, so the bits are
 // those of one step after another.
 template <class = void>
-status apply_site(std::span<const step* const> steps, const tap& at, matrix_view<float> h) {
+status apply_site(step_list steps, const tap& at, matrix_view<float> h) {
   constexpr index_t floats_at_a_time = 4096;  // 16 KiB, half of a first cache
   const index_t rows = static_cast<index_t>(at.rows.size());
   const index_t at_a_time = steps.size() < 2 || h.cols == 0 ? rows : algo::max(index_t{1}, floats_at_a_time / h.cols);

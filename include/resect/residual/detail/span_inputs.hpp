@@ -12,12 +12,14 @@ class span_inputs {
  public:
   void clear() noexcept { rows_.clear(); }
 
+  template <class = void>
   matrix_view<const float> remember(const tap& at, matrix_view<const float> h) {
     rows_.assign(at.rows);
     return materialized(h, values_);
   }
   // The inputs of the rows of `at`, of which a host may have gathered some since: found by what the rows are. The view is
   // valid until the next call.
+  template <class = void>
   result<matrix_view<const float>> try_match(const tap& at, index_t cols) {
     matched_.resize(static_cast<index_t>(at.rows.size()) * cols);
     index_t from = 0, to = 0;

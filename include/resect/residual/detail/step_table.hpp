@@ -2,13 +2,24 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 
 #include <resect/core/algorithm.hpp>
 #include <resect/core/array.hpp>
 #include <resect/residual/plan.hpp>
 
 namespace RESECT_NAMESPACE::residual::detail {
+
+// The steps of one place, in the plan's order. (A std::span would cost every file that includes plans as much as three of
+// the module's headers.)
+struct step_list {
+  const step* const* first = nullptr;
+  const step* const* last = nullptr;
+
+  const step* const* begin() const noexcept { return first; }
+  const step* const* end() const noexcept { return last; }
+  bool empty() const noexcept { return first == last; }
+  index_t size() const noexcept { return last - first; }
+};
 
 // The steps of a plan by layer and place, in the plan's order: what a pass asks at every tap, found once. The table points
 // into the plan. Built again, it takes no memory where it has grown.
@@ -52,18 +63,17 @@ class step_table {
 
   std::uint64_t epoch() const noexcept { return epoch_; }
   bool empty() const noexcept { return steps_.empty(); }
-  std::span<const step* const> at(int layer, int where) const noexcept {
+  step_list at(int layer, int where) const noexcept {
     const index_t i = number(layer, where);
-    return {steps_.data() + begins_[i], static_cast<std::size_t>(begins_[i + 1] - begins_[i])};
+    return {steps_.data() + begins_[i], steps_.data() + begins_[i + 1]};
   }
-  std::span<const step* const> at(site where, int layer) const noexcept {
-    return is_layer_site(where) && layer < n_layers_ ? at(layer, static_cast<int>(where))
-                                                     : std::span<const step* const>{};
+  step_list at(site where, int layer) const noexcept {
+    return is_layer_site(where) && layer < n_layers_ ? at(layer, static_cast<int>(where)) : step_list{};
   }
   // The span that replaces the layer, or null.
   const step* span_of(int layer) const noexcept {
     const auto found = at(layer, span);
-    return found.empty() ? nullptr : found.front();
+    return found.empty() ? nullptr : *found.first;
   }
   bool touches(int layer) const noexcept { return begins_[number(layer, 0)] != begins_[number(layer + 1, 0)]; }
   // Whether the layer runs: no step replaces it or leaves it out.
