@@ -16,6 +16,7 @@ TEST_CASE("cblas: skipped without a BLAS") {
 #include <resect/backend/cpu_extern.hpp>
 #include <resect/factor/truncated_svd.hpp>
 #include <resect/quant/affine.hpp>
+#include <resect/quant/apply.hpp>
 #include <resect/quant/gptq.hpp>
 #include <resect/quant/hessian.hpp>
 #include <resect/quant/quantize.hpp>
@@ -146,6 +147,30 @@ TEST_CASE("cblas: GPTQ with sweeps and refits loses what it loses on cpu, and H 
   REQUIRE(b);
   CHECK(std::fabs(a->outcome.loss / b->outcome.loss - 1) < 1e-2);
   CHECK(a->outcome.loss < 0.8 * a->outcome.nearest_loss);
+}
+
+TEST_CASE("cblas: products with packed weights differ from cpu's by no more than both bounds") {
+  cblas exec;
+  cpu reference;
+  const auto w = factoring::gaussian<float>(70, 90, 5), x = factoring::gaussian<float>(9, 90, 6);
+  const auto bytes = quant::try_pack(*quant::try_quantize(reference, w, quant::affine<4>{.group = 32}));
+  REQUIRE(bytes);
+  const auto packed = quant::packed_matrix<quant::affine<4> >::try_make(bytes->view());
+  REQUIRE(packed);
+  scratch memory;
+  matrix<float> y(9, 70), same(9, 70);
+  REQUIRE(quant::try_apply(exec, *packed, x.view(), y.view(), memory));
+  REQUIRE(quant::try_apply(reference, *packed, x.view(), same.view(), memory));
+  matrix<float> values(70, 90);
+  packed->decode_rows(0, values.view());
+  for (index_t r = 0; r < y.rows; ++r)
+    for (index_t c = 0; c < y.cols; ++c) {
+      double size = 0;
+      for (index_t k = 0; k < 90; ++k)
+        size += std::fabs(static_cast<double>(x(r, k)) * static_cast<double>(values(c, k)));
+      INFO("element (" << r << ", " << c << ")");
+      CHECK(std::fabs(static_cast<double>(y(r, c)) - static_cast<double>(same(r, c))) <= 2 * 90 * 0x1p-24 * size);
+    }
 }
 
 TEST_CASE("cblas: tasks run on the executor that it was given") {

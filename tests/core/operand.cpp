@@ -11,6 +11,7 @@
 #include <resect/backend/cpu.hpp>
 #include <resect/factor/range_finder.hpp>
 #include <resect/factor/truncated_svd.hpp>
+#include <resect/linalg/ldl.hpp>
 #include <resect/linalg/norms.hpp>
 #include <resect/linalg/orthonormalize.hpp>
 #include <resect/metrics/intervals/bootstrap.hpp>
@@ -21,10 +22,15 @@
 #include <resect/metrics/similarity/covariance_cka.hpp>
 #include <resect/metrics/similarity/streaming_cka.hpp>
 #include <resect/quant/affine.hpp>
+#include <resect/quant/apply.hpp>
+#include <resect/quant/column_scales.hpp>
+#include <resect/quant/gptq.hpp>
 #include <resect/quant/grid_detector.hpp>
+#include <resect/quant/h_loss.hpp>
+#include <resect/quant/hessian.hpp>
 #include <resect/quant/loss.hpp>
 #include <resect/quant/quantize.hpp>
-
+#include <resect/random/sketch.hpp>
 #include <resect/random/test_matrix.hpp>
 #include <resect/residual/swap_matrix.hpp>
 #if __has_include(<xtensor/xtensor.hpp>)
@@ -79,6 +85,27 @@ constexpr bool reads = requires(backend& exec, const W& w, const four_bits& q, s
   { residual::try_swap_matrix(residual::layer(0), "q", w) } -> std::same_as<result<residual::step>>;
   { residual::swap_matrix(residual::layer(0), "q", w) } -> std::same_as<residual::step>;
 };
+// Those of calibration and of packed weights.
+template <class W>
+constexpr bool calibrates =
+    requires(backend& exec, const W& w, W& y, const four_bits& q, std::span<const float> columns, quant::hessian& h,
+             const quant::packed_matrix<quant::affine<4>>& packed, scratch& memory) {
+      { h.try_add(exec, w) } -> std::same_as<status>;
+      { quant::moment_view(w) } -> std::same_as<quant::moment_view>;
+      { quant::gptq{w} } -> std::same_as<quant::gptq>;
+      { quant::try_h_loss(exec, w, q, h) } -> std::same_as<result<quant::h_loss>>;
+      { quant::try_h_loss(exec, w, w, h) } -> std::same_as<result<quant::h_loss>>;
+      {
+        quant::try_awq_scales(exec, w, columns, columns, quant::affine<4>{})
+      } -> std::same_as<result<quant::awq_scales>>;
+      { quant::find_awq_scales(exec, w, columns, columns, quant::affine<4>{}) } -> std::same_as<quant::awq_scales>;
+      { quant::try_sinkhorn_scales(exec, w) } -> std::same_as<result<quant::sinkhorn_scales>>;
+      { quant::find_sinkhorn_scales(exec, w) } -> std::same_as<quant::sinkhorn_scales>;
+      { quant::try_apply(exec, packed, w, y, memory) } -> std::same_as<status>;
+      { linalg::try_ldl(exec, w, std::span<const index_t>{}, 0.0) } -> std::same_as<result<linalg::ldl_factors>>;
+      { linalg::ldl(exec, w, std::span<const index_t>{}, 0.0) } -> std::same_as<linalg::ldl_factors>;
+      { random::try_sketch(exec, w) } -> std::same_as<result<random::matrix_sketch>>;
+    };
 // Those whose element type is a template argument: views name it themselves.
 template <class W>
 constexpr bool reads_of_any_type = requires(backend& exec, const W& w) {
@@ -110,13 +137,15 @@ static_assert(reads<Eigen::MatrixXf> && reads_of_any_type<Eigen::MatrixXf> && wr
 using row_major = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 static_assert(reads<row_major> && reads_of_any_type<row_major> && writes<row_major>);
 static_assert(reads<matrix<float>> && reads_of_any_type<matrix<float>> && writes<matrix<float>>);
+static_assert(calibrates<Eigen::MatrixXf> && calibrates<row_major> && calibrates<matrix<float>>);
+static_assert(calibrates<matrix_view<float>> && calibrates<mdspan_like<float>> && !calibrates<int>);
 static_assert(reads<matrix_view<float>> && reads<matrix_view<const float>>);
 static_assert(reads_of_any_type<matrix_view<const float>> && writes<matrix_view<float>>);
 static_assert(reads<mdspan_like<float>> && reads<mdspan_like<const float>>);
 static_assert(reads_of_any_type<mdspan_like<float>> && writes<mdspan_like<float>>);
 #if RESECT_TEST_XTENSOR
 static_assert(reads<xt::xtensor<float, 2>> && reads_of_any_type<xt::xtensor<float, 2>> &&
-              writes<xt::xtensor<float, 2>>);
+              writes<xt::xtensor<float, 2>> && calibrates<xt::xtensor<float, 2>>);
 #endif
 // Doubles are refused where floats are wanted, and devices everywhere.
 static_assert(!reads<Eigen::MatrixXd> && !reads<matrix_view<const float, cuda_space>> && !reads<int>);
@@ -182,7 +211,7 @@ TEST_CASE("what entry points make of an operand is what they make of its view, b
         metrics::linear_cka(exec, metrics::biased{}, view, back_of_view.view()));
   const auto step = residual::swap_matrix(residual::layer(0), "q", w),
              step_of_view = residual::swap_matrix(residual::layer(0), "q", view);
-  CHECK(step.hash == step_of_view.hash);
+  CHECK(step.identity() == step_of_view.identity());
 }
 
 TEST_CASE("every kind of operand gives the codes and the rows that its view gives") {
@@ -211,6 +240,30 @@ TEST_CASE("every kind of operand gives the codes and the rows that its view give
   for (std::size_t i = 0; i < 192; ++i) tensor.data()[i] = own.data.data()[i];
   same(tensor, tensor);
 #endif
+}
+
+TEST_CASE("calibration takes an operand as its view: the same H, losses, scales and codes") {
+  backend exec;
+  const Eigen::MatrixXf rows = drawn(40, 16), w = rows.topRows(24);
+  const matrix<float> rows_view = copy_of(rows), w_view = copy_of(w);
+  quant::hessian h(16), same(16);
+  REQUIRE(h.try_add(exec, rows));
+  REQUIRE(same.try_add(exec, rows_view.view()));
+  CHECK(h.hash() == same.hash());
+  const Eigen::MatrixXf square = rows.transpose() * rows;
+  const matrix<float> square_view = copy_of(square);
+  const quant::affine<4> format{.group = 8};
+  const auto q = quant::quantize(exec, w, format, quant::gptq{square}),
+             of_view = quant::quantize(exec, w_view.view(), format, quant::gptq{square_view.view()});
+  CHECK(q.codes == of_view.codes);
+  CHECK(value_or_throw(quant::try_h_loss(exec, w, q, square)).total ==
+        value_or_throw(quant::try_h_loss(exec, w_view.view(), of_view, square_view.view())).total);
+  const std::vector<float> columns(16, 0.5f);
+  CHECK(quant::find_awq_scales(exec, w, columns, columns, format).columns ==
+        quant::find_awq_scales(exec, w_view.view(), columns, columns, format).columns);
+  CHECK(quant::find_sinkhorn_scales(exec, w).columns == quant::find_sinkhorn_scales(exec, w_view.view()).columns);
+  const std::span<const index_t> natural{};
+  CHECK(linalg::ldl(exec, square, natural, 0.0).l == linalg::ldl(exec, square_view.view(), natural, 0.0).l);
 }
 
 TEST_CASE("an operand that is no matrix is refused by its name") {

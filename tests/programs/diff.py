@@ -104,7 +104,7 @@ def case_diff_refuses_what_cannot_be_paired(folder):
 
 
 def case_diff_says_which_methods_it_compares(folder):
-    common = ["--recipe", "compression", "--sequences", 8, "--context", 16, "--layers", "1,3", "--quiet"]
+    common = ["--recipe", "compress", "--sequences", 8, "--context", 16, "--layers", "1,3", "--quiet"]
     methods = {"a": ["--quantize", 3, "--low-rank", 8], "same": ["--quantize", 3, "--low-rank", 8],
                "other": ["--quantize", 2, "--group", 32, "--zero", "symmetric", "--low-rank", 9],
                "mse": ["--quantize", 3, "--scale", "mse", "--low-rank", 8]}

@@ -5,9 +5,10 @@ import math
 import shutil
 import struct
 import sys
+from array import array
 
 sys.dont_write_bytecode = True
-from support import TINY, expect_refusal, main, run  # noqa: E402
+from support import TINY, expect_refusal, main, run, spoiled_model  # noqa: E402
 
 
 def case_perplexity_scores_the_second_half_of_each_chunk(folder):
@@ -32,6 +33,78 @@ def case_perplexity_reads_the_same_text_as_study_where_none_is_named(folder):
     shutil.copytree(TINY, folder / "model")
     (folder / "model/heldout.txt").unlink()
     expect_refusal(run("perplexity", *given, "--model", folder / "model"), "--text", "heldout.txt")
+
+
+def sixteen_bits(logits):
+    """Logits of one position as llama-perplexity stores them: its bytes, and ln p as a reader finds it."""
+    top, low = max(logits), max(min(logits), max(logits) - 16)
+    lse = top + math.log(sum(math.exp(x - top) for x in logits))
+    scale, offset = struct.unpack("<2f", struct.pack("<2f", (top - low) / 65535, low - lse))
+    codes = [round((x - low) / scale) if x > low else 0 for x in logits]
+    return struct.pack("<2f", scale, offset) + struct.pack(f"<{len(codes)}H", *codes), [scale * c + offset for c in codes]
+
+
+def logits_of(folder, model, first, count, vocabulary):
+    """Logits of `count` positions of ids.i32, from position `first` on, which is run as position 0."""
+    assert run("logits", "--model", model, "--ids", folder / "ids.i32", "--first", first, "--count", count, "--out",
+               folder / "logits.f32").returncode == 0
+    values = struct.unpack(f"<{count * vocabulary}f", (folder / "logits.f32").read_bytes())
+    return [values[i:i + vocabulary] for i in range(0, len(values), vocabulary)]
+
+
+def with_rounded_matrices(data, bits):
+    """The model with every matrix of its layers as float32, rounded to `bits` bits a row: s = max |w|/(2^(bits-1) - 1)."""
+    start = 8 + struct.unpack("<Q", data[:8])[0]
+    header, body, at = {}, b"", 0
+    for name, told in json.loads(data[8:start]).items():
+        if name == "__metadata__":
+            continue
+        first, last = (start + x for x in told["data_offsets"])
+        values = data[first:last]
+        if len(told["shape"]) == 2 and "layers" in name:
+            kind = {"F16": "e", "F32": "f"}[told["dtype"]]
+            w = [x[0] for x in struct.iter_unpack("<" + kind, values)]
+            rounded, cols = array("f"), told["shape"][1]
+            for r in range(0, len(w), cols):
+                row = w[r:r + cols]
+                s = array("f", [max(map(abs, row)) / (2 ** (bits - 1) - 1)])[0]
+                rounded.extend(round(x) * s for x in array("f", [x / s for x in row]))
+            told, values = {**told, "dtype": "F32"}, rounded.tobytes()
+        header[name] = {**told, "data_offsets": [at, at + len(values)]}
+        body, at = body + values, at + len(values)
+    head = json.dumps(header).encode()
+    head += b" " * (-len(head) % 8)
+    return struct.pack("<Q", len(head)) + head + body
+
+
+def case_kl_of_a_rounded_model_has_a_median_and_a_maximum_though_tokens_are_below_0(folder):
+    """Expected values: of an independent forward pass in float64."""
+    vocabulary, context, chunks, bits = 224, 64, 12, 4
+    words = {w: i for i, w in enumerate((TINY / "vocab.txt").read_text().split("\n"))}
+    ids = []
+    for line in (TINY / "heldout.txt").read_text().splitlines():
+        ids += [words["<doc>"]] + [words[w] for w in line.split()]
+    ids = ids[:chunks * context]
+    (folder / "ids.i32").write_bytes(struct.pack(f"<{len(ids)}i", *ids))
+    data = b"_logits_" + struct.pack("<3i", context, vocabulary, chunks) + struct.pack(f"<{len(ids)}i", *ids)
+    model = spoiled_model(folder, lambda weights: with_rounded_matrices(weights, bits))
+    kl = []
+    for chunk in range(chunks):
+        intact, rounded = (logits_of(folder, m, chunk * context, context, vocabulary)[context // 2:-1]
+                           for m in ("tiny", model))
+        for row, q in zip(intact, rounded):
+            stored, lp = sixteen_bits(row)
+            data += stored
+            lse = max(q) + math.log(sum(math.exp(x - max(q)) for x in q))
+            kl.append(sum(math.exp(p) * (p - (x - lse)) for p, x in zip(lp, q) if p > -16))
+    (folder / "tiny.kld").write_bytes(data)
+    done = run("kl_divergence", "--model", model, "--base", folder / "tiny.kld", "--json", folder / "kl.json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads((folder / "kl.json").read_text())
+    # quantiles are to within 1/64 of themselves, the maximum is exact
+    for name, wanted, within in (("kl_median", 0.001650, 1 / 64), ("kl_p99", 0.151621, 1 / 64), ("kl_max", 6.636164, 1e-5)):
+        assert abs(result[name] - wanted) <= within * wanted, (name, result[name], wanted)
+    assert min(kl) < 0 and abs(result["kl"] - sum(kl) / len(kl)) < 1e-6, (min(kl), result["kl"], sum(kl) / len(kl))
 
 
 def case_kl_divergence_reads_stored_logits(folder):
@@ -112,12 +185,9 @@ def case_kl_divergence_prints_the_floor_of_the_stored_form(folder):
         logits = struct.unpack(f"<{context * vocabulary}f", (folder / "logits.f32").read_bytes())
         for at in range(context // 2, context - 1):
             q = logits[at * vocabulary:(at + 1) * vocabulary]
-            top, low = max(q), max(min(q), max(q) - 16)
-            lse = top + math.log(sum(math.exp(x - top) for x in q))
-            scale, offset = struct.unpack("<2f", struct.pack("<2f", (top - low) / 65535, low - lse))
-            codes = [round((x - low) / scale) if x > low else 0 for x in q]
-            data += struct.pack("<2f", scale, offset) + struct.pack(f"<{vocabulary}H", *codes)
-            lp = [scale * c + offset for c in codes]
+            stored, lp = sixteen_bits(q)
+            data += stored
+            lse = max(q) + math.log(sum(math.exp(x - max(q)) for x in q))
             kl.append(sum(math.exp(p) * (p - (x - lse)) for p, x in zip(lp, q) if p > -16))
     (folder / "own.kld").write_bytes(data)
     done = run("kl_divergence", "--model", "tiny", "--base", folder / "own.kld", "--json", folder / "kl.json")

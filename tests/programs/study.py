@@ -53,9 +53,9 @@ def case_study_leaves_a_whole_report(folder):
 
 def case_study_quantizes_and_factorizes(folder):
     """S, R and I = R - S of two ways to store the matrices, from the report and again from the clusters' sums."""
-    done, report = study(folder, "--recipe", "compression", "--layers", "0,2,3", "--quantize", 3, "--group", 32, "--scale",
+    done, report = study(folder, "--recipe", "compress", "--layers", "0,2,3", "--quantize", 3, "--group", 32, "--scale",
                          "mse", "--low-rank", 200)
-    assert report["recipe"] == "compression"
+    assert report["recipe"] == "compress"
     assert report["grid"]["matrices"] == 21 and report["grid"]["on_grid"] == 0, report["grid"]
     assert [c["table"] for c in report["compressions"]] == ["quantize", "low_rank"]
     assert report["compressions"][0]["description"] == "quantize 3 bit, group 32, mse"
@@ -93,7 +93,7 @@ def case_study_quantizes_and_factorizes(folder):
 def case_a_compression_of_one_or_two_layers_has_each_arm_once(folder):
     """All of one layer is that layer alone; of two, all but the first is the second alone."""
     for layers, wanted in (("1", [[1]]), ("1,2", [[1], [2], [1, 2]])):
-        _, report = study(folder, "--recipe", "compression", "--layers", layers, "--quiet")
+        _, report = study(folder, "--recipe", "compress", "--list", "layers", "--layers", layers, "--quiet")
         assert [r["layers"] for r in report["rows"]] == wanted
         assert report["compressions"][0]["description"] == "quantize 4 bit, group 64"  # where nothing is asked for
         done = run("diff", folder / "report", folder / "report")
@@ -139,7 +139,7 @@ def case_study_says_where_nothing_changes(folder):
         return bytes(out)
 
     done, report = study(folder, "--model", spoiled_model(folder, on_grid), "--recipe",
-                         "compression", "--quantize", 2)
+                         "compress", "--quantize", 2)
     rows = [r for r in report["rows"] if r["operator"] == "quantize" and "weight_error" in r]
     assert len(rows) == 2 and all(r["weight_error"] == 0 and r["metrics"]["kl"]["value"] == 0 for r in rows), rows
     kinds = [f["kind"] for f in report["findings"] if f["operator"] == "quantize"]
@@ -155,7 +155,7 @@ def case_study_refuses_bad_options_and_leaves_nothing(folder):
     unknown.write_text("thisisnotaword\n")
     short = folder / "short.txt"
     short.write_text("the\n")
-    compression = ["--recipe", "compression"]
+    layers = ["--recipe", "compress"]
     cases = [
         (["--layers", "99"], ["layer", "99", "5"]),
         (["--layers", "3-"], ["layers", "3-"]),
@@ -169,12 +169,12 @@ def case_study_refuses_bad_options_and_leaves_nothing(folder):
         (["--sequences", "100000"], ["100000 windows", "at most"]),
         (["--context", "1"], ["context"]),
         (["--reinit-seeds", "2"], ["--reinit-seeds", "5"]),
-        ([*compression, "--quantize", "9"], ["--quantize", "8"]),
-        ([*compression, "--low-rank", "0"], ["--low-rank", "1"]),
-        ([*compression, "--low-rank", "256"], ["--low-rank", "got 256", "1 to 255"]),
+        ([*layers, "--quantize", "9"], ["--quantize", "8"]),
+        ([*layers, "--low-rank", "0"], ["--low-rank", "1"]),
+        ([*layers, "--low-rank", "256"], ["--low-rank", "got 256", "1 to 255"]),
         (["--seed", 2**53 - 4], ["--seed", str(2**53 - 5)]),
         (["--seed", 2**53], ["--seed", str(2**53 - 5)]),
-        ([*compression, "--scale", "best"], ["--scale", "mse"]),
+        ([*layers, "--scale", "best"], ["--scale", "mse"]),
         (["--model", "tyni"], ["--model", "tyni"]),
         (["--text", ""], ["text"]),
         (["--model", folder / "missing.gguf", "--text", TINY / "heldout.txt"], ["missing.gguf"]),

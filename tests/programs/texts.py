@@ -195,7 +195,7 @@ def case_copies_in_a_text_are_one_cluster_and_are_not_calibrated_on(folder):
 
 
 def case_every_table_prints_its_floor(folder):
-    done, report = study(folder, "--recipe", "compression", "--quantize", 4)
+    done, report = study(folder, "--recipe", "compress", "--quantize", 4)
     floor, of = report["floor"], report["floor_of_kl"]
     assert isinstance(floor, float) and 0 <= floor < 1e-6 and floor == of["mean"] <= of["max"] < 1e-4, of
     assert [p["pass"] for p in of["passes"]] == ["one sequence at a time", "with a cache", "in whole passes"]

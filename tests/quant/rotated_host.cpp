@@ -62,6 +62,14 @@ class centring_host : public forwarding_surgical_host<hosts::llama_host> {
   result<weight_override> try_override_weight(const weight_desc& w, matrix_view<const float> values) {
     return host_.try_override_weight(w, values);
   }
+  // With `norm_bias`, LayerNorm's bias stands among the weights.
+  std::vector<weight_desc> weights(int layer) const {
+    const auto inner = host_.weights(layer);
+    std::vector<weight_desc> all(inner.begin(), inner.end());
+    if (norm_bias) all.push_back({"attn.norm.bias", layer, 99, model::weight_role::bias, 1, describe().d_model});
+    return all;
+  }
+  bool norm_bias = false;
 };
 
 }  // namespace
@@ -147,6 +155,9 @@ TEST_CASE("rotated host: another norm, an unknown weight and a wrong role are re
   centring_host centring(inner);
   expect_error(rotated_host<centring_host>::try_make(exec, centring, 1), errc::unsupported,
                {"layer 0", "norms", "RMSNorm"});
+  centring.norm_bias = true;
+  expect_error(rotated_host<centring_host>::try_make(exec, centring, 1), errc::unsupported,
+               {"layer 0, attn.norm.bias", "a bias whose part in the stream is not known", "no bias of a norm"});
   const auto unknown = [](const model::weight_desc& w) {
     return w.name == "mlp.up" ? stream_role{} : llama_stream{}(w);
   };

@@ -307,6 +307,33 @@ TEST_CASE("without matching a step is the step; else the plan's fingerprint tell
   CHECK(seen.size() == all.size());
 }
 
+TEST_CASE("one factor for all rows is refused where rows need different ones, as first tokens do") {
+  const auto norms_of = [](const floats& sizes) {
+    row_norms out;
+    for (std::size_t r = 0; r < sizes.size(); ++r)
+      out.add({0, static_cast<std::int32_t>(r)}, {sizes.data() + r, 1, 1}, 0);
+    return out;
+  };
+  const auto teacher = norms_of({100, 1, 1, 1});  // the first row is a hundred times the others
+  CHECK(parts(try_scalar_for(norms_of({2, 2, 2, 2}), teacher).error()) ==
+        "conflict | one norm factor for all rows | factors of rows from 0.5 to 50 | factors within 4 times of each "
+        "other, "
+        "or a policy per row");
+  const auto fits = try_scalar_for(norms_of({50, 0.5f, 0.5f, 0.25f}), teacher);
+  REQUIRE(fits);
+  CHECK(fits->factor == Approx(103 / 51.25));
+  CHECK(parts(try_scalar_for(norms_of({}), teacher).error()) ==
+        "invalid argument | rows for one norm factor | no common place | rows that the teacher has, too");
+  // what the repair of a skip would be on a real stream
+  llama_setting s;
+  row_norms before, after;
+  resect::value_or_throw(
+      s.host.try_forward(s.batch, {site::resid_pre, site::resid_post}, [&](const tap& at, matrix_view<const float> h) {
+        if (at.layer == 1) (at.where == site::resid_pre ? before : after).add(at, h);
+      }));
+  CHECK(try_scalar_for(before, after, 100.0));
+}
+
 TEST_CASE("what cannot be matched is refused") {
   const auto nothing = [](const tap&, matrix_view<const float>, matrix_view<float>) {};
   row_norms norms;

@@ -144,8 +144,8 @@ TEST_CASE("reduced rank recovers a planted map of its rank, and at full rank is 
   const auto all = value_or_throw(student::try_fit_reduced_rank(exec, whole, affine, 12));
   const auto a = image(affine.map, p.x), b = image(all.map, p.x);
   for (index_t i = 0; i < a.data.size(); ++i) CHECK(std::fabs(a.data[i] - b.data[i]) < 1e-3f);
-  support::expect_error(student::try_fit_reduced_rank(exec, whole, affine, 13),
-                        errc::invalid_argument, {"rank of a span map", "13", "1 to 12"});
+  support::expect_error(student::try_fit_reduced_rank(exec, whole, affine, 13), errc::invalid_argument,
+                        {"rank of a span map", "13", "1 to 12"});
 }
 
 TEST_CASE("the cosine map turns rows nearer to their targets than the ridge fit that it starts from") {

@@ -9,92 +9,17 @@
 #include <span>
 #include <vector>
 
-#include <resect/core/hash.hpp>
+#include <support/neox_faults.hpp>
+#include <support/neox_parameters.hpp>
+
 #include <resect/model/host.hpp>
-#include <resect/random/distributions.hpp>
 
 // A decoder of the GPT-2 and GPT-NeoX kind as a host of the surgery level: plain loops, no library below it.
 namespace support::neox {
 
-namespace model = resect::model;
-using model::site, model::row_meta, model::batch_view, resect::index_t, resect::matrix_view, resect::status,
-    resect::errc, resect::text;
-using std::size_t;
-using floats = std::vector<float>;
+using model::site, resect::matrix_view, resect::status, resect::errc, resect::text;
 
-enum class fault {
-  none,
-  half_delta,       // attn_delta is shown at half its size and doubled before it is added
-  bias_after_hook,  // attn_delta is shown before its output bias
-  pads_in_cache,    // ragged batches are padded to the longest; keys and values of pads stay in the caches
-  shared_position,  // all sequences that continue a cache stand where the longest of them stands
-};
-enum class block { sequential, fused, parallel };  // fused: sequential, but nothing shows h + attention
-enum class positions { learned, rotary };          // rotary: the first half of each head
-enum weight {
-  norm1_gain,
-  norm1_bias,
-  qkv,
-  qkv_bias,
-  out,
-  out_bias,
-  norm2_gain,
-  norm2_bias,
-  up,
-  up_bias,
-  down,
-  down_bias,
-  n_weights
-};
-inline constexpr const char* names[] = {"norm1.gain", "norm1.bias",    "attn.qkv",   "attn.qkv.bias",
-                                        "attn.out",   "attn.out.bias", "norm2.gain", "norm2.bias",
-                                        "mlp.up",     "mlp.up.bias",   "mlp.down",   "mlp.down.bias"};
-
-// Random weights, the biases large enough to be missed; none at all in the layers where bias_size is 0.
-struct parameters {
-  block kind;
-  positions place;
-  size_t layers = 3, width = 16, heads = 2, inner = 24, vocab = 41, longest = 48;
-  floats tokens{}, places{}, head{}, head_gain{}, head_bias{};
-  std::vector<std::vector<floats>> layer{};
-  std::vector<model::weight_desc> descs{};
-  model::model_desc desc;
-  parameters(block b, positions p, double bias_size = 0.3, std::uint64_t seed = 1)
-      : kind(b), place(p), layer(layers, std::vector<floats>(n_weights)) {
-    resect::fingerprint f;
-    std::uint64_t stream = 0;
-    const auto draw = [&](floats& w, size_t n, double size, float mean) {
-      w.resize(n);
-      resect::random::fill_gaussian(w, seed, stream++, 0, size);
-      for (float& x : w) f.add(x += mean);
-    };
-    draw(tokens, vocab * width, 1.0, 0), draw(places, longest * width, 0.5, 0), draw(head, vocab * width, 0.5, 0);
-    draw(head_gain, width, 0.1, 1), draw(head_bias, width, 0.3, 0);
-    const size_t outs[] = {1, width, 3 * width, 3 * width, width, width, 1, width, inner, inner, width, width};
-    for (size_t l = 0; l < layers; ++l)
-      for (size_t i = 0; i < n_weights; ++i) {
-        const bool gain = i == norm1_gain || i == norm2_gain, bias = i % 2 != 0;
-        const size_t rows = bias ? 1 : outs[i], cols = bias ? outs[i] : i == down ? inner : width;
-        draw(layer[l][i], rows * cols,
-             gain   ? 0.1
-             : bias ? bias_size
-                    : 1.0 / std::sqrt(static_cast<double>(cols)),
-             gain);
-        const auto role = gain   ? model::weight_role::norm_gain
-                          : bias ? model::weight_role::bias
-                                 : model::weight_role::matrix;
-        descs.push_back({names[i], static_cast<int>(l), static_cast<int>(i), role, static_cast<index_t>(rows),
-                         static_cast<index_t>(cols)});
-      }
-    desc = {.name = kind == block::parallel ? "neox" : "gpt2",
-            .fingerprint = f.add(static_cast<std::uint64_t>(kind)).add(static_cast<std::uint64_t>(place)).value(),
-            .n_layers = static_cast<int>(layers),
-            .d_model = static_cast<int>(width),
-            .n_vocab = static_cast<int>(vocab)};
-  }
-};
-
-template <class T = float, fault F = fault::none>
+template <class T = float, class Fault = no_fault>
 class host {
  public:
   using value = T;
@@ -122,15 +47,14 @@ class host {
       if (auto s = check(row, now[row.seq].length++); !s) return s;
       now[row.seq].epoch = k.epoch;
     }
-    const auto rows = F == fault::pads_in_cache ? padded(batch) : std::vector(batch.begin(), batch.end());
-    auto h = embed(rows);
+    const std::vector<row_meta> rows = Fault::run(batch);
+    std::vector<row_meta> asked;
+    std::vector<T> h = embed(rows), norm(h.size());
     show(k, site::embed_out, 0, rows, view(h, m_.width));
     for (size_t l = 0; l < m_.layers; ++l) run_layer(l, rows, h, now, k);
-    std::vector<T> norm(h.size());
     show(k, site::head_in, 0, rows, view(h, m_.width));
     final_norm(view(h, m_.width), view(norm, m_.width));
     show(k, site::head_norm, 0, rows, view(norm, m_.width));
-    std::vector<row_meta> asked;
     logits_.clear();
     for (size_t r = 0; r < rows.size(); ++r) {
       if ((rows[r].flags & row_meta::wants_logits) == 0) continue;
@@ -181,8 +105,7 @@ class host {
   std::span<const model::weight_desc> weights(int l) const {
     return std::span{m_.descs}.subspan(static_cast<size_t>(l) * n_weights, n_weights);
   }
-  status try_read_weight(const model::weight_desc& w,
-                         matrix_view<float> values) const {  // as it is now, overrides included
+  status try_read_weight(const model::weight_desc& w, matrix_view<float> values) const {  // overrides included
     if (auto s = check_view(values, w.rows, w.cols, w.name.view()); !s) return s;
     for (index_t i = 0; i < w.rows * w.cols; ++i)
       values(i / w.cols, i % w.cols) =
@@ -217,28 +140,12 @@ class host {
                          text("position ", row.pos, ", token ", row.token),
                          text("position ", next, " below ", m_.longest, ", an id below ", m_.vocab)};
   }
-  // How many rows of the same sequence stand before row r.
-  static size_t behind(batch_view rows, size_t r) {
-    return r > 0 && rows[r - 1].seq == rows[r].seq ? behind(rows, r - 1) + 1 : 0;
-  }
-  static std::vector<row_meta> padded(batch_view batch) {
-    size_t most = 0;
-    std::vector<row_meta> rows;
-    for (size_t r = 0; r < batch.size(); ++r) most = std::max(most, behind(batch, r));
-    for (size_t r = 0; r < batch.size(); ++r) {
-      rows.push_back(batch[r]);
-      for (size_t n = behind(batch, r); n < most && (r + 1 == batch.size() || batch[r + 1].seq != batch[r].seq); ++n)
-        rows.push_back({batch[r].seq, rows.back().pos + 1, 0, row_meta::pad});
-    }
-    return rows;
-  }
-  std::vector<size_t> places(batch_view rows) const {  // a pad may stand behind the last place
+  std::vector<size_t> places(batch_view rows) const {
     std::vector<size_t> begin, at;
     for (size_t r = 0; r < rows.size(); ++r) begin.push_back(static_cast<size_t>(rows[r].pos) - behind(rows, r));
     const size_t furthest = begin.empty() ? 0 : *std::max_element(begin.begin(), begin.end());
     for (size_t r = 0; r < rows.size(); ++r)
-      at.push_back(std::min((F == fault::shared_position && begin[r] > 0 ? furthest : begin[r]) + behind(rows, r),
-                            m_.longest - 1));
+      at.push_back(std::min(Fault::first_place(begin[r], furthest) + behind(rows, r), m_.longest - 1));
     return at;
   }
   std::vector<T> embed(batch_view rows) const {
@@ -308,8 +215,8 @@ class host {
     each_row(view(h, m_.width), view(attn, m_.width), [&](const floats& x, size_t r) {
       floats a = linear(w[qkv], w[qkv_bias], layer_norm(x, w[norm1_gain], w[norm1_bias]));
       a = attend(std::move(a), at[r], now[rows[r].seq].kv[l]);
-      a = linear(w[out], F == fault::bias_after_hook ? floats(m_.width) : w[out_bias], a);
-      for (float& y : a) y *= F == fault::half_delta ? 0.5f : 1.0f;
+      a = linear(w[out], w[out_bias], a);
+      for (size_t i = 0; i < a.size(); ++i) a[i] = Fault::shown(a[i], w[out_bias][i]);
       return a;
     });
     const auto feed_forward = [&](std::vector<T>& from) {
@@ -320,11 +227,12 @@ class host {
       });
     };
     if (m_.kind == block::parallel) feed_forward(h);
+    const std::vector<T> computed = attn;
     shown(site::attn_delta, attn);
     floats sum(h.size());  // h + a, which a parallel block does not round
     for (size_t i = 0; i < h.size(); ++i) {
-      sum[i] = static_cast<float>(h[i]) + static_cast<float>(attn[i]) * (F == fault::half_delta ? 2 : 1) +
-               (F == fault::bias_after_hook ? w[out_bias][i % m_.width] : 0);
+      sum[i] = static_cast<float>(h[i]) +
+               Fault::added(static_cast<float>(attn[i]), static_cast<float>(computed[i]), w[out_bias][i % m_.width]);
       mid[i] = T{sum[i]};
     }
     if (m_.kind == block::sequential) shown(site::resid_mid, mid);

@@ -139,7 +139,10 @@ struct measures {
   double floor_sum = 0, floor_max = 0;        // KL between the model's own logits and their 16-bit form
 
   measures(const stored_logits& b, resect::index_t clusters)
-      : kl(clusters), top1(clusters), nll(clusters), kl_tokens(resect::index_t{b.chunks()} * b.scored()) {}
+      : kl(clusters, resect::metrics::kl_profile::rounded_reference{}),
+        top1(clusters),
+        nll(clusters),
+        kl_tokens(resect::index_t{b.chunks()} * b.scored()) {}
   double floor_mean() const { return floor_sum / static_cast<double>(kl_tokens.clusters()); }
 };
 
@@ -235,6 +238,7 @@ int run(const arguments& a) {
                                     {"kl_se_tokens", resect::io::to_json(tokens.se)},
                                     {"kl_se_clustered", resect::io::to_json(kl.se)},
                                     {"kl_median", m.kl.median()},
+                                    {"kl_p99", m.kl.p99()},
                                     {"kl_max", m.kl.max()},
                                     {"kl_floor", m.floor_mean()},
                                     {"kl_floor_max", m.floor_max},

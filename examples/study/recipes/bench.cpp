@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include <study/recipes/bench.hpp>
 
+#include <cstdio>
 #include <filesystem>
 #include <utility>
 
@@ -163,6 +164,34 @@ grid_record look_for_grids(bench& b) {
       }
     }
   return out;
+}
+
+std::vector<resect::model::weight_desc> matrices_of(bench& b) {
+  std::vector<resect::model::weight_desc> out;
+  for (const int l : b.layers())
+    for (const auto& w : b.model().weights(l))
+      if (w.role == resect::model::weight_role::matrix) out.push_back(w);
+  return out;
+}
+
+std::vector<resect::model::batch_view> batches_of(const resect::study::token_windows& w) {
+  const std::size_t a_window = w.rows.size() / static_cast<std::size_t>(w.n_windows);
+  const std::size_t step = a_window * std::max<std::size_t>(1, 2048 / a_window);
+  std::vector<resect::model::batch_view> out;
+  for (std::size_t i = 0; i < w.rows.size(); i += step)
+    out.push_back(std::span(w.rows).subspan(i, std::min(step, w.rows.size() - i)));
+  return out;
+}
+
+bool works_on_rotation(bench& b, const std::string& rotate, const grid_record& grid) {
+  const bool on_rotation = rotate == "always" || (rotate == "auto" && grid.on_grid > 0);
+  if (grid.on_grid > 0 && !b.options().quiet)
+    std::fprintf(stderr,
+                 "note: %d of %d matrices lie on a grid of %d bits in groups of %lld, as they were stored: %s\n",
+                 grid.on_grid, grid.matrices, grid.bits, static_cast<long long>(grid.group),
+                 on_rotation ? "the study works on a rotation of the residual stream"
+                             : "rows of this study say little of what quantizing costs");
+  return on_rotation;
 }
 
 recipe of_arms(std::string name, std::string says, std::function<std::vector<arm_table>(bench&)> arms) {

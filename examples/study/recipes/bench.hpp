@@ -114,6 +114,13 @@ class bench {
 
 // How many matrices of the chosen layers lie on a grid of few bits already: a quantizer that meets it makes no error.
 grid_record look_for_grids(bench& b);
+// Whether a study of stored weights works on a rotation of the residual stream: "auto" where weights lie on a grid, "always"
+// or "never". Says on stderr what lies on a grid.
+bool works_on_rotation(bench& b, const std::string& rotate, const grid_record& grid);
+// The matrices of the chosen layers.
+std::vector<resect::model::weight_desc> matrices_of(bench& b);
+// Rows of whole windows, about 2048 at a time.
+std::vector<resect::model::batch_view> batches_of(const resect::study::token_windows& w);
 
 // Marks and ranks of every recipe: resamples of the bootstrap.
 inline constexpr resect::index_t bootstrap_resamples = 1000;

@@ -86,12 +86,7 @@ void choose_arms(options& o) {
 
 void check(bench& b, options& o) {
   o.grid = look_for_grids(b);
-  o.on_rotation = o.rotate == "always" || (o.rotate == "auto" && o.grid.on_grid > 0);
-  if (o.grid.on_grid == 0 || b.options().quiet) return;
-  std::fprintf(stderr, "note: %d of %d matrices lie on a grid of %d bits in groups of %lld, as they were stored: %s\n",
-               o.grid.on_grid, o.grid.matrices, o.grid.bits, static_cast<long long>(o.grid.group),
-               o.on_rotation ? "the study works on a rotation of the residual stream"
-                             : "rows of this study say little of what quantizing costs");
+  o.on_rotation = works_on_rotation(b, o.rotate, o.grid);
 }
 
 // --- arms -----------------------------------------------------------------------------------------------------------
@@ -111,14 +106,6 @@ struct workbench {
     return std::nullopt;
   }
 };
-
-std::vector<weight_desc> matrices_of(bench& b) {
-  std::vector<weight_desc> out;
-  for (const int l : b.layers())
-    for (const auto& w : b.model().weights(l))
-      if (w.role == resect::model::weight_role::matrix) out.push_back(w);
-  return out;
-}
 
 // Quantizes one matrix in place, and adds what that lost.
 resect::status try_alter(workbench& at, const quantize_arm& a, std::size_t i, resect::matrix_view<float> values,
@@ -244,16 +231,6 @@ study::study_cost cost(bench& b, options& o) {
 
 // --- what is measured -----------------------------------------------------------------------------------------------
 
-// Rows of whole windows, some at a time.
-std::vector<resect::model::batch_view> batches_of(const study::token_windows& w) {
-  const std::size_t a_window = w.rows.size() / static_cast<std::size_t>(w.n_windows);
-  const std::size_t step = a_window * std::max<std::size_t>(1, 2048 / a_window);
-  std::vector<resect::model::batch_view> out;
-  for (std::size_t i = 0; i < w.rows.size(); i += step)
-    out.push_back(std::span(w.rows).subspan(i, std::min(step, w.rows.size() - i)));
-  return out;
-}
-
 // Stores the matrices of a layer as files of Q4_1 do.
 struct quantize_stored {
   static constexpr std::string_view id = "resect.quantize_stored/1";
@@ -276,6 +253,7 @@ struct quantize_stored {
   }
 };
 
+// One step for a layer that stores its matrices as files of Q4_1 do.
 study::arm stored_arm(bench& b, workbench& at, bool rotation) {
   study::arm out{{}, rotation ? "Q4_1 of the rotated model" : "Q4_1 of the file's weights"};
   for (const int l : b.layers()) need(out.plan.try_add({resect::residual::layer(l), quantize_stored{&at, rotation}}));

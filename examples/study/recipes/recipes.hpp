@@ -7,9 +7,10 @@
 namespace studies {
 
 recipe sensitivity_recipe();
-recipe compression_recipe();
+recipe compress_recipe();
 recipe spans_recipe();
 recipe quantize_recipe();
+recipe lowrank_recipe();
 recipe inject_recipe();
 
 }  // namespace studies

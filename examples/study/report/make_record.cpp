@@ -3,12 +3,7 @@
 
 namespace studies {
 
-std::string hexadecimal(std::uint64_t x) {
-  constexpr char digits[] = "0123456789abcdef";
-  std::string out = "0x";
-  for (int shift = 60; shift >= 0; shift -= 4) out += digits[x >> shift & 15];
-  return out;
-}
+std::string hexadecimal(std::uint64_t x) { return std::string(resect::hexadecimal(x).view()); }
 
 std::string sha256_of_ids(std::span<const std::int32_t> ids) {
   std::string bytes;

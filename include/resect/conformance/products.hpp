@@ -148,8 +148,8 @@ void products_stick(bench<H>& b) {
           if (!want) return want.error();
           return some_layers(b, [&](int l) { return check_products(b, c, l, 1.0, *want, own); });
         });
-  b.run("T2.n", "try_override_product by the own product keeps the bits of swap_matrix", "logits: largest |difference|",
-        0.0, [&](check& c) -> status {
+  b.run("T2.n", "the own product in try_override_product reads the weights that are overridden",
+        "logits: largest |difference|", 0.0, [&](check& c) -> status {
           return some_layers(b, [&](int l) -> status {
             held_weights<H> weights;
             if (auto s = override_layer(b, l, 1.0f, 0.25, is_matrix, weights); !s) return s;

@@ -3,6 +3,7 @@
 
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <string_view>
 #include <type_traits>
@@ -109,6 +110,14 @@ short_text<N> text(detail::text_part a = {}, detail::text_part b = {}, detail::t
                    detail::text_part j = {}, detail::text_part k = {}, detail::text_part l = {}) noexcept {
   short_text<N> out;
   for (const detail::text_part* part : {&a, &b, &c, &d, &e, &f, &g, &h, &i, &j, &k, &l}) out.append(part->view());
+  return out;
+}
+
+// A hash as it is shown and stored: "0x" and 16 digits.
+constexpr short_text<18> hexadecimal(std::uint64_t x) noexcept {
+  constexpr char digits[] = "0123456789abcdef";
+  short_text<18> out("0x");
+  for (int shift = 60; shift >= 0; shift -= 4) out.append(std::string_view{&digits[x >> shift & 15], 1});
   return out;
 }
 

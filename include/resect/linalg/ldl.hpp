@@ -10,6 +10,7 @@
 #include <utility>
 
 #include <resect/core/matrix.hpp>
+#include <resect/core/operand.hpp>
 #include <resect/linalg/triangular.hpp>
 
 // L·D·Lᵀ of a positive semi-definite matrix, without exchanges of rows: the order of the columns is the caller's. Rounding
@@ -177,15 +178,22 @@ result<ldl_factors> try_ldl(B& exec, matrix_view<T> a, std::span<const index_t> 
   return f;
 }
 
+// The same of any operand of float or double.
+template <dense_backend<double> B, floating_operand A>
+  requires std::same_as<typename B::space, host_space>
+result<ldl_factors> try_ldl(B& exec, const A& a, std::span<const index_t> order, double tolerance) {
+  return on_view(a, "A", [&](auto view) { return try_ldl(exec, view, order, tolerance); });
+}
+
 #if RESECT_EXCEPTIONS
 template <dense_backend<double> B>
   requires std::same_as<typename B::space, host_space>
 ldl_outcome ldl_in_place(B& exec, matrix_view<double> a, std::span<double> d, double tolerance) {
   return value_or_throw(try_ldl_in_place(exec, a, d, tolerance));
 }
-template <dense_backend<double> B, class T>
+template <dense_backend<double> B, class A>
   requires std::same_as<typename B::space, host_space>
-ldl_factors ldl(B& exec, matrix_view<T> a, std::span<const index_t> order, double tolerance) {
+ldl_factors ldl(B& exec, const A& a, std::span<const index_t> order, double tolerance) {
   return value_or_throw(try_ldl(exec, a, order, tolerance));
 }
 #endif

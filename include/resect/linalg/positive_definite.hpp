@@ -14,7 +14,7 @@ namespace RESECT_NAMESPACE::linalg {
 //   Error: |X·A − B| ≤ 3(n + 2)·2⁻⁵³·|X|·|L|·|Lᵀ|. Cost n³/3 + 2mn² flop, n² + mn doubles of memory. The bits do not
 //   depend on the number of workers where those of the backend's products do not. Errors: shape_mismatch,
 //   null_pointer, bad_stride.
-template <host_factoring_backend<double> B>
+template <core_backend B>
 result<cholesky_outcome> try_solve_positive_definite(B& exec, matrix_view<double> a, matrix_view<double> b) {
   const index_t n = a.rows;
   if (auto s = check_view(a, n, n, "A"); !s) return s.error();

@@ -55,8 +55,11 @@ status apply_tiles(B& exec, const packed_matrix<F>& w, matrix_view<const float> 
 // 64·in floats, and t·in and t·out floats where X and Y are not floats. Error: that of try_gemm with Ŵ. The same bits
 // for any number of workers where the backend's are. Y must not overlap X.
 // Errors: shape_mismatch, null_pointer, bad_stride; nothing is written then.
-template <dense_backend<float> B, static_format F, widens_to_float X, widens_to_float Y>
-status try_apply(B& exec, const packed_matrix<F>& w, matrix_view<const X> x, matrix_view<Y> y, scratch& memory) {
+template <dense_backend<float> B, static_format F, class T, widens_to_float Y>
+  requires widens_to_float<std::remove_const_t<T>>
+status try_apply(B& exec, const packed_matrix<F>& w, matrix_view<T> rows, matrix_view<Y> y, scratch& memory) {
+  using X = std::remove_const_t<T>;
+  const matrix_view<const X> x = rows;
   if (status s = detail::check_activations(x, y, w.rows(), w.cols()); !s) return s;
   if constexpr (std::same_as<X, float> && std::same_as<Y, float>) {
     return detail::apply_tiles(exec, w, x, y, memory);
@@ -87,8 +90,9 @@ status try_apply(B& exec, const packed_matrix<F>& w, matrix_view<const X> x, mat
 
 // The same of a matrix whose format is known at run time, among those of List (all_formats of formats/all.hpp, or the user's).
 // Errors: also what try_visit finds.
-template <class List, dense_backend<float> B, widens_to_float X, widens_to_float Y>
-status try_apply(B& exec, const packed_view& w, matrix_view<const X> x, matrix_view<Y> y, scratch& memory) {
+template <class List, dense_backend<float> B, class X, widens_to_float Y>
+  requires widens_to_float<std::remove_const_t<X>>
+status try_apply(B& exec, const packed_view& w, matrix_view<X> x, matrix_view<Y> y, scratch& memory) {
   return try_visit<List>(w, [&](const auto& m) -> status { return try_apply(exec, m, x, y, memory); });
 }
 
@@ -98,6 +102,13 @@ template <dense_backend<float> B, static_format F, operand X, operand Y>
 status try_apply(B& exec, const packed_matrix<F>& w, const X& x, Y& y, scratch& memory) {
   return on_view(x, "X", [&](auto from) {
     return on_output(y, "Y", [&](auto to) { return try_apply(exec, w, from, to, memory); });
+  });
+}
+template <class List, dense_backend<float> B, operand X, operand Y>
+  requires(widens_to_float<matrix_element<X>> && output_of<Y, matrix_element<Y>>)
+status try_apply(B& exec, const packed_view& w, const X& x, Y& y, scratch& memory) {
+  return on_view(x, "X", [&](auto from) {
+    return on_output(y, "Y", [&](auto to) { return try_apply<List>(exec, w, from, to, memory); });
   });
 }
 

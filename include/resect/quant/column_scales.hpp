@@ -177,17 +177,32 @@ result<sinkhorn_scales> try_sinkhorn_scales(E& exec, matrix_view<const float> W,
   return best;
 }
 
+// Both of any operand of float.
+template <executor E, operand_of<float> M, static_format F, class R = nearest, class S = min_max>
+  requires(rounding_rule<R, E, F, S>)
+result<awq_scales> try_awq_scales(E& exec, const M& W, std::span<const float> magnitude,
+                                  std::span<const float> importance, const F& format, const R& rule = {},
+                                  const S& search = {}, const awq_options& options = {}) {
+  return on_view(W, "W", [&](matrix_view<const float> view) {
+    return try_awq_scales(exec, view, magnitude, importance, format, rule, search, options);
+  });
+}
+// try_sinkhorn_scales of any operand of float.
+template <executor E, operand_of<float> M>
+result<sinkhorn_scales> try_sinkhorn_scales(E& exec, const M& W, int iterations = 16) {
+  return on_view(W, "W", [&](matrix_view<const float> view) { return try_sinkhorn_scales(exec, view, iterations); });
+}
+
 #if RESECT_EXCEPTIONS
 // try_awq_scales, throwing.
-template <executor E, static_format F, class R = nearest, class S = min_max>
-awq_scales find_awq_scales(E& exec, matrix_view<const float> W, std::span<const float> magnitude,
-                           std::span<const float> importance, const F& format, const R& rule = {}, const S& search = {},
-                           const awq_options& options = {}) {
+template <executor E, class M, static_format F, class R = nearest, class S = min_max>
+awq_scales find_awq_scales(E& exec, const M& W, std::span<const float> magnitude, std::span<const float> importance,
+                           const F& format, const R& rule = {}, const S& search = {}, const awq_options& options = {}) {
   return value_or_throw(try_awq_scales(exec, W, magnitude, importance, format, rule, search, options));
 }
 // try_sinkhorn_scales, throwing.
-template <executor E>
-sinkhorn_scales find_sinkhorn_scales(E& exec, matrix_view<const float> W, int iterations = 16) {
+template <executor E, class M>
+sinkhorn_scales find_sinkhorn_scales(E& exec, const M& W, int iterations = 16) {
   return value_or_throw(try_sinkhorn_scales(exec, W, iterations));
 }
 #endif

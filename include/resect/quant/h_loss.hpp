@@ -69,4 +69,19 @@ result<h_loss> try_h_loss(B& exec, matrix_view<const float> w, const quantized<F
   return try_h_loss(exec, w, matrix_view<const float>(values.view()), h);
 }
 
+// Both of any operands of float.
+template <dense_backend<double> B, operand_of<float> W, operand_of<float> A>
+  requires std::same_as<typename B::space, host_space>
+result<h_loss> try_h_loss(B& exec, const W& w, const A& approximation, const moment_view& h) {
+  return on_view(w, "W", [&](matrix_view<const float> of) {
+    return on_view(approximation, "the approximation",
+                   [&](matrix_view<const float> by) { return try_h_loss(exec, of, by, h); });
+  });
+}
+template <dense_backend<double> B, operand_of<float> W, static_format F>
+  requires std::same_as<typename B::space, host_space>
+result<h_loss> try_h_loss(B& exec, const W& w, const quantized<F>& q, const moment_view& h) {
+  return on_view(w, "W", [&](matrix_view<const float> of) { return try_h_loss(exec, of, q, h); });
+}
+
 }  // namespace RESECT_NAMESPACE::quant

@@ -19,8 +19,10 @@ class moment_view {
   moment_view(matrix_view<double> h) noexcept : moment_view(matrix_view<const double>(h)) {}
   moment_view(matrix_view<const float> h) noexcept : narrow_(h), n_(h.rows) {}
   moment_view(matrix_view<float> h) noexcept : moment_view(matrix_view<const float>(h)) {}
-  template <std::floating_point T>
-  moment_view(const matrix<T>& h) noexcept : moment_view(h.view()) {}
+  // Of Eigen, xtensor, mdspan, resect's own matrix, DLPack: `check` finds what is wrong with it.
+  template <floating_operand M>
+    requires requires(const M& h) { as_view(h); }
+  moment_view(const M& h) noexcept : moment_view(matrix_view<const matrix_element<const M&>>(as_view(h))) {}
 
   index_t size() const noexcept { return n_; }
   double operator()(index_t i, index_t j) const noexcept {

@@ -6,47 +6,14 @@
 #include <utility>
 
 #include <resect/core/array.hpp>
+#include <resect/model/held_weights.hpp>
 #include <resect/residual/detail/check_access.hpp>
 #include <resect/residual/detail/step_table.hpp>
 
 // Overrides the weights that a plan changes, for a layer, a pass or several passes.
 namespace RESECT_NAMESPACE::residual {
 
-namespace detail {
-template <class H>
-struct product_guards {};
-template <product_host H>
-struct product_guards<H> {
-  array<typename H::product_override> held;
-};
-template <class H>
-concept float_product_host =
-    product_host<H> && std::same_as<typename H::value, float> && std::same_as<typename H::space, host_space>;
-}  // namespace detail
-
-// Guards of overridden weights and products; its destructor ends the guards in reverse order, so that nested overrides of
-// one weight restore it.
-template <surgical_host H>
-class held_weights {
- public:
-  held_weights() = default;
-  held_weights(held_weights&&) noexcept = default;
-  held_weights& operator=(held_weights&&) = delete;
-  ~held_weights() {
-    if constexpr (product_host<H>)
-      while (!products_.held.empty()) products_.held.pop_back();
-    while (!guards_.empty()) guards_.pop_back();
-  }
-  void hold(typename H::weight_override guard) { guards_.push_back(std::move(guard)); }
-  template <class Guard>
-  void hold_product(Guard guard) {
-    products_.held.push_back(std::move(guard));
-  }
-
- private:
-  array<typename H::weight_override> guards_;
-  [[no_unique_address]] detail::product_guards<H> products_;
-};
+using model::held_weights;
 
 namespace detail {
 
@@ -65,7 +32,7 @@ status try_override(executor_ref exec, H& host, const step& s, const weight_desc
 }
 
 // Lets a step compute the product with one matrix of a layer.
-template <float_product_host H>
+template <model::detail::float_product_host H>
 status try_override_product(H& host, const step& s, const weight_desc& w, held_weights<H>& to) {
   if (w.role != weight_role::matrix) return {};
   auto guard =
@@ -84,7 +51,7 @@ status try_override_layer(executor_ref exec, H& host, std::span<const step* cons
       if (!s->weight.selects(w)) continue;
       status done;
       if (s->what == form::weights) done = try_override(exec, host, *s, w, to);
-      else if constexpr (float_product_host<H>) done = try_override_product(host, *s, w, to);
+      else if constexpr (model::detail::float_product_host<H>) done = try_override_product(host, *s, w, to);
       if (!done) return done;
     }
   }

@@ -46,6 +46,8 @@ class row_norms {
     return slot >= 0 ? &norms_[slot] : nullptr;
   }
   index_t size() const noexcept { return norms_.size(); }
+  // The places that have a norm.
+  const place_index& places() const noexcept { return places_; }
   std::uint64_t hash() const noexcept {
     fingerprint f;
     for (index_t i = 0; i < places_.size(); ++i) f.add(places_.place(i).key()).add(norms_[places_.slot(i)]);
@@ -230,6 +232,33 @@ result<step> try_match_norm(step s, Policy policy = {}, norm_counts* counts = nu
     s.after.push_back(operators::match_norm<Policy>{std::move(policy), counts});
   }
   return s;
+}
+
+// The factor of global_scalar by which the rows `made` get the norms of a teacher: Σ‖teacher's row‖/Σ‖made row‖ over the
+// places of both. One factor cannot fit rows whose norms are wrong by different factors (the first token's may be a
+// hundred times the others'): such rows are refused, and per_row_teacher or per_row_original fits them.
+// Errors: invalid_argument without a common place with a norm that is not 0; conflict where the largest factor that a row
+// needs is more than `most_spread` times the smallest.
+template <class = void>
+result<global_scalar> try_scalar_for(const row_norms& made, const row_norms& teacher, double most_spread = 4.0) {
+  double from = 0, to = 0, least = 0, most = 0;
+  for (index_t i = 0; i < made.places().size(); ++i) {
+    const token_place where = made.places().place(i);
+    const double *a = made.find(where), *b = teacher.find(where);
+    if (b == nullptr || *a == 0 || *b == 0) continue;
+    const double factor = *b / *a;
+    least = from == 0 ? factor : algo::min(least, factor);
+    most = algo::max(most, factor);
+    from += *a;
+    to += *b;
+  }
+  if (from == 0)
+    return error{errc::invalid_argument, "rows for one norm factor", "no common place",
+                 "rows that the teacher has, too"};
+  if (!(most <= most_spread * least))
+    return error{errc::conflict, "one norm factor for all rows", text("factors of rows from ", least, " to ", most),
+                 text("factors within ", most_spread, " times of each other, or a policy per row")};
+  return global_scalar{static_cast<float>(to / from)};
 }
 
 #if RESECT_EXCEPTIONS

@@ -44,6 +44,7 @@ step inject(int k, O map) {
   s.name = "inject";
   return s;
 }
+// The same with a function and its identity.
 template <class F>
 step inject(int k, F map, std::uint64_t identity, index_t width = 0) {
   return detail::replacing(layers(0, k), named("resect.inject/1", identity, std::move(map), {.width = width}));

@@ -61,8 +61,7 @@ class schedule {
     c.table.build(c.steps, m.n_layers);
     c.whole = detail::check_whole(host, c.steps, c.table);
     if constexpr (surgical_host<H>) c.partial = detail::check_partial(host, c.steps, c.table, 0, m.n_layers);
-    const status& either = c.whole ? c.whole : c.partial;
-    if (!c.whole && (!surgical_host<H> || !c.partial)) return either.error();
+    if (!c.whole && (!surgical_host<H> || !c.partial)) return c.whole.error();  // no pass of either kind can run
     return schedule(std::move(c));
   }
 

@@ -8,7 +8,6 @@
 #include <utility>
 
 #include <resect/core/array.hpp>
-#include <resect/core/finite.hpp>
 #include <resect/core/math.hpp>
 #include <resect/core/reduce.hpp>
 #include <resect/residual/plan.hpp>
@@ -108,7 +107,7 @@ result<step> try_steer(Mode, layer_range where, site at, std::span<const float> 
   const auto name = plain_name(detail::steering_id<Mode>());
   if (v.empty()) return error{errc::invalid_argument, text("direction of ", name), "no element", "d_model elements"};
   const double norm = math::sqrt(dot(v, v));
-  if (!is_finite(norm) || !is_finite(c))
+  if (!(norm - norm == 0) || !(c - c == 0))  // NaN or infinite
     return error{errc::not_finite, text("direction or strength of ", name), "NaN or infinity", "finite values"};
   if (!std::same_as<Mode, steering::add> && norm == 0)
     return error{errc::invalid_argument, text("direction of ", name), "a zero vector", "a vector that is not zero"};

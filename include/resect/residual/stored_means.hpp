@@ -24,7 +24,8 @@ result<delta_means> try_means(const row_store& store, std::uint64_t model, mean_
   if (store.layers().first != 0 || store.size() == 0)
     return error{errc::invalid_argument, "source of means",
                  text(store.size(), " rows of layers from ", store.layers().first), "1 or more of layers from 0"};
-  delta_means out{.n_layers = store.layers().last, .width = store.width(), .rows = store.size(), .model = model, .mean = {}};
+  delta_means out{
+      .n_layers = store.layers().last, .width = store.width(), .rows = store.size(), .model = model, .mean = {}};
   out.reference = store.hash(store.layers());
   out.what = block ? delta::block : store.where() == site::attn_delta ? delta::attention : delta::mlp;
   const place_index& places = store.places();

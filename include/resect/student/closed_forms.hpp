@@ -51,7 +51,7 @@ struct closed_forms {
 
 // Fits every map of a span. Errors: those of the fits, with the span named.
 template <class B>
-  requires host_factoring_backend<B, double> && dense_backend<B, float>
+  requires core_backend<B> && dense_backend<B, float>
 result<closed_forms> try_fit_closed_forms(B& exec, const gathered_span& from, const closed_form_options& options = {}) {
   const auto name = text("span [", from.span.first, ", ", from.span.last, ")");
   const auto fit = [&]() -> result<closed_forms> {

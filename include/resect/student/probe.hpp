@@ -110,7 +110,7 @@ double accuracy_of(matrix_view<const double> scores, index_t first, index_t coun
 //   Errors: shape_mismatch, null_pointer, bad_stride, not_finite; invalid_argument (a negative label, one class alone
 //   among the fitted rows, fewer fitted rows than folds, no held-out row).
 // Source: Alain & Bengio, "Understanding intermediate layers using linear classifier probes", arXiv 1610.01644.
-template <host_factoring_backend<double> B>
+template <core_backend B>
 result<probe_result> try_probe(B& exec, matrix_view<const float> x, std::span<const std::int32_t> labels,
                                matrix_view<const float> held_out, std::span<const std::int32_t> held_out_labels,
                                const probe_options& options = {}) {

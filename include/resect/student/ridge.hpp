@@ -155,7 +155,7 @@ status check_ridge(std::span<const pair_moments> folds, const ridge_options& o) 
 // The ridge fit of z by x at one penalty: W = C_zx·(C_xx + λ·v·I)⁻¹, b = z̄ − W·x̄, with C the moments about their means
 // and v = tr(C_xx)/n. The penalty does not act on b. Cost n³/3 + 2mn² flop in double.
 // Errors: invalid_argument (no row; λ not above 0; C_xx + λ·v·I not positive definite to rounding).
-template <host_factoring_backend<double> B>
+template <core_backend B>
 result<ridge_fit> try_ridge(B& exec, const pair_moments& moments, double lambda) {
   if (moments.rows() < 1) return error{errc::invalid_argument, "rows of the moments", "0", "1 or more"};
   if (!is_finite(lambda) || lambda <= 0)
@@ -176,7 +176,7 @@ result<ridge_fit> try_ridge(B& exec, const pair_moments& moments, double lambda)
 //   Determinism: as that of the backend's products.
 //   Errors: shape_mismatch (folds differ); invalid_argument (below 2 folds, a fold without rows, λ not above 0).
 // Source: Hoerl & Kennard, "Ridge regression", Technometrics 12 (1970).
-template <host_factoring_backend<double> B>
+template <core_backend B>
 result<ridge_fit> try_ridge(B& exec, std::span<const pair_moments> folds, const ridge_options& options = {}) {
   if (auto s = detail::check_ridge(folds, options); !s) return s.error();
   pair_moments all = folds.front();

@@ -83,10 +83,7 @@ std::string number_text(double x) {
 
 template <class = void>
 std::string hash_text(std::uint64_t x) {
-  constexpr char digits[] = "0123456789abcdef";
-  std::string out = "#";
-  for (int shift = 60; shift >= 0; shift -= 4) out += digits[x >> shift & 15];
-  return out;
+  return "#" + std::string(hexadecimal(x).view().substr(2));
 }
 
 // Steps that differ in their layers alone, as one part of a key.
@@ -104,9 +101,9 @@ class report_fields final : public field_visitor {
  public:
   using field_visitor::key, field_visitor::number, field_visitor::values;
   void number(std::string_view name, double value, double usual) override {
-    if (value != usual) list_.add(name, value);
+    if (value != usual) add(field_list::field{name, value});
   }
-  void word(std::string_view name, std::string_view value) override { list_.add(name, value); }
+  void word(std::string_view name, std::string_view value) override { add(field_list::field{name, 0, value}); }
   void seed(std::uint64_t value) override { seed_ = value; }
   void key(std::string_view, std::uint64_t, listed_by how) override {
     complete_ = complete_ && how == listed_by::source;
@@ -121,6 +118,12 @@ class report_fields final : public field_visitor {
   bool complete() const noexcept { return complete_; }
 
  private:
+  void add(const field_list::field& f) {
+    const auto before = list_.end();
+    if (f.word.empty()) list_.add(f.name, f.number);
+    else list_.add(f.name, f.word);
+    complete_ = complete_ && list_.end() != before;  // a full list drops fields
+  }
   field_list list_;
   std::optional<std::uint64_t> seed_;
   bool complete_ = true;

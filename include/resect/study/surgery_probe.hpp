@@ -50,7 +50,7 @@ enum class embedding_rows { last, mean };
 // bytes, so that a plan runs from near its first altered layer. Keeps references to backend, host and texts.
 //   Determinism: as the host's, and as student::try_probe.
 template <class Backend, model::surgical_host H>
-  requires(host_factoring_backend<Backend, double> && std::same_as<typename H::value, float>)
+  requires(core_backend<Backend> && std::same_as<typename H::value, float>)
 class surgery_probe {
  public:
   // Runs the intact model over the texts once. Errors: invalid_argument (no text; none left to judge); what the host

@@ -77,7 +77,7 @@ affine_map rounded(const ridge_fit& fit) {
 // The ridge fit of the delta y − x by x, its penalty by cross-validation over the folds (try_ridge says how, and what it
 // costs). Errors: as try_ridge; conflict (folds of different rules).
 // Source: ReplaceMe, arXiv 2505.02819 (least squares at a cut); here with a penalty and a constant.
-template <host_factoring_backend<double> B>
+template <core_backend B>
 result<affine_fit> try_fit_affine(B& exec, std::span<const span_moments> folds, const ridge_options& options = {}) {
   auto deltas = detail::try_deltas(folds);
   if (!deltas) return deltas.error();

@@ -100,7 +100,7 @@ affine_map moved(const affine_map& from, const matrix<double>& step, double leng
 //   Errors: shape_mismatch, null_pointer, bad_stride, not_finite; invalid_argument (fewer than 8 rows, options out of
 //   range).
 template <class B>
-  requires host_factoring_backend<B, double> && dense_backend<B, float>
+  requires core_backend<B> && dense_backend<B, float>
 result<cosine_fit> try_fit_cosine(B& exec, matrix_view<const float> x, matrix_view<const float> y,
                                   const affine_map& start, const cosine_options& options = {}) {
   if (auto s = check_view(x, x.rows, start.width(), "x"); !s) return s.error();

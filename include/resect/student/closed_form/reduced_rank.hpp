@@ -56,7 +56,7 @@ struct reduced_rank_fit {
 //   Cost 2d³ + O(d²·rank) flop in double.
 // Errors: invalid_argument (rank below 1 or above the width); shape_mismatch (a fit of another width).
 // Source: Izenman, "Reduced-rank regression for the multivariate linear model", J. Multivar. Anal. 5 (1975).
-template <host_factoring_backend<double> B>
+template <core_backend B>
 result<reduced_rank_fit> try_fit_reduced_rank(B& exec, const span_moments& moments, const affine_fit& affine,
                                               index_t rank) {
   const index_t d = moments.width();

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What does it cost to store a layer's matrices with fewer bytes? Each layer alone, and all but each.
+#include <study/recipes/compress.hpp>
+
 #include <algorithm>
 #include <cmath>
-#include <memory>
 
 #include <study/io/cli.hpp>
 
 #include <resect/compress/weight_methods.hpp>
 #include <resect/study/compression.hpp>
 #include <study/recipes/bench.hpp>
-#include <study/recipes/recipes.hpp>
 #include <study/report/make_record.hpp>
 #include <study/report/numbers.hpp>
 
@@ -20,13 +20,9 @@ namespace {
 namespace study = resect::study;
 namespace quant = resect::quant;
 
-struct options {
-  int quantize_bits = 0, low_rank = 0;
-  resect::index_t group = 64;
-  std::string scale = "min-max", zero = "integer";
-};
+}  // namespace
 
-void declare(CLI::App& app, options& o) {
+void declare_layer_list(CLI::App& app, layer_list_options& o) {
   app.add_option("--quantize", o.quantize_bits,
                  "the layers' matrices at this many bits, 2 to 8 (default without --low-rank: 4)")
       ->check(CLI::Range(2, 8));
@@ -43,13 +39,15 @@ void declare(CLI::App& app, options& o) {
       ->check(CLI::Range(1, 1 << 20));
 }
 
+namespace {
+
 // A way to store matrices that was asked for, under the name of its table.
 struct named_method {
   std::string name;
   resect::compress::weight_method method;
 };
 
-std::vector<named_method> methods(backend& exec, const options& o) {
+std::vector<named_method> methods(backend& exec, const layer_list_options& o) {
   std::vector<named_method> out;
   if (o.quantize_bits > 0) {
     const auto zero = o.zero == "symmetric" ? quant::zero_point::symmetric : quant::zero_point::integer;
@@ -63,8 +61,10 @@ std::vector<named_method> methods(backend& exec, const options& o) {
   return out;
 }
 
+}  // namespace
+
 // A rank that no matrix of the chosen layers is larger than would alter nothing.
-void check_rank(bench& b, const options& o) {
+void check_layer_list(bench& b, const layer_list_options& o) {
   if (o.low_rank == 0) return;
   resect::index_t largest = 0;
   for (const int l : b.layers())
@@ -75,11 +75,15 @@ void check_rank(bench& b, const options& o) {
           resect::text("1 to ", largest - 1, ", as no matrix of these layers has a rank above ", largest)});
 }
 
+namespace {
+
 study::compression_options study_options(const bench& b) {
   return {.layers = b.layers(), .seed = b.seed(), .bootstrap = bootstrap_resamples, .floor = b.floor()};
 }
 
-study::study_cost cost(bench& b, const options& o) {
+}  // namespace
+
+study::study_cost layer_list_cost(bench& b, const layer_list_options& o) {
   study::study_cost out;
   for (std::size_t i = 0, n = methods(b.exec(), o).size(); i < n; ++i) {
     const auto one = study::estimate_compression_cost(b.model(), b.evaluation(), study_options(b));
@@ -90,6 +94,8 @@ study::study_cost cost(bench& b, const options& o) {
   }
   return out;
 }
+
+namespace {
 
 compression_record to_record(const std::string& name, const study::compression_report& r) {
   compression_record out;
@@ -143,7 +149,9 @@ void add_results(study_record& to, const std::string& name, const study::compres
   to.compressions.push_back(c);
 }
 
-void measure(bench& b, const options& o) {
+}  // namespace
+
+void measure_layer_list(bench& b, const layer_list_options& o) {
   for (const auto& [name, method] : methods(b.exec(), o)) {
     auto& run = b.run();
     add_results(b.record(), name,
@@ -151,23 +159,6 @@ void measure(bench& b, const options& o) {
                                             study_options(b), b.report(), b.progress())));
   }
   b.record().grid = look_for_grids(b);
-}
-
-}  // namespace
-
-recipe compression_recipe() {
-  const auto o = std::make_shared<options>();
-  recipe out{.name = "compression",
-             .says = "layers are stored with fewer bytes, each alone and all but each",
-             .roles = {role::calibration}};
-  out.declare = [o](CLI::App& app) { declare(app, *o); };
-  out.accept = [o](const common_options&) {
-    if (o->quantize_bits == 0 && o->low_rank == 0) o->quantize_bits = 4;
-  };
-  out.check = [o](bench& b) { check_rank(b, *o); };
-  out.cost = [o](bench& b) { return cost(b, *o); };
-  out.run = [o](bench& b) { measure(b, *o); };
-  return out;
 }
 
 }  // namespace studies
