@@ -141,3 +141,26 @@ TEST_CASE("ridge says where there are fewer rows than inputs, and refuses what i
   support::expect_error(student::try_ridge(exec, std::span<const pair_moments>(folds)), errc::shape_mismatch,
                         {"moments of a fold", "8 x 9", "9 x 9"});
 }
+
+TEST_CASE("an input that is constant to rounding gets a weight of 0, in all folds or in some") {
+  cpu exec;
+  planted::affine_pair p(90, 4, 0.0);
+  for (index_t r = 0; r < 90; ++r) {
+    p.x(r, 1) = 1.0f / 3;
+    p.x(r, 2) = r < 30 ? p.x(r, 2) : 0.7f;  // varies in the first fold alone
+  }
+  std::vector<pair_moments> folds;
+  for (index_t k = 0; k < 3; ++k) {
+    folds.push_back(pair_moments(4, 4));
+    REQUIRE(folds.back().try_add(exec, p.x.view().middle_rows(30 * k, 30), p.y.view().middle_rows(30 * k, 30)));
+  }
+  const auto fit = value_or_throw(student::try_ridge(exec, std::span<const pair_moments>(folds)));
+  for (index_t c = 0; c < 4; ++c) CHECK(fit.weights(c, 1) == 0);
+  for (const double fvu : fit.choice.cv_fvu) CHECK(std::isfinite(fvu));
+  pair_moments nothing(4, 4);  // no input varies: the mean is all that is left
+  const auto one = planted::gaussian_rows(1, 4, 9);
+  for (int i = 0; i < 7; ++i) REQUIRE(nothing.try_add(exec, one.view(), one.view()));
+  const auto mean = value_or_throw(student::try_ridge(exec, nothing, 1e-6));
+  for (const double w : mean.weights.data) CHECK(w == 0);
+  for (index_t c = 0; c < 4; ++c) CHECK(std::fabs(mean.bias[c] - static_cast<double>(one(0, c))) < 1e-12);
+}

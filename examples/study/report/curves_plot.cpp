@@ -82,7 +82,7 @@ std::string panel_data(const panel_record& p) {
 }
 
 std::string panels_script(const study_record& r) {
-  constexpr int panel = 640, head = 90;  // pixels
+  constexpr int panel = 640, head = 130;  // pixels
   const std::size_t rows = (r.panels.size() + 1) / 2;
   const double height = static_cast<double>(head + panel * static_cast<int>(rows));
   std::string out = detail::style(static_cast<int>(height), "effects.png", r.model().name + ": " + r.title);

@@ -59,7 +59,8 @@ struct centred_moments {
   }
 };
 
-// The moments of `all` less those of `left_out` (none where it is null), about their means.
+// The moments of `all` less those of `left_out` (none where it is null), about their means. An input whose variance is
+// below the rounding of its sums is constant: it has zeros, and so a weight of 0.
 template <class = void>
 centred_moments centre(const pair_moments& all, const pair_moments* left_out = nullptr) {
   const index_t n = all.inputs(), m = all.outputs();
@@ -77,10 +78,18 @@ centred_moments centre(const pair_moments& all, const pair_moments* left_out = n
     out.zz +=
         less(all.squares_z()[at], left_out ? left_out->squares_z()[at] : 0) - count * out.mean_z[c] * out.mean_z[c];
   }
+  array<bool> constant(n);  // to rounding: what is left of its sums is no variance
   for (index_t i = 0; i < n; ++i) {
-    for (index_t j = 0; j <= i; ++j)
+    const double squares = less(all.xx(i, i), left_out ? left_out->xx(i, i) : 0);
+    constant[i] = !(squares - count * out.mean_x[i] * out.mean_x[i] > 1e-13 * all.xx(i, i));
+  }
+  for (index_t i = 0; i < n; ++i) {
+    if (constant[i]) continue;
+    for (index_t j = 0; j <= i; ++j) {
+      if (constant[j]) continue;
       out.xx(i, j) = out.xx(j, i) =
           less(all.xx(i, j), left_out ? left_out->xx(i, j) : 0) - count * out.mean_x[i] * out.mean_x[j];
+    }
     for (index_t c = 0; c < m; ++c)
       out.zx(c, i) = less(all.xz()(i, c), left_out ? left_out->xz()(i, c) : 0) - count * out.mean_x[i] * out.mean_z[c];
   }
