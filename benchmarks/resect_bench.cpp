@@ -80,12 +80,9 @@ void identity_tap(benchmark::State& state) {
   float h = 0;
   host.stream = {&h, 1, 1};
   host.desc.d_model = 1;
-  res::step nothing;
-  nothing.range = res::layer(0);
-  nothing.overwrites = false;
-  nothing.name = "nothing";
-  nothing.on_rows = [](const res::tap&, matrix_view<float> rows) { benchmark::DoNotOptimize(rows.data); };
-  const auto plan = res::plan{} | nothing;
+  const auto touch = [](const res::tap&, matrix_view<float> rows) { benchmark::DoNotOptimize(rows.data); };
+  const auto plan =
+      res::plan{} | res::step{res::layer(0), res::site::resid_post, res::named("bench.nothing/1", 1, touch)};
   const std::vector<res::row_meta> batch{{0, 0, 0, 0}};
   for (auto _ : state) resect::value_or_throw(res::try_forward(host, plan, batch));
   state.counters["taps/s"] = benchmark::Counter(host.taps, benchmark::Counter::kIsIterationInvariantRate);

@@ -32,21 +32,25 @@ is_available() { # COMPILER HEADER
     $1 -std=c++20 -isystem "$eigen" -fsyntax-only -x c++ - 2>/dev/null
 }
 
+# Compiles one header by itself. → "whole", "broken" or "left" (what it includes is not installed), and its name.
+one_header() { # COMPILER HEADER
+  is_available "$1" "$2" || { say "left $2"; return; }
+  # shellcheck disable=SC2086
+  if echo "#include <$2>" | $1 -std=c++20 $warnings -I"$root/include" -isystem "$eigen" -fsyntax-only -x c++ -; then say "whole $2"
+  else say "broken $2"
+  fi
+}
+
 check_headers() {
   python3 "$root/tools/layering.py" --self-test
   python3 "$root/tools/layering.py" "$root/include/resect"
   for compiler in ${HEADER_COMPILERS:-g++ clang++}; do
     has "$compiler" || { skip "$compiler is not installed"; continue; }
-    count=0
-    left=
-    broken=
-    for header in $(cd "$root/include" && find resect -name '*.hpp' | sort); do
-      is_available "$compiler" "$header" || { left="$left $header"; continue; }
-      # shellcheck disable=SC2086
-      echo "#include <$header>" | $compiler -std=c++20 $warnings -I"$root/include" -isystem "$eigen" -fsyntax-only -x c++ - ||
-        broken="$broken $header"
-      count=$((count + 1))
-    done
+    found=$(cd "$root/include" && find resect -name '*.hpp' | sort |
+      xargs -P "$(nproc)" -n 1 sh "$root/tools/check.sh" "$build" --one-header "$compiler")
+    left=$(echo "$found" | sed -n 's/^left / /p' | sort | tr -d '\n')
+    broken=$(echo "$found" | sed -n 's/^broken / /p' | sort | tr -d '\n')
+    count=$(echo "$found" | grep -c -v '^left ')
     [ -z "$broken" ] || { say "$compiler: of $count headers these do not compile by themselves:$broken"; return 1; }
     say "$compiler: $count headers compile by themselves"
     [ -z "$left" ] || skip "what they include is not installed:$left"
@@ -135,6 +139,10 @@ check_fuzz() {
 
 # --- another architecture -----------------------------------------------------------------------------
 
+# The test files of a module, without those of a BLAS, which there is none of for that machine; and a file's object.
+aarch64_sources() { find "$root/tests/$1" -name '*.cpp' ! -name cblas.cpp | sort; }
+aarch64_object() { echo "$build/check/aarch64/$1_$(echo "${2#"$root/tests/$1/"}" | tr '/' '_').o"; }
+
 check_aarch64() {
   compiler=${AARCH64_CXX:-aarch64-linux-gnu-g++}
   has "$compiler" || { skip "aarch64: $compiler is not installed (Debian: g++-aarch64-linux-gnu)"; return; }
@@ -154,24 +162,24 @@ check_aarch64() {
   # shellcheck disable=SC2089
   flags="-std=c++20 -O1 $warnings -Wno-psabi -I$root/include -I$root/tests -I$root/examples -isystem $out/include -isystem $eigen -DRESECT_SOURCE_DIR=\"$root\""
   library=
+  list=
   for source in $(cd "$root" && find tests/support examples/hosts -name '*.cpp' | sort); do
     object=$out/shared_$(echo "$source" | tr '/' '_').o
-    # shellcheck disable=SC2086,SC2090
-    $compiler $flags -c "$root/$source" -o "$object"
+    list="$list $root/$source -o$object"
     [ "$source" = tests/support/main.cpp ] && main=$object || library="$library $object"
   done
+  modules=${AARCH64_MODULES:-core random linalg metrics io model quant factor residual conformance backend}
+  for module in $modules; do
+    for source in $(aarch64_sources "$module"); do list="$list $source -o$(aarch64_object "$module" "$source")"; done
+  done
+  # shellcheck disable=SC2086,SC2090
+  printf '%s\n' $list | xargs -P "$(nproc)" -n 2 $compiler $flags -c
   rm -f "$out/libshared.a"
   # shellcheck disable=SC2086
   "${compiler%g++}ar" rcs "$out/libshared.a" $library
-  for module in ${AARCH64_MODULES:-core random linalg metrics io model quant factor residual conformance backend}; do
+  for module in $modules; do
     objects=
-    for source in $(find "$root/tests/$module" -name '*.cpp' | sort); do
-      [ "$(basename "$source")" != cblas.cpp ] || continue  # no BLAS for that machine
-      object=$out/${module}_$(echo "${source#"$root/tests/$module/"}" | tr '/' '_').o
-      # shellcheck disable=SC2086,SC2090
-      $compiler $flags -c "$source" -o "$object"
-      objects="$objects $object"
-    done
+    for source in $(aarch64_sources "$module"); do objects="$objects $(aarch64_object "$module" "$source")"; done
     # shellcheck disable=SC2086
     $compiler -static $objects "$main" "$out/libshared.a" -pthread -o "$out/test_$module"
     "$qemu" "$out/test_$module" >"$out/$module.log" 2>&1 || { tail -n 60 "$out/$module.log"; say "aarch64: $module fails"; return 1; }
@@ -184,6 +192,10 @@ check_aarch64() {
 asan_targets=${SANITIZER_TARGETS:-test_core test_random test_linalg test_metrics test_io test_model test_quant test_factor test_residual test_conformance \
   test_study test_backend test_embedding test_examples_hosts replay_gguf replay_safetensors replay_npy}
 tsan_targets=${SANITIZER_TARGETS:-test_core test_backend test_study test_embedding}
+if [ "${1:-}" = --one-header ]; then
+  one_header "$2" "$3"
+  exit 0
+fi
 [ $# -gt 0 ] || set -- format headers sanitizers fuzz aarch64
 # shellcheck disable=SC2086
 for what in "$@"; do

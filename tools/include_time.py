@@ -23,11 +23,11 @@ import extern_time  # noqa: E402
 FRONTS = {"core": 0.6, "metrics": 0.6, "quant": 0.6, "residual": 0.6}  # of what runs per token
 TOGETHER = 1.3
 # What is over its budget today, and how far it may be until it is brought down: each run shows it, and fails above this.
-NOISE = 1.08  # runs of one day differ by as much (quant.hpp: 0.56 to 0.62 on a busy machine)
-KNOWN_SHORT = {"residual.hpp": 0.75, "the first factorization": 33, "a study that is linked": 14}
+NOISE = 1.12  # runs of one day differ by as much (quant.hpp: 0.59 to 0.66 on a busy machine)
+KNOWN_SHORT = {"residual.hpp": 0.75, "resect.hpp": 2.9, "the first factorization": 33, "a study that is linked": 14}
 BUDGETS = [*(([f"{front}.hpp"], budget) for front, budget in FRONTS.items()), ([f"{front}.hpp" for front in FRONTS], TOGETHER),
            (["resect.hpp"], 2.5)]
-OTHERS = ["random", "linalg", "io", "model", "factor", "compress", "conformance", "study"]
+OTHERS = ["random", "linalg", "io", "model", "factor", "compress", "conformance", "student", "study"]
 RUNS, AGAIN = 7, 3
 EIGEN = os.environ.get("EIGEN_INCLUDE", "/usr/include/eigen3")
 # What the first factorization of a file costs beside the headers that every file includes.

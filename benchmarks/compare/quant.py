@@ -119,6 +119,8 @@ def main():
     try:
         if subprocess.run(["sh", os.path.join(HERE, "peers.sh"), folder, "torch" if options.without_ggml else "all"], stdin=subprocess.DEVNULL).returncode != 0:
             raise Failed("the peers could not be set up")
+        if not options.without_ggml:
+            two_level.ggml_program(folder)  # fails here, if it does, and not after the rounds
         rows = gptq(options, folder, os.path.join(folder, "venv", "bin", "python"))
         if not options.without_ggml:
             rows += two_level.rows_of(options, folder)

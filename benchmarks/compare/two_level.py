@@ -67,8 +67,8 @@ def ggml_program(folder):
     library = os.path.join(llama, "build", "ggml", "src", "libggml-base.a")
     if not os.path.exists(library):
         raise Failed(f"{library} is missing: remove {llama} and run again")
-    run(["g++", "-x", "c", "-O2", f"-I{llama}/src/ggml/include", os.path.join(HERE, "quant_ggml.c"), "-x", "none", library, "-lpthread",
-         "-lm", "-ldl", "-o", target], "building quant_ggml")
+    run(["g++", "-x", "c", "-O2", f"-I{llama}/src/ggml/include", os.path.join(HERE, "quant_ggml.c"), "-x", "none", library, "-fopenmp",
+         "-lpthread", "-lm", "-ldl", "-o", target], "building quant_ggml")
     with open(os.path.join(llama, "version"), encoding="utf-8") as file:
         return target, file.read().strip()
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdio>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <hosts/llama/host.hpp>
@@ -15,17 +16,15 @@
 
 namespace residual = resect::residual;
 
-// In every row of the MLP's delta all but the `count` largest values become 0. An operator is a step: where it acts, an
-// id and a hash of what it does (plans are told apart by them), and a function of rows.
-residual::step keep_largest(residual::layer_range layers, int count) {
-  residual::step s;
-  s.where = resect::model::site::mlp_delta;
-  s.range = layers;
-  s.overwrites = false;
-  s.name = "keep_largest";
-  s.id = "examples.keep_largest/1";
-  s.hash = resect::fingerprint{}.add(static_cast<std::uint64_t>(count)).value();
-  s.on_rows = [count](const resect::model::tap&, resect::matrix_view<float> delta) {
+// In every row of the MLP's delta all but the `count` largest values become 0. An operator is a value with an id and the
+// fields that change what it does (plans are told apart by them), and a function of rows.
+struct keep_largest {
+  static constexpr std::string_view id = "examples.keep_largest/1";
+  int count = 0;
+
+  void fields(resect::field_visitor& v) const { v.number("count", count); }
+  resect::status apply(const resect::model::tap&, resect::matrix_view<const float>,
+                       resect::matrix_view<float> delta) const {
     std::vector<float> sizes(static_cast<std::size_t>(delta.cols));
     for (resect::index_t r = 0; r < delta.rows; ++r) {
       for (resect::index_t c = 0; c < delta.cols; ++c) sizes[static_cast<std::size_t>(c)] = std::abs(delta(r, c));
@@ -33,9 +32,9 @@ residual::step keep_largest(residual::layer_range layers, int count) {
       for (resect::index_t c = 0; c < delta.cols; ++c)
         if (std::abs(delta(r, c)) < *(sizes.end() - count)) delta(r, c) = 0;
     }
-  };
-  return s;
-}
+    return {};
+  }
+};
 
 int main() try {
   using resect::value_or_throw;
@@ -49,7 +48,8 @@ int main() try {
   const auto all = residual::layers(0, host.describe().n_layers);
   std::vector<study::arm> arms;
   for (const int count : {256, 128, 64, 32, 16, 8})  // of 256 values
-    arms.push_back({residual::plan{} | keep_largest(all, count), std::to_string(count)});
+    arms.push_back({residual::plan{} | residual::step(all, resect::model::site::mlp_delta, keep_largest{count}),
+                    std::to_string(count)});
   for (const auto& row : study::compare_plans(exec, host, windows, arms).rows) {
     const auto& kl = row.mean.kl;
     std::printf("%3s of 256 values: KL %.4f [%.4f, %.4f] nats\n", row.label.c_str(), kl.value, kl.lo, kl.hi);

@@ -155,7 +155,7 @@ TEST_CASE("cblas: products with packed weights differ from cpu's by no more than
   const auto w = factoring::gaussian<float>(70, 90, 5), x = factoring::gaussian<float>(9, 90, 6);
   const auto bytes = quant::try_pack(*quant::try_quantize(reference, w, quant::affine<4>{.group = 32}));
   REQUIRE(bytes);
-  const auto packed = quant::packed_matrix<quant::affine<4>>::try_make(bytes->view());
+  const auto packed = quant::packed_matrix<quant::affine<4> >::try_make(bytes->view());
   REQUIRE(packed);
   scratch memory;
   matrix<float> y(9, 70), same(9, 70);

@@ -105,7 +105,7 @@ struct least : tasks, products, cholesky, solve, eigen {};
 
 static_assert(dense_backend<least, float> && dense_backend<least, double>);
 static_assert(factoring_backend<least, float> && factoring_backend<least, double>);
-static_assert(host_factoring_backend<least, float> && host_factoring_backend<least, double>);
+static_assert(panel_backend<least, float> && panel_backend<least, double>);
 static_assert(factoring_backend<cpu<>, float> && factoring_backend<cpu<threads>, double>);
 
 // one member less
@@ -137,24 +137,24 @@ static_assert(!factoring_backend<only_float_products, float>);
 static_assert(!factoring_backend<bare_cholesky, float> && !factoring_backend<bare_eigen, float>);
 static_assert(!factoring_backend<inline_executor, float> && !factoring_backend<least, int>);
 
+// A backend of another space without memory of its own, and one without a core.
 struct on_a_device {
   using space = cuda_space;
+  cpu<> host;
   void bulk(index_t, function_ref<void(index_t)>) {}
   template <class T>
   status try_gemm(T, matrix_view<const T, cuda_space>, matrix_view<const T, cuda_space>, T,
                   matrix_view<T, cuda_space>) {
     return {};
   }
-  result<cholesky_outcome> try_cholesky(matrix_view<double, cuda_space>) { return cholesky_outcome{}; }
   template <class T>
   status try_solve_right(matrix_view<const T, cuda_space>, matrix_view<T, cuda_space>) {
     return {};
   }
-  result<eigen_outcome> try_symmetric_eigen(matrix_view<double, cuda_space>, vector_view<double, cuda_space>) {
-    return eigen_outcome{true};
-  }
+  cpu<>& core() noexcept { return host; }
 };
-static_assert(factoring_backend<on_a_device, float> && !host_factoring_backend<on_a_device, float>);
+static_assert(dense_backend<on_a_device, float> && !memory_backend<on_a_device, float>);
+static_assert(!factoring_backend<on_a_device, float> && core_backend<cpu<>> && !core_backend<on_a_device>);
 
 template <class B, class T>
 constexpr bool orthonormalizes = requires(B& b, matrix_view<T> y) { linalg::try_orthonormalize(b, y); };

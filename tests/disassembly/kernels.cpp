@@ -9,6 +9,7 @@
 #include <resect/metrics/rows/sharded.hpp>
 #include <resect/metrics/similarity/cosine.hpp>
 #include <resect/quant/detail/group_kernels.hpp>
+#include <resect/quant/grids/e8.hpp>
 
 int main(int argc, char** argv) {
   auto set = resect::best_instruction_set();
@@ -32,6 +33,9 @@ int main(int argc, char** argv) {
   const float off = kernels::integer_codes(set, x.data(), 4992, 1.01f, 0, 10, codes.data());
   double quantized =
       range.low + 2 * range.high + static_cast<double>(kernels::largest_bits(set, y.data(), 5000)) + 8 * off;
+  std::int32_t magnitudes[8];
+  for (int i = 0; i < 8; ++i) magnitudes[i] = (i * 37 % 11) << 16;
+  quantized += kernels::nearest_e8_pattern(set, kernels::e8_lane_table<>, magnitudes, 1);
   for (std::size_t i = 0; i < codes.size(); ++i) quantized += static_cast<double>(i % 7 * codes[i]);
   std::printf("%s %.10f %.10f %lld %.10f %.10f %.6f\n", std::string_view{resect::name(resect::runnable(set))}.data(),
               c.kl, resect::metrics::log_sum_exp(set, x),

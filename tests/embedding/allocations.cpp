@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <vector>
 
+#include <resect/compress/packed_decomposition.hpp>
 #include <resect/core/float16.hpp>
 #include <resect/metrics/accumulators/accuracy.hpp>
 #include <resect/metrics/accumulators/agreement.hpp>
@@ -21,10 +22,16 @@
 #include <resect/metrics/similarity/cosine.hpp>
 #include <resect/metrics/similarity/pooled_cosine.hpp>
 #include <resect/model/widened_host.hpp>
+#include <resect/quant/affine.hpp>
+#include <resect/quant/quantize.hpp>
 #include <resect/random/distributions.hpp>
+#include <resect/residual/capture.hpp>
+#include <resect/residual/codec.hpp>
 #include <resect/residual/noise.hpp>
 #include <resect/residual/norm_matching.hpp>
 #include <resect/residual/operators.hpp>
+#include <resect/residual/patch.hpp>
+#include <resect/residual/resample.hpp>
 #include <resect/residual/run.hpp>
 #include <resect/residual/select.hpp>
 #include <resect/residual/steer.hpp>
@@ -68,10 +75,15 @@ std::vector<row_meta> batch_of(int sequences, int length) {
 // engine's own memory would be.
 long allocated_by_pass(const plan& p, const std::vector<row_meta>& batch) {
   embedding::still_host host{n_layers, width, static_cast<resect::index_t>(batch.size())};
-  REQUIRE(try_forward(host, p, batch).has_value());
+  pass_memory memory;
+  REQUIRE(try_forward(host, p, batch, memory).has_value());
   const std::vector<float> first(host.logits().data, host.logits().data + host.logits().rows * width);
   status done;
-  const long n = allocated_by([&] { done = try_forward(host, p, batch); });
+  const long n = allocated_by([&] { done = try_forward(host, p, batch, memory); });
+  REQUIRE(done.has_value());
+  const auto bound = schedule::try_make(host, p);
+  REQUIRE(bound.has_value());
+  CHECK(allocated_by([&] { done = try_forward(host, *bound, batch); }) == 0);  // with no memory of its own, too
   REQUIRE(done.has_value());
   CHECK(std::equal(first.begin(), first.end(), host.logits().data));
   return n;
@@ -212,9 +224,7 @@ TEST_CASE("the functions of steps take no memory at a tap") {
     INFO(s.name.view());
     CHECK(allocated_by([&] {
             const tap where{place, 1, batch};
-            if (s.what == step::kind::rows) s.on_rows(where, h);
-            if (s.what == step::kind::block) s.on_block(where, in, h);
-            if (s.what == step::kind::replace) static_cast<void>(s.on_replace(where, in, h));
+            static_cast<void>(s.op.apply(where, s.what == form::rows ? matrix_view<const float>{} : in, h));
           }) == 0);
   }
 }
@@ -284,6 +294,50 @@ TEST_CASE("a pass under any plan takes no memory once its own has grown") {
   REQUIRE(done.has_value());
 }
 
+TEST_CASE("operators that read stored rows take no memory once the pass's own has grown, nor does a coder") {
+  if (!can_count()) return;
+  struct halves {  // a coder of the first half of a row
+    std::string_view id = "embedding.halves/1";
+    void fields(field_visitor&) const {}
+    index_t d = 0;
+    index_t width() const noexcept { return d; }
+    index_t features() const noexcept { return d / 2; }
+    void encode(std::span<const float> h, std::span<float> f) const noexcept {
+      for (std::size_t i = 0; i < f.size(); ++i) f[i] = h[i];
+    }
+    void decode(std::span<const float> f, std::span<float> h) const noexcept {
+      for (std::size_t i = 0; i < h.size(); ++i) h[i] = i < f.size() ? f[i] : 0.0f;
+    }
+  };
+  const auto batch = batch_of(2, 7);
+  const auto rows = static_cast<index_t>(batch.size());
+  embedding::still_host host{n_layers, width, rows};
+  row_store post(site::resid_post, layers(0, n_layers), width, rows);
+  auto deltas = row_store::of_block_deltas(layers(0, n_layers), width, rows);
+  REQUIRE(try_capture(host, plan{}, batch, post).has_value());
+  REQUIRE(try_capture(host, plan{}, batch, deltas).has_value());
+  std::vector<float> basis(width, 0.0f);
+  basis[1] = 1.0f;
+  const shared_value<row_store> source(std::move(post));
+  const auto chosen = token_in({0, 2, 9});
+  const auto p = plan{} | resample_delta(layer(0), std::move(deltas), 1, resample_from::any_row) |
+                 at(chosen, patch(patch_direction::noise, layer(1), site::resid_post, source)) |
+                 subspace_swap(layer(2), site::resid_post, {basis.data(), width, 1}, source) |
+                 splice(codec_error::keep, layer(3), site::resid_post, halves{.d = width}, edit_feature{1, 0, 1}) |
+                 splice(codec_error::drop, layer(2), site::resid_post, halves{.d = width});
+  const auto bound = schedule::try_make(host, p);
+  REQUIRE(bound.has_value());
+  pass_memory memory;
+  status done;
+  for (int pass = 0; pass < 2; ++pass) {
+    done = try_forward(host, *bound, batch, memory);
+    REQUIRE(done.has_value());
+  }
+  for (int pass = 0; pass < 3; ++pass)
+    CHECK(allocated_by([&] { done = try_forward(host, *bound, batch, memory); }) == 0);
+  CHECK(done.has_value());
+}
+
 TEST_CASE("a pass of a widened host takes no memory once its own has grown") {
   if (!can_count()) return;
   const auto batch = batch_of(2, 7);
@@ -300,4 +354,40 @@ TEST_CASE("a pass of a widened host takes no memory once its own has grown") {
     REQUIRE(done.has_value());
     CHECK(allocated_by([&] { done = try_forward(host, p, batch, memory); }) == 0);
   }
+}
+
+// Products that take no memory of their own.
+struct plain_backend : inline_executor {
+  using space = host_space;
+  static status try_gemm(float alpha, matrix_view<const float> a, matrix_view<const float> b, float beta,
+                         matrix_view<float> c) {
+    for (resect::index_t i = 0; i < c.rows; ++i)
+      for (resect::index_t j = 0; j < c.cols; ++j) {
+        float sum = 0;
+        for (resect::index_t k = 0; k < a.cols; ++k) sum += a(i, k) * b(k, j);
+        c(i, j) = alpha * sum + (beta == 0 ? 0.0f : beta * c(i, j));
+      }
+    return {};
+  }
+};
+
+TEST_CASE("Q·x + L·(R·x) takes no memory once its working memory has grown") {
+  if (!can_count()) return;
+  using q_format = quant::affine_symmetric<2, quant::f16_store>;
+  using factor_format = quant::affine_symmetric<4, quant::f16_store>;
+  plain_backend exec;
+  matrix<float> w(20, 24), l(3, 20), r(3, 24), x(5, 24), y(5, 20);
+  std::uint64_t stream = 0;
+  for (matrix<float>* const m : {&w, &l, &r, &x}) random::fill_gaussian(m->data.span(), 1, ++stream);
+  compress::decomposition<q_format, factor_format> d;
+  d.q = quant::quantize(exec, w, q_format{.group = 8});
+  d.factors = {quant::quantize(exec, l, factor_format{}), quant::quantize(exec, r, factor_format{})};
+  const auto packed = value_or_throw(compress::packed_decomposition<q_format, factor_format>::try_make(d));
+  scratch memory;
+  bool done = true;
+  const auto run = [&] { done = done && packed.try_apply(exec, x.view(), y.view(), memory); };
+  run();
+  run();
+  CHECK(allocated_by(run) == 0);
+  CHECK(done);
 }

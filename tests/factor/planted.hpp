@@ -121,7 +121,8 @@ inline double tail(const std::vector<double>& sigma, index_t r) {
 // Singular values by cyclic one-sided Jacobi in double, descending.
 inline std::vector<double> singular_values(matrix<double> a) {
   if (a.rows < a.cols) a = transposed(a);
-  for (bool rotated = true; rotated;) {
+  bool rotated = true;
+  for (int sweep = 0; rotated && sweep < 40; ++sweep) {  // what is rounding alone may never settle
     rotated = false;
     for (index_t i = 0; i < a.cols; ++i)
       for (index_t j = i + 1; j < a.cols; ++j) {

@@ -120,17 +120,20 @@ TEST_CASE("vectors of well separated values are those that were planted") {
   const auto sigma = planted::spectrum(90, [](double i) { return std::pow(0.5, i); });
   const auto u = planted::orthonormal(m, 90, 2 * 4), v = planted::orthonormal(n, 90, 2 * 4 + 1);
   const auto w = planted::with_spectrum(m, n, sigma, 4);
-  const auto svd = factor::try_truncated_svd(exec, w.view(), {.rank = 20, .oversampling = 5});
-  REQUIRE(svd);
-  for (index_t i = 0; i < 20; ++i) {
-    double uu = 0, vv = 0;
-    for (index_t r = 0; r < m; ++r) uu += u(r, i) * svd->u(r, i);
-    for (index_t r = 0; r < n; ++r) vv += v(r, i) * svd->v(r, i);
-    CHECK(std::fabs(std::fabs(uu) - 1) < 1e-12);
-    CHECK(std::fabs(std::fabs(vv) - 1) < 1e-12);
-    CHECK(uu * vv > 0);
-    CHECK(std::fabs(svd->s[i] / sigma[static_cast<std::size_t>(i)] - 1) < 1e-9);
-  }
+  const auto krylov = factor::try_truncated_svd(exec, w.view(), {.rank = 20});
+  const auto iterated = factor::try_truncated_svd(
+      exec, w.view(), {.rank = 20, .oversampling = 5, .method = factor::svd_method::subspace_iteration});
+  for (const auto* svd : {&krylov, &iterated})
+    for (index_t i = 0; i < 20; ++i) {
+      REQUIRE(*svd);
+      double uu = 0, vv = 0;
+      for (index_t r = 0; r < m; ++r) uu += u(r, i) * (*svd)->u(r, i);
+      for (index_t r = 0; r < n; ++r) vv += v(r, i) * (*svd)->v(r, i);
+      CHECK(std::fabs(std::fabs(uu) - 1) < 1e-12);
+      CHECK(std::fabs(std::fabs(vv) - 1) < 1e-12);
+      CHECK(uu * vv > 0);
+      CHECK(std::fabs((*svd)->s[i] / sigma[static_cast<std::size_t>(i)] - 1) < 1e-9);
+    }
 }
 
 TEST_CASE("in double, small singular values are not lost to a squared condition number") {
@@ -273,17 +276,21 @@ TEST_CASE("power iterations lower the error of a slowly falling spectrum, more d
   cpu exec;
   const auto sigma = planted::spectrum(120, [](double i) { return 1 / std::sqrt(i + 1); });
   const auto w = planted::with_spectrum(150, 120, sigma, 19);
+  constexpr auto iterated = factor::svd_method::subspace_iteration;
   double before = 1e9;
   for (const int q : {0, 1, 2, 4}) {
-    const auto svd = factor::try_truncated_svd(exec, w.view(), {.rank = 20, .power_iterations = q, .error_probes = 0});
+    const auto svd = factor::try_truncated_svd(
+        exec, w.view(), {.rank = 20, .power_iterations = q, .error_probes = 0, .method = iterated});
     REQUIRE(svd);
     CHECK(svd->quality.frobenius_error < before);
     CHECK(svd->quality.spectral_error.at_least == 0);
     CHECK(svd->quality.spectral_error.at_most == svd->quality.frobenius_error);
     before = svd->quality.frobenius_error;
   }
-  const auto few = factor::try_truncated_svd(exec, w.view(), {.rank = 20, .oversampling = 0, .power_iterations = 0});
-  const auto many = factor::try_truncated_svd(exec, w.view(), {.rank = 20, .oversampling = 60, .power_iterations = 0});
+  const auto few = factor::try_truncated_svd(
+      exec, w.view(), {.rank = 20, .oversampling = 0, .power_iterations = 0, .method = iterated});
+  const auto many = factor::try_truncated_svd(
+      exec, w.view(), {.rank = 20, .oversampling = 60, .power_iterations = 0, .method = iterated});
   REQUIRE(few);
   REQUIRE(many);
   CHECK(many->quality.frobenius_error < few->quality.frobenius_error);
@@ -300,8 +307,14 @@ TEST_CASE("what cannot be decomposed is refused, by name") {
   };
   CHECK(message(w.view(), {}) == "invalid argument: rank: got 0, wanted 1 to 4");
   CHECK(message(w.view(), {.rank = 5}) == "invalid argument: rank: got 5, wanted 1 to 4");
-  CHECK(message(w.view(), {.rank = 1, .oversampling = -1}) ==
-        "invalid argument: options: got oversampling -1, power_iterations 2, error_probes 6, wanted none below 0");
+  CHECK(message(w.view(), {.rank = 1, .oversampling = -2}) ==
+        "invalid argument: options: got oversampling -2, power_iterations 2, error_probes 6, block 0, wanted "
+        "oversampling "
+        "at least -1, the others at least 0");
+  for (const double share : {-0.1, 1.5, std::numeric_limits<double>::quiet_NaN()}) {
+    CHECK(message(w.view(), {.energy = share}).find("energy") != std::string::npos);
+    CHECK(message(w.view(), {.error = share}).find("error") != std::string::npos);
+  }
   CHECK(message(w.view(), {.rank = 1, .power_iterations = -2}).find("power_iterations -2") != std::string::npos);
   CHECK(message(w.view(), {.rank = 1, .error_probes = -2}).find("error_probes -2") != std::string::npos);
   CHECK(message(matrix_view<float>{nullptr, 3, 3}, {.rank = 1}) ==
@@ -316,6 +329,32 @@ TEST_CASE("what cannot be decomposed is refused, by name") {
   CHECK(message(w.view(), {.rank = 1}).find("Frobenius norm") != std::string::npos);
   CHECK_THROWS_AS(factor::truncated_svd(exec, w.view(), {.rank = 9}), resect::exception);
   CHECK(factor::truncated_svd(exec, planted::gaussian<float>(6, 4, 1).view(), {.rank = 2}).s.size() == 2);
+}
+
+TEST_CASE("a target takes the least rank that meets it, and says so; a limit below that rank leaves it unmet") {
+  cpu exec;
+  const auto sigma = planted::spectrum(150, [](double i) { return 1 / (1 + i); });
+  const auto w = planted::with_spectrum(160, 150, sigma, 19);
+  const double norm = planted::tail(sigma, 0);
+  for (const auto method : {factor::svd_method::block_krylov, factor::svd_method::subspace_iteration})
+    for (const double share : {0.5, 0.1, 0.0}) {
+      index_t least = 0;
+      while (least < 150 && planted::tail(sigma, least) > std::max(share, 1e-9) * norm) ++least;
+      const double energy = share == 0 ? 1.0 : 1 - share * share;
+      const auto by_error =
+          factor::try_truncated_svd(exec, w.view(), {.method = method, .error = std::max(share, 1e-9)});
+      const auto by_energy = factor::try_truncated_svd(exec, w.view(), {.method = method, .energy = energy});
+      REQUIRE(by_error);
+      REQUIRE(by_energy);
+      CAPTURE(share, least);
+      CHECK(by_error->quality.target_met);
+      CHECK((by_error->s.size() >= least && by_error->s.size() <= least + 1));
+      CHECK((by_energy->s.size() >= least && by_energy->s.size() <= least + 1));
+    }
+  const auto limited = factor::try_truncated_svd(exec, w.view(), {.rank = 7, .error = 0.1});
+  REQUIRE(limited);
+  CHECK(limited->s.size() == 7);
+  CHECK_FALSE(limited->quality.target_met);
 }
 
 TEST_CASE("an oversampling that would overflow searches every direction") {

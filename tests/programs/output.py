@@ -96,6 +96,7 @@ def case_output_that_nobody_gets_is_a_failure(folder):
     for program, *arguments in [("study", *small, "--out", folder / "b"), ("diff", folder / "a", folder / "a"),
                                 ("perplexity", "--chunks", 1, "--context", 64), ("diff", "--help"), ("short/skip_a_layer",),
                                 ("short/own_operator",), ("short/watch_norms",), ("short/quantize_a_matrix",),
+                                ("short/activation_patching",), ("short/drop_layers",),
                                 ("short/compare_two_models", TINY, TINY)]:
         with open("/dev/full", "w") as full:
             done = subprocess.run([BIN / program, *map(str, arguments)], stdout=full, stderr=subprocess.PIPE, text=True,

@@ -38,7 +38,7 @@ def case_an_option_of_another_recipe_is_refused_with_its_name(folder):
         (["--quantize", 4], ["--quantize", "compress", "sensitivity"]),
         (["--low-rank=4"], ["--low-rank", "compress"]),
         (["--recipe", "compress", "--alterations", "skip"], ["--alterations", "sensitivity", "compress"]),
-        (["--recipe", "spans", "--calibration", "rest"], ["--calibration", "sensitivity, compress and quantize", "spans"]),
+        (["--recipe", "spans", "--calibration", "rest"], ["--calibration", "sensitivity, compress, quantize, lowrank and inject", "spans"]),
         (["--recipe", "spans", "--melt"], ["--melt"]),
         (["--selection", TINY / "heldout.txt"], ["--selection"]),
         (["--model", "tiny", "--model", "tiny"], ["--model", "second one, 'tiny'", "recipe sensitivity"]),
@@ -88,6 +88,33 @@ def case_quantize_measures_every_method_beside_its_bits(folder):
         expect_refusal(run("study", *SMALL, "--out", folder / "x", "--recipe", "quantize", *arguments), *words)
 
 
+def case_lowrank_measures_pairs_of_every_matrix(folder):
+    done, report = study(folder, "--recipe", "lowrank", "--shares", "0.25,0.125", "--prompts", 8)
+    rows = {(r["parameters"]["method"], r["parameters"]["share"]): r for r in report["rows"]}
+    assert len(rows) == 2 * (2 * 2 + 1), list(rows)
+    for kind in ("svd", "weighted"):
+        more, less = rows[kind, 0.25], rows[kind, 0.125]
+        assert more["weight_error"] < less["weight_error"] and more["h_loss"] < less["h_loss"], (more, less)
+        assert abs(more["bits_per_weight"] / less["bits_per_weight"] - 2) < 1e-9 and more["calibrated"] == (kind == "weighted")
+    assert rows["weighted", 0.25]["h_loss"] < rows["svd", 0.25]["h_loss"]
+    assert rows["weighted", 0.25]["weight_error"] > rows["svd", 0.25]["weight_error"]
+    assert len(report["matrices"]) == 2 * 7 * 2 * 4  # two layers; the ranks of S002 are there, too
+    for m in report["matrices"]:
+        if m["pair"] == "svd":
+            assert abs(m["forecast"] - m["truncation_error"]) < 2e-3 and m["truncation_error"] < m["error"] + 1e-4, m
+            assert m["truncation_error"] < m["null_error"], m
+        else:
+            assert abs(m["forecast"] - m["h_loss"]) < 1e-3 + 0.05 * m["h_loss"], m
+    assert [x["layers"] for x in report["additivity"]] == [1, 2] and [x["layer"] for x in report["layers_alone"]] == [0, 2]
+    assert [x["model"] for x in report["loops"]][0] == "intact" and len(report["loops"]) == 1 + 2 * 3
+    assert [x["share"] for x in report["speed"]] == [0.125, 0.25]
+    assert report["speed"][0]["bytes"] < report["speed"][1]["bytes"] < 0.2 * report["speed"][0]["fp32_bytes"]
+    assert {"spectrum", "forecast", "weighted", "kl", "additivity", "loops"} <= {f["kind"] for f in report["findings"]}
+    assert "peak memory" in (folder / "report/report.html").read_text() and "free continuations" in done.stdout
+    assert (folder / "report/effects.png").stat().st_size > 10000
+    expect_refusal(run("study", *SMALL, "--out", folder / "x", "--recipe", "lowrank", "--shares", 2), "--shares")
+
+
 def case_quantize_works_on_a_rotation_where_weights_lie_on_a_grid(folder):
     done, report = study(folder, "--recipe", "quantize", "--bits", "2", "--methods", "mse,gptq", "--rotate", "always")
     assert report["options"]["rotated_stream"] is True and report["options"]["matrices_on_a_grid"] == 0
@@ -127,12 +154,38 @@ def case_quantize_shows_how_a_stored_grid_would_have_looked_perfect(folder):
     assert any(f["kind"] == "on_grid" and "would look perfect" in f["text"] for f in report["findings"])
 
 
+def case_inject_replaces_layers_and_probes_what_is_left(folder):
+    few = ["--recipe", "inject", "--parts", "splice,skip,maps", "--spans", "1", "--positions", "1", "--probe-texts", 40]
+    done, report = study(folder, *few)
+    tables = {}
+    for row in report["rows"]:
+        tables.setdefault(row["table"], []).append(row)
+    assert list(tables)[:2] == ["splice", "skip"] and {"identity", "affine", "cosine"} < set(tables), list(tables)
+    assert all(r["metrics"]["kl"]["value"] == 0 and r["control"] for r in tables["splice"])
+    span = report["least_angular"][0]
+    affine, skip = tables["affine"][0], next(r for r in tables["skip"] if r["layers"] == tables["affine"][0]["layers"])
+    assert span["layers"] == [affine["first"], affine["last"]]
+    assert 0 < affine["fvu_splice"]["value"] < skip["fvu_splice"]["value"], (affine, skip)
+    assert affine["metrics"]["kl"]["value"] < skip["metrics"]["kl"]["value"]
+    assert abs(span["ratio"]["value"] - span["dlnppl_map"]["value"] / span["dlnppl_skip"]["value"]) < 1e-9
+    probe = report["probe"]
+    assert probe["intact"]["accuracy"]["n"] == 20 and 0 < probe["intact"]["majority"] < 1, probe
+    assert all("probe_accuracy" in r for r in tables["skip"]) and "probe_accuracy" not in tables["splice"][0]
+    assert "cost of plans" in done.stdout and "leave the outputs as they were" in done.stdout.replace("\n", " "), done.stdout
+    assert (folder / "report/effects.png").stat().st_size > 10000
+    lines = folder / "labels.jsonl"
+    lines.write_text('{"text": "the fox", "label": "a"}\n{"text": "the"}\n')
+    for arguments, words in [(["--parts", "melt"], ["--parts", "'melt'", "splice"]), (["--spans", 6], ["--spans", "6", "1 to 5"]),
+                             (["--labels", folder / "none"], ["--labels"]), (["--labels", lines], ["--labels", "object 2", "label"])]:
+        expect_refusal(run("study", *SMALL, "--out", folder / "x", "--recipe", "inject", *arguments), *words)
+
+
 def case_a_short_recipe_is_what_the_page_of_studies_shows(folder):
     page = (SOURCE / "docs/study.md").read_text()
     shown = re.search(r"^```c\+\+\n(recipe spans_recipe.*?)^```", page, re.S | re.M).group(1)
     assert shown.count("\n") <= 10, shown
     assert shown in (SOURCE / "examples/study/recipes/spans.cpp").read_text()
-    assert "      spans_recipe(),\n" in (SOURCE / "examples/study/recipes/recipes.cpp").read_text()
+    assert re.search(r"\bspans_recipe\(\),", (SOURCE / "examples/study/recipes/recipes.cpp").read_text())
 
 
 def case_calibration_is_what_was_asked_for(folder):

@@ -52,6 +52,24 @@ def case_short_watch_norms(folder):
     assert all(r[3] < r[1] < r[4] for r in rows), rows
 
 
+def case_short_activation_patching(folder):
+    lines = example("activation_patching").splitlines()
+    assert len(lines) == 16, lines
+    shares = [numbers(line[7:])[::3] for line in lines]
+    for line in lines:
+        cells = numbers(line[7:])
+        assert all(low <= mean <= high for mean, low, high in zip(cells[::3], cells[1::3], cells[2::3])), line
+    # the step is where it stands, and at the end where it is asked for; nothing is recovered before it
+    assert shares[6][0] > 0.8 > 0.1 > shares[6][-1] and shares[-1][-1] == 1, (shares[6], shares[-1])
+    assert all(share == 0 for row in shares[:6] for share in row), shares[:6]
+
+
+def case_short_drop_layers(folder):
+    rows = [numbers(line.split("perplexity")[1]) for line in example("drop_layers").splitlines()]
+    assert len(rows) == 5 and all(low < ratio < high and kl_low < kl < kl_high for ratio, low, high, kl, kl_low, kl_high in rows), rows
+    assert [r[0] for r in rows] == sorted(r[0] for r in rows) and 1 < rows[0][0] < 1.2, rows
+
+
 def case_short_compare_two_models(folder):
     same = example("compare_two_models", TINY, TINY)
     assert "perplexity B / A  1.0000 [1.0000, 1.0000]" in same and "The outputs are the same." in same, same

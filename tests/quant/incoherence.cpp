@@ -195,3 +195,15 @@ TEST_CASE("bad operands of a rotation are named") {
   CHECK(s.error().wanted == "3 x 4");
   CHECK(!rotation::try_make(-1, 1));
 }
+
+TEST_CASE("without signs the transform is orthogonal, the same each time and another one than with signs") {
+  for (const index_t n : {1, 12, 16, 36, 7}) {
+    const auto q = dense<double>(value_or_throw(rotation::try_make_without_signs(n)));
+    INFO("order " << n);
+    CHECK(departure_from_orthogonal(q) < 1e-13);
+    CHECK(q == dense<double>(value_or_throw(rotation::try_make_without_signs(n))));
+    CHECK_FALSE((n > 1 && q == dense<double>(value_or_throw(rotation::try_make(n, 1)))));
+  }
+  const auto q = dense<double>(value_or_throw(rotation::try_make_without_signs(16)));
+  for (index_t i = 0; i < 16; ++i) CHECK(std::fabs(q(0, i) - 0.25) < 1e-15);  // all of row 0 of Sylvester's matrix
+}

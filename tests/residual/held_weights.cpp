@@ -99,31 +99,39 @@ TEST_CASE("a re-initialized layer has biases of 0, and its gains as the plan say
   resect::inline_executor here;
   const auto p = random_layer();
   const auto& step = p.steps()[0];
-  CHECK(step.on_weight({.name = "b", .layer = 1, .role = resect::model::weight_role::bias, .rows = 1, .cols = 4}, view,
+  CHECK(step.op.change({.name = "b", .layer = 1, .role = resect::model::weight_role::bias, .rows = 1, .cols = 4}, view,
                        here));
   CHECK(values == std::vector<float>(4, 0.0f));
-  CHECK(step.on_weight({.name = "g", .layer = 1, .role = resect::model::weight_role::norm_gain, .rows = 1, .cols = 4},
+  CHECK(step.op.change({.name = "g", .layer = 1, .role = resect::model::weight_role::norm_gain, .rows = 1, .cols = 4},
                        view, here));
   CHECK(values == std::vector<float>(4, 1.0f));
   const auto kept = plan{} | reinit(layer(1), 3, norm_gains::keep);
-  CHECK_FALSE(kept.steps()[0].on_weight(
+  CHECK_FALSE(kept.steps()[0].op.change(
       {.name = "g", .layer = 1, .role = resect::model::weight_role::norm_gain, .rows = 1, .cols = 4}, view, here));
   values.assign(4, 5.0f);
-  CHECK(kept.steps()[0].on_weight(
+  CHECK(kept.steps()[0].op.change(
       {.name = "b", .layer = 1, .role = resect::model::weight_role::bias, .rows = 1, .cols = 4}, view, here));
   CHECK(values == std::vector<float>(4, 0.0f));
 }
 
-TEST_CASE("a step without identity is refused: a cache could not tell its plan from another") {
-  auto mine = rows_step(site::resid_post, layer(0), [](const tap&, resect::matrix_view<float>) {}, "mine");
-  mine.hash = 0;
+TEST_CASE("a function without identity is refused: a cache could not tell its plan from another") {
+  const auto nothing = [](const tap&, resect::matrix_view<float>) {};
+  const auto mine = [&](std::string_view id, std::uint64_t identity) {
+    step s{layer(0), site::resid_post, named(id, identity, nothing)};
+    s.name = "mine";
+    return s;
+  };
   plan p;
-  CHECK(parts(p.try_add(mine)) ==
-        "invalid argument | identity of mine | no id and no hash | an id, or a hash that differs between functions "
-        "that do different things");
+  CHECK(parts(p.try_add(mine("", 1))) ==
+        "invalid argument | identity of mine | no id | an id that differs between operators, as \"mine.operator/1\"");
+  CHECK(parts(p.try_add(mine("mine/1", 0))) ==
+        "invalid argument | identity of mine | 0 | a number that differs between functions that do different things");
+  CHECK(parts(p.try_add(replace_span(
+            layer(0), [](const tap&, resect::matrix_view<const float>, resect::matrix_view<float>) {}, 0))) ==
+        "invalid argument | identity of replace_span | 0 | a number that differs between functions that do different "
+        "things");
   CHECK(p.empty());
-  mine.id = "mine/1";
-  CHECK(p.try_add(mine));
+  CHECK(p.try_add(mine("mine/1", 1)));
 }
 
 TEST_CASE("what is observed under a plan is what the plan leaves, and no bit of the pass changes") {

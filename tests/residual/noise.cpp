@@ -24,7 +24,8 @@ using size = resect::index_t;
 floats noisy(const floats& h, size width, const std::vector<row_meta>& rows, float s, std::uint64_t seed, int l = 2,
              site where = site::resid_post) {
   floats out = h;
-  noise(layer(l), where, s, seed).on_rows({where, l, rows}, {out.data(), static_cast<size>(rows.size()), width});
+  (void)noise(layer(l), where, s, seed)
+      .op.apply({where, l, rows}, {}, {out.data(), static_cast<size>(rows.size()), width});
   return out;
 }
 
@@ -131,7 +132,8 @@ TEST_CASE("a row's number in the matrix and its company change nothing, nor does
   for (size r = 0; r < 12; ++r)
     for (size c = 0; c < width; ++c)
       spread[static_cast<std::size_t>(r + 12 * 2 * c)] = h[static_cast<std::size_t>(r * width + c)];
-  noise(layer(2), site::resid_post, 0.3f, 5).on_rows({site::resid_post, 2, rows}, {spread.data(), 12, width, 1, 24});
+  (void)noise(layer(2), site::resid_post, 0.3f, 5)
+      .op.apply({site::resid_post, 2, rows}, {}, {spread.data(), 12, width, 1, 24});
   for (size r = 0; r < 12; ++r)
     for (size c = 0; c < width; ++c) {
       CHECK(spread[static_cast<std::size_t>(r + 24 * c)] == want[static_cast<std::size_t>(r * width + c)]);

@@ -10,8 +10,10 @@
 #include <support/runs.hpp>
 #include <support/steps.hpp>
 
+#include <resect/residual/detail/apply_step.hpp>
 #include <resect/residual/norm_matching.hpp>
 #include <resect/residual/operators.hpp>
+#include <resect/residual/select.hpp>
 
 using namespace resect::residual;
 using namespace support;
@@ -60,7 +62,9 @@ step replaced_by(const floats& values, site where = site::resid_post) {
       "replaced", effect_on_place::overwrites);
 }
 
-void run_rows(const step& s, block_of_rows& b) { s.on_rows({s.where, 0, b.rows}, b.view()); }
+void run_rows(const step& s, block_of_rows& b) {
+  CHECK(resect::residual::detail::apply_step(s, {s.where, 0, b.rows}, {}, b.view()));
+}
 
 // The same direction: a = f·b for one factor f ≥ 0.
 void check_direction(const floats& a, const floats& b, double factor) {
@@ -92,7 +96,6 @@ TEST_CASE("matched to the row that stood there, every row keeps its new directio
   }
   CHECK(counts.rows == 10);
   CHECK(counts.zero_rows == 1);
-  CHECK(counts.without_norm == 0);
 }
 
 TEST_CASE("rows that are not changed keep their bits") {
@@ -133,7 +136,7 @@ TEST_CASE("what is not finite stays so") {
   for (const std::size_t r : {0u, 1u, 3u, 7u}) CHECK(std::isfinite(got.norm(r)));
 }
 
-TEST_CASE("matched to a teacher, rows get its norm by place; places that it does not know are counted") {
+TEST_CASE("matched to a teacher, rows get its norm by place; places that it does not know are refused") {
   const auto teacher = uneven(7);
   row_norms norms;
   const auto some = teacher.rows;
@@ -148,15 +151,19 @@ TEST_CASE("matched to a teacher, rows get its norm by place; places that it does
   auto shuffled = uneven(1);
   std::swap(shuffled.rows[0], shuffled.rows[8]);  // places decide, not rows of the matrix
   norm_counts counts;
-  run_rows(match_norm(replaced_by(other.h), per_row_teacher{norms}, &counts), shuffled);
+  const auto matched = match_norm(replaced_by(other.h), per_row_teacher{norms}, &counts);
+  run_rows(matched, shuffled);
   for (std::size_t r = 0; r < 10; ++r) {
     const auto wanted = norms.find({shuffled.rows[r].seq, shuffled.rows[r].pos});
     if (wanted && r != 2) CHECK(std::fabs(shuffled.norm(r) - *wanted) <= bound * *wanted);
     else CHECK(same_bits(shuffled.row(r), other.row(r)));
   }
   CHECK(counts.rows == 10);
-  CHECK(counts.without_norm == 3);
   CHECK(counts.zero_rows == 1);
+  CHECK(
+      parts(resect::residual::detail::check_rows(std::vector<step>{matched}, shuffled.rows, 0, 1)) ==
+      "invalid argument | replaced on layers [0, 1): norm matching | sequence 0 position 4 | a place that the teacher "
+      "has a norm for");
   std::vector<row_meta> pads{{5, 5, 0, row_meta::pad}};
   norms.add({site::resid_post, 0, pads}, {teacher.h.data(), 1, width});
   CHECK(norms.size() == 7);
@@ -273,15 +280,14 @@ TEST_CASE("a replaced span is matched to a teacher's rows") {
   auto more = s.batch;
   more.push_back({9, 0, 1, row_meta::wants_logits});
   auto other = value_or_throw(s.host.try_embed(more));
-  CHECK(
-      parts(try_run(s.host, matched, other, 0, 4)) ==
-      "invalid argument | norm matching of replace_span | sequence 9 position 0 | a place that the teacher has a norm "
-      "for");
+  CHECK(parts(try_run(s.host, matched, other, 0, 4)) ==
+        "invalid argument | replace_span on layers [1, 3): norm matching | sequence 9 position 0 | a place that the "
+        "teacher has a norm for");
 }
 
 TEST_CASE("without matching a step is the step; else the plan's fingerprint tells policies apart") {
   const auto s = skip(layer(1));
-  CHECK(match_norm(s, no_matching{}).hash == s.hash);
+  CHECK(match_norm(s, no_matching{}).identity() == s.identity());
   row_norms one, two;
   auto b = uneven(1);
   one.add({site::resid_post, 0, b.rows}, b.view());
@@ -299,6 +305,33 @@ TEST_CASE("without matching a step is the step; else the plan's fingerprint tell
   std::set<std::uint64_t> seen;
   for (const step& x : all) seen.insert((plan{} | x).fingerprint());
   CHECK(seen.size() == all.size());
+}
+
+TEST_CASE("one factor for all rows is refused where rows need different ones, as first tokens do") {
+  const auto norms_of = [](const floats& sizes) {
+    row_norms out;
+    for (std::size_t r = 0; r < sizes.size(); ++r)
+      out.add({0, static_cast<std::int32_t>(r)}, {sizes.data() + r, 1, 1}, 0);
+    return out;
+  };
+  const auto teacher = norms_of({100, 1, 1, 1});  // the first row is a hundred times the others
+  CHECK(parts(try_scalar_for(norms_of({2, 2, 2, 2}), teacher).error()) ==
+        "conflict | one norm factor for all rows | factors of rows from 0.5 to 50 | factors within 4 times of each "
+        "other, "
+        "or a policy per row");
+  const auto fits = try_scalar_for(norms_of({50, 0.5f, 0.5f, 0.25f}), teacher);
+  REQUIRE(fits);
+  CHECK(fits->factor == Approx(103 / 51.25));
+  CHECK(parts(try_scalar_for(norms_of({}), teacher).error()) ==
+        "invalid argument | rows for one norm factor | no common place | rows that the teacher has, too");
+  // what the repair of a skip would be on a real stream
+  llama_setting s;
+  row_norms before, after;
+  resect::value_or_throw(
+      s.host.try_forward(s.batch, {site::resid_pre, site::resid_post}, [&](const tap& at, matrix_view<const float> h) {
+        if (at.layer == 1) (at.where == site::resid_pre ? before : after).add(at, h);
+      }));
+  CHECK(try_scalar_for(before, after, 100.0));
 }
 
 TEST_CASE("what cannot be matched is refused") {

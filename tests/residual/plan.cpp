@@ -210,9 +210,9 @@ TEST_CASE("a refused step leaves the plan as it was and says which two steps con
   step empty;
   empty.name = "mine";
   empty.range = layer(0);
-  for (const auto kind : {step::kind::rows, step::kind::block, step::kind::replace, step::kind::weights}) {
+  for (const auto kind : {form::rows, form::block, form::replace, form::weights, form::products}) {
     empty.what = kind;
-    CHECK(refused(empty) == "null pointer | function of mine | none | a function of the step's kind");
+    CHECK(refused(empty) == "null pointer | operator of mine | none | an operator of the step's form");
   }
   CHECK_THROWS_WITH(p | skip(layer(2)),
                     "conflict: skip on layers [2, 3): got also skip on layers [1, 3), wanted steps that "
@@ -242,10 +242,8 @@ TEST_CASE("the fingerprint is 0 for the empty plan, the same for the same plan, 
     s.priority = 1;
     return s;
   };
-  const auto identified = [](step s, std::string_view id, std::uint64_t hash) {
-    s.id = id;
-    s.hash = hash;
-    return s;
+  const auto identified = [](std::string_view id, std::uint64_t hash) {
+    return step{layer(1), site::resid_post, named(id, hash, [](const tap&, matrix_view<float>) {})};
   };
   const std::vector<step> all{skip(layer(1)),
                               skip(layer(2)),
@@ -271,9 +269,9 @@ TEST_CASE("the fingerprint is 0 for the empty plan, the same for the same plan, 
                               replace_span(layers(1, 3), nothing, 1),
                               idle_rows(site::resid_pre, layer(1)),
                               idle_rows(site::resid_post, layer(1)),
-                              identified(idle_rows(site::resid_post, layer(1)), "other/1", 0),
-                              identified(idle_rows(site::resid_post, layer(1)), "other/2", 0),
-                              identified(idle_rows(site::resid_post, layer(1)), "other/1", 3),
+                              identified("other/1", 9),
+                              identified("other/2", 9),
+                              identified("other/1", 3),
                               late(idle_rows(site::resid_post, layer(1)))};
   std::set<std::uint64_t> seen{0};
   for (const step& s : all) {

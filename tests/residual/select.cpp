@@ -10,6 +10,7 @@
 #include <support/runs.hpp>
 #include <support/steps.hpp>
 
+#include <resect/residual/detail/apply_step.hpp>
 #include <resect/residual/operators.hpp>
 #include <resect/residual/select.hpp>
 
@@ -239,14 +240,8 @@ TEST_CASE("a restricted step changes its rows as the whole step does, and no bit
           const tap at{x.where, 1, rows};
           const matrix_view<float> view{h.data(), n, d, stride};
           const matrix_view<const float> input{before.data(), n, d, stride};
-          if (x.what == step::kind::rows) {
-            x.on_rows(at, view);
-            return;
-          }
-          if (!x.reads_output)
-            for (size r = 0; r < n; ++r)
-              for (size c = 0; c < d; ++c) view(r, c) = input(r, c);
-          x.on_block(at, input, view);
+          CHECK(resect::residual::detail::apply_step(x, at, x.what == form::rows ? matrix_view<const float>{} : input,
+                                                     view));
         };
         apply(s, whole);
         apply(at(chosen, s), part);
@@ -275,14 +270,14 @@ TEST_CASE("a step is not called where there is no row for it, and sees neighbour
                     }));
   floats h(12, 1.0f);
   std::vector<row_meta> rows{{0, 0}, {0, 1}, {0, 4}, {0, 5}};
-  s.on_rows({site::resid_mid, 0, rows}, {h.data(), 4, 3});
+  CHECK(resect::residual::detail::apply_step(s, {site::resid_mid, 0, rows}, {}, {h.data(), 4, 3}));
   CHECK(calls == 0);
   rows = {{0, 1}, {0, 2}, {0, 3}, {0, 4}};
-  s.on_rows({site::resid_mid, 0, rows}, {h.data(), 4, 3});
+  CHECK(resect::residual::detail::apply_step(s, {site::resid_mid, 0, rows}, {}, {h.data(), 4, 3}));
   CHECK(calls == 1);
   CHECK(seen == h.data() + 3);
   rows = {{0, 2}, {1, 0}, {2, 3}, {2, 4}};
-  s.on_rows({site::resid_mid, 0, rows}, {h.data(), 4, 3});
+  CHECK(resect::residual::detail::apply_step(s, {site::resid_mid, 0, rows}, {}, {h.data(), 4, 3}));
   CHECK(calls == 2);
   CHECK((seen < h.data() || seen >= h.data() + 12));
 }

@@ -28,7 +28,7 @@ floats drawn(std::size_t n, std::uint64_t stream) {
 }
 
 floats applied(const step& s, floats h) {
-  s.on_rows(tap{}, {h.data(), static_cast<resect::index_t>(rows), static_cast<resect::index_t>(width)});
+  (void)s.op.apply(tap{}, {}, {h.data(), static_cast<resect::index_t>(rows), static_cast<resect::index_t>(width)});
   return h;
 }
 

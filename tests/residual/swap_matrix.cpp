@@ -156,7 +156,7 @@ TEST_CASE("a matrix that a layer has not got, or of another shape, is an error b
   floats out(3, 1.0f);  // a runner that does not check
   resect::inline_executor alone;
   const auto change =
-      swap_matrix(layer(0), "q", {values.data(), 2, 3}).on_weight({.name = "q"}, {out.data(), 1, 3}, alone);
+      swap_matrix(layer(0), "q", {values.data(), 2, 3}).op.change({.name = "q"}, {out.data(), 1, 3}, alone);
   CHECK_FALSE(change);
   CHECK(parts(change.outcome()) == "shape mismatch | q | 1 x 3 | 2 x 3");
   CHECK(out == floats(3, 1.0f));

@@ -60,6 +60,11 @@ class forwarding_surgical_host : public forwarding_host<H> {
   }
   decltype(auto) weights(int layer) const { return host_.weights(layer); }
   resect::status try_read_weight(const weight_desc& w, float_view out) const { return host_.try_read_weight(w, out); }
+  std::uint64_t weights_epoch() const noexcept
+    requires requires(const H& h) { h.weights_epoch(); }
+  {
+    return host_.weights_epoch();
+  }
 
  protected:
   using forwarding_host<H>::host_;

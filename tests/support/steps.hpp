@@ -17,63 +17,52 @@ using resect::residual::step;
 
 enum class effect_on_place { overwrites, edits };
 
+// The identity of a step is its name's, unless the test gives another.
+inline std::uint64_t identity_of(std::string_view name) { return resect::fingerprint{}.add(name).value(); }
+
 template <class F>
 step rows_step(site where, layer_range range, F f, std::string_view name = "rows",
-               effect_on_place how = effect_on_place::edits) {
-  step s;
-  s.what = step::kind::rows;
-  s.where = where;
-  s.range = range;
+               effect_on_place how = effect_on_place::edits, std::uint64_t identity = 0) {
+  step s{range, where,
+         resect::residual::named("tests.rows/1", identity != 0 ? identity : identity_of(name), std::move(f),
+                                 {.overwrites = how == effect_on_place::overwrites})};
   s.name = name;
-  s.hash = resect::fingerprint{}.add(name).value();
-  s.overwrites = how == effect_on_place::overwrites;
-  s.on_rows = std::move(f);
   return s;
 }
 
 // h ← a·h + b
 inline step affine_step(site where, layer_range range, float a, float b) {
-  auto s = rows_step(
+  return rows_step(
       where, range,
       [a, b](const tap&, resect::matrix_view<float> h) {
         for (resect::index_t r = 0; r < h.rows; ++r)
           for (resect::index_t c = 0; c < h.cols; ++c) h(r, c) = a * h(r, c) + b;
       },
-      "affine");
-  s.hash = resect::fingerprint{}.add(a).add(b).value();
-  return s;
+      "affine", effect_on_place::edits, resect::fingerprint{}.add(a).add(b).value());
 }
 
+// The same function whatever its name is.
 inline step idle_rows(site where, layer_range range, std::string_view name = "idle",
                       effect_on_place how = effect_on_place::edits) {
-  auto s = rows_step(where, range, [](const tap&, resect::matrix_view<float>) {}, name, how);
-  s.hash = 1;  // the same function whatever its name is
-  return s;
+  return rows_step(where, range, [](const tap&, resect::matrix_view<float>) {}, name, how, 1);
 }
 
 template <class F>
 step block_step(layer_range range, F f, std::string_view name = "block", effect_on_place how = effect_on_place::edits) {
-  step s;
-  s.what = step::kind::block;
-  s.range = range;
+  step s{range, resect::residual::named("tests.block/1", identity_of(name), std::move(f),
+                                        {.overwrites = how == effect_on_place::overwrites})};
   s.name = name;
-  s.hash = resect::fingerprint{}.add(name).value();
-  s.overwrites = how == effect_on_place::overwrites;
-  s.on_block = std::move(f);
   return s;
 }
 
 template <class F>
 step weights_step(layer_range range, F f, std::string_view name = "weights",
                   effect_on_place how = effect_on_place::edits) {
-  step s;
-  s.what = step::kind::weights;
-  s.range = range;
+  const auto change = [f = std::move(f)](const resect::model::weight_desc& w, resect::matrix_view<float> v,
+                                         resect::executor_ref) { return f(w, v); };
+  step s{range, resect::residual::named("tests.weights/1", identity_of(name), change,
+                                        {.overwrites = how == effect_on_place::overwrites})};
   s.name = name;
-  s.hash = resect::fingerprint{}.add(name).value();
-  s.overwrites = how == effect_on_place::overwrites;
-  s.on_weight = [f = std::move(f)](const resect::model::weight_desc& w, resect::matrix_view<float> v,
-                                   resect::executor_ref) { return f(w, v); };
   return s;
 }
 

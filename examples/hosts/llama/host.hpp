@@ -10,6 +10,7 @@
 #include <hosts/llama/model.hpp>
 #include <resect/core/backend.hpp>
 #include <resect/model/host.hpp>
+#include <resect/model/override_epoch.hpp>
 
 namespace hosts {
 
@@ -50,24 +51,31 @@ class llama_host {
   class weight_override {
    public:
     weight_override(weight_override&& other) noexcept
-        : host_(std::exchange(other.host_, nullptr)), slot_(other.slot_), previous_(std::move(other.previous_)) {}
+        : host_(std::exchange(other.host_, nullptr)),
+          slot_(other.slot_),
+          previous_(std::move(other.previous_)),
+          tag_(other.tag_) {}
     weight_override& operator=(weight_override&& other) noexcept {
       std::swap(host_, other.host_);
       std::swap(slot_, other.slot_);
       std::swap(previous_, other.previous_);
+      std::swap(tag_, other.tag_);
       return *this;
     }
     ~weight_override() {
-      if (host_) host_->overrides_[slot_] = std::move(previous_);
+      if (!host_) return;
+      host_->overrides_[slot_] = std::move(previous_);
+      host_->epoch_.end(tag_);
     }
 
    private:
     friend llama_host;
     weight_override(llama_host* host, std::size_t slot, std::unique_ptr<matrix> previous)
-        : host_(host), slot_(slot), previous_(std::move(previous)) {}
+        : host_(host), slot_(slot), previous_(std::move(previous)), tag_(host->epoch_.begin()) {}
     llama_host* host_;
     std::size_t slot_;
     std::unique_ptr<matrix> previous_;
+    std::uint64_t tag_;
   };
 
   // Puts the host's own product back, or the function that was there before.
@@ -141,6 +149,7 @@ class llama_host {
 
   // Copies the values; what was there comes back when the guard goes. Guards must go in reverse order.
   resect::result<weight_override> try_override_weight(const weight_desc& w, const_view values);
+  std::uint64_t weights_epoch() const noexcept { return epoch_.value(); }
 
   // The product of a matrix is f's until the guard goes. Guards must go in reverse order.
   resect::result<product_override> try_override_product(const weight_desc& w, product f);
@@ -176,6 +185,7 @@ class llama_host {
   rotary_embedding rope_;
   std::vector<weight_desc> weights_;
   std::vector<std::unique_ptr<matrix>> overrides_;
+  resect::model::override_epoch epoch_;
   std::vector<product> products_;  // empty where the host multiplies itself
   std::map<std::int32_t, sequence_cache> caches_;
   matrix logits_;

@@ -8,7 +8,7 @@
 What the program cannot do for itself is done first:
 - `--model smollm2` becomes the path of that model, which is obtained (fetch_smollm2.py).
 - A text for a GGUF model becomes token ids (tokenize_gguf.py), kept in CACHE/ids by content. Without a text it is
-  passage.txt. `--text` gets `--ids`, `--calibration` gets `--calibration-ids`, and so on. For `perplexity` one newline at
+  passage.txt. `--text` gets `--ids`, `--calibration` gets `--calibration-ids`, and so on; the lines of `--labels` get ids each. For `perplexity` one newline at
   the end of the text is dropped, as llama.cpp does with a file that -f names.
 - `study` gets `--command`, the line that a user would type to run it again.
 Everything else goes to the program as it is. Python packages (gguf, tokenizers) are installed into BUILD/venv when they
@@ -38,7 +38,7 @@ def options(arguments):
     out, at = [], 0
     while at < len(arguments):
         name, equals, value = arguments[at].partition("=")
-        if name in ("--model", *IDS_OF, *IDS_OF.values()) and (equals or at + 1 < len(arguments)):
+        if name in ("--model", "--labels", *IDS_OF, *IDS_OF.values()) and (equals or at + 1 < len(arguments)):
             out.append((name, value if equals else arguments[at + 1]))
             at += 1 if equals else 2
         else:
@@ -115,6 +115,18 @@ def token_ids(text, gguf, build, cache, as_prompt_file):
     return str(ids)
 
 
+def labels_with_ids(labels, gguf, build, cache):
+    """A copy of a file of labelled texts (JSON lines) whose lines have token ids."""
+    if not os.path.isfile(labels):
+        raise Refused(f"labels: got {labels}, wanted a readable file")
+    out = cache / "ids" / f"{digest(labels)}-{digest(gguf, TOKENIZER)}.jsonl"
+    if not out.exists():
+        out.parent.mkdir(parents=True, exist_ok=True)
+        say(run([python_with_packages(build), TOKENIZER, "--model", gguf, "--text", labels, "--out", out, "--json-lines"],
+                "tokenizing"))
+    return str(out)
+
+
 def prepared(program, arguments, build, cache):
     """The arguments that the program is to have."""
     given = options(arguments)
@@ -140,6 +152,7 @@ def prepared(program, arguments, build, cache):
             if ids not in names:
                 for text in [v for n, v in zip(out, out[1:]) if n == option and v != REST]:
                     out += [ids, token_ids(text, gguf, build, cache, program == "perplexity")]
+        out = [labels_with_ids(v, gguf, build, cache) if i and out[i - 1] == "--labels" else v for i, v in enumerate(out)]
     if program == "study" and "--command" not in names:
         out += ["--command", shlex.join(["./run", program, *arguments])]
     return out

@@ -4,7 +4,8 @@
 
     python3 tokenize_gguf.py --model M.gguf --text F --out ids.i32
 
-Writes little-endian int32 ids, nothing else. Needs the Python packages `gguf` (reads vocabulary and merges) and
+Writes little-endian int32 ids, nothing else. With `--json-lines` the text is lines of JSON objects, and the same lines are
+written with the ids of each one's "text" under "ids". Needs the Python packages `gguf` (reads vocabulary and merges) and
 `tokenizers` (does the work).
 
 - The text is read as bytes, without newline translation; it must be UTF-8.
@@ -18,6 +19,7 @@ Writes little-endian int32 ids, nothing else. Needs the Python packages `gguf` (
 Exit status: 0, or 2 with one line that says what was wrong.
 """
 import argparse
+import json
 import os
 import sys
 import tempfile
@@ -98,15 +100,13 @@ def read_text(path, drop_last_newline):
         raise Refused(f"text: got byte 0x{data[error.start]:02x} at offset {error.start} of {path}, wanted UTF-8")
 
 
-def write_ids(path, ids):
-    import numpy
-
+def write_bytes(path, data):
     folder = os.path.dirname(os.path.abspath(path))
     try:
         handle, temporary = tempfile.mkstemp(prefix=os.path.basename(path) + ".", dir=folder)
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(numpy.asarray(ids, dtype="<i4").tobytes())
+                file.write(data)
             os.chmod(temporary, 0o644)
             os.replace(temporary, path)
         except BaseException:
@@ -116,18 +116,41 @@ def write_ids(path, ids):
         raise Refused(f"out: cannot write {path}: {error.strerror}")
 
 
+def lines_with_ids(text, tokenizer):
+    out = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            item = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise Refused(f"text: got line {number}, which is no JSON ({error.msg}), wanted an object with \"text\"")
+        if not isinstance(item, dict) or not isinstance(item.get("text"), str):
+            raise Refused(f"text: got line {number} without a \"text\", wanted an object with one")
+        out.append(json.dumps({**item, "ids": tokenizer.encode(item["text"], add_special_tokens=False).ids}) + "\n")
+    return out
+
+
 def main():
     parser = argparse.ArgumentParser(description="token ids of a text, by a GGUF model's own tokenizer")
     parser.add_argument("--model", required=True, help="GGUF file")
     parser.add_argument("--text", required=True, help="UTF-8 text")
     parser.add_argument("--out", required=True, help="file of little-endian int32 ids to write")
     parser.add_argument("--drop-last-newline", action="store_true", help="as llama.cpp does with prompt files")
+    parser.add_argument("--json-lines", action="store_true", help="the text is JSON lines, each with a \"text\"")
     options = parser.parse_args()
     try:
         text = read_text(options.text, options.drop_last_newline)
         tokenizer, size = read_model(options.model)
+        if options.json_lines:
+            lines = lines_with_ids(text, tokenizer)
+            write_bytes(options.out, "".join(lines).encode())
+            print(f"{options.out}: {len(lines)} texts, vocabulary {size}")
+            return 0
+        import numpy
+
         ids = tokenizer.encode(text, add_special_tokens=False).ids
-        write_ids(options.out, ids)
+        write_bytes(options.out, numpy.asarray(ids, dtype="<i4").tobytes())
     except Refused as refusal:
         print(f"tokenize_gguf: {refusal}", file=sys.stderr)
         return 2

@@ -119,7 +119,7 @@ grid_record look_for_grids(bench& b);
 bool works_on_rotation(bench& b, const std::string& rotate, const grid_record& grid);
 // The matrices of the chosen layers.
 std::vector<resect::model::weight_desc> matrices_of(bench& b);
-// Rows of whole windows, some at a time.
+// Rows of whole windows, about 2048 at a time.
 std::vector<resect::model::batch_view> batches_of(const resect::study::token_windows& w);
 
 // Marks and ranks of every recipe: resamples of the bootstrap.

@@ -78,7 +78,7 @@ struct budget_result {
   double budget = 0;  // bits a weight
   std::vector<budget_arm> arms;
   std::vector<resect::study::effect_sums> effects = {};
-  std::string uniform;       // which of the uniform ones was the best on selection windows
+  std::string uniform = {};  // which of the uniform ones was the best on selection windows
   bool fell_back = false;    // the allocation measured no better there
   double gap = 0, loss = 0;  // of the allocation
   estimate allocated_selection = {}, uniform_selection = {};

@@ -56,36 +56,44 @@ resect::status try_add_pair(backend& exec, index_t rank, std::uint64_t seed, con
   return exec.try_gemm(1.0f, l.transposed(), r, 1.0f, values);
 }
 
-// A step that stores the matrices of one layer.
-resect::residual::step step_of(compress_bench& at, const storing_list& list, std::string_view method, double budget,
-                               int layer) {
-  resect::residual::step s;
-  s.what = resect::residual::step::kind::weights;
-  s.range = resect::residual::layer(layer);
-  s.id = "resect.store_matrices/1";
-  s.name = s.id;
-  if (!method.empty()) s.fields.add("budget", budget).add("method", method).complete();
-  resect::fingerprint print;
-  print.add(s.id).add(at.seed);
-  for (std::size_t i = 0; i < list.size(); ++i)
-    if (at.matrices[i].layer == layer)
-      print.add(static_cast<std::uint64_t>(list[i].bits))
-          .add(static_cast<std::uint64_t>(list[i].group))
-          .add(static_cast<std::uint64_t>(list[i].rank));
-  s.hash = print.value();
-  s.on_weight = [&at, list](const weight_desc& w, resect::matrix_view<float> values,
-                            resect::executor_ref) -> resect::residual::weight_change {
+// Stores the matrices of one layer. Options of a list that the report names by budget and method need no hash there.
+struct store_matrices {
+  static constexpr std::string_view id = "resect.store_matrices/1";
+  compress_bench* at;
+  storing_list list;
+  std::string_view method;
+  double budget;
+  int layer;
+
+  resect::residual::operator_facts facts() const noexcept {
+    return {.what = resect::residual::form::weights, .overwrites = true};
+  }
+  void fields(resect::field_visitor& v) const {
+    if (!method.empty()) {
+      v.number("budget", budget);
+      v.word("method", method);
+    }
+    resect::fingerprint print;
+    print.add(at->seed);
+    for (std::size_t i = 0; i < list.size(); ++i)
+      if (at->matrices[i].layer == layer)
+        print.add(static_cast<std::uint64_t>(list[i].bits))
+            .add(static_cast<std::uint64_t>(list[i].group))
+            .add(static_cast<std::uint64_t>(list[i].rank));
+    v.key("stored", print.value(), method.empty() ? resect::listed_by::hash : resect::listed_by::source);
+  }
+  resect::residual::weight_change change(const weight_desc& w, resect::matrix_view<float> values,
+                                         resect::executor_ref) const {
     for (std::size_t i = 0; i < list.size(); ++i) {
-      if (at.matrices[i].layer != w.layer || at.matrices[i].id != w.id || list[i].bits == 0) continue;
-      const auto done = try_store(at.exec, list[i], at.seed, w, at.h[static_cast<index_t>(i)], values);
+      if (at->matrices[i].layer != w.layer || at->matrices[i].id != w.id || list[i].bits == 0) continue;
+      const auto done = try_store(at->exec, list[i], at->seed, w, at->h[static_cast<index_t>(i)], values);
       if (!done) return done.error().within(resect::text("layer ", w.layer, ", ", w.name.view()).view());
-      if (at.stored) at.stored();
+      if (at->stored) at->stored();
       return true;
     }
     return false;
-  };
-  return s;
-}
+  }
+};
 
 }  // namespace
 
@@ -129,7 +137,8 @@ resect::study::arm arm_of(compress_bench& at, const storing_list& list, std::str
   for (std::size_t i = 0; i < list.size(); ++i)
     if (list[i].bits > 0 && (layers.empty() || layers.back() != at.matrices[i].layer))
       layers.push_back(at.matrices[i].layer);
-  for (const int l : layers) need(out.plan.try_add(step_of(at, list, method, budget, l)));
+  for (const int l : layers)
+    need(out.plan.try_add({resect::residual::layer(l), store_matrices{&at, list, method, budget, l}}));
   return out;
 }
 

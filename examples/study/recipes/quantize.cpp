@@ -132,40 +132,36 @@ resect::status try_alter(workbench& at, const quantize_arm& a, std::size_t i, re
   return {};
 }
 
-// A step that does that to every matrix of a layer, as it is asked for its weights.
-resect::residual::step step_of(workbench& at, const quantize_arm& a, int layer, matrix_losses& to) {
-  resect::residual::step s;
-  s.what = resect::residual::step::kind::weights;
-  s.range = resect::residual::layer(layer);
-  s.id = "resect.quantize_all/1";
-  s.name = s.id;
-  s.fields.add("bits", a.bits).add("method", info(a.what).name);
-  s.fields.add("group", static_cast<double>(at.options.group)).complete();
-  s.hash = resect::fingerprint{}
-               .add(s.id)
-               .add(info(a.what).name)
-               .add(static_cast<std::uint64_t>(a.bits))
-               .add(static_cast<std::uint64_t>(at.options.group))
-               .add(at.options.seed)
-               .value();
-  s.on_weight = [&at, a, &to](const weight_desc& w, resect::matrix_view<float> values,
-                              resect::executor_ref) -> resect::residual::weight_change {
-    const auto i = at.find(w);
+// An operator that does that to every matrix of a layer, as it is asked for its weights.
+struct quantize_all {
+  static constexpr std::string_view id = "resect.quantize_all/1";
+  workbench* at;
+  quantize_arm a;
+  matrix_losses* to;
+
+  resect::residual::operator_facts facts() const noexcept {
+    return {.what = resect::residual::form::weights, .overwrites = true};
+  }
+  void fields(resect::field_visitor& v) const {
+    v.number("bits", a.bits);
+    v.word("method", info(a.what).name);
+    v.number("group", static_cast<double>(at->options.group));
+    v.key("seed of transforms", at->options.seed, resect::listed_by::source);
+  }
+  resect::residual::weight_change change(const weight_desc& w, resect::matrix_view<float> values,
+                                         resect::executor_ref) const {
+    const auto i = at->find(w);
     if (!i) return false;
-    if (auto st = try_alter(at, a, *i, values, to); !st) {
-      resect::error e = st.error();
-      e.operand = resect::text(shown_name(a), ", layer ", w.layer, ", ", w.name.view(), ": ", e.operand.view());
-      return e;
-    }
-    if (at.done) at.done(*i);
+    if (auto st = try_alter(*at, a, *i, values, *to); !st)
+      return st.error().within(resect::text(shown_name(a), ", layer ", w.layer, ", ", w.name.view()).view());
+    if (at->done) at->done(*i);
     return true;
-  };
-  return s;
-}
+  }
+};
 
 study::arm arm_of(bench& b, workbench& at, const quantize_arm& a, matrix_losses& to) {
   study::arm out{{}, shown_name(a)};
-  for (const int l : b.layers()) need(out.plan.try_add(step_of(at, a, l, to)));
+  for (const int l : b.layers()) need(out.plan.try_add({resect::residual::layer(l), quantize_all{&at, a, &to}}));
   return out;
 }
 
@@ -235,26 +231,32 @@ study::study_cost cost(bench& b, options& o) {
 
 // --- what is measured -----------------------------------------------------------------------------------------------
 
+// Stores the matrices of a layer as files of Q4_1 do.
+struct quantize_stored {
+  static constexpr std::string_view id = "resect.quantize_stored/1";
+  workbench* at;
+  bool rotation;
+
+  resect::residual::operator_facts facts() const noexcept {
+    return {.what = resect::residual::form::weights, .overwrites = true};
+  }
+  void fields(resect::field_visitor& v) const {
+    v.number("bits", 4);
+    v.word("method", "float minimum, min-max, group 32");
+    v.word("weights", rotation ? "rotated" : "as stored");
+  }
+  resect::residual::weight_change change(const weight_desc& w, resect::matrix_view<float> values,
+                                         resect::executor_ref) const {
+    if (!at->find(w)) return false;
+    if (auto bits = try_store_as_q4_1(at->exec, values); !bits) return bits.error();
+    return true;
+  }
+};
+
 // One step for a layer that stores its matrices as files of Q4_1 do.
 study::arm stored_arm(bench& b, workbench& at, bool rotation) {
   study::arm out{{}, rotation ? "Q4_1 of the rotated model" : "Q4_1 of the file's weights"};
-  for (const int l : b.layers()) {
-    resect::residual::step s;
-    s.what = resect::residual::step::kind::weights;
-    s.range = resect::residual::layer(l);
-    s.id = "resect.quantize_stored/1";
-    s.name = s.id;
-    s.fields.add("bits", 4).add("method", "float minimum, min-max, group 32");
-    s.fields.add("weights", rotation ? "rotated" : "as stored").complete();
-    s.hash = rotation ? 2 : 1;
-    s.on_weight = [&at](const weight_desc& w, resect::matrix_view<float> values,
-                        resect::executor_ref) -> resect::residual::weight_change {
-      if (!at.find(w)) return false;
-      if (auto bits = try_store_as_q4_1(at.exec, values); !bits) return bits.error();
-      return true;
-    };
-    need(out.plan.try_add(std::move(s)));
-  }
+  for (const int l : b.layers()) need(out.plan.try_add({resect::residual::layer(l), quantize_stored{&at, rotation}}));
   return out;
 }
 

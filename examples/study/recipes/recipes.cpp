@@ -5,10 +5,7 @@ namespace studies {
 
 std::vector<recipe> all_recipes() {
   return {
-      sensitivity_recipe(),
-      compress_recipe(),
-      spans_recipe(),
-      quantize_recipe(),
+      sensitivity_recipe(), compress_recipe(), spans_recipe(), quantize_recipe(), lowrank_recipe(), inject_recipe(),
   };
 }
 

@@ -10,5 +10,7 @@ recipe sensitivity_recipe();
 recipe compress_recipe();
 recipe spans_recipe();
 recipe quantize_recipe();
+recipe lowrank_recipe();
+recipe inject_recipe();
 
 }  // namespace studies

@@ -234,7 +234,8 @@ std::vector<finding> find(const study_record& r) {
   detail::add_faint_reinit(r, out);
   detail::add_norm_growth(r, out);
   for (const auto& t : r.tables)
-    if (const detail::subject s{r, t, rows_of(r, t)}; t.control && !s.rows.empty()) out.push_back(detail::control(s));
+    if (const detail::subject s{r, t, rows_of(r, t)}; t.control && !t.compared && !s.rows.empty())
+      out.push_back(detail::control(s));
   return out;
 }
 

@@ -3,9 +3,7 @@
 
 namespace studies {
 
-std::string hexadecimal(std::uint64_t x) {
-  return std::string(resect::hexadecimal(x).view());
-}
+std::string hexadecimal(std::uint64_t x) { return std::string(resect::hexadecimal(x).view()); }
 
 std::string sha256_of_ids(std::span<const std::int32_t> ids) {
   std::string bytes;

@@ -2,6 +2,7 @@
 #include <study/report/plots.hpp>
 
 #include <study/report/bits_plot.hpp>
+#include <study/report/curves_plot.hpp>
 
 namespace studies {
 
@@ -272,7 +273,11 @@ resect::status try_draw_plots(const study_record& r, const std::filesystem::path
   for (std::size_t i = 0; i < r.tables.size(); ++i)
     write_file((work / detail::data_file(i)).string(), effects_data(r, r.tables[i]));
   if (compares_bits(r)) write_file((work / "bits.dat").string(), bits_data(r));
-  write_file((work / "effects.gp").string(), compares_bits(r) ? bits_script(r) : effects_script(r));
+  for (std::size_t i = 0; i < r.panels.size(); ++i)
+    write_file((work / panel_file(i)).string(), panel_data(r.panels[i]));
+  write_file((work / "effects.gp").string(), !r.panels.empty()  ? panels_script(r)
+                                             : compares_bits(r) ? bits_script(r)
+                                                                : effects_script(r));
   for (const char* name : {"norms", "effects"}) {
     if (auto s = try_gnuplot(work, std::string(name) + ".gp"); !s) return s;
     std::filesystem::rename(work / (std::string(name) + ".png"), folder / (std::string(name) + ".png"));

@@ -86,6 +86,17 @@ struct plain_table {
   std::vector<std::vector<std::string>> cells;  // row by row
 };
 
+// A picture of curves that a recipe adds to effects.png: its own axes, and a curve for each name.
+struct curve_record {
+  std::string name;
+  std::vector<std::pair<double, estimate>> points;  // ascending
+};
+struct panel_record {
+  std::string title, x_title, y_title;
+  bool logarithmic = false;  // the y axis; values that are not above 0 are left out then
+  std::vector<curve_record> curves;
+};
+
 // A way to store the layers' matrices with fewer bytes, and what it does to all of them together.
 struct compression_record {
   std::string name;         // of its table
@@ -122,6 +133,7 @@ struct study_record {
   std::vector<layer_record> profile;                                  // one a layer, and one for what the head reads
   std::vector<table_record> tables;
   std::vector<plain_table> extras;               // below the tables
+  std::vector<panel_record> panels;              // effects.png shows these where there are any
   std::vector<resect::io::report_finding> said;  // findings of the recipe's own
   std::vector<compression_record> compressions;
   grid_record grid;

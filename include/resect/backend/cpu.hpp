@@ -104,7 +104,8 @@ class cpu {
   // A ← eigenvectors as columns, w ← eigenvalues in ascending order (see factoring_backend). float or double; float is
   // computed in double and rounded.
   //   A (n, n), any strides of an output; w (n). u = 2⁻⁵³ for double: ‖A·v − λ·v‖ ≤ 16·n·u·‖A‖₂ and
-  //   ‖VᵀV − I‖_F ≤ 16·n·u; cost about 30 n³ flop (one-sided Jacobi), so for cores: 20 ms at n = 138.
+  //   ‖VᵀV − I‖_F ≤ 16·n·u; cost about 30 n³ flop up to n = 128 (one-sided Jacobi), 10 n³ above (tridiagonal form),
+  //   so for cores.
   //   Not converged: a NaN or an infinity in A. Same bits for any number of workers.
   //   Errors: shape_mismatch, null_pointer, bad_stride.
   template <class T>
@@ -113,13 +114,13 @@ class cpu {
     if (auto s = check_view(a, a.rows, a.rows, "A"); !s) return s.error();
     if (auto s = check_view(matrix_view<T>{w.data, w.size, 1, w.stride, 1}, a.rows, 1, "w"); !s) return s.error();
     if constexpr (std::same_as<T, double>) {
-      return linalg::jacobi_symmetric_eigen(*this, a, w);
+      return linalg::symmetric_eigen(*this, a, w);
     } else {
       matrix<double> wide(a.rows, a.rows);
       array<double> values(a.rows);
       for (index_t i = 0; i < a.rows; ++i)
         for (index_t j = 0; j <= i; ++j) wide(i, j) = static_cast<double>(a(i, j));
-      const auto outcome = linalg::jacobi_symmetric_eigen(*this, wide.view(), {values.data(), a.rows});
+      const auto outcome = linalg::symmetric_eigen(*this, wide.view(), {values.data(), a.rows});
       if (!outcome || !outcome->converged) return outcome;
       for (index_t i = 0; i < a.rows; ++i) w[i] = static_cast<T>(values[i]);
       copy(wide.view(), a);

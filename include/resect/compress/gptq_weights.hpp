@@ -3,7 +3,7 @@
 
 #include <span>
 
-#include <resect/compress/weight_method.hpp>
+#include <resect/compress/weight_methods.hpp>
 #include <resect/core/hash.hpp>
 #include <resect/quant/gptq.hpp>
 #include <resect/quant/quantize.hpp>
@@ -20,11 +20,14 @@ weight_method gptq_weights(Backend& backend, const F& format, std::span<const qu
                            const quant::gptq_options& options = {}, const S& search = {}) {
   weight_method m;
   m.name = text<48>(F::name().view(), ", ", quant::gptq{{}, options}.name().view());
+  m.name.append(detail::suffix_of(search).view());
   if (format.group > 0) m.name.append(", group ").append(format.group);
-  m.id = "resect.gptq/1";
+  m.id = "resect.gptq/2";
   fingerprint f;
   f.add(m.id).add(F::name().view()).add(static_cast<std::uint64_t>(format.group));
   f.add(static_cast<std::uint64_t>(format.group_rows)).add(quant::gptq{{}, options}.hash());
+  f.add(detail::hash_of(search));
+  if constexpr (requires { format.grid.levels(); }) f.add(format.grid.levels());
   for (const quant::hessian& h : hessians) f.add(h.hash());
   m.hash = f.value();
   m.fields.add("format", F::name().view()).add("group", static_cast<double>(format.group));

@@ -147,10 +147,12 @@ weight_method quantize_weights(const F& format, const R& rule = {}, const S& sea
 
 // Replaces every matrix by its best product L·R of a given rank (randomized truncated SVD). A matrix whose smaller
 // extent is at most the rank stays unchanged. `backend` is kept by reference. Bits count fp32 factors, or the matrix
-// where it stays.
+// where it stays. Targets of energy and error are not used: the rank is the same for all.
 // Errors while it runs: as factor::try_truncated_svd.
-template <host_factoring_backend<float> Backend>
-weight_method factorize_weights(Backend& backend, const factor::truncated_svd_options& options) {
+template <panel_backend<float> Backend>
+  requires std::same_as<typename Backend::space, host_space>
+weight_method factorize_weights(Backend& backend, factor::truncated_svd_options options) {
+  options.energy = options.error = 0;
   weight_method m;
   m.name = text<48>("rank ", options.rank);
   m.id = "resect.low_rank/1";
@@ -159,11 +161,16 @@ weight_method factorize_weights(Backend& backend, const factor::truncated_svd_op
                .add(static_cast<std::uint64_t>(options.rank))
                .add(static_cast<std::uint64_t>(options.oversampling))
                .add(static_cast<std::uint64_t>(options.power_iterations))
+               .add(static_cast<std::uint64_t>(options.method))
+               .add(static_cast<std::uint64_t>(options.block))
                .add(options.seed)
                .value();
   m.fields.add("rank", static_cast<double>(options.rank))
       .add("oversampling", static_cast<double>(options.oversampling));
   m.fields.add("power_iterations", static_cast<double>(options.power_iterations));
+  const bool krylov = options.method == factor::svd_method::block_krylov;
+  m.fields.add("method", krylov ? "block_krylov" : "subspace_iteration")
+      .add("block", static_cast<double>(options.block));
   m.fields.add("seed", static_cast<double>(options.seed)).complete();
   m.stored_bits = [rank = options.rank](const model::weight_desc& w) {
     const index_t stored = rank < algo::min(w.rows, w.cols) ? rank * (w.rows + w.cols) : w.rows * w.cols;

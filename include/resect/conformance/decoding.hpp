@@ -100,18 +100,11 @@ void parts_are_whole(bench<H>& b, std::string_view id, std::string_view what, co
 
 // The plan of T5: a dose on one layer for some positions, and a change that depends on the position.
 inline plan varied_plan(int n_layers) {
-  step s;
-  s.what = step::kind::rows;
-  s.where = site::resid_post;
-  s.range = layer(0);
-  s.name = "conformance";
-  s.hash = 1;
-  s.overwrites = false;
-  s.on_rows = [](const tap& at, matrix_view<float> h) {
-    for (index_t r = 0; r < h.rows; ++r)
-      for (index_t c = 0; c < h.cols; ++c)
-        h(r, c) *= 1.0f + 0.05f * static_cast<float>(at.rows[static_cast<std::size_t>(r)].pos % 5);
-  };
+  step s{layer(0), site::resid_post, named("resect.conformance/1", 1, [](const tap& at, matrix_view<float> h) {
+           for (index_t r = 0; r < h.rows; ++r)
+             for (index_t c = 0; c < h.cols; ++c)
+               h(r, c) *= 1.0f + 0.05f * static_cast<float>(at.rows[static_cast<std::size_t>(r)].pos % 5);
+         })};
   plan p;
   if (auto dosed = try_at(range(2, 6), scale_delta(layer(n_layers / 2), 0.5f))) (void)p.try_add(std::move(*dosed));
   if (auto later = try_at(!range(0, 1), std::move(s))) (void)p.try_add(std::move(*later));

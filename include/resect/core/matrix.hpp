@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <utility>
+
 #include <resect/core/array.hpp>
 #include <resect/core/view.hpp>
 
@@ -20,6 +22,9 @@ struct matrix {
   matrix() = default;
   // m × n zeros. Extents that are negative or whose product is no index: std::bad_alloc, as of any array.
   matrix(index_t m, index_t n) : rows(m), cols(n), data(elements(m, n)) {}
+
+  // m × n elements that exist already; elements.size() = m·n.
+  matrix(index_t m, index_t n, array<T, Space> elements_of) noexcept : rows(m), cols(n), data(std::move(elements_of)) {}
 
   bool empty() const noexcept { return data.empty(); }
   // The elements are unspecified afterwards. If allocation fails, the matrix stays as it was.

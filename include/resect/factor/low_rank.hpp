@@ -4,16 +4,16 @@
 #include <span>
 
 #include <resect/core/backend.hpp>
-#include <resect/core/matrix.hpp>
+#include <resect/core/memory.hpp>
 #include <resect/core/operand.hpp>
 
 namespace RESECT_NAMESPACE::factor {
 
 // W ≈ L·R: two thin factors in place of a weight (out, in). r·(m + n) numbers instead of m·n.
-template <class T>
+template <class T, class Space = host_space>
 struct low_rank {
-  matrix<T> l;  // (m, r)
-  matrix<T> r;  // (r, n)
+  matrix<T, Space> l;  // (m, r)
+  matrix<T, Space> r;  // (r, n)
 
   index_t rows() const noexcept { return l.rows; }
   index_t cols() const noexcept { return r.cols; }
@@ -33,21 +33,23 @@ struct low_rank {
   //   |error| ≤ (n + r + 4)·u·|X|·|R|ᵀ·|L|ᵀ to first order. Allocates nothing beyond what try_gemm does.
   //   Errors: shape_mismatch, null_pointer, bad_stride. Y must not overlap X, the factors or `work`.
   template <dense_backend<T> B>
-  status try_apply(B& exec, matrix_view<const T> x, matrix_view<T> y, std::span<T> work) const {
+    requires std::same_as<typename B::space, Space>
+  status try_apply(B& exec, matrix_view<const T, Space> x, matrix_view<T, Space> y, std::span<T> work) const {
     if (auto s = check(); !s) return s;
     if (auto s = check_view(x, x.rows, cols(), "X"); !s) return s;
     if (auto s = check_view(y, x.rows, rows(), "Y"); !s) return s;
     if (work.size() < workspace_size(x.rows))
       return error{errc::shape_mismatch, "work", text(work.size(), " elements"),
                    text("at least ", workspace_size(x.rows))};
-    const matrix_view<T> hidden{work.data(), x.rows, rank()};
+    const matrix_view<T, Space> hidden{work.data(), x.rows, rank()};
     if (auto s = exec.try_gemm(T{1}, x, r.view().transposed(), T{0}, hidden); !s) return s;
     return exec.try_gemm(T{1}, hidden, l.view().transposed(), T{0}, y);
   }
 
   // W ← L·R. W (m, n), as try_gemm asks of an output. 2mnr flop. Errors: shape_mismatch, null_pointer, bad_stride.
   template <dense_backend<T> B>
-  status try_to_dense(B& exec, matrix_view<T> w) const {
+    requires std::same_as<typename B::space, Space>
+  status try_to_dense(B& exec, matrix_view<T, Space> w) const {
     if (auto s = check(); !s) return s;
     if (auto s = check_view(w, rows(), cols(), "W"); !s) return s;
     return exec.try_gemm(T{1}, l.view(), r.view(), T{0}, w);
@@ -67,12 +69,14 @@ struct low_rank {
 
 #if RESECT_EXCEPTIONS
   template <dense_backend<T> B>
-  void apply(B& exec, matrix_view<const T> x, matrix_view<T> y, std::span<T> work) const {
+    requires std::same_as<typename B::space, Space>
+  void apply(B& exec, matrix_view<const T, Space> x, matrix_view<T, Space> y, std::span<T> work) const {
     value_or_throw(try_apply(exec, x, y, work));
   }
   template <dense_backend<T> B>
-  matrix<T> to_dense(B& exec) const {
-    matrix<T> w(rows(), cols());
+    requires std::same_as<typename B::space, Space>
+  matrix<T, Space> to_dense(B& exec) const {
+    auto w = value_or_throw(try_make_matrix<T>(exec, rows(), cols()));
     value_or_throw(try_to_dense(exec, w.view()));
     return w;
   }

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include <resect/core/matrix.hpp>
+#include <resect/core/operand.hpp>
 #include <resect/linalg/triangular.hpp>
 
 // L·D·Lᵀ of a positive semi-definite matrix, without exchanges of rows: the order of the columns is the caller's. Rounding

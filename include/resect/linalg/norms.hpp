@@ -86,6 +86,20 @@ matrix_range range_of(E& exec, matrix_view<const T> w) {
   return range;
 }
 
+// Refuses what factorizations cannot scale: an element that is not finite, a norm above 2⁻⁶ of the largest T. Errors:
+// not_finite, invalid_argument; both name the operand.
+template <class T>
+status check_range(const matrix_range& range, std::string_view operand) noexcept {
+  constexpr double most = 0x1p-6 * static_cast<double>(std::numeric_limits<T>::max());
+  if (!range.finite())
+    return error{errc::not_finite, operand, text("NaN or infinity at (", range.bad_row, ", ", range.bad_col, ")"),
+                 "finite elements"};
+  if (!(range.frobenius <= most))
+    return error{errc::invalid_argument, operand, text("a Frobenius norm of ", range.frobenius),
+                 text("at most ", most)};
+  return {};
+}
+
 // The same of a view that is checked first. Errors: what check_view finds.
 template <executor E, class T>
 result<matrix_range> try_range_of(E& exec, const matrix_view<T>& w) {

@@ -18,11 +18,11 @@ enum class orthonormalization : std::uint8_t {
 };
 
 // Y = Q·R with orthonormal columns in Q, whatever Y is.
-template <class T>
+template <class T, class Space = host_space>
 struct orthonormal_basis {
-  matrix<T> q;       // (m, n); the first `rank` columns span the columns of Y, the rest complete them
-  matrix<double> r;  // (n, n) in row-echelon form, upper triangular; rows from `rank` on are zero
-  index_t rank = 0;  // columns of Y that are further than 16·√n·u·‖y_j‖ from the span of those before them
+  matrix<T, Space> q;  // (m, n); the first `rank` columns span the columns of Y, the rest complete them
+  matrix<double> r;    // (n, n) in row-echelon form, upper triangular; rows from `rank` on are zero
+  index_t rank = 0;    // columns of Y that are further than 16·√n·u·‖y_j‖ from the span of those before them
   orthonormalization method = orthonormalization::cholesky_qr;
 };
 
@@ -43,44 +43,54 @@ struct orthonormal_basis {
 //   Comput. 37 (2015); Giraud et al., "Rounding error analysis of the classical Gram–Schmidt orthogonalization process",
 //   Numer. Math. 101 (2005).
 template <class B, class T>
-  requires host_factoring_backend<B, std::remove_const_t<T>>
-result<orthonormal_basis<std::remove_const_t<T>>> try_orthonormalize(B& exec, matrix_view<T> y) {
+  requires panel_backend<B, std::remove_const_t<T>>
+result<orthonormal_basis<std::remove_const_t<T>, typename B::space>> try_orthonormalize(
+    B& exec, matrix_view<T, typename B::space> y) {
   using element = std::remove_const_t<T>;
-  const matrix_view<const element> from = y;
+  const view_of<const element, B> from = y;
   if (auto s = check_view(from, "Y"); !s) return s.error();
   if (from.rows < from.cols)
     return error{errc::shape_mismatch, "Y", text(from.rows, " x ", from.cols), "at least as many rows as columns"};
 
-  const auto columns = detail::column_scales(exec, from);
-  if (columns.not_finite >= 0)
-    return error{errc::not_finite, "Y", text("NaN or infinity in column ", columns.not_finite), "finite elements"};
-
-  orthonormal_basis<element> basis;
-  basis.q.resize(from.rows, from.cols);
-  detail::copy_scaled(exec, from, columns.exponent, basis.q.view());
+  const auto columns = try_column_norms(exec, from);
+  if (!columns) return columns.error();
+  array<column_scale> by(from.cols);
+  bool zeros = false;
+  for (index_t c = 0; c < from.cols; ++c) {
+    const column_measure& m = (*columns)[c];
+    if (!m.finite()) return error{errc::not_finite, "Y", text("NaN or infinity in column ", c), "finite elements"};
+    by[c].exponent = -m.exponent;
+    zeros |= m.mantissa == 0;
+  }
+  auto q = try_make_matrix<element>(exec, from.rows, from.cols);
+  if (!q) return q.error();
+  orthonormal_basis<element, typename B::space> basis;
+  basis.q = *std::move(q);
+  if (auto s = try_scale_columns(exec, from, by.span(), basis.q.view()); !s) return s.error();
   const double tolerance = detail::dependence_tolerance<element>(from.cols);
-  auto qr = columns.zeros > 0 ? result<detail::cholesky_qr_outcome>{detail::cholesky_qr_outcome{}}
-                              : detail::cholesky_qr(exec, basis.q.view(), basis.r, tolerance);
+  auto qr = zeros ? result<detail::cholesky_qr_outcome>{detail::cholesky_qr_outcome{}}
+                  : detail::cholesky_qr<element>(exec, basis.q.view(), basis.r, tolerance);
   if (!qr) return qr.error();
   if (qr->done) {
     basis.rank = from.cols;
-    if (qr->shifts > 0) basis.method = orthonormalization::shifted_cholesky_qr;
+    basis.method = qr->shifts > 0 ? orthonormalization::shifted_cholesky_qr : orthonormalization::cholesky_qr;
   } else {
-    matrix<element> scaled(from.rows, from.cols);
-    detail::copy_scaled(exec, from, columns.exponent, scaled.view());
-    auto rank = detail::gram_schmidt(exec, scaled.view(), basis.q, basis.r, tolerance);
+    auto copy_of_y = try_make_matrix<element>(exec, from.rows, from.cols);
+    if (!copy_of_y) return copy_of_y.error();
+    if (auto s = try_scale_columns(exec, from, by.span(), copy_of_y->view()); !s) return s.error();
+    const auto rank = detail::gram_schmidt<element>(exec, copy_of_y->view(), basis.q.view(), basis.r, tolerance);
     if (!rank) return rank.error();
     basis.rank = *rank;
     basis.method = orthonormalization::gram_schmidt;
   }
   for (index_t c = 0; c < from.cols; ++c)
-    for (index_t i = 0; i < from.cols; ++i) basis.r(i, c) = std::ldexp(basis.r(i, c), columns.exponent[c]);
+    for (index_t i = 0; i < from.cols; ++i) basis.r(i, c) = std::ldexp(basis.r(i, c), (*columns)[c].exponent);
   return basis;
 }
 
 // The same of any operand of float or double.
 template <class B, floating_operand Y>
-  requires host_factoring_backend<B, matrix_element<const Y&>>
+  requires panel_backend<B, matrix_element<const Y&>>
 result<orthonormal_basis<matrix_element<const Y&>>> try_orthonormalize(B& exec, const Y& y) {
   return on_view(y, "Y", [&](auto view) { return try_orthonormalize(exec, view); });
 }
@@ -95,12 +105,13 @@ double orthonormality_bound(index_t m, index_t n) noexcept {
 
 #if RESECT_EXCEPTIONS
 template <class B, class T>
-  requires host_factoring_backend<B, std::remove_const_t<T>>
-orthonormal_basis<std::remove_const_t<T>> orthonormalize(B& exec, matrix_view<T> y) {
+  requires panel_backend<B, std::remove_const_t<T>>
+orthonormal_basis<std::remove_const_t<T>, typename B::space> orthonormalize(B& exec,
+                                                                            matrix_view<T, typename B::space> y) {
   return value_or_throw(try_orthonormalize(exec, y));
 }
 template <class B, floating_operand Y>
-  requires host_factoring_backend<B, matrix_element<const Y&>>
+  requires panel_backend<B, matrix_element<const Y&>>
 orthonormal_basis<matrix_element<const Y&>> orthonormalize(B& exec, const Y& y) {
   return value_or_throw(try_orthonormalize(exec, y));
 }

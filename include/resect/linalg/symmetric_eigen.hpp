@@ -10,6 +10,7 @@
 #include <resect/core/finite.hpp>
 #include <resect/core/matrix.hpp>
 #include <resect/linalg/jacobi.hpp>
+#include <resect/linalg/tridiagonal_eigen.hpp>
 
 namespace RESECT_NAMESPACE::linalg {
 
@@ -66,6 +67,16 @@ result<eigen_outcome> jacobi_symmetric_eigen(B& backend, matrix_view<double> a, 
     for (index_t r = 0; r < n; ++r) a(r, c) = rows(from, r);
   }
   return eigen_outcome{jacobi.converged};
+}
+
+// The largest core that jacobi_symmetric_eigen is fast enough for.
+inline constexpr index_t jacobi_most = 128;
+
+// A (n, n), its lower triangle read ← orthonormal eigenvectors as columns; w ← eigenvalues, ascending: by Jacobi up to
+// n = jacobi_most, by the tridiagonal form above.
+template <dense_backend<double> B>
+result<eigen_outcome> symmetric_eigen(B& backend, matrix_view<double> a, vector_view<double> w) {
+  return a.rows <= jacobi_most ? jacobi_symmetric_eigen(backend, a, w) : tridiagonal_symmetric_eigen(backend, a, w);
 }
 
 }  // namespace RESECT_NAMESPACE::linalg

@@ -143,6 +143,8 @@ concept editable_host = observable_host<H> &&
 //   try_override_weight(w, values) replaces them, in partial and in whole passes, until the returned guard is
 //                                  destroyed; then what was there before is back, be it an override; moving the
 //                                  guard cannot throw
+// Optional: weights_epoch() returns a number that changes when an override begins and is what it was when it ends
+// (override_epoch); a residual::schedule refuses weights of another epoch than it was made for.
 template <class H>
 concept surgical_host =
     editable_host<H> && std::movable<typename H::state> && std::movable<typename H::weight_override> &&

@@ -214,6 +214,12 @@ class widened_host<H> : public detail::widened_rows<H> {
   result<weight_override> try_override_weight(const weight_desc& w, matrix_view<const float> values) {
     return host_.try_override_weight(w, values);
   }
+  // Where the host tells it.
+  std::uint64_t weights_epoch() const noexcept
+    requires requires(const H& h) { h.weights_epoch(); }
+  {
+    return host_.weights_epoch();
+  }
 
  private:
   using detail::widened_rows<H>::host_;

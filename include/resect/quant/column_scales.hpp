@@ -187,6 +187,7 @@ result<awq_scales> try_awq_scales(E& exec, const M& W, std::span<const float> ma
     return try_awq_scales(exec, view, magnitude, importance, format, rule, search, options);
   });
 }
+// try_sinkhorn_scales of any operand of float.
 template <executor E, operand_of<float> M>
 result<sinkhorn_scales> try_sinkhorn_scales(E& exec, const M& W, int iterations = 16) {
   return on_view(W, "W", [&](matrix_view<const float> view) { return try_sinkhorn_scales(exec, view, iterations); });

@@ -67,13 +67,10 @@ struct gptq {
     if (auto s = fit_all_groups(exec, w, search, out); !s) return s;
     if (w.rows == 0 || w.cols == 0) return {};
     const moment_view moment = options.damping > 0 ? h.damped(options.damping) : h;
-    auto loss = options.precision == feedback_precision::f32 ? try_pass<float>(exec, w, moment, out)
-                                                             : try_pass<double>(exec, w, moment, out);
-    if (!loss) return loss.error();
-    out.outcome.loss = *loss;
-    const detail::refine_options refinement{options.sweeps, options.refits, options.result == keep::best};
-    if (refinement.sweeps == 0 && refinement.refits == 0 && !refinement.keep_best) return {};
-    return detail::refine(exec, w, moment, refinement, out);
+    auto e = detail::try_eliminate(exec, moment, grid_shape{F::grid_type::shape}.cols, out.layout().width(),
+                                   options.order, pivot_limit(w.cols));
+    if (!e) return e.error();
+    return try_round(exec, w, moment, *e, options, out);
   }
 
   // As names of methods and artifacts show it: "gptq, 4 sweeps, 1 refit".
@@ -102,6 +99,8 @@ struct gptq {
   }
 
  private:
+  friend class prepared_gptq;
+
   template <class B>
   status check(B& exec, index_t cols) const {
     if (auto s = h.check(exec, cols); !s) return s;
@@ -110,22 +109,35 @@ struct gptq {
     };
     if (options.sweeps < 0) return refused("sweeps", options.sweeps, "at least 0");
     if (options.refits < 0) return refused("refits", options.refits, "at least 0");
-    if (!(options.damping >= 0 && options.damping <= 1e6)) return refused("damping", options.damping, "at least 0");
+    if (!(options.damping >= 0 && options.damping <= 1e6)) return refused("damping", options.damping, "0 to 1e6");
     if (!(options.least_pivot >= 0 && options.least_pivot < 1))
       return refused("least pivot", options.least_pivot, "at least 0, less than 1");
     return {};
   }
 
+  double pivot_limit(index_t cols) const noexcept {
+    return options.least_pivot > 0 ? options.least_pivot : linalg::least_pivot(cols);
+  }
+
+  // Codes of groups that were fitted, and their outcome.
+  template <class B, static_format F>
+  static status try_round(B& exec, matrix_view<const float> w, const moment_view& moment, const detail::elimination& e,
+                          const gptq_options& options, quantized<F>& out) {
+    auto loss = options.precision == feedback_precision::f32 ? try_pass<float>(exec, w, moment, e, out)
+                                                             : try_pass<double>(exec, w, moment, e, out);
+    if (!loss) return loss.error();
+    out.outcome.zeroed_columns = e.vanished;
+    out.outcome.loss = *loss;
+    const detail::refine_options refinement{options.sweeps, options.refits, options.result == keep::best};
+    if (refinement.sweeps == 0 && refinement.refits == 0 && !refinement.keep_best) return {};
+    return detail::refine(exec, w, moment, refinement, out);
+  }
   // → tr(E·H·Eᵀ).
   template <class T, class B, static_format F>
-  result<double> try_pass(B& exec, matrix_view<const float> w, const moment_view& moment, quantized<F>& out) const {
-    constexpr grid_shape shape = F::grid_type::shape;
-    auto e = detail::try_eliminate(exec, moment, shape.cols, out.layout().width(), options.order,
-                                   options.least_pivot > 0 ? options.least_pivot : linalg::least_pivot(w.cols));
-    if (!e) return e.error();
-    auto rows = detail::feedback_pass<T, F>(w, *e, moment.ridge(), out).try_run(exec);
+  static result<double> try_pass(B& exec, matrix_view<const float> w, const moment_view& moment,
+                                 const detail::elimination& e, quantized<F>& out) {
+    auto rows = detail::feedback_pass<T, F>(w, e, moment.ridge(), out).try_run(exec);
     if (!rows) return rows.error();
-    out.outcome.zeroed_columns = std::move(e->vanished);
     double sum = 0;
     for (const double loss : *rows) sum += loss;
     return sum;

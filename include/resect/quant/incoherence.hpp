@@ -21,7 +21,7 @@ namespace RESECT_NAMESPACE::quant {
 //   and every |q_ij| = n^(−½). The cheapest product of this kind is taken.
 //   Other n: with a the largest order below n that has such a product, Q = (I ⊕ Q_a)·(Q_a ⊕ I), each with signs of its
 //   own: the first a coordinates are mixed, then the last a. (There are Hadamard matrices of orders 1, 2 and multiples of
-//   4 alone.) largest_entry() says how far it spreads.
+//   4 alone.)
 //   Signs: random::rademacher of (seed, stream) in rows 0 and 1.
 //   Cost k + ΣP_i additions an element (two parts: of both). Float: |error of an entry of Q·x| ≤ (k + ΣP_i + 3)·2⁻²⁴·‖x‖₂
 //   a part. Memory 4·ΣP_i² bytes. Same bits for any number of workers: every vector is transformed by itself.
@@ -33,24 +33,15 @@ class rotation {
 
   // Errors: invalid_argument (n < 0).
   static result<rotation> try_make(index_t n, std::uint64_t seed, std::uint64_t stream = 0) {
-    if (n < 0) return error{errc::invalid_argument, "order of a rotation", text(n), "at least 0"};
-    rotation q;
-    q.n_ = n;
-    if (n == 0) return q;
-    index_t covered = n;
-    detail::hadamard_plan plan = detail::plan_hadamard(covered);
-    while (!plan.exists()) plan = detail::plan_hadamard(--covered);
-    q.transform_ = detail::hadamard(plan);
-    for (int f = 0; f < plan.factors; ++f) q.factors_.append(plan.paley[f]).append("·");
-    q.factors_.append(index_t{1} << plan.doublings);
     const random::philox_stream signs{seed, stream};
-    q.parts_ = covered == n ? 1 : 2;
-    q.signs_.resize(q.parts_ * covered);
-    for (index_t p = 0; p < q.parts_; ++p)
-      for (index_t i = 0; i < covered; ++i)
-        q.signs_[p * covered + i] =
-            static_cast<float>(random::rademacher(signs, static_cast<std::uint64_t>(p), static_cast<std::uint64_t>(i)));
-    return q;
+    return make(n, [&](index_t part, index_t i) {
+      return static_cast<float>(
+          random::rademacher(signs, static_cast<std::uint64_t>(part), static_cast<std::uint64_t>(i)));
+    });
+  }
+  // The same product with all signs +1: a fixed basis, no random one. Errors: invalid_argument (n < 0).
+  static result<rotation> try_make_without_signs(index_t n) {
+    return make(n, [](index_t, index_t) { return 1.0f; });
   }
 
   index_t size() const noexcept { return n_; }
@@ -85,6 +76,25 @@ class rotation {
 
  private:
   static constexpr index_t lanes = detail::hadamard_lanes;
+
+  template <class Sign>
+  static result<rotation> make(index_t n, Sign sign) {
+    if (n < 0) return error{errc::invalid_argument, "order of a rotation", text(n), "at least 0"};
+    rotation q;
+    q.n_ = n;
+    if (n == 0) return q;
+    index_t covered = n;
+    detail::hadamard_plan plan = detail::plan_hadamard(covered);
+    while (!plan.exists()) plan = detail::plan_hadamard(--covered);
+    q.transform_ = detail::hadamard(plan);
+    for (int f = 0; f < plan.factors; ++f) q.factors_.append(plan.paley[f]).append("·");
+    q.factors_.append(index_t{1} << plan.doublings);
+    q.parts_ = covered == n ? 1 : 2;
+    q.signs_.resize(q.parts_ * covered);
+    for (index_t p = 0; p < q.parts_; ++p)
+      for (index_t i = 0; i < covered; ++i) q.signs_[p * covered + i] = sign(p, i);
+    return q;
+  }
 
   template <class E, class T>
   status along_rows(E& exec, matrix_view<T> w, detail::direction d) const {

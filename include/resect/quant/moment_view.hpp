@@ -15,6 +15,7 @@ class moment_view {
  public:
   moment_view() = default;
   moment_view(const hessian& h) noexcept : packed_(&h), n_(h.size()) {}
+  moment_view(hessian&&) = delete;  // it would be gone before the view
   moment_view(matrix_view<const double> h) noexcept : wide_(h), n_(h.rows) {}
   moment_view(matrix_view<double> h) noexcept : moment_view(matrix_view<const double>(h)) {}
   moment_view(matrix_view<const float> h) noexcept : narrow_(h), n_(h.rows) {}
@@ -57,12 +58,14 @@ class moment_view {
   }
 
   // Whether this is H of a matrix with n columns. Errors: shape_mismatch, null_pointer, bad_stride, not_finite,
-  // invalid_argument (an element of the diagonal below 0).
+  // invalid_argument (a hessian without rows, an element of the diagonal below 0, a trace above
+  // 1e300).
   template <executor E>
   status check(E& exec, index_t n) const {
     const auto shape = [&](const auto& h) -> status { return check_view(h, n, n, "H"); };
     if (packed_ != nullptr) {
       if (n_ != n) return error{errc::shape_mismatch, "H", text(n_, " x ", n_), text(n, " x ", n)};
+      if (n > 0 && packed_->rows() == 0) return error{errc::invalid_argument, "rows of H", "0", "at least 1"};
     } else if (auto s = narrow_.data != nullptr ? shape(narrow_) : shape(wide_); !s) {
       return s;
     }
@@ -74,7 +77,7 @@ class moment_view {
           return n;
         },
         [](index_t a, index_t b) { return algo::min(a, b); });
-    if (bad == n) return {};
+    if (bad == n) return check_trace();
     const index_t j = first_bad(bad);
     const double h = (*this)(bad, j);
     const bool finite = h - h == 0;
@@ -83,6 +86,13 @@ class moment_view {
   }
 
  private:
+  // Errors: invalid_argument (a trace above 1e300, which damping and losses could not hold).
+  status check_trace() const {
+    double trace = 0;
+    for (index_t i = 0; i < n_; ++i) trace += (*this)(i, i);
+    if (trace <= 1e300) return {};
+    return error{errc::invalid_argument, "trace of H", text(trace), "at most 1e300"};
+  }
   // Column of the first element of the lower triangle's row i that no H has; i + 1: none.
   index_t first_bad(index_t i) const noexcept {
     for (index_t j = 0; j <= i; ++j) {

@@ -205,6 +205,12 @@ class rotated_host : public detail::rotated_products<H> {
   result<weight_override> try_override_weight(const model::weight_desc& w, matrix_view<const float> values) {
     return host_->try_override_weight(w, values);
   }
+  // Where the host tells it.
+  std::uint64_t weights_epoch() const noexcept
+    requires requires(const H& h) { h.weights_epoch(); }
+  {
+    return host_->weights_epoch();
+  }
 
  private:
   static constexpr int probe_tokens = 8;

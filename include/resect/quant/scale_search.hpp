@@ -5,6 +5,7 @@
 #include <span>
 
 #include <resect/core/error.hpp>
+#include <resect/core/hash.hpp>
 #include <resect/core/result.hpp>
 #include <resect/core/types.hpp>
 #include <resect/quant/store.hpp>

@@ -29,6 +29,33 @@ void add_noise(vector_view<float> h, double s, const random::philox_stream& stre
 
 }  // namespace detail
 
+namespace operators {
+
+// h_t := h_t + s·RMS(h_t)·ε_t.
+struct noise {
+  static constexpr std::string_view id = "resect.noise/1";
+  float relative_size = 0;
+  std::uint64_t seed = 0;
+
+  void fields(field_visitor& v) const {
+    v.number("relative_size", static_cast<double>(relative_size));
+    v.seed(seed);
+  }
+  status apply(const tap& at, matrix_view<const float>, matrix_view<float> h) const noexcept {
+    if (relative_size == 0.0f) return {};
+    const random::philox_stream stream{seed, static_cast<std::uint64_t>(static_cast<std::uint32_t>(at.layer)) << 32 |
+                                                 static_cast<std::uint64_t>(at.where)};
+    for (index_t r = 0; r < h.rows; ++r) {
+      const row_meta& row = at.rows[static_cast<std::size_t>(r)];
+      if ((row.flags & row_meta::pad) == 0)
+        detail::add_noise(h.row(r), static_cast<double>(relative_size), stream, row);
+    }
+    return {};
+  }
+};
+
+}  // namespace operators
+
 // Adds Gaussian noise to rows at one site of each layer: h_t := h_t + s·RMS(h_t)·ε_t, with ε_t ~ N(0, I) and RMS(h_t)
 // = ‖h_t‖₂/√d before the step. The noise is relative to the size of each row, so doses compare over depths and
 // between rows: it turns a row by about arctan(s). At a delta's site RMS is the delta's.
@@ -44,26 +71,7 @@ template <class = void>
 result<step> try_noise(layer_range where, site at_site, float s, std::uint64_t seed) {
   if (!(s >= 0 && s - s == 0))
     return error{errc::invalid_argument, "dose of noise", text(s), "a finite number, at least 0"};
-  step out;
-  out.what = step::kind::rows;
-  out.range = where;
-  out.where = at_site;
-  out.overwrites = false;
-  out.name = "noise";
-  out.id = "resect.noise/1";
-  out.seed = seed;
-  out.fields.add("relative_size", static_cast<double>(s)).add("site", name(at_site)).complete();
-  out.hash = fingerprint{}.add(static_cast<double>(s)).add(seed).value();
-  out.on_rows = [s, seed](const tap& at, matrix_view<float> h) {
-    if (s == 0.0f) return;
-    const random::philox_stream stream{seed, static_cast<std::uint64_t>(static_cast<std::uint32_t>(at.layer)) << 32 |
-                                                 static_cast<std::uint64_t>(at.where)};
-    for (index_t r = 0; r < h.rows; ++r) {
-      const row_meta& row = at.rows[static_cast<std::size_t>(r)];
-      if ((row.flags & row_meta::pad) == 0) detail::add_noise(h.row(r), static_cast<double>(s), stream, row);
-    }
-  };
-  return out;
+  return step{where, at_site, operators::noise{s, seed}};
 }
 
 #if RESECT_EXCEPTIONS

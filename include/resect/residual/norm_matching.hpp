@@ -3,17 +3,16 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <utility>
 
-#include <resect/core/algorithm.hpp>
 #include <resect/core/array.hpp>
-#include <resect/core/copy.hpp>
 #include <resect/core/finite.hpp>
 #include <resect/core/math.hpp>
 #include <resect/core/reduce.hpp>
-#include <resect/core/scratch.hpp>
 #include <resect/core/shared_count.hpp>
-#include <resect/residual/select.hpp>
+#include <resect/residual/place_index.hpp>
+#include <resect/residual/plan.hpp>
 
 // Norm matching rescales rows that a step has replaced. The policy is separate from the step, so that every
 // replacement can be compared with and without it.
@@ -22,9 +21,8 @@ namespace RESECT_NAMESPACE::residual {
 // Counts of the rows that norm matching processed. All threads that run the plan share it; the counts are exact after
 // the passes.
 struct norm_counts {
-  shared_count rows;          // rows that a step replaced and the policy processed
-  shared_count zero_rows;     // replaced rows that are all zero: no factor can rescale them
-  shared_count without_norm;  // replaced rows for whose place the teacher has no norm
+  shared_count rows;       // rows that a step replaced and the policy processed
+  shared_count zero_rows;  // replaced rows that are all zero: no factor can rescale them
 };
 
 // The norms of a teacher's rows by place (sequence, position), for per_row_teacher. `add` records them from captured
@@ -35,23 +33,24 @@ class row_norms {
   void add(const tap& at, matrix_view<const float> h) {
     for (index_t r = 0; r < h.rows; ++r) {
       const row_meta& row = at.rows[static_cast<std::size_t>(r)];
-      if ((row.flags & row_meta::pad) == 0) entries_.push_back({{row.seq, row.pos}, of(h, r)});
+      if ((row.flags & row_meta::pad) == 0) add(row.place(), h, r);
     }
-    algo::stable_sort(entries_.begin(), entries_.end(),
-                      [](const entry& a, const entry& b) { return a.where < b.where; });
-    const auto same = [](const entry& a, const entry& b) { return a.where == b.where; };
-    entries_.resize(algo::unique(entries_.begin(), entries_.end(), same) - entries_.begin());
+  }
+  // Records ‖h_r‖₂ of row r under a place.
+  void add(token_place where, matrix_view<const float> h, index_t r) {
+    if (places_.add(where) == norms_.size()) norms_.push_back(of(h, r));
   }
   // The norm of a place, or null; the pointer is valid until the next add.
   const double* find(token_place where) const noexcept {
-    const auto before = [](const entry& e, token_place x) { return e.where < x; };
-    const entry* const at = algo::lower_bound(entries_.begin(), entries_.end(), where, before);
-    return at != entries_.end() && at->where == where ? &at->norm : nullptr;
+    const index_t slot = places_.find(where);
+    return slot >= 0 ? &norms_[slot] : nullptr;
   }
-  index_t size() const noexcept { return entries_.size(); }
+  index_t size() const noexcept { return norms_.size(); }
+  // The places that have a norm.
+  const place_index& places() const noexcept { return places_; }
   std::uint64_t hash() const noexcept {
     fingerprint f;
-    for (const entry& e : entries_) f.add(e.where.key()).add(e.norm);
+    for (index_t i = 0; i < places_.size(); ++i) f.add(places_.place(i).key()).add(norms_[places_.slot(i)]);
     return f.value();
   }
 
@@ -66,38 +65,50 @@ class row_norms {
   }
 
  private:
-  struct entry {
-    token_place where;
-    double norm;
-  };
-  array<entry> entries_;
+  place_index places_;
+  array<double> norms_;
 };
 
 // --- policies -----------------------------------------------------------------------------------------------
 
 // Policy: no rescaling.
-struct no_matching {};
+struct no_matching {
+  static constexpr std::string_view id = "resect.norm.none/1";
+  void fields(field_visitor&) const noexcept {}
+};
 
 // Policy: each row gets its norm from before the step, h_t := h_t · ‖original h_t‖ / ‖h_t‖. The original is the row's
 // value at the site, or, for a block step, the layer's own output (the layer then runs even if the step alone does
 // not need it). One factor a row: the step's direction and the spread of norms over rows are kept.
-struct per_row_original {};
+struct per_row_original {
+  static constexpr std::string_view id = "resect.norm.per_row_original/1";
+  void fields(field_visitor&) const noexcept {}
+};
 
 // Policy: each row gets the teacher's norm at its place, h_t := h_t · (teacher's norm at t) / ‖h_t‖. A row at a place
-// without a teacher's norm stays as the step made it and is counted; in a replaced span it is an error.
+// without a teacher's norm is an error, before anything runs; pads stay as the step made them.
 struct per_row_teacher {
+  static constexpr std::string_view id = "resect.norm.per_row_teacher/1";
   row_norms norms;
+  void fields(field_visitor& v) const { v.key("norms", norms.hash()); }
 };
 
 // Policy: one affine map of the channels for all rows, h_tc := scale_c · h_tc + shift_c.
 struct per_channel_affine {
+  static constexpr std::string_view id = "resect.norm.per_channel_affine/1";
   array<float> scale, shift;
+  void fields(field_visitor& v) const {
+    v.values("scale", scale.span());
+    v.values("shift", shift.span());
+  }
 };
 
 // Policy: one factor for all rows of all texts, h := c · h. It ignores differences of norm between rows (the first
 // token's norm may be a hundred times the others'); metrics::norm_profile measures these differences.
 struct global_scalar {
+  static constexpr std::string_view id = "resect.norm.global_scalar/1";
   float factor = 1.0f;
+  void fields(field_visitor& v) const { v.number("norm_factor", static_cast<double>(factor)); }
 };
 
 namespace detail {
@@ -106,23 +117,6 @@ template <class Policy>
 concept norm_policy = std::same_as<Policy, no_matching> || std::same_as<Policy, per_row_original> ||
                       std::same_as<Policy, per_row_teacher> || std::same_as<Policy, per_channel_affine> ||
                       std::same_as<Policy, global_scalar>;
-
-template <class = void>
-std::uint64_t hash_of(const per_row_original&) noexcept {
-  return 1;
-}
-template <class = void>
-std::uint64_t hash_of(const per_row_teacher& p) noexcept {
-  return fingerprint{}.add(std::uint64_t{2}).add(p.norms.hash()).value();
-}
-template <class = void>
-std::uint64_t hash_of(const per_channel_affine& p) noexcept {
-  return fingerprint{}.add(std::uint64_t{3}).add(p.scale.span()).add(p.shift.span()).value();
-}
-template <class = void>
-std::uint64_t hash_of(const global_scalar& p) noexcept {
-  return fingerprint{}.add(std::uint64_t{4}).add(static_cast<double>(p.factor)).value();
-}
 
 // Rescales row r of h to the norm `wanted`.
 template <class = void>
@@ -137,41 +131,86 @@ void rescale(matrix_view<float> h, index_t r, double wanted, norm_counts* counts
   for (index_t c = 0; c < h.cols; ++c) h(r, c) = static_cast<float>(factor * static_cast<double>(h(r, c)));
 }
 
-// The policy on row r; `original` is its norm before the step.
-template <norm_policy Policy>
-void match_row(const Policy& policy, const row_meta& row, double original, matrix_view<float> h, index_t r,
-               norm_counts* counts) noexcept {
-  if (counts) counts->rows.add();
-  if constexpr (std::same_as<Policy, per_row_original>) {
-    rescale(h, r, original, counts);
-  } else if constexpr (std::same_as<Policy, per_row_teacher>) {
-    const double* norm = policy.norms.find({row.seq, row.pos});
-    if (norm) rescale(h, r, *norm, counts);
-    else if (counts) counts->without_norm.add();
-  } else {
-    if (counts && row_norms::of(h, r) == 0.0) counts->zero_rows.add();
-    for (index_t c = 0; c < h.cols; ++c) {
-      if constexpr (std::same_as<Policy, global_scalar>) h(r, c) *= policy.factor;
-      else h(r, c) = policy.scale[c] * h(r, c) + policy.shift[c];
+}  // namespace detail
+
+namespace operators {
+
+// A policy as an operator that runs after a step: `in` holds the rows from before the step where the policy reads them.
+template <detail::norm_policy Policy>
+struct match_norm {
+  static constexpr std::string_view id = Policy::id;
+  Policy policy;
+  norm_counts* counts = nullptr;  // no part of the identity
+
+  operator_facts facts() const noexcept {
+    operator_facts f{.reads_original = std::same_as<Policy, per_row_original>};
+    if constexpr (std::same_as<Policy, per_channel_affine>) f.width = policy.scale.size();
+    return f;
+  }
+  void fields(field_visitor& v) const { policy.fields(v); }
+  status check_row(int, const row_meta& row) const noexcept
+    requires std::same_as<Policy, per_row_teacher>
+  {
+    if (policy.norms.find(row.place())) return {};
+    return error{errc::invalid_argument, "norm matching", text("sequence ", row.seq, " position ", row.pos),
+                 "a place that the teacher has a norm for"};
+  }
+  status apply(const tap& at, matrix_view<const float> in, matrix_view<float> h) const noexcept {
+    for (index_t r = 0; r < h.rows; ++r) match(at, in, h, r);
+    return {};
+  }
+
+ private:
+  void match(const tap& at, matrix_view<const float> in, matrix_view<float> h, index_t r) const noexcept {
+    if (counts) counts->rows.add();
+    if constexpr (std::same_as<Policy, per_row_original>) {
+      detail::rescale(h, r, row_norms::of(in, r), counts);
+    } else if constexpr (std::same_as<Policy, per_row_teacher>) {
+      if (const double* norm = policy.norms.find(at.rows[static_cast<std::size_t>(r)].place()))
+        detail::rescale(h, r, *norm, counts);
+    } else {
+      if (counts && row_norms::of(h, r) == 0.0) counts->zero_rows.add();
+      for (index_t c = 0; c < h.cols; ++c) {
+        if constexpr (std::same_as<Policy, global_scalar>) h(r, c) *= policy.factor;
+        else h(r, c) = policy.scale[c] * h(r, c) + policy.shift[c];
+      }
     }
   }
-}
+};
 
-// Runs `step`, then the policy on the rows that the step acts on.
-template <norm_policy Policy, class Step>
-void with_matching(const Policy& policy, const selection& chosen, const tap& at, matrix_view<float> h,
-                   norm_counts* counts, Step step) {
-  scratch_frame memory{at.memory};
-  std::span<double> original;
-  if constexpr (std::same_as<Policy, per_row_original>) {
-    original = memory.take<double>(static_cast<index_t>(at.rows.size()));
-    for (std::size_t r = 0; r < original.size(); ++r)
-      if (chosen.contains(at.rows[r])) original[r] = row_norms::of(h, static_cast<index_t>(r));
+}  // namespace operators
+
+namespace detail {
+
+// Errors of a policy at a step.
+template <norm_policy Policy>
+status check_matching(const step& s, const Policy& policy) {
+  const auto name = text("norm matching of ", s.name.view());
+  if (s.what != form::rows && s.what != form::block && s.what != form::replace)
+    return error{errc::unsupported, name, "a step on weights", "a step on rows, a block or a span"};
+  if constexpr (std::same_as<Policy, per_row_original>)
+    if (s.what == form::replace)
+      return error{errc::unsupported, name, "per_row_original on a replaced span, whose layers do not run",
+                   "per_row_teacher"};
+  if constexpr (std::same_as<Policy, per_row_teacher>) {
+    if (policy.norms.size() == 0)
+      return error{errc::invalid_argument, name, "a teacher without rows", "a teacher with rows"};
+    if (s.what != form::replace && s.range.last - s.range.first != 1)
+      return error{errc::invalid_argument, name, text("layers [", s.range.first, ", ", s.range.last, ")"),
+                   "one layer: each has its own norms"};
   }
-  step();
-  for (std::size_t r = 0; r < at.rows.size(); ++r)
-    if (chosen.contains(at.rows[r]))
-      match_row(policy, at.rows[r], original.empty() ? 0.0 : original[r], h, static_cast<index_t>(r), counts);
+  if constexpr (std::same_as<Policy, global_scalar>)
+    if (!is_finite(policy.factor)) return error{errc::not_finite, name, text(policy.factor), "a finite factor"};
+  if constexpr (std::same_as<Policy, per_channel_affine>) {
+    const index_t n = policy.scale.size(), width = s.width();
+    if (n == 0 || policy.scale.size() != policy.shift.size() || (width != 0 && width != n))
+      return error{errc::shape_mismatch, name, text(n, " scales, ", policy.shift.size(), " shifts"),
+                   width != 0 ? text(width, " of each") : text("as many of each, 1 or more")};
+    for (const auto* values : {&policy.scale, &policy.shift})
+      for (const float x : *values)
+        if (!is_finite(x)) return error{errc::not_finite, name, text(x), "finite scales and shifts"};
+  }
+  return {};
 }
 
 }  // namespace detail
@@ -181,81 +220,45 @@ void with_matching(const Policy& policy, const selection& chosen, const tap& at,
 // norm to 2⁻²³ relative, unless elements overflow or are subnormal. A row that the step left all zero has no
 // direction: it stays zero (per_channel_affine still shifts it) and is counted. A row with NaN or infinity stays so.
 // A row whose norm is already the wanted one keeps its bits. `counts`, if given, must outlive the plan.
-// The policy is part of the step's hash. Cost: two visits of each element.
+// The policy is part of the step's identity. Cost: two visits of each element; per_row_original copies the rows first.
 // Errors: unsupported for steps on weights, and for per_row_original on a replaced span (its layers do not run, so
 // their norms are unknown); invalid_argument for per_row_teacher without norms or over more than one layer (each
 // layer has its own norms); shape_mismatch where scale and shift differ in length or do not fit the step's width;
-// not_finite in scale, shift or factor.
+// not_finite in scale, shift or factor. A pass reports invalid_argument for a row without a teacher's norm.
 template <detail::norm_policy Policy = per_row_original>
 result<step> try_match_norm(step s, Policy policy = {}, norm_counts* counts = nullptr) {
-  if constexpr (std::same_as<Policy, no_matching>) {
-    return s;
-  } else {
-    const auto name = text("norm matching of ", s.name.view());
-    if (s.what == step::kind::weights)
-      return error{errc::unsupported, name, "a step on weights", "a step on rows, a block or a span"};
-    if constexpr (std::same_as<Policy, per_row_original>)
-      if (s.what == step::kind::replace)
-        return error{errc::unsupported, name, "per_row_original on a replaced span, whose layers do not run",
-                     "per_row_teacher"};
-    if constexpr (std::same_as<Policy, per_row_teacher>) {
-      if (policy.norms.size() == 0)
-        return error{errc::invalid_argument, name, "a teacher without rows", "a teacher with rows"};
-      if (s.what != step::kind::replace && s.range.last - s.range.first != 1)
-        return error{errc::invalid_argument, name, text("layers [", s.range.first, ", ", s.range.last, ")"),
-                     "one layer: each has its own norms"};
-    }
-    if constexpr (std::same_as<Policy, global_scalar>)
-      if (!is_finite(policy.factor)) return error{errc::not_finite, name, text(policy.factor), "a finite factor"};
-    if constexpr (std::same_as<Policy, per_channel_affine>) {
-      const index_t n = policy.scale.size();
-      if (n == 0 || policy.scale.size() != policy.shift.size() || (s.width != 0 && s.width != n))
-        return error{errc::shape_mismatch, name, text(n, " scales, ", policy.shift.size(), " shifts"),
-                     s.width != 0 ? text(s.width, " of each") : text("as many of each, 1 or more")};
-      for (const auto* values : {&policy.scale, &policy.shift})
-        for (const float x : *values)
-          if (!is_finite(x)) return error{errc::not_finite, name, text(x), "finite scales and shifts"};
-      s.width = n;
-    }
-    s.hash = fingerprint{}.add(s.hash).add(detail::hash_of(policy)).value();
-    s.fields.incomplete();
-    switch (s.what) {
-      case step::kind::rows:
-        s.on_rows = [policy = std::move(policy), counts, chosen = s.rows, inner = std::move(s.on_rows)](
-                        const tap& at, matrix_view<float> h) {
-          detail::with_matching(policy, chosen, at, h, counts, [&] { inner(at, h); });
-        };
-        break;
-      case step::kind::block: {
-        const bool needs_original = std::same_as<Policy, per_row_original>;
-        bool fill = needs_original && !s.reads_output;  // the layer runs now: the step still gets its input
-        s.reads_output = s.reads_output || needs_original;
-        s.on_block = [policy = std::move(policy), counts, fill, chosen = s.rows, inner = std::move(s.on_block)](
-                         const tap& at, matrix_view<const float> before, matrix_view<float> h) {
-          detail::with_matching(policy, chosen, at, h, counts, [&] {
-            if (fill) copy(before, h);
-            inner(at, before, h);
-          });
-        };
-        break;
-      }
-      default:
-        s.on_replace = [policy = std::move(policy), counts, inner = std::move(s.on_replace), name](
-                           const tap& at, matrix_view<const float> in, matrix_view<float> h) -> status {
-          static_cast<void>(name);  // where the policy cannot fail
-          if constexpr (std::same_as<Policy, per_row_teacher>)
-            for (const row_meta& row : at.rows)
-              if ((row.flags & row_meta::pad) == 0 && !policy.norms.find({row.seq, row.pos}))
-                return error{errc::invalid_argument, name, text("sequence ", row.seq, " position ", row.pos),
-                             "a place that the teacher has a norm for"};
-          if (auto done = inner(at, in, h); !done) return done;
-          for (std::size_t r = 0; r < at.rows.size(); ++r)
-            detail::match_row(policy, at.rows[r], 0.0, h, static_cast<index_t>(r), counts);
-          return {};
-        };
-    }
-    return s;
+  if constexpr (!std::same_as<Policy, no_matching>) {
+    if (auto st = detail::check_matching(s, policy); !st) return st.error();
+    s.after.push_back(operators::match_norm<Policy>{std::move(policy), counts});
   }
+  return s;
+}
+
+// The factor of global_scalar by which the rows `made` get the norms of a teacher: Σ‖teacher's row‖/Σ‖made row‖ over the
+// places of both. One factor cannot fit rows whose norms are wrong by different factors (the first token's may be a
+// hundred times the others'): such rows are refused, and per_row_teacher or per_row_original fits them.
+// Errors: invalid_argument without a common place with a norm that is not 0; conflict where the largest factor that a row
+// needs is more than `most_spread` times the smallest.
+template <class = void>
+result<global_scalar> try_scalar_for(const row_norms& made, const row_norms& teacher, double most_spread = 4.0) {
+  double from = 0, to = 0, least = 0, most = 0;
+  for (index_t i = 0; i < made.places().size(); ++i) {
+    const token_place where = made.places().place(i);
+    const double *a = made.find(where), *b = teacher.find(where);
+    if (b == nullptr || *a == 0 || *b == 0) continue;
+    const double factor = *b / *a;
+    least = from == 0 ? factor : algo::min(least, factor);
+    most = algo::max(most, factor);
+    from += *a;
+    to += *b;
+  }
+  if (from == 0)
+    return error{errc::invalid_argument, "rows for one norm factor", "no common place",
+                 "rows that the teacher has, too"};
+  if (!(most <= most_spread * least))
+    return error{errc::conflict, "one norm factor for all rows", text("factors of rows from ", least, " to ", most),
+                 text("factors within ", most_spread, " times of each other, or a policy per row")};
+  return global_scalar{static_cast<float>(to / from)};
 }
 
 #if RESECT_EXCEPTIONS

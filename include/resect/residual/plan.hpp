@@ -16,26 +16,30 @@ namespace RESECT_NAMESPACE::residual {
 class plan {
  public:
   // Adds one step and keeps the order. Errors (the plan stays as it was):
-  // invalid_argument a step without identity (id or hash), since caches tell plans apart by it; an empty or
-  //                     negative range, a site outside the layers
-  //   null_pointer      no function of the step's kind
-  // the error in the step's `outcome`, e.g. a factor that is not finite
+  //   invalid_argument  a step without identity, since caches tell plans apart by it; an empty or negative range; a
+  //                     site outside the layers, or one at which the operator has no meaning
+  //   null_pointer      no operator, or one that does not do what the step's form asks
+  //   what the operator's `check` says, e.g. of a factor that is not finite
   //   conflict          two overwriting steps at one place; a step inside a replaced or skipped layer; unless their
   //                     rows are provably disjoint
   template <class = void>
   status try_add(step s) {
-    if (!s.outcome) return s.outcome;
     if (s.range.first < 0 || s.range.last <= s.range.first)
       return error{errc::invalid_argument, text("layers of ", s.name.view()),
                    text("[", s.range.first, ", ", s.range.last, ")"), "0 <= first < last"};
-    if (s.what == step::kind::rows && !is_layer_site(s.where))
+    if (s.what == form::rows && !is_layer_site(s.where))
       return error{errc::invalid_argument, text("site of ", s.name.view()), name(s.where), "a site of a layer"};
-    if (!has_function(s))
-      return error{errc::null_pointer, text("function of ", s.name.view()), "none", "a function of the step's kind"};
-    if (s.id.empty() && s.hash == 0)
+    if (!s.op.has(s.what))
+      return error{errc::null_pointer, text("operator of ", s.name.view()), "none", "an operator of the step's form"};
+    if (s.op.id().empty())
       return error{errc::invalid_argument,
-                   text("identity of ", s.name.empty() ? "a step without a name" : s.name.view()), "no id and no hash",
-                   "an id, or a hash that differs between functions that do different things"};
+                   text("identity of ", s.name.empty() ? "a step without a name" : s.name.view()), "no id",
+                   "an id that differs between operators, as \"mine.operator/1\""};
+    const site_set sites = s.op.facts().sites;
+    if (s.what == form::rows && !sites.empty() && !sites.contains(s.where))
+      return error{errc::invalid_argument, text("site of ", s.name.view()), name(s.where),
+                   "a site at which the operator has a meaning"};
+    if (auto st = s.op.check(); !st) return st;
     for (const step& other : steps_)
       if (contradicts(s, other) && !provably_disjoint(s.rows, other.rows))
         return error{errc::conflict, text(s.name.view(), " on layers [", s.range.first, ", ", s.range.last, ")"),
@@ -64,18 +68,16 @@ class plan {
       if (s.range.last > model.n_layers)
         return error{errc::invalid_argument, text("layers of ", s.name.view()),
                      text("[", s.range.first, ", ", s.range.last, ")"), text("layers 0 to ", model.n_layers - 1)};
-      if (s.width != 0 && s.width != model.d_model)
-        return error{errc::shape_mismatch, text("width of ", s.name.view()), text(s.width),
+      if (s.width() != 0 && s.width() != model.d_model)
+        return error{errc::shape_mismatch, text("width of ", s.name.view()), text(s.width()),
                      text("d_model = ", model.d_model)};
     }
     return {};
   }
 
-  // Checks that the plan fits the model and that every sequence of whole texts has the flags that the plan's
-  // selections read.
+  // Checks that every sequence of whole texts has the flags that the plan's selections read.
   template <class = void>
-  status check(const model_desc& model, batch_view whole) const noexcept {
-    if (auto s = check(model); !s) return s;
+  status check_marks(batch_view whole) const noexcept {
     for (const step& s : steps_)
       for (const std::uint32_t mark : {row_meta::sequence_end, row_meta::prompt_end}) {
         if ((s.rows.flags() & mark) == 0) continue;
@@ -92,6 +94,12 @@ class plan {
       }
     return {};
   }
+  // Both checks.
+  template <class = void>
+  status check(const model_desc& model, batch_view whole) const noexcept {
+    if (auto s = check(model); !s) return s;
+    return check_marks(whole);
+  }
 
   bool empty() const noexcept { return steps_.empty(); }
   const array<step>& steps() const noexcept { return steps_; }
@@ -107,14 +115,6 @@ class plan {
   }
 
  private:
-  static bool has_function(const step& s) noexcept {
-    switch (s.what) {
-      case step::kind::rows: return static_cast<bool>(s.on_rows);
-      case step::kind::block: return static_cast<bool>(s.on_block);
-      case step::kind::replace: return static_cast<bool>(s.on_replace);
-      default: return static_cast<bool>(s.on_weight);
-    }
-  }
   // by layer last: where ranges overlap, priorities decide in every layer that they share
   static bool before(const step& a, const step& b) noexcept {
     if (order(a) != order(b)) return order(a) < order(b);
@@ -124,21 +124,23 @@ class plan {
   // weights are changed before a layer runs, sites follow the forward pass, the block's output comes after
   static int order(const step& s) noexcept {
     switch (s.what) {
-      case step::kind::weights: return 0;
-      case step::kind::rows: return s.where == site::resid_post ? 2 * n_sites : 1 + static_cast<int>(s.where);
+      case form::weights:
+      case form::products: return 0;
+      case form::rows: return s.where == site::resid_post ? 2 * n_sites : 1 + static_cast<int>(s.where);
       default: return n_sites + 1;
     }
   }
   static bool overlap(layer_range a, layer_range b) noexcept { return a.first < b.last && b.first < a.last; }
+  static bool overwrites(const step& s) noexcept { return s.op.facts().overwrites; }
   static bool removes_layer(const step& s) noexcept {
-    return s.what == step::kind::replace || (s.what == step::kind::block && !s.reads_output);
+    return s.what == form::replace || (s.what == form::block && !s.reads_output());
   }
   // `a` skips the layer for its rows, and `b` edits that layer's internal sites on some of those rows
   static bool removes_rows(const step& a, const step& b) noexcept {
-    return a.removes && (b.what == step::kind::rows || b.what == step::kind::block) && acts_inside(b, a);
+    return a.removes_rows() && (b.what == form::rows || b.what == form::block) && acts_inside(b, a);
   }
   static bool between_layers(const step& s) noexcept {
-    return s.what == step::kind::rows && (s.where == site::resid_pre || s.where == site::resid_post);
+    return s.what == form::rows && (s.where == site::resid_pre || s.where == site::resid_post);
   }
   // the layers that read what such a step writes: resid_post(l) is resid_pre(l + 1)
   static layer_range readers(const step& s) noexcept {
@@ -146,18 +148,19 @@ class plan {
   }
   static bool acts_inside(const step& s, const step& removed) noexcept {
     if (!between_layers(s)) return true;
-    if (removed.what == step::kind::block) return false;  // the stream between the layers is still there
+    if (removed.what == form::block) return false;  // the stream between the layers is still there
     return s.where == site::resid_pre ? s.range.last > removed.range.first + 1 : s.range.first < removed.range.last - 1;
   }
   static bool contradicts(const step& a, const step& b) noexcept {
-    if (between_layers(a) && between_layers(b)) return a.overwrites && b.overwrites && overlap(readers(a), readers(b));
+    if (between_layers(a) && between_layers(b))
+      return overwrites(a) && overwrites(b) && overlap(readers(a), readers(b));
     if (!overlap(a.range, b.range)) return false;
     if (removes_layer(a) && acts_inside(b, a)) return true;
     if (removes_layer(b) && acts_inside(a, b)) return true;
     if (removes_rows(a, b) || removes_rows(b, a)) return true;
-    const bool same_place = a.what == b.what && (a.what != step::kind::rows || a.where == b.where) &&
+    const bool same_place = a.what == b.what && (a.what != form::rows || a.where == b.where) &&
                             (a.weight.all() || b.weight.all() || a.weight.name == b.weight.name.view());
-    return same_place && a.overwrites && b.overwrites;
+    return same_place && overwrites(a) && overwrites(b);
   }
 
   array<step> steps_;

@@ -3,126 +3,146 @@
 
 #include <concepts>
 
-#include <resect/core/array.hpp>
-#include <resect/core/copy.hpp>
-#include <resect/core/scratch.hpp>
+#include <resect/residual/detail/apply_site.hpp>
 #include <resect/residual/held_weights.hpp>
-#include <resect/residual/plan.hpp>
+#include <resect/residual/pass_memory.hpp>
+#include <resect/residual/schedule.hpp>
 
 // Plans on a host of the edit level: whole passes with a cache.
 namespace RESECT_NAMESPACE::residual {
-
-// Working memory of passes under plans, kept by the caller; every thread needs its own.
-struct pass_memory {
-  array<float> input;          // h_i of the block or span that runs at present
-  array<row_meta> input_rows;  // meta data of these rows
-  array<float> before;         // inputs of the rows that the host kept
-  scratch steps;               // working memory of the steps
-};
 
 namespace detail {
 
 inline constexpr auto look_away = [](const tap&, matrix_view<const float>) {};
 
-// A pass under the row and block steps of a plan; the caller has already overridden the weights. `look` gets the rows
-// of `want` as the plan leaves them.
-template <editable_host H>
-status try_forward_held(H& host, const plan& p, batch_view batch, site_set want, observer<float> look,
-                        pass_memory& memory) {
-  if (auto s = p.check(host.describe()); !s) return s;
-  const std::uint64_t epoch = p.fingerprint();
-  const auto begins = [&](std::size_t i) { return i == 0 || batch[i - 1].seq != batch[i].seq; };
-  if (auto s = check_caches(host, batch, epoch); !s) return s;
-  site_set write = inner_sites(p);
-  bool needs_input = false;
-  for (const step& s : p.steps()) {
-    if (s.what == step::kind::weights) continue;
-    needs_input = needs_input || s.what == step::kind::block || s.what == step::kind::replace;
-    write.insert(s.what == step::kind::rows ? s.where : site::resid_post);
+// The callback of a whole pass: applies the steps at every tap, then shows the rows.
+class edited_pass {
+ public:
+  edited_pass(const step_table& table, site_set want, observer<float> look, pass_memory& memory) noexcept
+      : table_(table), want_(want), look_(look), memory_(memory) {
+    memory_.inputs.clear();
   }
-  if (needs_input) write.insert(site::resid_pre);
-  if (auto s = check_access(host, p, write); !s) return s;
 
+  template <class = void>
+  edit call(const tap& given, matrix_view<float> h) {
+    const tap at{given.where, given.layer, given.rows, &memory_.steps};
+    const bool changed = apply(at, h);
+    if (outcome_ && want_.contains(at.where)) look_(at, h);
+    return changed ? edit::modified : edit::unchanged;
+  }
+  // The first error of a step.
+  const status& outcome() const noexcept { return outcome_; }
+
+ private:
+  template <class = void>
+  bool apply(const tap& at, matrix_view<float> h) {
+    if (!is_layer_site(at.where) || !outcome_) return false;
+    const auto steps = table_.at(at.where, at.layer);
+    const bool ends = at.where == site::resid_post && has_block(at.layer, true);
+    if (ends) outcome_ = run_block(at, h);
+    if (outcome_ && !steps.empty()) outcome_ = apply_site(steps, at, h);
+    if (at.where == site::resid_pre && has_block(at.layer, false)) memory_.inputs.remember(at, h);
+    return ends || !steps.empty();
+  }
+
+  // Whether a block step, or the end or begin of a replaced span, stands in the layer.
+  bool has_block(int layer, bool end) const noexcept {
+    if (!table_.at(layer, step_table::block).empty()) return true;
+    const step* span = table_.span_of(layer);
+    return span && layer == (end ? span->range.last - 1 : span->range.first);
+  }
+
+  template <class = void>
+  status run_block(const tap& at, matrix_view<float> h) {
+    const auto in = memory_.inputs.try_match(at, h.cols);
+    if (!in) return in.error();
+    for (const step* s : table_.at(at.layer, step_table::block))
+      if (auto done = apply_step(*s, at, *in, h); !done) return done;
+    if (const step* span = table_.span_of(at.layer))
+      return apply_step(*span, tap{site::resid_pre, span->range.first, at.rows, at.memory}, *in, h);
+    return {};
+  }
+
+  const step_table& table_;
+  site_set want_;
+  observer<float> look_;
+  pass_memory& memory_;
+  status outcome_;
+};
+
+// Forgets the sequences of a batch where a pass ends before `done`.
+template <editable_host H>
+class forget_what_is_half_done {
+ public:
+  forget_what_is_half_done(H& host, batch_view batch) noexcept : host_(host), batch_(batch) {}
+  forget_what_is_half_done(const forget_what_is_half_done&) = delete;
+  forget_what_is_half_done& operator=(const forget_what_is_half_done&) = delete;
+  ~forget_what_is_half_done() {
+    if (armed_)
+      for (const row_meta& row : batch_) host_.forget(row.seq);
+  }
+  void done() noexcept { armed_ = false; }
+
+ private:
+  H& host_;
+  batch_view batch_;
+  bool armed_ = true;
+};
+
+template <editable_host H>
+void forget_beginnings(H& host, batch_view batch) {
   for (std::size_t i = 0; i < batch.size(); ++i)
-    if (begins(i) && batch[i].pos == 0) host.forget(batch[i].seq);
-  struct forget_what_is_half_done {
-    H& host;
-    batch_view batch;
-    bool armed = false;  // while the host runs
-    ~forget_what_is_half_done() {
-      if (!armed) return;
-      for (const row_meta& row : batch) host.forget(row.seq);
-    }
-  } guard{host, batch};
-  if (p.empty()) {
-    guard.armed = true;
-    auto watch = [&](const tap& at, matrix_view<float> h) {
-      if (want.contains(at.where)) look(at, h);
-      return edit::unchanged;
-    };
-    status done = host.try_forward(batch, want.empty() ? no_hooks<float>() : hooks<float>{want, {}, watch, 0});
-    guard.armed = false;
+    if ((i == 0 || batch[i - 1].seq != batch[i].seq) && batch[i].pos == 0) host.forget(batch[i].seq);
+}
+
+// A pass of the intact model that is shown to `look`.
+template <editable_host H>
+status try_forward_intact(H& host, batch_view batch, site_set want, observer<float> look) {
+  auto watch = [&](const tap& at, matrix_view<float> h) {
+    if (want.contains(at.where)) look(at, h);
+    return edit::unchanged;
+  };
+  return host.try_forward(batch, want.empty() ? no_hooks<float>() : hooks<float>{want, {}, watch, 0});
+}
+
+// A pass under the row and block steps of a bound plan; the caller has already overridden the weights. `look` gets the
+// rows of `want` as the plan leaves them.
+template <editable_host H>
+status try_forward_held(H& host, const bound_plan& p, batch_view batch, site_set want, observer<float> look,
+                        pass_memory& memory) {
+  if (!p.whole) return p.whole;
+  if (auto s = check_caches(host, batch, p.table.epoch()); !s) return s;
+  if (p.table.checks_rows())
+    if (auto s = check_rows(p.steps.steps(), batch, 0, host.describe().n_layers); !s) return s;
+  forget_beginnings(host, batch);
+  forget_what_is_half_done<H> guard(host, batch);
+  if (p.steps.empty()) {
+    const status done = try_forward_intact(host, batch, want, look);
+    guard.done();
     return done;
   }
-
-  auto& input = memory.input;
-  auto& input_rows = memory.input_rows;
-  auto& before = memory.before;
-  auto& steps = memory.steps;
-  input_rows.clear();
-  index_t width = 0;
-  status outcome;  // of the steps
-  auto call = [&](const tap& given, matrix_view<float> h) {
-    const tap at{given.where, given.layer, given.rows, &steps};
-    bool changed = false;
-    const auto active = [&](const step& s) {
-      return (s.what == step::kind::block && covers(s, at.layer)) ||
-             (s.what == step::kind::replace &&
-              (at.where == site::resid_pre ? at.layer == s.range.first : at.layer == s.range.last - 1));
-    };
-    const bool any = any_step(p, active);
-    if (at.where == site::resid_post && any && outcome) {
-      // a host may have gathered rows since: find each row's input by what the row is
-      before.resize(h.rows * h.cols);
-      index_t from = 0;
-      for (index_t r = 0; r < h.rows; ++r) {
-        const auto& row = at.rows[static_cast<std::size_t>(r)];
-        while (from < input_rows.size() && !(input_rows[from].place() == row.place())) ++from;
-        if (from == input_rows.size()) {
-          outcome =
-              error{errc::unsupported, text("rows of ", name(at.where), " in layer ", at.layer),
-                    text("sequence ", row.seq, " position ", row.pos), "a row of the layer's input, in its order"};
-          return edit::unchanged;
-        }
-        for (index_t c = 0; c < width; ++c) before[r * width + c] = input[from * width + c];
-      }
-      const matrix_view<const float> in{before.data(), h.rows, h.cols};
-      for (const step& s : p.steps()) {
-        if (!active(s) || !outcome) continue;
-        if (s.what == step::kind::replace) {
-          outcome = s.on_replace(tap{site::resid_pre, s.range.first, at.rows, &steps}, in, h);
-        } else {
-          if (!s.reads_output) copy(in, h);
-          s.on_block(at, in, h);
-        }
-      }
-      changed = true;
-    }
-    changed = apply_rows(p, at, h) || changed;
-    if (at.where == site::resid_pre && any) {
-      materialized(h, input);
-      input_rows.assign(at.rows);
-      width = h.cols;
-    }
-    if (want.contains(at.where)) look(at, h);
-    return changed ? edit::modified : edit::unchanged;
-  };
-  const hooks<float> k{want, write, call, epoch};
-  guard.armed = true;
-  status done = host.try_forward(batch, k);
-  if (done) done = outcome;
-  guard.armed = !done;
+  edited_pass pass(p.table, want, look, memory);
+  auto call = [&](const tap& at, matrix_view<float> h) { return pass.call(at, h); };
+  status done = host.try_forward(batch, hooks<float>{want, p.table.written(), call, p.table.epoch()});
+  if (done) done = pass.outcome();
+  if (done) guard.done();
   return done;
+}
+
+// The same with the weights that the plan changes, overridden for this pass.
+template <editable_host H>
+status try_forward_bound(H& host, const bound_plan& p, batch_view batch, site_set want, observer<float> look,
+                         pass_memory& memory) {
+  if (!p.whole) return p.whole;
+  if constexpr (surgical_host<H>) {
+    if (p.table.changes_weights()) {
+      inline_executor here;
+      held_weights<H> held;
+      if (auto s = try_override_layers<H>(here, host, p.table, held); !s) return s;
+      return try_forward_held(host, p, batch, want, look, memory);
+    }
+  }
+  return try_forward_held(host, p, batch, want, look, memory);
 }
 
 }  // namespace detail
@@ -132,16 +152,11 @@ status try_forward_held(H& host, const plan& p, batch_view batch, site_set want,
 template <editable_host H>
   requires(std::same_as<typename H::value, float> && std::same_as<typename H::space, host_space>)
 status try_observe(H& host, const plan& p, batch_view batch, site_set want, observer<float> look, pass_memory& memory) {
-  if (!detail::changes_weights(p)) return detail::try_forward_held(host, p, batch, want, look, memory);
-  if constexpr (surgical_host<H>) {
-    inline_executor here;
-    if (auto s = p.check(host.describe()); !s) return s;
-    const auto held = try_hold_weights(here, host, p);
-    if (!held) return held.error();
-    return detail::try_forward_held(host, p, batch, want, look, memory);
-  } else {
-    return detail::check_no_weights(p);
-  }
+  if (auto s = p.check(host.describe()); !s) return s;
+  if (p.empty()) memory.table.clear();
+  else memory.table.build(p, host.describe().n_layers);
+  const detail::bound_plan bound{p, memory.table, detail::check_whole(host, p, memory.table), {}};
+  return detail::try_forward_bound(host, bound, batch, want, look, memory);
 }
 // The same with memory of its own, taken anew in every pass.
 template <editable_host H>
@@ -150,27 +165,36 @@ status try_observe(H& host, const plan& p, batch_view batch, site_set want, obse
   pass_memory memory;
   return try_observe(host, p, batch, want, look, memory);
 }
+// The same under a schedule, which has checked the plan once. Errors also: what schedule::check finds.
+template <editable_host H>
+  requires(std::same_as<typename H::value, float> && std::same_as<typename H::space, host_space>)
+status try_observe(H& host, const schedule& plan, batch_view batch, site_set want, observer<float> look,
+                   pass_memory& memory) {
+  if (auto s = plan.check(host); !s) return s;
+  return detail::try_forward_bound(host, plan.bound(), batch, want, look, memory);
+}
 
-// Runs a whole pass under a plan; the sequences of the batch continue their KV caches. Layers that the plan leaves
-// out still run in a host of the edit level; their output is overwritten. host.logits() returns the result.
+// Runs a whole pass under a plan or a schedule; the sequences of the batch continue their KV caches. Layers that the plan
+// leaves out still run in a host of the edit level; their output is overwritten. host.logits() returns the result.
 // Errors: stale_cache where a sequence continues a cache that grew under another plan (forget it, or start
 // at position 0); unsupported for steps that act where the host has no site, and for steps on weights where the host is of
-// the edit level (one of the surgery level holds their values for the pass); what plan::check finds. Nothing is changed
-// then.
+// the edit level (one of the surgery level holds their values for the pass); invalid_argument for a row that a step has no
+// source for; what plan::check or schedule::check finds. Nothing is changed then.
 // Where the host or a step fails under a plan that is not empty, or throws, the batch's sequences are forgotten.
 //
 // The pass takes its working memory from `memory`: a second pass of as many rows allocates nothing besides the host's
 // own allocations. Without `memory` every pass allocates anew.
-template <editable_host H>
-  requires(std::same_as<typename H::value, float> && std::same_as<typename H::space, host_space>)
-status try_forward(H& host, const plan& p, batch_view batch, pass_memory& memory) {
+template <editable_host H, class Plan>
+  requires(std::same_as<typename H::value, float> && std::same_as<typename H::space, host_space> &&
+           (std::same_as<Plan, plan> || std::same_as<Plan, schedule>))
+status try_forward(H& host, const Plan& p, batch_view batch, pass_memory& memory) {
   return try_observe(host, p, batch, site_set{}, detail::look_away, memory);
 }
-
 // The same with memory of its own, taken anew in every pass.
-template <editable_host H>
-  requires(std::same_as<typename H::value, float> && std::same_as<typename H::space, host_space>)
-status try_forward(H& host, const plan& p, batch_view batch) {
+template <editable_host H, class Plan>
+  requires(std::same_as<typename H::value, float> && std::same_as<typename H::space, host_space> &&
+           (std::same_as<Plan, plan> || std::same_as<Plan, schedule>))
+status try_forward(H& host, const Plan& p, batch_view batch) {
   pass_memory memory;
   return try_forward(host, p, batch, memory);
 }

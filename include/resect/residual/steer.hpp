@@ -4,9 +4,10 @@
 #include <concepts>
 #include <limits>
 #include <span>
+#include <string_view>
+#include <utility>
 
 #include <resect/core/array.hpp>
-#include <resect/core/finite.hpp>
 #include <resect/core/math.hpp>
 #include <resect/core/reduce.hpp>
 #include <resect/residual/plan.hpp>
@@ -55,15 +56,6 @@ void steer_row(std::span<float> h, std::span<const float> w, double c) noexcept 
 }
 
 template <class Mode>
-constexpr std::string_view steering_name() noexcept {
-  if constexpr (std::same_as<Mode, steering::add>) return "steer.add";
-  else if constexpr (std::same_as<Mode, steering::relative>) return "steer.relative";
-  else if constexpr (std::same_as<Mode, steering::keep_norm>) return "steer.keep_norm";
-  else if constexpr (std::same_as<Mode, steering::clamp>) return "steer.clamp";
-  else return "steer.project_out";
-}
-
-template <class Mode>
 constexpr std::string_view steering_id() noexcept {
   if constexpr (std::same_as<Mode, steering::add>) return "resect.steer.add/1";
   else if constexpr (std::same_as<Mode, steering::relative>) return "resect.steer.relative/1";
@@ -72,7 +64,37 @@ constexpr std::string_view steering_id() noexcept {
   else return "resect.steer.project_out/1";
 }
 
+// Whether the mode adds c·v; the others use u = v/‖v‖.
+template <class Mode>
+inline constexpr bool adds_scaled = std::same_as<Mode, steering::add> || std::same_as<Mode, steering::keep_norm>;
+
 }  // namespace detail
+
+namespace operators {
+
+// The new value of a row by one mode of steering.
+template <steering_mode Mode>
+struct steer {
+  static constexpr std::string_view id = detail::steering_id<Mode>();
+  array<float> direction;  // v
+  float strength = 0;      // c
+  array<float> addend;     // c·v for add and keep_norm, u for the others
+
+  operator_facts facts() const noexcept { return {.width = direction.size()}; }
+  void fields(field_visitor& v) const {
+    v.values("direction", direction.span());
+    v.number("strength", static_cast<double>(strength));
+  }
+  status apply(const tap&, matrix_view<const float>, matrix_view<float> h) const noexcept {
+    constexpr bool idle_at_zero = detail::adds_scaled<Mode> || std::same_as<Mode, steering::relative>;
+    if (idle_at_zero && strength == 0.0f) return {};
+    for (index_t r = 0; r < h.rows; ++r)
+      detail::steer_row<Mode>(h.row_span(r), addend.span(), static_cast<double>(strength));
+    return {};
+  }
+};
+
+}  // namespace operators
 
 // Steers the rows at a site of the layers along v (d_model) with strength c; Mode is the formula:
 //   steer(steering::add{}, layer(12), site::resid_post, v, 4.0f)
@@ -82,16 +104,15 @@ constexpr std::string_view steering_id() noexcept {
 // modes but add, invalid_argument where v is zero.
 template <steering_mode Mode>
 result<step> try_steer(Mode, layer_range where, site at, std::span<const float> v, float c = 0.0f) {
-  const auto name = detail::steering_name<Mode>();
+  const auto name = plain_name(detail::steering_id<Mode>());
   if (v.empty()) return error{errc::invalid_argument, text("direction of ", name), "no element", "d_model elements"};
   const double norm = math::sqrt(dot(v, v));
-  if (!is_finite(norm) || !is_finite(c))
+  if (!(norm - norm == 0) || !(c - c == 0))  // NaN or infinite
     return error{errc::not_finite, text("direction or strength of ", name), "NaN or infinity", "finite values"};
   if (!std::same_as<Mode, steering::add> && norm == 0)
     return error{errc::invalid_argument, text("direction of ", name), "a zero vector", "a vector that is not zero"};
 
-  constexpr bool scaled = std::same_as<Mode, steering::add> || std::same_as<Mode, steering::keep_norm>;
-  constexpr bool idle_at_zero = scaled || std::same_as<Mode, steering::relative>;
+  constexpr bool scaled = detail::adds_scaled<Mode>;
   array<float> w;
   for (const float x : v) {
     const double element = scaled ? static_cast<double>(x) * static_cast<double>(c) : static_cast<double>(x) / norm;
@@ -100,21 +121,7 @@ result<step> try_steer(Mode, layer_range where, site at, std::span<const float> 
                    text(element, " in element ", w.size()), "finite values in fp32"};
     w.push_back(static_cast<float>(element));
   }
-  step s;
-  s.what = step::kind::rows;
-  s.range = where;
-  s.where = at;
-  s.overwrites = false;
-  s.width = static_cast<index_t>(v.size());
-  s.name = name;
-  s.id = detail::steering_id<Mode>();
-  s.fields.add("strength", static_cast<double>(c)).add("site", model::name(at));
-  s.hash = fingerprint{}.add(v).add(static_cast<double>(c)).value();
-  s.on_rows = [w = std::move(w), c](const tap&, matrix_view<float> h) {
-    if (idle_at_zero && c == 0.0f) return;
-    for (index_t r = 0; r < h.rows; ++r) detail::steer_row<Mode>(h.row_span(r), w.span(), static_cast<double>(c));
-  };
-  return s;
+  return step{where, at, operators::steer<Mode>{array<float>(v), c, std::move(w)}};
 }
 
 #if RESECT_EXCEPTIONS

@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <concepts>
 #include <cstdint>
-#include <optional>
 #include <string_view>
+#include <utility>
 
-#include <resect/core/executor.hpp>
-#include <resect/core/fields.hpp>
+#include <resect/core/array.hpp>
 #include <resect/core/hash.hpp>
-#include <resect/core/shared_function.hpp>
+#include <resect/residual/operation.hpp>
 #include <resect/residual/selection.hpp>
-#include <resect/residual/words.hpp>
 
 namespace RESECT_NAMESPACE::residual {
 
@@ -26,21 +23,6 @@ constexpr layer_range layer(int l) noexcept { return {l, l + 1}; }
 // The range of layers [first, last).
 constexpr layer_range layers(int first, int last) noexcept { return {first, last}; }
 
-// The answer of a step on one weight: true if it wrote other values, false if it kept them, or an error.
-class weight_change {
- public:
-  template <std::same_as<bool> B>
-  weight_change(B changed) noexcept : changed_(changed) {}
-  weight_change(const resect::error& e) noexcept : outcome_(e) {}
-
-  explicit operator bool() const noexcept { return changed_; }
-  const status& outcome() const noexcept { return outcome_; }
-
- private:
-  status outcome_;
-  bool changed_ = false;
-};
-
 // The weights of a layer that a step changes: all, or the one with this name. Every layer of the range must then have
 // it, with these extents if they are not 0.
 struct weight_selector {
@@ -52,50 +34,61 @@ struct weight_selector {
   bool selects(const weight_desc& w) const noexcept { return all() || name == w.name.view(); }
 };
 
-// One change to a model: an operator with the layers and the site at which it acts. The functions in operators.hpp
-// make steps; a user's own operator is a step too.
+// One change to a model: an operator, and where it acts. The functions in operators.hpp make steps; any named_operator
+// becomes one by a constructor.
+//   step{layers(2, 5), site::resid_post, my_operator{…}}
 struct step {
-  enum class kind : std::uint8_t {
-    rows,     // edits the rows at one site of each layer
-    block,    // sees each layer's input and output, decides the output
-    replace,  // one function in place of the whole range
-    weights,  // other values for each layer's weights
-  };
-  using rows_function = shared_function<void(const tap&, matrix_view<float>)>;
-  using block_function = shared_function<void(const tap&, matrix_view<const float>, matrix_view<float>)>;
-  using replace_function = shared_function<status(const tap&, matrix_view<const float>, matrix_view<float>)>;
-  using weight_function = shared_function<weight_change(const weight_desc&, matrix_view<float>, executor_ref)>;
+  using kind = form;
 
-  kind what = kind::rows;
+  step() = default;
+  // An operator on blocks, spans or weights.
+  step(layer_range where_, operation o) : op(std::move(o)), what(op.facts().what), range(where_) {
+    name = plain_name(op.id());
+  }
+  // An operator on the rows at a site.
+  step(layer_range where_, site at, operation o) : step(where_, std::move(o)) {
+    what = form::rows;
+    where = at;
+  }
+
+  operation op;
+  form what = form::rows;
   layer_range range;
-  site where = site::resid_post;      // rows: the site; others act on the whole block
-  bool overwrites = true;             // does not use the old rows: at most one such step a place
-  bool reads_output = true;           // block: needs the layer to run; false lets a host leave it out
-  index_t width = 0;                  // columns that the step expects, 0 for any
-  selection rows;                     // rows, block: the rows that it acts on (`at` sets this and wraps the functions)
-  bool removes = false;               // block: the layer is skipped for these rows, although it runs for the others
-  weight_selector weight;             // weights: the selected ones; others are not even read
-  int priority = 0;                   // order among steps at one place, ascending; then by first layer, then as added
-  short_text<48> name;                // shown in errors and tables; nothing depends on it
-  std::string_view id;                // "resect.skip/1": the operator and its revision; a literal, kept by reference
-  std::uint64_t hash = 0;             // hash of everything else that changes the result of the step
-  field_list fields;                  // parameters, as reports list them
-  std::optional<std::uint64_t> seed;  // seed of a step that draws random numbers
-  status outcome;                     // an error in the step's arguments, if any: plans refuse the step then
+  site where = site::resid_post;  // rows: the site; others act on the whole block
+  selection rows;                 // rows, block: the rows that it acts on
+  array<operation> after;         // norm matching of the rows that the operator has changed, in this order
+  weight_selector weight;         // weights, products: the selected ones; others are not even read
+  int priority = 0;               // order among steps at one place, ascending; then by first layer, then as added
+  short_text<48> name;            // shown in errors and tables; nothing depends on it
 
-  rows_function on_rows;        // rows(tap, h): changes h
-  block_function on_block;      // block(tap, h_l, h): h holds h_{l+1} (h_l where reads_output is false)
-  replace_function on_replace;  // replace(tap, h_i, h): writes h_j to h
-  weight_function on_weight;    // weights(w, values, exec): changes them (row-major), or returns false
+  bool covers(int l) const noexcept { return l >= range.first && l < range.last; }
+  bool reads_original() const noexcept {
+    for (const operation& o : after)
+      if (o.facts().reads_original) return true;
+    return false;
+  }
+  // block: whether the layer must run, for this step or for the rows that it leaves alone.
+  bool reads_output() const noexcept { return op.facts().reads_output || !rows.every_row() || reads_original(); }
+  // block: whether the layer is skipped for the chosen rows, although it runs for the others.
+  bool removes_rows() const noexcept { return !op.facts().reads_output && !rows.every_row() && !reads_original(); }
+  // Columns that the step expects, 0 for any.
+  index_t width() const noexcept {
+    index_t n = op.facts().width;
+    for (const operation& o : after)
+      if (n == 0) n = o.facts().width;
+    return n;
+  }
 
   // A hash of everything that changes the step's effect in a layer. The range is left out, except for a replaced
   // span.
   std::uint64_t identity() const noexcept {
     fingerprint f;
-    f.add(id).add(hash).add(static_cast<std::uint64_t>(where)).add(static_cast<std::uint64_t>(what));
+    f.add(op.id()).add(op.hash()).add(static_cast<std::uint64_t>(where)).add(static_cast<std::uint64_t>(what));
     f.add(static_cast<std::uint64_t>(static_cast<std::uint32_t>(priority))).add(weight.name.view());
-    if (what == kind::replace)
+    if (what == form::replace)
       f.add(static_cast<std::uint64_t>(range.first)).add(static_cast<std::uint64_t>(range.last));
+    if (!rows.every_row()) f.add(rows.hash());
+    for (const operation& o : after) f.add(o.id()).add(o.hash());
     return f.value();
   }
 };

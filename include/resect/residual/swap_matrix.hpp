@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <string_view>
-#include <type_traits>
 #include <utility>
 
 #include <resect/core/array.hpp>
@@ -15,6 +14,49 @@
 // Operators on weights: other values for a layer's matrices. They need a host of the surgery level.
 namespace RESECT_NAMESPACE::residual {
 
+namespace operators {
+
+// y := Ŵ·x by other values of the weight.
+struct swap_matrix {
+  static constexpr std::string_view id = "resect.swap_matrix/1";
+  index_t rows = 0, cols = 0;
+  array<float> values;  // row-major
+
+  operator_facts facts() const noexcept { return {.what = form::weights, .overwrites = true}; }
+  void fields(field_visitor& v) const {
+    v.key("rows", static_cast<std::uint64_t>(rows));
+    v.key("cols", static_cast<std::uint64_t>(cols));
+    v.values("values", values.span());
+  }
+  weight_change change(const weight_desc& w, matrix_view<float> out, executor_ref) const {
+    if (status st = check_view(out, rows, cols, w.name.view()); !st) return st.error();
+    copy(matrix_view<const float>{values.data(), rows, cols}, out);
+    return true;
+  }
+};
+
+// A function on every matrix of a layer; norm gains and biases are left alone.
+template <class F>
+struct map_weights {
+  std::string_view id;
+  named_function<F> map;
+
+  operator_facts facts() const noexcept { return {.what = form::weights}; }
+  void fields(field_visitor& v) const { map.fields(v); }
+  status check() const { return map.check(); }
+  weight_change change(const weight_desc& w, matrix_view<float> values, executor_ref exec) const {
+    if (w.role != weight_role::matrix) return false;
+    const auto operand = text(w.name.view(), " of layer ", w.layer);
+    const weight_change change = map.change(w, values, exec);
+    if (!change.outcome()) return change.outcome().error().within(operand.view());
+    if (change)
+      if (status st = check_finite(values, operand.view()); !st) return st.error();
+    return change;
+  }
+};
+
+}  // namespace operators
+
 // Replaces one matrix of each layer: y := Ŵ·x in place of W·x, for the matrix with the name `weight`
 // (weight_desc::name, e.g. "attn.q") in every layer of the range; `values` is Ŵ (out, in), any strides. The step
 // keeps a copy of Ŵ (4 bytes a weight) and its hash includes the values. Other weights are not read; a plan may swap
@@ -23,13 +65,7 @@ namespace RESECT_NAMESPACE::residual {
 // where a layer has no such matrix, shape_mismatch where its extents differ; nothing is run then.
 template <class = void>
 result<step> try_swap_matrix(layer_range where, std::string_view weight, matrix_view<const float> values) {
-  step s;
-  s.what = step::kind::weights;
-  s.range = where;
-  s.name = "swap_matrix";
-  s.id = "resect.swap_matrix/1";
-  s.weight = {weight, values.rows, values.cols};
-  if (weight.empty() || s.weight.name.view() != weight)
+  if (weight.empty() || short_text<48>(weight).view() != weight)
     return error{errc::invalid_argument, "weight of swap_matrix", text("\"", weight, "\""),
                  "a name of 1 to 48 characters"};
   const auto operand = text(weight, " of swap_matrix");
@@ -39,17 +75,8 @@ result<step> try_swap_matrix(layer_range where, std::string_view weight, matrix_
   if (status st = check_finite(values, operand.view()); !st) return st.error();
   array<float> kept;
   materialized(values, kept);
-  s.hash = fingerprint{}
-               .add(static_cast<std::uint64_t>(values.rows))
-               .add(static_cast<std::uint64_t>(values.cols))
-               .add(std::as_const(kept).span())
-               .value();
-  s.on_weight = [kept = std::move(kept), rows = values.rows, cols = values.cols](
-                    const weight_desc& w, matrix_view<float> out, executor_ref) -> weight_change {
-    if (status st = check_view(out, rows, cols, w.name.view()); !st) return st.error();
-    copy(matrix_view<const float>{kept.data(), rows, cols}, out);
-    return true;
-  };
+  step s{where, operators::swap_matrix{values.rows, values.cols, std::move(kept)}};
+  s.weight = {weight, values.rows, values.cols};
   return s;
 }
 
@@ -72,36 +99,8 @@ result<step> try_swap_matrix(layer_range where, std::string_view weight, const W
 // Errors of a pass: what f reports, with the matrix named before it; not_finite where it wrote NaN or infinity.
 template <class F>
 step map_weights(layer_range where, F f, std::uint64_t identity) {
-  step s;
-  s.what = step::kind::weights;
-  s.range = where;
-  s.name = "map_weights";
-  s.id = "resect.map_weights/1";
-  s.overwrites = false;
-  s.hash = identity;
-  s.on_weight = [f = std::move(f)](const weight_desc& w, matrix_view<float> values,
-                                   executor_ref exec) -> weight_change {
-    if (w.role != weight_role::matrix) return false;
-    const auto call = [&]() -> weight_change {
-      using returned = decltype(f(w, values, exec));
-      if constexpr (std::is_void_v<returned>) {
-        f(w, values, exec);
-        return true;
-      } else if constexpr (std::is_same_v<returned, status>) {
-        const status st = f(w, values, exec);
-        return st ? weight_change{true} : weight_change{st.error()};
-      } else {
-        return f(w, values, exec);
-      }
-    };
-    const auto operand = text(w.name.view(), " of layer ", w.layer);
-    const weight_change change = call();
-    if (!change.outcome()) return change.outcome().error().within(operand.view());
-    if (change)
-      if (status st = check_finite(values, operand.view()); !st) return st.error();
-    return change;
-  };
-  return s;
+  constexpr std::string_view id = "resect.map_weights/1";
+  return {where, operators::map_weights<F>{id, named(id, identity, std::move(f))}};
 }
 
 #if RESECT_EXCEPTIONS

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -10,6 +11,7 @@
 
 #include <resect/core/algorithm.hpp>
 #include <resect/core/array.hpp>
+#include <resect/core/fields.hpp>
 #include <resect/residual/plan.hpp>
 
 // One altered model of a study, and its identity in reports.
@@ -87,41 +89,90 @@ std::string hash_text(std::uint64_t x) {
 // Steps that differ in their layers alone, as one part of a key.
 struct key_part {
   std::string operation, matrix, parameters;
-  std::uint64_t identity = 0;
   std::optional<std::uint64_t> seed;
   std::vector<int> layers;
-  const residual::step* first = nullptr;
+  std::vector<parameter> listed;
 
   std::string name() const { return matrix.empty() ? operation : operation + " of " + matrix; }
 };
 
-template <class = void>
-std::string parameter_text(const residual::step& s) {
-  std::string out;
-  for (const auto& f : s.fields) {
-    out += out.empty() ? "" : ", ";
-    out += std::string(f.name) + " " + (f.word.empty() ? number_text(f.number) : std::string(f.word));
+// The visitor that lists the fields of an operator as reports show them.
+class report_fields final : public field_visitor {
+ public:
+  using field_visitor::key, field_visitor::number, field_visitor::values;
+  void number(std::string_view name, double value, double usual) override {
+    if (value != usual) add(field_list::field{name, value});
   }
+  void word(std::string_view name, std::string_view value) override { add(field_list::field{name, 0, value}); }
+  void seed(std::uint64_t value) override { seed_ = value; }
+  void key(std::string_view, std::uint64_t, listed_by how) override {
+    complete_ = complete_ && how == listed_by::source;
+  }
+  void values(std::string_view, std::span<const float>, listed_by how) override {
+    complete_ = complete_ && how == listed_by::source;
+  }
+
+  const field_list& list() const noexcept { return list_; }
+  const std::optional<std::uint64_t>& drawn_with() const noexcept { return seed_; }
+  // Whether id, seed and list tell the operator from every other, so that a report need not show its hash.
+  bool complete() const noexcept { return complete_; }
+
+ private:
+  void add(const field_list::field& f) {
+    const auto before = list_.end();
+    if (f.word.empty()) list_.add(f.name, f.number);
+    else list_.add(f.name, f.word);
+    complete_ = complete_ && list_.end() != before;  // a full list drops fields
+  }
+  field_list list_;
+  std::optional<std::uint64_t> seed_;
+  bool complete_ = true;
+};
+
+// A step as reports list it: the fields of its operator, the site where the operator may act at several, and whether these
+// with id, layers, matrix and seed are its whole identity.
+struct listed_step {
+  report_fields fields;
+  std::string site;
+  bool complete = false;
+
+  explicit listed_step(const residual::step& s) {
+    s.op.fields(fields);
+    if (s.what == residual::form::rows && s.op.facts().sites.empty()) site = model::name(s.where);
+    complete = fields.complete() && s.rows.every_row() && s.after.empty() && s.priority == 0;
+  }
+};
+
+template <class = void>
+std::vector<parameter> parameters_of(const listed_step& s) {
+  std::vector<parameter> out;
+  for (const auto& f : s.fields.list()) out.push_back({std::string(f.name), f.number, std::string(f.word)});
+  if (!s.site.empty()) out.push_back({"site", 0, s.site});
   return out;
 }
 
-// The part of a step's identity besides id, layers, matrix and seed, where its fields are incomplete.
 template <class = void>
-std::string rest_of_identity(const residual::step& s) {
-  return s.fields.is_complete() && s.priority == 0 ? std::string() : hash_text(s.identity());
+std::string parameter_text(const std::vector<parameter>& parameters) {
+  std::string out;
+  for (const parameter& f : parameters) {
+    out += out.empty() ? "" : ", ";
+    out += f.name + " " + (f.word.empty() ? number_text(f.number) : f.word);
+  }
+  return out;
 }
 
 template <class = void>
 array<key_part> key_parts(const residual::plan& plan) {
   array<key_part> parts;
   for (const residual::step& s : plan.steps()) {
-    key_part part{
-        operator_name(s.id), std::string(s.weight.name.view()), parameter_text(s), s.identity(), s.seed, {}, &s};
-    if (const std::string rest = rest_of_identity(s); !rest.empty())
-      part.parameters += (part.parameters.empty() ? "" : ", ") + rest;
+    const listed_step listed(s);
+    key_part part{operator_name(s.op.id()), std::string(s.weight.name.view()), {}, listed.fields.drawn_with(), {},
+                  parameters_of(listed)};
+    part.parameters = parameter_text(part.listed);
+    if (!listed.complete) part.parameters += (part.parameters.empty() ? "" : ", ") + hash_text(s.identity());
     auto same = algo::find_if(parts.begin(), parts.end(), [&](const key_part& p) {
       return p.operation == part.operation && p.matrix == part.matrix && p.parameters == part.parameters &&
-             p.seed == s.seed;
+             p.seed == part.seed;
     });
     if (same == parts.end()) {
       parts.push_back(std::move(part));
@@ -177,11 +228,9 @@ arm_identity identity_of(const residual::plan& plan) {
       out.group += ": " + own;
       out.family += ": " + own;
     }
-    for (const auto& f : p.first->fields) {
-      parameter one{std::string(f.name), f.number, std::string(f.word)};
+    for (const parameter& one : p.listed)
       if (algo::find(out.parameters.begin(), out.parameters.end(), one) == out.parameters.end())
-        out.parameters.push_back(std::move(one));
-    }
+        out.parameters.push_back(one);
     out.layers.insert(out.layers.end(), p.layers.begin(), p.layers.end());
   }
   algo::sort(out.layers.begin(), out.layers.end());

@@ -96,27 +96,37 @@ status try_alter(executor_ref exec, const H& host, const compress::weight_method
   return {};
 }
 
-// A step that hands out stored values.
-template <class = void>
-residual::step stored_values(const compress::weight_method& method, int l, altered_matrices made) {
-  residual::step step;
-  step.what = residual::step::kind::weights;
-  step.range = residual::layer(l);
-  step.name = method.name;
-  step.id = method.id;
-  step.hash = method.hash;
-  step.fields = method.fields;
-  step.on_weight = [values = std::move(made.values), ids = std::move(made.ids)](const model::weight_desc& w,
-                                                                                matrix_view<float> to, executor_ref) {
-    for (std::size_t i = 0; i < ids.size(); ++i) {
-      if (ids[i] != w.id || values[i].empty()) continue;
+// An operator that hands out stored values; it has the identity and the parameters of the method that made them.
+struct stored_values {
+  std::string_view id;
+  std::uint64_t method = 0;
+  field_list parameters;
+  altered_matrices made;
+
+  residual::operator_facts facts() const noexcept { return {.what = residual::form::weights, .overwrites = true}; }
+  void fields(field_visitor& v) const {
+    for (const auto& f : parameters)
+      if (f.word.empty()) v.number(f.name, f.number);
+      else v.word(f.name, f.word);
+    v.key("method", method, parameters.is_complete() ? listed_by::source : listed_by::hash);
+  }
+  residual::weight_change change(const model::weight_desc& w, matrix_view<float> to, executor_ref) const {
+    for (std::size_t i = 0; i < made.ids.size(); ++i) {
+      if (made.ids[i] != w.id || made.values[i].empty()) continue;
       for (index_t r = 0; r < to.rows; ++r)
-        for (index_t c = 0; c < to.cols; ++c) to(r, c) = values[i][static_cast<std::size_t>(r * to.cols + c)];
+        for (index_t c = 0; c < to.cols; ++c) to(r, c) = made.values[i][static_cast<std::size_t>(r * to.cols + c)];
       return true;
     }
     return false;
-  };
-  return step;
+  }
+};
+
+template <class = void>
+residual::step stored_step(const compress::weight_method& method, int l, altered_matrices made) {
+  const std::string_view id = method.id.empty() ? "resect.custom/1" : method.id;
+  residual::step s{residual::layer(l), stored_values{id, method.hash, method.fields, std::move(made)}};
+  s.name = method.name;
+  return s;
 }
 
 template <model::surgical_host H>
@@ -130,7 +140,7 @@ result<layer_artifact> try_layer_artifact(executor_ref exec, const H& host, cons
   layer_artifact out;
   out.error = made.whole > 0 ? std::sqrt(made.lost / made.whole) : 0.0;
   if (method.stored_bits && made.weights > 0) out.bits = made.bits / made.weights;
-  out.step = stored_values(method, l, std::move(made));
+  out.step = stored_step(method, l, std::move(made));
   return out;
 }
 
@@ -198,7 +208,7 @@ std::vector<layer_artifact> no_artifacts(const std::vector<int>& layers, const c
   std::vector<layer_artifact> out;
   for (const int l : layers) {
     out.emplace_back();
-    out.back().step = stored_values(method, l, {});
+    out.back().step = stored_step(method, l, {});
   }
   return out;
 }

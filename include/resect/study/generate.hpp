@@ -146,7 +146,9 @@ result<std::vector<generation>> try_generate(H& host, const residual::plan& plan
   std::vector<generation> out(prompts.size());
   if (prompts.empty() || options.max_new == 0) return out;
   std::vector<model::row_meta> rows = detail::prompt_rows(prompts, options.first_sequence);
-  if (auto s = plan.check(host.describe(), rows); !s) return s.error();
+  const auto bound = residual::schedule::try_make(host, plan);
+  if (!bound) return bound.error();
+  if (auto s = plan.check_marks(rows); !s) return s.error();
   const detail::borrowed_sequences<H> sequences(host, options.first_sequence, prompts.size());
   std::vector<std::size_t> active;
   for (std::size_t i = 0; i < prompts.size(); ++i) active.push_back(i);
@@ -154,7 +156,9 @@ result<std::vector<generation>> try_generate(H& host, const residual::plan& plan
   if (!weights) return weights.error();
   residual::pass_memory memory;
   for (index_t step = 0; !active.empty(); ++step) {
-    if (auto s = residual::detail::try_forward_held(host, plan, rows, {}, residual::detail::look_away, memory); !s)
+    if (auto s =
+            residual::detail::try_forward_held(host, bound->bound(), rows, {}, residual::detail::look_away, memory);
+        !s)
       return s.error();
     const matrix_view<const float> logits = host.logits();
     std::vector<std::size_t> going;

@@ -121,13 +121,19 @@ class runner {
   // Errors: what a plan's check finds, before anything runs; what f or the host reports, with the arm named.
   template <class F>
   status try_visit(std::span<const arm> arms, F f, progress_report report = detail::no_report, progress at = {}) {
-    for (const arm& a : arms)
-      if (auto s = a.plan.check(host_->describe(), windows_->rows); !s) return named(a, s.error());
+    std::vector<residual::schedule> schedules;
+    for (const arm& a : arms) {
+      auto bound = residual::schedule::try_make(*host_, a.plan);
+      if (!bound) return named(a, bound.error());
+      if (auto s = a.plan.check_marks(windows_->rows); !s) return named(a, s.error());
+      schedules.push_back(std::move(*bound));
+    }
     const auto plans = detail::plans_of(arms);
     const auto paths = detail::paths_of(plans, host_->describe().n_layers);
     const auto cost = cost_of(paths);
     if (at.total == 0) at.total = at.done + cost.flop();
-    visiting<F> driver{{*backend_, *host_, rows(), kept_, {}}, arms, f, report, at, at.done, cost.after_visits(), 0};
+    visiting<F> driver{
+        {*backend_, *host_, rows(), kept_, {}, schedules, {}}, arms, f, report, at, at.done, cost.after_visits(), 0};
     if (arms.empty()) return {};
     auto start = host_->try_embed(windows_->rows);
     if (!start) return start.error();

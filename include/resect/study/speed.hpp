@@ -4,6 +4,8 @@
 #include <ctime>
 #include <vector>
 
+#include <resect/core/matrix.hpp>
+#include <resect/study/detail/partial_passes.hpp>
 #include <resect/study/runner.hpp>
 
 // Measures the speed of a host on this machine, so that a study can estimate its duration.
@@ -47,6 +49,27 @@ result<speed> try_measure_speed(Backend& backend, H& host, const token_windows& 
     seconds = detail::seconds_now() - start;
   } while (seconds < 0.3 && passes < 20);
   return speed{few.n_windows, flop * passes / seconds};
+}
+
+// Tokens a second of a host under a plan on this machine: whole passes, head included, over the first windows (at most
+// four), for at least `seconds` after one pass that is not timed. Weights that a plan draws anew are drawn in every
+// pass: such plans say nothing of speed. Errors: what residual::try_run and the host report.
+template <class Backend, model::surgical_host H>
+result<double> try_tokens_per_second(Backend& backend, H& host, const residual::plan& plan,
+                                     const token_windows& windows, double seconds = 0.1) {
+  const auto a_window = windows.rows.size() / static_cast<std::size_t>(windows.n_windows);
+  const auto rows = static_cast<index_t>(a_window) * algo::min<index_t>(4, windows.n_windows);
+  const model::model_desc& m = host.describe();
+  auto start = host.try_embed(std::span(windows.rows).first(static_cast<std::size_t>(rows)));
+  if (!start) return start.error();
+  matrix<float> norm(rows, m.d_model), logits(rows, m.n_vocab);
+  double begin = 0, spent = 0;
+  for (int passes = -1;; ++passes) {
+    if (passes == 0) begin = detail::seconds_now();
+    if (passes > 0 && (spent = detail::seconds_now() - begin) >= seconds)
+      return static_cast<double>(rows) * passes / spent;
+    if (auto s = detail::try_pass_with_head(backend, host, plan, *start, norm, logits); !s) return s.error();
+  }
 }
 
 }  // namespace RESECT_NAMESPACE::study

@@ -27,12 +27,16 @@ RESECT_INSTANCE result<eigen_outcome> jacobi_symmetric_eigen(cpu<threads>&, matr
 }  // namespace RESECT_NAMESPACE::linalg
 #undef RESECT_INSTANCES_OF
 
-#define RESECT_INSTANCES_OF(T, B)                                                                             \
-  RESECT_INSTANCE result<matrix<T>> try_find_range<T>(B&, matrix_view<const T>, index_t, int, std::uint64_t); \
-  RESECT_INSTANCE result<truncated_decomposition<T>> try_truncated_svd(B&, matrix_view<const T>,              \
-                                                                       const truncated_svd_options&);         \
-  RESECT_INSTANCE result<truncated_decomposition<T>> try_truncated_svd(B&, matrix_view<T>,                    \
-                                                                       const truncated_svd_options&);
+#define RESECT_INSTANCES_OF(T, B)                                                                                    \
+  RESECT_INSTANCE result<range_search<T>> try_search_range<T>(B&, const dense_map<T>&, index_t, int, std::uint64_t); \
+  RESECT_INSTANCE result<truncated_decomposition<T>> try_truncated_svd(B&, matrix_view<const T>,                     \
+                                                                       const truncated_svd_options&);                \
+  RESECT_INSTANCE result<truncated_decomposition<T>> try_truncated_svd(B&, matrix_view<T>,                           \
+                                                                       const truncated_svd_options&);                \
+  RESECT_INSTANCE result<weighted_decomposition<T>> try_weighted_low_rank(                                           \
+      B&, matrix_view<const T>, const quant::moment_view&, const weighted_low_rank_options&);                        \
+  RESECT_INSTANCE result<weighted_decomposition<T>> try_weighted_low_rank(                                           \
+      B&, matrix_view<T>, const quant::moment_view&, const weighted_low_rank_options&);
 namespace RESECT_NAMESPACE::factor {
 RESECT_INSTANCES_OF(float, cpu<>)
 RESECT_INSTANCES_OF(double, cpu<>)

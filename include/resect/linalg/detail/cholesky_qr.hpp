@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <concepts>
+#include <limits>
 #include <utility>
 
-#include <resect/core/backend.hpp>
-#include <resect/core/copy.hpp>
-#include <resect/core/finite.hpp>
-#include <resect/linalg/detail/columns.hpp>
+#include <resect/core/memory.hpp>
+#include <resect/core/panels.hpp>
 
 namespace RESECT_NAMESPACE::linalg::detail {
 
@@ -18,24 +16,6 @@ double dependence_tolerance(index_t n) noexcept {
   return 8 * std::sqrt(static_cast<double>(std::max<index_t>(n, 1))) * std::numeric_limits<T>::epsilon();
 }
 
-// G ← QᵀQ in double; a float matrix is widened in slices of a fixed height.
-template <class T, host_factoring_backend<T> B>
-status gram(B& exec, matrix_view<const T> q, matrix_view<double> g) {
-  if constexpr (std::same_as<T, double>) {
-    return exec.try_gemm(1.0, q.transposed(), q, 0.0, g);
-  } else {
-    constexpr index_t height = 1024;
-    matrix<double> wide(std::min(height, q.rows), q.cols);
-    for (index_t first = 0; first == 0 || first < q.rows; first += height) {
-      const auto part = q.middle_rows(first, std::min(height, q.rows - first));
-      const auto slice = wide.view().middle_rows(0, part.rows);
-      copy(exec, part, slice);
-      if (auto s = exec.try_gemm(1.0, slice.transposed(), slice, first == 0 ? 0.0 : 1.0, g); !s) return s;
-    }
-    return {};
-  }
-}
-
 struct cholesky_qr_outcome {
   bool done = false;  // else the columns depend on each other, and Q and R hold nothing
   int passes = 0;
@@ -44,17 +24,17 @@ struct cholesky_qr_outcome {
 
 // Q·R ← Q, columns of norms in [½, 1). A pass is G = QᵀQ = L·Lᵀ, Q ← Q·L⁻ᵀ, R ← Lᵀ·R; G of one pass shows what the pass
 // before it achieved: with ‖G − I‖_F ≤ ⅛ this pass is the last. Where G has no factor it gets a shift on its diagonal.
-template <class T, host_factoring_backend<T> B>
-result<cholesky_qr_outcome> cholesky_qr(B& exec, matrix_view<T> q, matrix<double>& r, double tolerance) {
+template <class T, panel_backend<T> B>
+result<cholesky_qr_outcome> cholesky_qr(B& exec, view_of<T, B> q, matrix<double>& r, double tolerance) {
   const index_t n = q.cols;
   cholesky_qr_outcome outcome;
+  auto& core = core_of(exec);
   matrix<double> g(n, n), l(n, n), product(n, n);
-  matrix<T> narrow(n, n);
   r = matrix<double>(n, n);
   for (index_t i = 0; i < n; ++i) r(i, i) = 1;
   array<double> norm(n);
   while (!outcome.done && outcome.passes < 8) {
-    if (auto s = gram<T>(exec, q, g.view()); !s) return s.error();
+    if (auto s = try_gram(exec, view_of<const T, B>(q), g.view()); !s) return s.error();
     double distance = 0, trace = 0;
     for (index_t i = 0; i < n; ++i) {
       trace += g(i, i);
@@ -68,7 +48,7 @@ result<cholesky_qr_outcome> cholesky_qr(B& exec, matrix_view<T> q, matrix<double
     for (int attempt = 0;; ++attempt) {
       for (index_t i = 0; i < n; ++i)
         for (index_t j = 0; j < n; ++j) l(i, j) = j > i ? 0.0 : g(i, j) + (i == j ? shift : 0.0);
-      const auto cholesky = exec.try_cholesky(l.view());
+      const auto cholesky = core.try_cholesky(l.view());
       if (!cholesky) return cholesky.error();
       if (cholesky->positive_definite()) break;
       if (attempt == 4) return cholesky_qr_outcome{};
@@ -77,11 +57,13 @@ result<cholesky_qr_outcome> cholesky_qr(B& exec, matrix_view<T> q, matrix<double
                         : 8 * (static_cast<double>(n) + std::sqrt(static_cast<double>(q.rows))) * 0x1p-53 * trace;
     }
     for (index_t i = 0; i < n; ++i)  // R is made of the same numbers as Q
-      for (index_t j = 0; j <= i; ++j) l(i, j) = static_cast<double>(narrow(i, j) = static_cast<T>(l(i, j)));
+      for (index_t j = 0; j <= i; ++j) l(i, j) = static_cast<double>(static_cast<T>(l(i, j)));
     for (index_t i = 0; i < n; ++i)
       if (!(l(i, i) * r(i, i) > tolerance * norm[i])) return cholesky_qr_outcome{};
-    if (auto s = exec.try_solve_right(narrow.view(), q); !s) return s.error();
-    if (auto s = exec.try_gemm(1.0, l.view().transposed(), r.view(), 0.0, product.view()); !s) return s.error();
+    const auto factor = try_place<T>(exec, l.view());
+    if (!factor) return factor.error();
+    if (auto s = exec.try_solve_right(factor->view(), q); !s) return s.error();
+    if (auto s = core.try_gemm(1.0, l.view().transposed(), r.view(), 0.0, product.view()); !s) return s.error();
     std::swap(r, product);
     ++outcome.passes;
     outcome.done = last;

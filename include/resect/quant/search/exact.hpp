@@ -46,6 +46,12 @@ struct exact {
   int scales = 24;                      // of offset grids
   std::span<const float> importance{};  // a_j ≥ 0 of each column, or empty: 1
 
+  // As names of methods show it, and the identity of everything that changes what it does.
+  static constexpr std::string_view name() noexcept { return "exact"; }
+  std::uint64_t hash() const noexcept {
+    return fingerprint{}.add("resect.exact/1").add(static_cast<std::uint64_t>(scales)).add(importance).value();
+  }
+
   // Errors: invalid_argument, shape_mismatch, not_finite.
   status check(index_t cols) const noexcept {
     if (scales < 1) return error{errc::invalid_argument, "scales of exact", text(scales), "at least 1"};

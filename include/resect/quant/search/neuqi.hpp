@@ -17,6 +17,12 @@ struct neuqi {
   int scales = 24;                      // coarse ones, and as many fine ones about the best of them
   std::span<const float> importance{};  // a_j ≥ 0 of each column, or empty: 1
 
+  // As names of methods show it, and the identity of everything that changes what it does.
+  static constexpr std::string_view name() noexcept { return "neuqi"; }
+  std::uint64_t hash() const noexcept {
+    return fingerprint{}.add("resect.neuqi/1").add(static_cast<std::uint64_t>(scales)).add(importance).value();
+  }
+
   // Errors: invalid_argument, shape_mismatch, not_finite.
   status check(index_t cols) const noexcept {
     if (scales < 2) return error{errc::invalid_argument, "scales of neuqi", text(scales), "at least 2"};

@@ -11,6 +11,12 @@ namespace RESECT_NAMESPACE::quant {
 // exponent of the grid's largest level (2 of E2M1). Weights beyond that level are clipped. What other tools write; a
 // search loses less.
 struct ocp_floor {
+  // As names of methods show it, and the identity of everything that changes what it does.
+  static constexpr std::string_view name() noexcept { return "ocp-floor"; }
+  std::uint64_t hash() const noexcept {
+    return fingerprint{}.add("resect.ocp-floor/1").value();
+  }
+
   static status check(index_t) noexcept { return {}; }
   template <level_grid G>
   static typename G::parameters fit(const G& g, const e8m0_store& t, no_header h, group_weights w) noexcept {

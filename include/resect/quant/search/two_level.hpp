@@ -25,6 +25,12 @@ struct two_level_search {
   int units = 3;                        // tried on each side of the first ones, a hundredth apart
   std::span<const float> importance{};  // a_j ≥ 0 of each column, or empty: 1
 
+  // As names of methods show it, and the identity of everything that changes what it does.
+  static constexpr std::string_view name() noexcept { return "two-level"; }
+  std::uint64_t hash() const noexcept {
+    return fingerprint{}.add("resect.two-level/1").add(static_cast<std::uint64_t>(weight)).add(static_cast<std::uint64_t>(units)).add(importance).value();
+  }
+
   // Errors: invalid_argument, shape_mismatch, not_finite.
   status check(index_t cols) const noexcept {
     if (units < 0) return error{errc::invalid_argument, "units of two_level_search", text(units), "at least 0"};

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -55,6 +56,8 @@ struct visit_context {
   index_t rows;
   snapshots<typename H::state>& kept;
   lost_streams lost;
+  std::span<const residual::schedule> schedules;  // of all arms
+  residual::pass_memory memory;
 
   double state_bytes() const noexcept { return 4.0 * static_cast<double>(rows) * host.describe().d_model; }
 };
@@ -120,7 +123,8 @@ class altered_model {
   }
 
   status try_run(int to) {
-    auto done = residual::try_run(context_.backend, context_.host, plan(), state_, layer_, to);
+    auto done = residual::try_run(context_.backend, context_.host, context_.schedules[path_.arm], state_, layer_, to,
+                                  context_.memory);
     layer_ = to;
     return done;
   }
@@ -143,7 +147,7 @@ class altered_model {
     if (layer_ == end) return {};
     if (context_.kept.wants(layer_, path_.prefix_of(layer_), context_.state_bytes()))
       context_.kept.put(layer_, path_.prefix_of(layer_), context_.state_bytes(), context_.host.snapshot(state_));
-    return try_run(detail::end_of_unit(plan(), layer_));
+    return try_run(path_.end_of_unit(layer_));
   }
 
   // Layers that no step touches, after the last one that a step does.

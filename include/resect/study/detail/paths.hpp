@@ -21,6 +21,11 @@ struct path {
   std::vector<std::uint64_t> prefix;  // of layers [0, l), l = 0 … n
   std::vector<std::uint64_t> suffix;  // of layers [l, n)
 
+  std::vector<char> runs;  // whether layer l runs: no step replaces it or leaves it out
+  std::vector<int> unit;   // one past the layers that run as one from layer l on: the end of a replaced span, or l + 1
+
+  bool runs_layer(int l) const noexcept { return runs[static_cast<std::size_t>(l)] != 0; }
+  int end_of_unit(int l) const noexcept { return unit[static_cast<std::size_t>(l)]; }
   int layers() const noexcept { return static_cast<int>(at.size()); }
   std::uint64_t of(int l) const noexcept { return at[static_cast<std::size_t>(l)]; }
   std::uint64_t prefix_of(int l) const noexcept { return prefix[static_cast<std::size_t>(l)]; }
@@ -35,22 +40,26 @@ struct path {
 
 template <class = void>
 path path_of(const residual::plan& plan, std::size_t arm, int n_layers) {
-  path out{arm, &plan, std::vector<std::uint64_t>(static_cast<std::size_t>(n_layers), 0), {}, {}};
-  for (int l = 0; l < n_layers; ++l) {
-    fingerprint f;
-    bool touched = false;
-    for (const residual::step& s : plan.steps())
-      if (l >= s.range.first && l < s.range.last) {
-        f.add(s.identity());
-        touched = true;
-      }
-    out.at[static_cast<std::size_t>(l)] = touched ? algo::max<std::uint64_t>(f.value(), 1) : 0;
+  path out{arm, &plan, std::vector<std::uint64_t>(static_cast<std::size_t>(n_layers), 0), {}, {}, {}, {}};
+  out.runs.assign(static_cast<std::size_t>(n_layers), 1);
+  for (int l = 0; l < n_layers; ++l) out.unit.push_back(l + 1);
+  std::vector<fingerprint> of_layer(static_cast<std::size_t>(n_layers));
+  for (const residual::step& s : plan.steps()) {
+    const std::uint64_t identity = s.identity();
+    const bool span = s.what == residual::form::replace;
+    for (int l = s.range.first; l < algo::min(s.range.last, n_layers); ++l) {
+      const auto i = static_cast<std::size_t>(l);
+      out.at[i] = algo::max<std::uint64_t>(of_layer[i].add(identity).value(), 1);
+      if (span) out.unit[i] = s.range.last;
+      if (span || (s.what == residual::form::block && !s.reads_output())) out.runs[i] = 0;
+    }
   }
   for (const residual::step& s : plan.steps()) {
-    if (s.what != residual::step::kind::replace) continue;
+    if (s.what != residual::form::replace) continue;
     fingerprint f;
-    for (int l = s.range.first; l < s.range.last; ++l) f.add(out.of(l));
-    for (int l = s.range.first; l < s.range.last; ++l) out.at[static_cast<std::size_t>(l)] = f.value();
+    for (int l = s.range.first; l < algo::min(s.range.last, n_layers); ++l) f.add(out.of(l));
+    for (int l = s.range.first; l < algo::min(s.range.last, n_layers); ++l)
+      out.at[static_cast<std::size_t>(l)] = f.value();
   }
   fingerprint forward;
   out.prefix.push_back(forward.value());
@@ -66,26 +75,6 @@ std::vector<path> paths_of(std::span<const residual::plan* const> plans, int n_l
   std::vector<path> out;
   for (std::size_t i = 0; i < plans.size(); ++i) out.push_back(path_of(*plans[i], i, n_layers));
   return out;
-}
-
-// Whether the layer runs under the plan: not where a step replaces it or leaves it out.
-template <class = void>
-bool runs_layer(const residual::plan& plan, int l) noexcept {
-  for (const residual::step& s : plan.steps())
-    if (l >= s.range.first && l < s.range.last &&
-        (s.what == residual::step::kind::replace || (s.what == residual::step::kind::block && !s.reads_output)))
-      return false;
-  return true;
-}
-
-// One past the layers that run as one from layer l on: the end of a replaced span, or l + 1.
-template <class = void>
-int end_of_unit(const residual::plan& plan, int l) noexcept {
-  int end = l + 1;
-  for (const residual::step& s : plan.steps())
-    if (s.what == residual::step::kind::replace && l >= s.range.first && l < s.range.last)
-      end = algo::max(end, s.range.last);
-  return end;
 }
 
 // Walks all paths from layer 0, each stretch that several share once. A driver brings

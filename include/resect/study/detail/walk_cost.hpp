@@ -69,10 +69,10 @@ class cost_driver {
     return from;
   }
   void add_layers(const path& p, int from, int to) {
-    for (int l = resumed(p, from, to); l < to; l = end_of_unit(*p.plan, l)) {
+    for (int l = resumed(p, from, to); l < to; l = p.end_of_unit(l)) {
       if (p.of(l) != 0 && kept_.wants(l, p.prefix_of(l), state_bytes_))
         kept_.put(l, p.prefix_of(l), state_bytes_, char{});
-      if (runs_layer(*p.plan, l)) flop_ += layer_[static_cast<std::size_t>(l)];
+      if (p.runs_layer(l)) flop_ += layer_[static_cast<std::size_t>(l)];
     }
   }
 

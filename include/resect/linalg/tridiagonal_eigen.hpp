@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include <resect/core/backend.hpp>
+#include <resect/core/finite.hpp>
+#include <resect/core/matrix.hpp>
+#include <resect/core/reduce.hpp>
+
+namespace RESECT_NAMESPACE::linalg {
+
+namespace detail {
+
+// Rows of eight doubles at a time: every length is padded with zeros to a multiple of this.
+inline constexpr index_t eigen_lanes = 8;
+
+inline double padded_dot(const double* a, const double* b, index_t first, index_t last) noexcept {
+  double lane[8] = {};
+  for (index_t i = first; i < last; i += 8)
+    for (index_t j = 0; j < 8; ++j) lane[j] += a[i + j] * b[i + j];
+  return lane_sum(lane);
+}
+
+// QᵀAQ = T: d and e of T, and Q = H_0·H_1·…, H_k = I − scale_k·v_k·v_kᵀ, v_k in row k.
+struct tridiagonal_form {
+  index_t n = 0, length = 0;
+  array<double> reflectors, scale, d, e;
+
+  const double* reflector(index_t k) const noexcept { return reflectors.data() + k * length; }
+  double* reflector(index_t k) noexcept { return reflectors.data() + k * length; }
+};
+
+// v ← x − α·e_at, the reflector that takes column x (zero before `at`) to α·e_at. Returns its scale, 0 where x has
+// nothing below `at`.
+inline double make_reflector(double* v, index_t at, index_t length, double& alpha) noexcept {
+  const index_t start = at & ~(eigen_lanes - 1);
+  double below = 0;
+  for (index_t i = at + 1; i < length; ++i) below = std::max(below, std::fabs(v[i]));
+  alpha = v[at];
+  if (below == 0) {
+    for (index_t i = at; i < length; ++i) v[i] = 0;
+    return 0;
+  }
+  const double norm = std::sqrt(padded_dot(v, v, start, length));
+  alpha = v[at] > 0 ? -norm : norm;
+  v[at] -= alpha;
+  return 1 / (norm * std::fabs(v[at]));
+}
+
+// Householder's reduction; a pass over what remains of A updates it by one reflector and multiplies it by the next.
+inline tridiagonal_form reduce_to_tridiagonal(matrix_view<const double> from) {
+  tridiagonal_form f;
+  const index_t n = f.n = from.rows, length = f.length = (n + eigen_lanes - 1) / eigen_lanes * eigen_lanes;
+  array<double> a(n * length), w(length), product(length);
+  for (index_t i = 0; i < n; ++i)
+    for (index_t j = 0; j <= i; ++j) a[i * length + j] = a[j * length + i] = from(i, j);
+  f.reflectors.resize(n * length), f.scale.resize(n), f.d.resize(n), f.e.resize(n);
+  const double* last = nullptr;  // the reflector whose update of A is due
+  for (index_t k = 0; k < n; ++k) {
+    double* const v = f.reflector(k);
+    const auto updated = [&](index_t i) {
+      const double x = a[i * length + k];
+      return last == nullptr ? x : x - last[i] * w[k] - w[i] * last[k];
+    };
+    f.d[k] = updated(k);
+    if (k + 1 == n) break;
+    for (index_t i = k + 1; i < n; ++i) v[i] = updated(i);
+    f.scale[k] = make_reflector(v, k + 1, length, f.e[k]);
+    const index_t start = (k + 1) & ~(eigen_lanes - 1);
+    for (index_t i = k + 1; i < n; ++i) {
+      double* const row = a.data() + i * length;
+      if (last != nullptr) {
+        const double x = last[i], y = w[i];
+        for (index_t j = start; j < length; j += 8)
+          for (index_t t = 0; t < 8; ++t) row[j + t] -= x * w[j + t] + y * last[j + t];
+      }
+      product[i] = f.scale[k] * padded_dot(row, v, start, length);
+    }
+    for (index_t i = 0; i <= k; ++i) product[i] = 0;
+    const double half = f.scale[k] / 2 * padded_dot(product.data(), v, start, length);
+    for (index_t i = 0; i < length; ++i) w[i] = product[i] - half * v[i];
+    last = v;
+  }
+  return f;
+}
+
+struct plane_rotation {
+  index_t row = 0;  // and the next one
+  double cosine = 1, sine = 0;
+};
+
+// QL sweeps with implicit shifts: d becomes the eigenvalues of T, and apply(rotations) gets what made them, in order.
+// Returns false where an eigenvalue does not converge.
+template <class Apply>
+bool implicit_ql(array<double>& d, array<double>& e, Apply apply) {
+  const index_t n = d.size();
+  array<plane_rotation> rotations;
+  for (index_t low = 0; low < n; ++low)
+    for (int sweep = 0;; ++sweep) {
+      index_t high = low;
+      while (high + 1 < n && std::fabs(e[high]) > std::numeric_limits<double>::epsilon() / 2 *
+                                                      (std::fabs(d[high]) + std::fabs(d[high + 1])))
+        ++high;
+      if (high == low) break;
+      if (sweep == 60) return false;
+      const double gap = (d[low + 1] - d[low]) / (2 * e[low]), root = std::hypot(gap, 1.0);
+      double shifted = d[high] - d[low] + e[low] / (gap + (gap < 0 ? -root : root));
+      double s = 1, c = 1, carried = 0;
+      bool split = false;
+      for (index_t i = high - 1; i >= low; --i) {
+        const double bulge = s * e[i], kept = c * e[i], norm = std::hypot(bulge, shifted);
+        e[i + 1] = norm;
+        if (norm == 0) {
+          d[i + 1] -= carried;
+          e[high] = 0;
+          split = true;
+          break;
+        }
+        s = bulge / norm, c = shifted / norm;
+        const double base = d[i + 1] - carried, step = (d[i] - base) * s + 2 * c * kept;
+        carried = s * step;
+        d[i + 1] = base + carried;
+        shifted = c * step - kept;
+        rotations.push_back({i, c, s});
+      }
+      if (split) continue;
+      d[low] -= carried;
+      e[low] = shifted;
+      e[high] = 0;
+      if (rotations.size() > 1 << 15) apply(rotations), rotations.clear();
+    }
+  apply(rotations);
+  return true;
+}
+
+}  // namespace detail
+
+// A (n, n), its lower triangle read ← orthonormal eigenvectors as columns; w ← eigenvalues, ascending.
+// Householder's reduction to tridiagonal form, QL sweeps with implicit shifts, the rotations applied to slices of columns
+// by the workers. ‖A·v − λ·v‖₂ and ‖VᵀV − I‖_F ≤ 16·n·2⁻⁵³·(‖A‖₂ and 1). About 2n³ + 6n³ + 2n³ flop: a tenth of the time
+// of jacobi_symmetric_eigen at n = 256, without its relative accuracy of small eigenvalues. Not converged: a NaN or an
+// infinity. Same bits for any number of workers.
+// Source: Bowdler, Martin, Reinsch & Wilkinson, "The QR and QL algorithms for symmetric matrices", Numer. Math. 11
+// (1968); Golub & Van Loan, "Matrix Computations", 4th ed., §8.3.
+inline result<eigen_outcome> tridiagonal_symmetric_eigen(executor_ref exec, matrix_view<double> a,
+                                                         vector_view<double> w) {
+  const index_t n = a.rows;
+  double largest = 0;
+  for (index_t i = 0; i < n; ++i)
+    for (index_t j = 0; j <= i; ++j) {
+      if (!is_finite(a(i, j))) return eigen_outcome{false};
+      largest = std::max(largest, std::fabs(a(i, j)));
+    }
+  int exponent = 0;
+  std::frexp(largest, &exponent);
+  matrix<double> scaled(n, n);
+  for (index_t i = 0; i < n; ++i)
+    for (index_t j = 0; j <= i; ++j) scaled(i, j) = std::ldexp(a(i, j), -exponent);
+  auto form = detail::reduce_to_tridiagonal(scaled.view());
+  const index_t length = form.length;
+  array<double> rows(n * length);  // row i becomes an eigenvector
+  for (index_t i = 0; i < n; ++i) rows[i * length + i] = 1;
+  const auto rotate = [&](const array<detail::plane_rotation>& rotations) {
+    constexpr index_t width = 16;  // columns of a slice, which stays in the first cache
+    exec.bulk((length + width - 1) / width, [&](index_t task) {
+      const index_t first = task * width, blocks = std::min(width, length - first) / 8;
+      for (const auto& r : rotations) {
+        double* const x = rows.data() + r.row * length + first;
+        double* const y = x + length;
+        for (index_t b = 0; b < 8 * blocks; b += 8) {
+          double p[8], q[8];
+          for (index_t j = 0; j < 8; ++j) p[j] = r.cosine * x[b + j] - r.sine * y[b + j];
+          for (index_t j = 0; j < 8; ++j) q[j] = r.sine * x[b + j] + r.cosine * y[b + j];
+          for (index_t j = 0; j < 8; ++j) x[b + j] = p[j];
+          for (index_t j = 0; j < 8; ++j) y[b + j] = q[j];
+        }
+      }
+    });
+  };
+  if (!detail::implicit_ql(form.d, form.e, rotate)) return eigen_outcome{false};
+
+  constexpr index_t rows_a_task = 8;
+  exec.bulk((n + rows_a_task - 1) / rows_a_task, [&](index_t task) {
+    const index_t end = std::min(n, (task + 1) * rows_a_task);
+    for (index_t k = n - 1; k-- > 0;) {
+      const double* const v = form.reflector(k);
+      const index_t start = (k + 1) & ~(detail::eigen_lanes - 1);
+      for (index_t r = task * rows_a_task; r < end; ++r) {
+        double* const row = rows.data() + r * length;
+        const double along = form.scale[k] * detail::padded_dot(row, v, start, length);
+        for (index_t j = start; j < length; j += 8)
+          for (index_t t = 0; t < 8; ++t) row[j + t] -= along * v[j + t];
+      }
+    }
+  });
+  array<index_t> order(n);
+  std::iota(order.begin(), order.end(), index_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](index_t i, index_t j) { return form.d[i] < form.d[j]; });
+  for (index_t c = 0; c < n; ++c) {
+    w[c] = std::ldexp(form.d[order[c]], exponent);
+    for (index_t r = 0; r < n; ++r) a(r, c) = rows[order[c] * length + r];
+  }
+  return eigen_outcome{true};
+}
+
+}  // namespace RESECT_NAMESPACE::linalg
