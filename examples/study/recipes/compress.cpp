@@ -223,7 +223,8 @@ storing_list best_uniform(Runner& run, compress_bench& at, double bits, double w
   for (const int width : {2, 3, 4, 5})
     for (const index_t group : uniform_groups) {
       const auto list = mixture(at, width, group, bits);
-      if (list.empty() || bits_of(at, list) < bits - 0.03 * weights) continue;
+      const bool all_wide = std::all_of(list.begin(), list.end(), [&](const storing& x) { return x.bits > width; });
+      if (list.empty() || (all_wide && bits_of(at, list) < bits - 0.03 * weights)) continue;
       const auto kl = effect_of(run, arm_of(at, list, "", 0)).kl.estimate();
       if (!best.empty() && !(kl.value < to.uniform_selection.value)) continue;
       best = list;
