@@ -3,6 +3,7 @@
 #include <study/recipes/compress.hpp>
 
 #include <algorithm>
+#include <map>
 #include <memory>
 
 #include <study/io/cli.hpp>
@@ -33,6 +34,7 @@ struct options {
 
   // Made of these and of the model before anything runs.
   bool of_layers = false, on_rotation = false, measured = true;
+  study::token_windows selection;
   grid_record grid;
   double gather_flop = 0, arm_flop = 0, trial_flop = 0, budget_flop = 0;  // of a curve's arm, of a whole on each set
 };
@@ -70,13 +72,6 @@ void accept(options& o) {
   o.budgets.erase(std::unique(o.budgets.begin(), o.budgets.end()), o.budgets.end());
 }
 
-void check(bench& b, options& o) {
-  if (o.of_layers) return check_layer_list(b, o.layers);
-  o.grid = look_for_grids(b);
-  o.on_rotation = works_on_rotation(b, o.rotate, o.grid);
-  o.measured = o.curves == "measured" || (o.curves == "auto" && matrices_of(b).size() <= 60);
-}
-
 // What a matrix may be stored as.
 std::vector<storing> all_storings(const options& o) {
   std::vector<storing> out;
@@ -89,13 +84,51 @@ std::vector<storing> all_storings(const options& o) {
   return out;
 }
 constexpr storing scaled_from{3, 64, 0};
+constexpr index_t selection_windows = 128, scaled_windows = 32;
 constexpr index_t uniform_groups[] = {32, 64, 128};
+
+// At most n of the windows, as far apart as they go: what curves are measured on.
+study::token_windows some_windows(const study::token_windows& all, index_t n) {
+  study::token_windows out;
+  out.context = all.context;
+  out.contents = all.contents;
+  out.text = all.text;
+  const index_t step = std::max(index_t{1}, all.n_windows / n);
+  const std::size_t length = all.rows.size() / static_cast<std::size_t>(std::max(index_t{1}, all.n_windows));
+  std::map<index_t, index_t> places;  // of clusters
+  for (index_t i = 0; i < all.n_windows && out.n_windows < n; i += step) {
+    const auto seq = static_cast<std::int32_t>(out.n_windows++);
+    out.starts.push_back(all.starts[static_cast<std::size_t>(i)]);
+    for (std::size_t r = static_cast<std::size_t>(i) * length; r < static_cast<std::size_t>(i + 1) * length; ++r) {
+      out.rows.push_back(all.rows[r]);
+      out.rows.back().seq = seq;
+      const index_t from = all.cluster[r];
+      if (from < 0) {
+        out.cluster.push_back(from);
+        continue;
+      }
+      const auto [at, fresh] = places.try_emplace(from, static_cast<index_t>(places.size()));
+      out.cluster.push_back(at->second);
+      if (fresh && !all.documents.empty()) out.documents.push_back(all.documents[static_cast<std::size_t>(from)]);
+    }
+  }
+  out.n_clusters = static_cast<index_t>(places.size());
+  return out;
+}
+
+void check(bench& b, options& o) {
+  if (o.of_layers) return check_layer_list(b, o.layers);
+  o.grid = look_for_grids(b);
+  o.on_rotation = works_on_rotation(b, o.rotate, o.grid);
+  o.measured = o.curves == "measured" || (o.curves == "auto" && matrices_of(b).size() <= 60);
+  o.selection = some_windows(b.windows(role::selection), o.measured ? selection_windows : scaled_windows);
+}
 
 study::study_cost cost(bench& b, options& o) {
   if (o.of_layers) return layer_list_cost(b, o.layers);
   const std::span<const study::arm> none;
   const double pass = study::estimate_cost(b.model(), b.evaluation(), none).baseline_flop;
-  const double trial = study::estimate_cost(b.model(), b.windows(role::selection), none).baseline_flop;
+  const double trial = study::estimate_cost(b.model(), o.selection, none).baseline_flop;
   const auto matrices = matrices_of(b);
   study::study_cost out = study::estimate_cost(b.model(), b.evaluation(), none);
   o.gather_flop = study::estimate_cost(b.model(), b.windows(role::calibration), none).baseline_flop;
@@ -190,7 +223,8 @@ storing_list best_uniform(Runner& run, compress_bench& at, double bits, double w
   for (const int width : {2, 3, 4, 5})
     for (const index_t group : uniform_groups) {
       const auto list = mixture(at, width, group, bits);
-      if (list.empty() || bits_of(at, list) < bits - 0.03 * weights) continue;
+      const bool all_wide = std::all_of(list.begin(), list.end(), [&](const storing& x) { return x.bits > width; });
+      if (list.empty() || (all_wide && bits_of(at, list) < bits - 0.03 * weights)) continue;
       const auto kl = effect_of(run, arm_of(at, list, "", 0)).kl.estimate();
       if (!best.empty() && !(kl.value < to.uniform_selection.value)) continue;
       best = list;
@@ -284,7 +318,7 @@ void measure(bench& b, H& on, const options& o) {
   done += o.gather_flop;
   std::vector<budget_result> found;
   {
-    auto selecting = need(study::runner<backend, H>::try_start(b.exec(), on, b.windows(role::selection)));
+    auto selecting = need(study::runner<backend, H>::try_start(b.exec(), on, o.selection));
     const auto from = curves_of(b, on, selecting, at, o, done);
     for (const double budget : o.budgets) {
       b.show("uniform and allocated at " + plain(budget) + " bits", done);
@@ -307,7 +341,7 @@ void describe(bench& b, const options& o) {
                                 grouped(static_cast<long long>(b.windows(role::calibration).rows.size())) +
                                 " calibration rows of the intact model");
   r.facts.emplace_back("curves", std::string("KL of the model with one matrix stored, on ") +
-                                     grouped(b.windows(role::selection).n_windows) + " selection windows" +
+                                     grouped(o.selection.n_windows) + " selection windows" +
                                      (o.measured ? "" : " at 3 bits, scaled by H-loss to the other options"));
 }
 
