@@ -78,7 +78,7 @@ def measured(options, python, folder, m, bits):
         for downdate in ("on", "off"):
             last[0] = os.path.join(folder, f"qlr_{start}_{downdate}.out")
             remember(f"{peer} {downdate}", run(
-                [python, os.path.join(os.path.dirname(HERE), "caldera_torch.py"), m["w"], m["h"], options.library, *common,
+                [python, os.path.join(os.path.dirname(HERE), "caldera_torch.py"), m["w"], m["h"], options.e8_code, *common,
                  str(options.rounds), str(options.threads), start, downdate, last[0]], peer)[0])
     losses = json.loads(run([python, "-c", LOSSES, m["w"], m["h"], *common[:2], *paths.values()], "NumPy")[0])
     for side, (loss, own) in zip(paths, losses):
@@ -139,7 +139,7 @@ def main():
     options = parser.parse_args()
     folder = os.path.abspath(os.path.join(options.build_dir, "compare"))
     options.program = os.path.join(os.path.abspath(options.build_dir), "bin", "qlr_bench")
-    options.library = os.path.join(os.path.abspath(options.build_dir), "lib", "libqlr_e8.so")
+    options.e8_code = os.path.join(os.path.abspath(options.build_dir), "lib", "libqlr_e8.so")
     os.makedirs(folder, exist_ok=True)
     try:
         if subprocess.run(["sh", os.path.join(HERE, "peers.sh"), folder, "torch"], stdin=subprocess.DEVNULL).returncode != 0:

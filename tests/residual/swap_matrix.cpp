@@ -7,6 +7,7 @@
 
 #include <support/catch.hpp>
 #include <support/counting_host.hpp>
+#include <support/operator_checks.hpp>
 #include <support/planted_host.hpp>
 #include <support/runs.hpp>
 #include <support/steps.hpp>
@@ -26,23 +27,6 @@ using resect::status;
 namespace {
 
 using size = resect::index_t;
-
-hosts::matrix& weight_in(hosts::llama_layer& l, int id) {
-  hosts::matrix* all[] = {&l.attn_norm, &l.q, &l.k, &l.v, &l.o, &l.mlp_norm, &l.gate, &l.up, &l.down};
-  return *all[id];
-}
-
-template <class H>
-std::vector<floats> all_weights(const H& host) {
-  std::vector<floats> out;
-  for (int l = 0; l < host.describe().n_layers; ++l)
-    for (const auto& w : host.weights(l)) {
-      floats v(static_cast<std::size_t>(w.rows * w.cols));
-      value_or_throw(host.try_read_weight(w, {v.data(), w.rows, w.cols}));
-      out.push_back(std::move(v));
-    }
-  return out;
-}
 
 floats drawn(size rows, size cols, std::uint64_t seed) {
   floats out(static_cast<std::size_t>(rows * cols));

@@ -232,3 +232,51 @@ TEST_CASE("sae: gradients in float are those in double to 1e-5 of their norm") {
   CHECK(gap(batch_topk{{.latents = 3}}) < 1e-5);
   CHECK(gap(jump_relu{.latents = 3}) < 1e-5);
 }
+
+// With β₁ = β₂ = 0 and ε far above every gradient, Adam's step is −rate·g/ε: what a step moves is the gradient that it used.
+TEST_CASE("sae: a step moves every parameter against the gradient of the loss, clipped as a whole") {
+  cpu exec;
+  const auto x = rows_of(9, 7, 3);
+  const double epsilon = 1e6;
+  const auto check = [&](const auto& how, double clip) {
+    using A = std::remove_cvref_t<decltype(how)>;
+    const trainer_options options{.learning_rate = 0.5,
+                                  .beta1 = 0,
+                                  .beta2 = 0,
+                                  .epsilon = epsilon,
+                                  .warm_up = 0,
+                                  .clip = clip,
+                                  .aux_coefficient = 0.1,
+                                  .norm = decoder_norm::folded};
+    auto t = made<double, A>(how, options, x.view(), true);
+    const dictionary<double> before = t.state().weights;
+    dictionary<double> gradient;
+    REQUIRE(t.try_gradient(exec, x.view(), gradient));
+    const double norm = norm_of(gradient), scale = clip > 0 && norm > clip ? clip / norm : 1.0;
+    const auto report = t.try_step(exec, x.view());
+    REQUIRE(report);
+    INFO(A::name << ", clip " << clip << ", gradient of norm " << norm << ", reported " << report->gradient_norm);
+    if (clip > 0) CHECK(std::fabs(report->gradient_norm / norm - 1) < 1e-12);
+    double worst = 0, largest = 0;
+    const auto compare = [&](const array<double>& now, const array<double>& then, const array<double>& g) {
+      for (index_t i = 0; i < g.size(); ++i) {
+        worst = std::max(worst, std::fabs((now[i] - then[i]) * epsilon / 0.5 + scale * g[i]));
+        largest = std::max(largest, std::fabs(scale * g[i]));
+      }
+    };
+    const auto& now = t.state().weights;
+    compare(now.encoder.data, before.encoder.data, gradient.encoder.data);
+    compare(now.encoder_bias, before.encoder_bias, gradient.encoder_bias);
+    compare(now.decoder.data, before.decoder.data, gradient.decoder.data);
+    compare(now.bias, before.bias, gradient.bias);
+    compare(now.threshold, before.threshold, gradient.threshold);
+    // √g² + ε in place of ε, and the rounding of parameters of at most 4, times ε/rate
+    CHECK(worst < largest * largest / epsilon + 8 * 0x1p-52 * epsilon);
+    CHECK(largest > 1e4 * worst);
+  };
+  for (const double clip : {0.0, 0.01}) {
+    check(topk{{.latents = 3}}, clip);
+    check(batch_topk{{.latents = 3}}, clip);
+    check(jump_relu{.latents = 3}, clip);
+  }
+}

@@ -55,7 +55,7 @@ inline inject_fit to_fit(const student::closed_forms& f) {
 }
 
 // Maps that no fit has made: different ones, as an estimate of the cost needs them.
-inline student::closed_forms placeholder(layer_range span, int width, bool cosine) {
+inline student::closed_forms unfitted_maps(layer_range span, int width, bool cosine) {
   student::closed_forms out;
   const auto other = static_cast<float>(1 + span.first + 1000 * span.last);
   out.span = span;
@@ -169,10 +169,10 @@ inject_fits unfitted(const H& host, const inject_settings& o) {
     need(two.try_add({resect::model::site::resid_pre, 0, rows}, resect::matrix<float>(2, m.d_model).view()));
     out.deltas.emplace(std::move(two));
   }
-  for (const auto& s : o.spans) out.spans.push_back(inject_detail::placeholder(s, m.d_model, o.kept_rows > 0));
+  for (const auto& s : o.spans) out.spans.push_back(inject_detail::unfitted_maps(s, m.d_model, o.kept_rows > 0));
   for (const int k : o.depths)
     out.depths.emplace_back(k, resect::student::span_map<resect::student::affine_map>{
-                                   inject_detail::placeholder({0, k}, m.d_model, false).affine.map, {}});
+                                   inject_detail::unfitted_maps({0, k}, m.d_model, false).affine.map, {}});
   return out;
 }
 

@@ -7,8 +7,8 @@
 #include <numeric>
 
 #include <resect/core/backend.hpp>
-#include <resect/core/finite.hpp>
 #include <resect/core/matrix.hpp>
+#include <resect/linalg/detail/scaled_symmetric.hpp>
 #include <resect/linalg/jacobi.hpp>
 #include <resect/linalg/tridiagonal_eigen.hpp>
 
@@ -21,17 +21,10 @@ namespace RESECT_NAMESPACE::linalg {
 template <dense_backend<double> B>
 result<eigen_outcome> jacobi_symmetric_eigen(B& backend, matrix_view<double> a, vector_view<double> w) {
   const index_t n = a.rows;
-  double largest = 0;
-  for (index_t i = 0; i < n; ++i)
-    for (index_t j = 0; j <= i; ++j) {
-      if (!is_finite(a(i, j))) return eigen_outcome{false};
-      largest = std::max(largest, std::fabs(a(i, j)));
-    }
-  int exponent = 0;
-  std::frexp(largest, &exponent);
-  matrix<double> whole(n, n);
-  for (index_t i = 0; i < n; ++i)
-    for (index_t j = 0; j <= i; ++j) whole(i, j) = whole(j, i) = std::ldexp(a(i, j), -exponent);
+  const detail::scaled_symmetric scaled(a);
+  if (!scaled.finite) return eigen_outcome{false};
+  const int exponent = scaled.exponent;
+  const matrix<double>& whole = scaled.whole;
 
   double by_rows = 0, squares = 0;
   for (index_t i = 0; i < n; ++i) {

@@ -7,9 +7,9 @@
 #include <numeric>
 
 #include <resect/core/backend.hpp>
-#include <resect/core/finite.hpp>
 #include <resect/core/matrix.hpp>
 #include <resect/core/reduce.hpp>
+#include <resect/linalg/detail/scaled_symmetric.hpp>
 
 namespace RESECT_NAMESPACE::linalg {
 
@@ -149,18 +149,10 @@ bool implicit_ql(array<double>& d, array<double>& e, Apply apply) {
 inline result<eigen_outcome> tridiagonal_symmetric_eigen(executor_ref exec, matrix_view<double> a,
                                                          vector_view<double> w) {
   const index_t n = a.rows;
-  double largest = 0;
-  for (index_t i = 0; i < n; ++i)
-    for (index_t j = 0; j <= i; ++j) {
-      if (!is_finite(a(i, j))) return eigen_outcome{false};
-      largest = std::max(largest, std::fabs(a(i, j)));
-    }
-  int exponent = 0;
-  std::frexp(largest, &exponent);
-  matrix<double> scaled(n, n);
-  for (index_t i = 0; i < n; ++i)
-    for (index_t j = 0; j <= i; ++j) scaled(i, j) = std::ldexp(a(i, j), -exponent);
-  auto form = detail::reduce_to_tridiagonal(scaled.view());
+  detail::scaled_symmetric scaled(a);
+  if (!scaled.finite) return eigen_outcome{false};
+  const int exponent = scaled.exponent;
+  auto form = detail::reduce_to_tridiagonal(scaled.whole.view());
   const index_t length = form.length;
   array<double> rows(n * length);  // row i becomes an eigenvector
   for (index_t i = 0; i < n; ++i) rows[i * length + i] = 1;

@@ -7,8 +7,8 @@
 
 #include <resect/core/array.hpp>
 #include <resect/core/copy.hpp>
-#include <resect/core/finite.hpp>
 #include <resect/core/operand.hpp>
+#include <resect/residual/detail/kept_matrix.hpp>
 #include <resect/residual/plan.hpp>
 
 // Operators on weights: other values for a layer's matrices. They need a host of the surgery level.
@@ -65,17 +65,9 @@ struct map_weights {
 // where a layer has no such matrix, shape_mismatch where its extents differ; nothing is run then.
 template <class = void>
 result<step> try_swap_matrix(layer_range where, std::string_view weight, matrix_view<const float> values) {
-  if (weight.empty() || short_text<48>(weight).view() != weight)
-    return error{errc::invalid_argument, "weight of swap_matrix", text("\"", weight, "\""),
-                 "a name of 1 to 48 characters"};
-  const auto operand = text(weight, " of swap_matrix");
-  if (status st = check_view(values, operand.view()); !st) return st.error();
-  if (values.empty())
-    return error{errc::shape_mismatch, operand, text(values.rows, " x ", values.cols), "the matrix's extents"};
-  if (status st = check_finite(values, operand.view()); !st) return st.error();
-  array<float> kept;
-  materialized(values, kept);
-  step s{where, operators::swap_matrix{values.rows, values.cols, std::move(kept)}};
+  auto kept = detail::try_keep_matrix(weight, values, "swap_matrix");
+  if (!kept) return kept.error();
+  step s{where, operators::swap_matrix{values.rows, values.cols, *std::move(kept)}};
   s.weight = {weight, values.rows, values.cols};
   return s;
 }

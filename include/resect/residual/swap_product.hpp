@@ -6,9 +6,8 @@
 #include <utility>
 
 #include <resect/core/array.hpp>
-#include <resect/core/copy.hpp>
-#include <resect/core/finite.hpp>
 #include <resect/core/reduce.hpp>
+#include <resect/residual/detail/kept_matrix.hpp>
 #include <resect/residual/plan.hpp>
 
 // Operators on products with weights: they need a product_host.
@@ -64,17 +63,9 @@ struct oracle_matrix {
 template <class = void>
 result<step> try_oracle_matrix(layer_range where, std::string_view weight, matrix_view<const float> values,
                                product_error& to) {
-  if (weight.empty() || short_text<48>(weight).view() != weight)
-    return error{errc::invalid_argument, "weight of oracle_matrix", text("\"", weight, "\""),
-                 "a name of 1 to 48 characters"};
-  const auto operand = text(weight, " of oracle_matrix");
-  if (status st = check_view(values, operand.view()); !st) return st.error();
-  if (values.empty())
-    return error{errc::shape_mismatch, operand, text(values.rows, " x ", values.cols), "the matrix's extents"};
-  if (status st = check_finite(values, operand.view()); !st) return st.error();
-  array<float> kept;
-  materialized(values, kept);
-  step s{where, operators::oracle_matrix{values.rows, values.cols, std::move(kept), &to}};
+  auto kept = detail::try_keep_matrix(weight, values, "oracle_matrix");
+  if (!kept) return kept.error();
+  step s{where, operators::oracle_matrix{values.rows, values.cols, *std::move(kept), &to}};
   s.weight = {weight, values.rows, values.cols};
   return s;
 }

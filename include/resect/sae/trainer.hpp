@@ -109,15 +109,14 @@ class trainer {
     auto report = try_pass(exec, rows);
     if (!report) return report;
     gradient = dictionary<T>(latents(), width(), A::has_threshold);
-    array<double> bias(width());
-    pass_.add_bias_gradient(bias.data());
+    parts_.assign(chunks * width(), 0.0);
     for (index_t j = 0; j < latents(); ++j) {
       const auto s = pass_.add_gradient(j, &gradient.decoder(j, 0), &gradient.encoder(j, 0));
       gradient.encoder_bias[j] = s.encoder_bias;
       if constexpr (A::has_threshold) gradient.threshold[j] = s.threshold;
-      for (index_t c = 0; c < width(); ++c)
-        bias[c] -= static_cast<double>(s.encoder_bias) * static_cast<double>(state_.weights.encoder(j, c));
+      add_to_parts(j / chunk_size(), j, s.encoder_bias);
     }
+    const array<double> bias = bias_gradient();
     for (index_t c = 0; c < width(); ++c) gradient.bias[c] = static_cast<T>(bias[c]);
     return report;
   }
@@ -291,14 +290,33 @@ class trainer {
     loops.add_scaled(-loops.dot(decoder, w, width()), w, decoder, width());
   }
 
+  // What one latent's encoder adds to ∂loss/∂b_d: −∂loss/∂b_e·W_e, into the sums of its chunk.
+  void add_to_parts(index_t chunk, index_t j, T encoder_bias) noexcept {
+    if (encoder_bias == 0) return;
+    for (index_t c = 0; c < width(); ++c)
+      parts_[chunk * width() + c] -=
+          static_cast<double>(encoder_bias) * static_cast<double>(state_.weights.encoder(j, c));
+  }
+  // ∂loss/∂b_d, when every latent has been added to the parts.
+  array<double> bias_gradient() const {
+    array<double> out(width());
+    pass_.add_bias_gradient(out.data());
+    for (index_t c = 0; c < width(); ++c)
+      for (index_t chunk = 0; chunk < chunks; ++chunk) out[c] += parts_[chunk * width() + c];
+    return out;
+  }
+
+  // Of all parameters, decoder rows as projected.
   template <class B>
   double gradient_norm(B& exec) {
     const index_t d = width();
     array<double> squares(chunks);
+    parts_.assign(chunks * d, 0.0);
     const detail::row_loops loops{instructions_of(exec)};
     for_latents(exec, [&](index_t chunk, index_t j, T* decoder, T* encoder) {
       if (!pass_.reached(j)) return;
       const auto s = pass_.add_gradient(j, decoder, encoder);
+      add_to_parts(chunk, j, s.encoder_bias);
       project(j, decoder, loops);
       squares[chunk] += static_cast<double>(loops.dot(decoder, decoder, d)) +
                         static_cast<double>(loops.dot(encoder, encoder, d)) +
@@ -307,6 +325,7 @@ class trainer {
     });
     double sum = 0;
     for (const double x : squares) sum += x;
+    for (const double x : bias_gradient()) sum += x * x;
     return std::sqrt(sum);
   }
 
@@ -319,9 +338,7 @@ class trainer {
     parts_.assign(chunks * d, 0.0);
     for_latents(exec, [&](index_t chunk, index_t j, T* decoder, T* encoder) {
       const auto s = pass_.add_gradient(j, decoder, encoder);
-      if (s.encoder_bias != 0)
-        for (index_t c = 0; c < d; ++c)
-          parts_[chunk * d + c] -= static_cast<double>(s.encoder_bias) * static_cast<double>(w.encoder(j, c));
+      add_to_parts(chunk, j, s.encoder_bias);
       project(j, decoder, loops);
       adam.apply(loops, encoder, &mean.encoder(j, 0), &square.encoder(j, 0), &w.encoder(j, 0), d);
       adam.apply(loops, decoder, &mean.decoder(j, 0), &square.decoder(j, 0), &w.decoder(j, 0), d);
@@ -333,13 +350,9 @@ class trainer {
       else if (norm > 0)
         for (index_t c = 0; c < d; ++c) w.decoder(j, c) /= norm;
     });
-    array<double> bias(d);
-    pass_.add_bias_gradient(bias.data());
+    const array<double> bias = bias_gradient();
     array<T> g(d);
-    for (index_t c = 0; c < d; ++c) {
-      for (index_t chunk = 0; chunk < chunks; ++chunk) bias[c] += parts_[chunk * d + c];
-      g[c] = static_cast<T>(bias[c]);
-    }
+    for (index_t c = 0; c < d; ++c) g[c] = static_cast<T>(bias[c]);
     adam.apply(loops, g.data(), mean.bias.data(), square.bias.data(), w.bias.data(), d);
   }
 
