@@ -9,11 +9,15 @@
 #include <support/catch.hpp>
 
 #include <resect/backend/cpu.hpp>
+#include <resect/compress/artifact.hpp>
+#include <resect/compress/decompose.hpp>
+#include <resect/compress/packed_decomposition.hpp>
 #include <resect/factor/range_finder.hpp>
 #include <resect/factor/truncated_svd.hpp>
 #include <resect/linalg/ldl.hpp>
 #include <resect/linalg/norms.hpp>
 #include <resect/linalg/orthonormalize.hpp>
+#include <resect/linalg/symmetric_values.hpp>
 #include <resect/metrics/intervals/bootstrap.hpp>
 #include <resect/metrics/rows/counted_rows.hpp>
 #include <resect/metrics/rows/row_products.hpp>
@@ -28,11 +32,14 @@
 #include <resect/quant/grid_detector.hpp>
 #include <resect/quant/h_loss.hpp>
 #include <resect/quant/hessian.hpp>
+#include <resect/quant/incoherence.hpp>
 #include <resect/quant/loss.hpp>
 #include <resect/quant/quantize.hpp>
 #include <resect/random/sketch.hpp>
 #include <resect/random/test_matrix.hpp>
 #include <resect/residual/swap_matrix.hpp>
+#include <resect/student/pair_moments.hpp>
+#include <resect/student/probe.hpp>
 #if __has_include(<xtensor/xtensor.hpp>)
 #define RESECT_TEST_XTENSOR 1
 #include <xtensor/xtensor.hpp>
@@ -106,6 +113,26 @@ constexpr bool calibrates =
       { linalg::ldl(exec, w, std::span<const index_t>{}, 0.0) } -> std::same_as<linalg::ldl_factors>;
       { random::try_sketch(exec, w) } -> std::same_as<result<random::matrix_sketch>>;
     };
+// Those that compress and fit students.
+using four_bit_pair = compress::decomposition<quant::affine<4>, quant::affine<8>>;
+template <class W>
+constexpr bool compresses =
+    requires(backend& exec, const W& w, W& y, const quant::moment_view& h, const four_bit_pair& pair,
+             const compress::packed_decomposition<quant::affine<4>, quant::affine<8>>& packed, scratch& memory,
+             student::pair_moments& pairs, std::span<const std::int32_t> labels, const quant::rotation& q) {
+      {
+        compress::try_decompose(exec, w, h, quant::affine<4>{}, quant::affine<8>{}, compress::decompose_options{})
+      } -> std::same_as<result<four_bit_pair>>;
+      { compress::try_quality(w, w) } -> std::same_as<result<compress::artifact_quality>>;
+      { pair.try_to_dense(exec, y) } -> std::same_as<status>;
+      { packed.try_apply(exec, w, y, memory) } -> std::same_as<status>;
+      { pairs.try_add(exec, w, w) } -> std::same_as<status>;
+      { student::try_probe(exec, w, labels, w, labels) } -> std::same_as<result<student::probe_result>>;
+      { q.try_rotate_rows(exec, y) } -> std::same_as<status>;
+      { q.try_rotate_columns(exec, y) } -> std::same_as<status>;
+      { q.try_restore_rows(exec, y) } -> std::same_as<status>;
+      { q.try_restore_columns(exec, y) } -> std::same_as<status>;
+    };
 // Those whose element type is a template argument: views name it themselves.
 template <class W>
 constexpr bool reads_of_any_type = requires(backend& exec, const W& w) {
@@ -120,6 +147,7 @@ constexpr bool reads_totals = requires(inline_executor& exec, const W& w, double
   {
     metrics::try_bootstrap(exec, metrics::whole_clusters{}, metrics::percentile{}, w, f)
   } -> std::same_as<result<metrics::bootstrap_estimate>>;
+  { linalg::try_symmetric_values(exec, w) } -> std::same_as<result<linalg::symmetric_spectrum>>;
 };
 static_assert(reads_totals<Eigen::MatrixXd> && reads_totals<matrix<double>> &&
               reads_totals<matrix_view<const double>> && reads_totals<mdspan_like<double>> &&
@@ -137,6 +165,8 @@ static_assert(reads<Eigen::MatrixXf> && reads_of_any_type<Eigen::MatrixXf> && wr
 using row_major = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 static_assert(reads<row_major> && reads_of_any_type<row_major> && writes<row_major>);
 static_assert(reads<matrix<float>> && reads_of_any_type<matrix<float>> && writes<matrix<float>>);
+static_assert(compresses<Eigen::MatrixXf> && compresses<row_major> && compresses<matrix<float>>);
+static_assert(compresses<matrix_view<float>> && compresses<mdspan_like<float>> && !compresses<int>);
 static_assert(calibrates<Eigen::MatrixXf> && calibrates<row_major> && calibrates<matrix<float>>);
 static_assert(calibrates<matrix_view<float>> && calibrates<mdspan_like<float>> && !calibrates<int>);
 static_assert(reads<matrix_view<float>> && reads<matrix_view<const float>>);
@@ -145,7 +175,7 @@ static_assert(reads<mdspan_like<float>> && reads<mdspan_like<const float>>);
 static_assert(reads_of_any_type<mdspan_like<float>> && writes<mdspan_like<float>>);
 #if RESECT_TEST_XTENSOR
 static_assert(reads<xt::xtensor<float, 2>> && reads_of_any_type<xt::xtensor<float, 2>> &&
-              writes<xt::xtensor<float, 2>> && calibrates<xt::xtensor<float, 2>>);
+              writes<xt::xtensor<float, 2>> && calibrates<xt::xtensor<float, 2>> && compresses<xt::xtensor<float, 2>>);
 #endif
 // Doubles are refused where floats are wanted, and devices everywhere.
 static_assert(!reads<Eigen::MatrixXd> && !reads<matrix_view<const float, cuda_space>> && !reads<int>);
@@ -264,6 +294,20 @@ TEST_CASE("calibration takes an operand as its view: the same H, losses, scales 
   CHECK(quant::find_sinkhorn_scales(exec, w).columns == quant::find_sinkhorn_scales(exec, w_view.view()).columns);
   const std::span<const index_t> natural{};
   CHECK(linalg::ldl(exec, square, natural, 0.0).l == linalg::ldl(exec, square_view.view(), natural, 0.0).l);
+}
+
+TEST_CASE("a rotation turns an Eigen matrix in place as it turns a view of the same numbers") {
+  backend exec;
+  const auto q = quant::make_rotation(16, 3);
+  Eigen::MatrixXf w = drawn(24, 16);
+  matrix<float> want = copy_of(w);
+  REQUIRE(q.try_rotate_rows(exec, want.view()));
+  REQUIRE(q.try_rotate_rows(exec, w));
+  REQUIRE(w(3, 5) == want(3, 5));
+  for (index_t r = 0; r < 24; ++r)
+    for (index_t c = 0; c < 16; ++c) REQUIRE(w(r, c) == want(r, c));
+  REQUIRE(q.try_restore_rows(exec, w));
+  CHECK((w - drawn(24, 16)).norm() < 1e-5f * w.norm());
 }
 
 TEST_CASE("an operand that is no matrix is refused by its name") {

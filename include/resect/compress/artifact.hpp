@@ -9,6 +9,7 @@
 
 #include <resect/compress/stored_matrix.hpp>
 #include <resect/core/hash.hpp>
+#include <resect/core/operand.hpp>
 #include <resect/model/weight.hpp>
 #include <resect/random/sketch.hpp>
 #include <resect/version.hpp>
@@ -144,6 +145,14 @@ inline result<artifact_quality> try_quality(matrix_view<const float> w, matrix_v
   out.relative_error = lost == 0 ? 0 : std::sqrt(lost / squares);
   out.correlation = ww > 0 && aa > 0 ? wa / (std::sqrt(ww) * std::sqrt(aa)) : lost == 0 ? 1 : 0;
   return out;
+}
+// The same of any operands of floats.
+template <operand_of<float> W, operand_of<float> A>
+result<artifact_quality> try_quality(const W& w, const A& approximation) {
+  return on_view(w, "W", [&](matrix_view<const float> of) {
+    return on_view(approximation, "the approximation",
+                   [&](matrix_view<const float> by) { return try_quality(of, by); });
+  });
 }
 
 // One matrix: its fingerprint, a sketch of its source, what stands for it, and how near that is.

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include <resect/compress/quantized_factors.hpp>
+#include <resect/core/operand.hpp>
 
 namespace RESECT_NAMESPACE::compress {
 
@@ -69,6 +70,12 @@ struct decomposition {
       for (index_t c = 0; c < cols(); ++c) out(r, c) = static_cast<float>(static_cast<double>(out(r, c)) + sum(r, c));
     });
     return {};
+  }
+  // The same for any output of floats.
+  template <dense_backend<double> B, output_of<float> W>
+    requires std::same_as<typename B::space, host_space>
+  status try_to_dense(B& exec, W&& out) const {
+    return on_output(out, "out", [&](matrix_view<float> to) { return try_to_dense(exec, to); });
   }
 #if RESECT_EXCEPTIONS
   template <dense_backend<double> B>

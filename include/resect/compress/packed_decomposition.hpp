@@ -4,6 +4,7 @@
 #include <utility>
 
 #include <resect/compress/decomposition.hpp>
+#include <resect/core/operand.hpp>
 #include <resect/model/host.hpp>
 #include <resect/quant/apply.hpp>
 
@@ -76,6 +77,14 @@ class packed_factors {
     }
     return {};
   }
+  // The same of any operand and any output of floats.
+  template <dense_backend<float> B, operand_of<float> X, output_of<float> Y>
+    requires std::same_as<typename B::space, host_space>
+  status try_apply(B& exec, const X& x, Y&& y, scratch& memory, float beta = 0) const {
+    return on_view(x, "X", [&](matrix_view<const float> from) {
+      return on_output(y, "Y", [&](matrix_view<float> to) { return try_apply(exec, from, to, memory, beta); });
+    });
+  }
 
  private:
   packed_factors() = default;
@@ -121,6 +130,14 @@ class packed_decomposition {
   status try_apply(B& exec, matrix_view<const float> x, matrix_view<float> y, scratch& memory) const {
     if (auto s = quant::try_apply(exec, q_.view, x, y, memory); !s || rank_ == 0) return s;
     return factors_.try_apply(exec, x, y, memory, 1.0f);
+  }
+  // The same of any operand and any output of floats.
+  template <dense_backend<float> B, operand_of<float> X, output_of<float> Y>
+    requires std::same_as<typename B::space, host_space>
+  status try_apply(B& exec, const X& x, Y&& y, scratch& memory) const {
+    return on_view(x, "X", [&](matrix_view<const float> from) {
+      return on_output(y, "Y", [&](matrix_view<float> to) { return try_apply(exec, from, to, memory); });
+    });
   }
 #if RESECT_EXCEPTIONS
   template <dense_backend<float> B>

@@ -8,6 +8,7 @@
 #include <resect/core/executor.hpp>
 #include <resect/core/finite.hpp>
 #include <resect/core/matrix.hpp>
+#include <resect/core/operand.hpp>
 
 // All eigenvalues of a symmetric matrix, without its eigenvectors.
 namespace RESECT_NAMESPACE::linalg {
@@ -142,9 +143,15 @@ result<symmetric_spectrum> try_symmetric_values(E& exec, matrix_view<const doubl
   return out;
 }
 
+// The same of any operand of doubles.
+template <executor E, operand_of<double> A>
+result<symmetric_spectrum> try_symmetric_values(E& exec, const A& a) {
+  return on_view(a, "A", [&](matrix_view<const double> view) { return try_symmetric_values(exec, view); });
+}
+
 #if RESECT_EXCEPTIONS
-template <executor E>
-symmetric_spectrum symmetric_values(E& exec, matrix_view<const double> a) {
+template <executor E, class A>
+symmetric_spectrum symmetric_values(E& exec, const A& a) {
   return value_or_throw(try_symmetric_values(exec, a));
 }
 #endif

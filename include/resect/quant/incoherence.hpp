@@ -3,11 +3,12 @@
 
 #include <concepts>
 #include <cstdint>
-#include <resect/core/algorithm.hpp>
 #include <string_view>
 
+#include <resect/core/algorithm.hpp>
 #include <resect/core/array.hpp>
 #include <resect/core/executor.hpp>
+#include <resect/core/operand.hpp>
 #include <resect/core/view.hpp>
 #include <resect/quant/detail/hadamard.hpp>
 #include <resect/random/rademacher.hpp>
@@ -50,17 +51,26 @@ class rotation {
   // The orders of the product, "36·16"; of the part that is applied twice where Q is not exact.
   std::string_view factors() const noexcept { return factors_.view(); }
 
-  // x ← Q·x for every row (column) x of a matrix: W·Qᵀ (Q·W). Float or double, any strides of an output.
+  // x ← Q·x for every row (column) x of a matrix: W·Qᵀ (Q·W). A view or an operand (core/operand.hpp) of float or double
+  // that can be written, with any strides of an output.
   //   Errors: shape_mismatch, null_pointer, bad_stride.
   template <executor E, class T>
     requires std::floating_point<T>
   status try_rotate_rows(E& exec, matrix_view<T> w) const {
     return along_rows(exec, w, detail::direction::forward);
   }
+  template <executor E, floating_output W>
+  status try_rotate_rows(E& exec, W&& w) const {
+    return on_output(w, name, [&](auto view) { return try_rotate_rows(exec, view); });
+  }
   template <executor E, class T>
     requires std::floating_point<T>
   status try_rotate_columns(E& exec, matrix_view<T> w) const {
     return along_rows(exec, w.transposed(), detail::direction::forward);
+  }
+  template <executor E, floating_output W>
+  status try_rotate_columns(E& exec, W&& w) const {
+    return on_output(w, name, [&](auto view) { return try_rotate_columns(exec, view); });
   }
   // x ← Qᵀ·x for every row (column), which undoes that.
   template <executor E, class T>
@@ -68,13 +78,22 @@ class rotation {
   status try_restore_rows(E& exec, matrix_view<T> w) const {
     return along_rows(exec, w, detail::direction::inverse);
   }
+  template <executor E, floating_output W>
+  status try_restore_rows(E& exec, W&& w) const {
+    return on_output(w, name, [&](auto view) { return try_restore_rows(exec, view); });
+  }
   template <executor E, class T>
     requires std::floating_point<T>
   status try_restore_columns(E& exec, matrix_view<T> w) const {
     return along_rows(exec, w.transposed(), detail::direction::inverse);
   }
+  template <executor E, floating_output W>
+  status try_restore_columns(E& exec, W&& w) const {
+    return on_output(w, name, [&](auto view) { return try_restore_columns(exec, view); });
+  }
 
  private:
+  static constexpr std::string_view name = "the matrix to rotate";
   static constexpr index_t lanes = detail::hadamard_lanes;
 
   template <class Sign>
@@ -98,7 +117,7 @@ class rotation {
 
   template <class E, class T>
   status along_rows(E& exec, matrix_view<T> w, detail::direction d) const {
-    if (auto s = check_view(w, w.rows, n_, "the matrix to rotate"); !s) return s;
+    if (auto s = check_view(w, w.rows, n_, name); !s) return s;
     if (w.empty()) return {};
     constexpr index_t tiles_a_task = 4;
     const index_t tiles = (w.rows + lanes - 1) / lanes;

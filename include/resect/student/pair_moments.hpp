@@ -9,6 +9,7 @@
 #include <resect/core/copy.hpp>
 #include <resect/core/finite.hpp>
 #include <resect/core/matrix.hpp>
+#include <resect/core/operand.hpp>
 #include <resect/quant/hessian.hpp>
 
 namespace RESECT_NAMESPACE::student {
@@ -55,6 +56,14 @@ class pair_moments {
       if (auto s = add_slice(exec, x.middle_rows(first, count), z.middle_rows(first, count)); !s) return s;
     }
     return {};
+  }
+
+  // The same of any operands of float or double.
+  template <dense_backend<double> B, floating_operand X, floating_operand Z>
+    requires std::same_as<typename B::space, host_space>
+  status try_add(B& exec, const X& x, const Z& z) {
+    return on_view(x, "X",
+                   [&](auto from) { return on_view(z, "Z", [&](auto to) { return try_add(exec, from, to); }); });
   }
 
   // Adds the sums of `other`. Error: shape_mismatch; then nothing is added.

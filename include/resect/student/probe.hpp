@@ -10,6 +10,7 @@
 #include <resect/core/backend.hpp>
 #include <resect/core/copy.hpp>
 #include <resect/core/matrix.hpp>
+#include <resect/core/operand.hpp>
 #include <resect/metrics/accumulators/accuracy.hpp>
 #include <resect/random/distributions.hpp>
 #include <resect/student/ridge.hpp>
@@ -180,6 +181,17 @@ result<probe_result> try_probe(B& exec, matrix_view<const float> x, std::span<co
     out.permuted += detail::accuracy_of(judged, b * k, k, held_out_labels, nullptr) / static_cast<double>(blocks - 1);
   out.choice = std::move(chosen->choice);
   return out;
+}
+
+// The same of any operands of floats.
+template <core_backend B, operand_of<float> X, operand_of<float> Y>
+result<probe_result> try_probe(B& exec, const X& x, std::span<const std::int32_t> labels, const Y& held_out,
+                               std::span<const std::int32_t> held_out_labels, const probe_options& options = {}) {
+  return on_view(x, "rows of the probe", [&](matrix_view<const float> fitted) {
+    return on_view(held_out, "held-out rows of the probe", [&](matrix_view<const float> judged) {
+      return try_probe(exec, fitted, labels, judged, held_out_labels, options);
+    });
+  });
 }
 
 }  // namespace RESECT_NAMESPACE::student
