@@ -7,6 +7,9 @@
 #include <support/every_operator.hpp>
 
 #include <resect/residual/detail/apply_site.hpp>
+#include <resect/residual/reinit.hpp>
+#include <resect/residual/swap_matrix.hpp>
+#include <resect/residual/swap_product.hpp>
 
 using namespace resect::residual;
 using namespace support;
@@ -45,7 +48,8 @@ cuts staggered(const std::vector<row_meta>& batch) {
 }
 
 // Logits of all rows of a batch, run with a cache in these parts.
-floats by_cache(host_ref host, const plan& p, const std::vector<row_meta>& batch, const cuts& parts) {
+template <class Host>
+floats by_cache(Host&& host, const plan& p, const std::vector<row_meta>& batch, const cuts& parts) {
   forget_all(host, batch);
   std::map<token_place, floats> rows;
   const auto vocab = static_cast<long>(host.describe().n_vocab);
@@ -62,6 +66,19 @@ floats by_cache(host_ref host, const plan& p, const std::vector<row_meta>& batch
   for (const auto& row : batch) out.insert(out.end(), rows.at(row.place()).begin(), rows.at(row.place()).end());
   return out;
 }
+
+// y := own(x)/2.
+struct halved {
+  static constexpr std::string_view id = "tests.halved/1";
+  void fields(resect::field_visitor&) const {}
+  resect::status product(const weight_desc&, matrix_view<const float> x, matrix_view<float> y,
+                         resect::model::own_product<float> product_of) const {
+    if (auto done = product_of(x, y); !done) return done;
+    for (size r = 0; r < y.rows; ++r)
+      for (size c = 0; c < y.cols; ++c) y(r, c) *= 0.5f;
+    return {};
+  }
+};
 
 }  // namespace
 
@@ -84,6 +101,45 @@ TEST_CASE("under every operator a cached pass equals full recompute, however a r
       else CHECK(relative_difference(got, want) <= 4 * own);
     }
   }
+}
+
+TEST_CASE(
+    "under swapped, mapped and re-initialized weights, products and oracles a cached pass equals full recompute") {
+  llama_setting s;
+  const cuts ways[] = {in_chunks(s.batch, 1), in_chunks(s.batch, 3), staggered(s.batch)};
+  const auto at_once = [&](const plan& p) { return by_cache(s.host, p, s.batch, {s.batch}); };
+  double own = 0x1p-22;
+  const auto intact = at_once(plan{});
+  for (const auto& parts : ways)
+    own = std::max(own, relative_difference(by_cache(s.host, plan{}, s.batch, parts), intact));
+  CHECK(own < 1e-5);
+  floats other;
+  matrix_view<const float> values;
+  for (const auto& w : s.host.weights(1))
+    if (w.name == "attn.k") {
+      other.resize(static_cast<std::size_t>(w.rows * w.cols));
+      resect::random::fill_gaussian(other, 3, 0);
+      for (float& x : other) x *= 0.1f;
+      values = {other.data(), w.rows, w.cols};
+    }
+  REQUIRE(!values.empty());
+  product_error seen;
+  const auto half = [](const weight_desc&, matrix_view<float> w, resect::executor_ref) {
+    for (size r = 0; r < w.rows; ++r)
+      for (size c = 0; c < w.cols; ++c) w(r, c) *= 0.5f;
+  };
+  for (const step& one :
+       {swap_matrix(layer(1), "attn.k", values), map_weights(layer(1), half, 1), reinit(layer(1), 5, norm_gains::keep),
+        swap_product(layer(1), "attn.k", halved{}), oracle_matrix(layer(1), "attn.k", values, seen)}) {
+    const auto want = at_once(plan{} | one);
+    CHECK(same_bits(want, intact) == (one.op.id() == "resect.oracle_matrix/1"));
+    for (std::size_t way = 0; way < std::size(ways); ++way) {
+      INFO(shown(one) << ", way " << way << " of cutting; the runtime's own figure is " << own);
+      CHECK(relative_difference(by_cache(s.host, plan{} | one, s.batch, ways[way]), want) <= 4 * own);
+    }
+  }
+  CHECK(seen.rows == 4 * static_cast<size>(s.batch.size()));
+  CHECK(same_bits(at_once(plan{}), intact));
 }
 
 TEST_CASE("every operator gives the same bits in partial and whole passes, and does something") {
