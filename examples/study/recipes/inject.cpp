@@ -36,7 +36,7 @@ struct options {
   bool full = false;
   std::string parts = "splice,skip,dose,mean_delta,resample_delta,untrained,injected,maps";
   std::vector<int> lengths;  // of replaced spans; empty: 1, 2, 3 of up to 12 layers, else 1, 3, 5
-  int positions = 0;         // spans of each length; 0: all of up to 12 layers, else 4
+  int positions = 0;         // spans of each length; 0: all of up to 12 layers, else 2
   index_t rank = 0;
   int probe_texts = 1024;
   std::string labels;
@@ -56,7 +56,7 @@ void declare(CLI::App& app, options& o) {
       ->delimiter(',')
       ->check(CLI::Range(1, 64));
   app.add_option("--positions", o.positions,
-                 "replaced spans of each length, by angular distance (default: all; of 13 layers and more 4)")
+                 "replaced spans of each length, by angular distance (default: all; of 13 layers and more 2)")
       ->check(CLI::Range(1, 1000));
   app.add_option("--rank", o.rank, "rank of the reduced map (default: an eighth of the width)")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20));
@@ -85,7 +85,7 @@ void choose_spans(bench& b, options& o, bool small) {
   for (const int n : o.lengths)
     if (n >= layers)
       fail({resect::errc::invalid_argument, "--spans", resect::text(n), resect::text("1 to ", layers - 1, " layers")});
-  const std::size_t most = o.full ? 1000 : o.positions > 0 ? static_cast<std::size_t>(o.positions) : small ? 1000 : 4;
+  const std::size_t most = o.full ? 1000 : o.positions > 0 ? static_cast<std::size_t>(o.positions) : small ? 1000 : 2;
   auto calibration = b.windows(role::calibration);
   for (auto& of_one : nearest_spans(b.model(), calibration, o.lengths, most)) {
     o.nearest.push_back(of_one.front());
@@ -135,9 +135,9 @@ void check(bench& b, options& o) {
   std::vector<int> depths;
   for (int k = 1; k <= layers; ++k) depths.push_back(k);
   s.depths = depths;
-  s.untrained_depths = spread(depths, o.full || small ? 1000 : 5);
-  s.dose_layers = spread(s.layers, o.full ? 1000 : 6);
-  s.resample_layers = spread(s.layers, o.full || small ? 1000 : 6);
+  s.untrained_depths = spread(depths, o.full || small ? 1000 : 3);
+  s.dose_layers = spread(s.layers, o.full ? 1000 : small ? 6 : 3);
+  s.resample_layers = spread(s.layers, o.full || small ? 1000 : 3);
   choose_spans(b, o, small);
   keep_parts(o);
   if (o.probe_texts == 0) return;
