@@ -370,6 +370,11 @@ TEST_CASE(
   row.data[3] = 1;
   for (auto& h : other)
     if (h.size() == 24) REQUIRE(h.try_add(exec, row));
+  const temporary elsewhere("other-model");
+  auto untouched = open(elsewhere);
+  expect_error(run(source(2), untouched, gptq), errc::conflict,
+               {"H", "of model 0x0000000000000001", "of model 0x0000000000000002"});
+  CHECK(files_of(elsewhere).empty());
   const auto changed = run(s, folder, pack_gptq(exec, format, other.span()));
   expect_error(changed, errc::conflict, {"layer-000.down", "hessian"});
   source touched = s;

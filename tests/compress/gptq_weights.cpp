@@ -47,6 +47,15 @@ TEST_CASE("gptq_weights: every matrix of a model is rounded with the H gathered 
     CHECK(loss->relative() < 0.9 * of_nearest->relative());
     CHECK(method.stored_bits(w) == quant::stored_bits(format, w.rows, w.cols));
   }
+  const auto fingerprint = host.describe().fingerprint;
+  CHECK(method.check_model(fingerprint));
+  CHECK(method.check_model(0));  // a model that does not say which it is
+  support::expect_error(method.check_model(fingerprint + 1), errc::conflict, {"H", "attn.q of model"});
+  auto twice = hessians;
+  twice.push_back(hessians[3]);
+  const auto confused = gptq_weights(exec, format, twice.span());
+  matrix<float> third(matrices[3].rows, matrices[3].cols);
+  support::expect_error(confused.apply(matrices[3], third.view(), exec), errc::conflict, {"H of layer 0", "two"});
   matrix<float> values(32, 32);
   const model::weight_desc other{"attn.z", 1, 0, model::weight_role::matrix, 32, 32};
   support::expect_error(method.apply(other, values.view(), exec), errc::invalid_argument,

@@ -351,7 +351,7 @@ TEST_CASE("gptq: damping stands for a ridge on H; the loss is that of H itself")
   CHECK(std::fabs(a.outcome.loss / sum(row_losses(w, a, h)) - 1) < 1e-9);
 }
 
-TEST_CASE("gptq: H comes as a hessian, in float or double, and its lower triangle alone is read") {
+TEST_CASE("gptq: H comes as a hessian, in float or double") {
   cpu exec;
   const index_t n = 48;
   matrix<float> x(300, n);
@@ -360,7 +360,7 @@ TEST_CASE("gptq: H comes as a hessian, in float or double, and its lower triangl
   REQUIRE(packed.try_add(exec, x));
   matrix<double> dense(n, n);
   for (index_t i = 0; i < n; ++i)
-    for (index_t j = 0; j < n; ++j) dense(i, j) = j <= i ? packed(i, j) : std::numeric_limits<double>::quiet_NaN();
+    for (index_t j = 0; j < n; ++j) dense(i, j) = packed(i, j);
   const auto w = gaussian_weights(9, n, 19);
   const auto a = quantize(exec, w, affine<4>{.group = 16}, gptq{packed});
   const auto b = quantize(exec, w, affine<4>{.group = 16}, gptq{dense});
@@ -387,6 +387,83 @@ TEST_CASE("gptq: the same bits for 1, 2, 3, 7 and 64 workers") {
   }
 }
 
+// A view of a matrix that is gone is not made.
+static_assert(std::is_constructible_v<moment_view, matrix<double>&> &&
+              std::is_constructible_v<moment_view, const matrix<float>&> &&
+              std::is_constructible_v<moment_view, matrix_view<const double>>);
+static_assert(!std::is_constructible_v<moment_view, matrix<double>> &&
+              !std::is_constructible_v<moment_view, const matrix<float>> &&
+              !std::is_constructible_v<moment_view, hessian>);
+
+TEST_CASE("gptq: an H of another matrix or another model is refused where W is said to be one") {
+  cpu exec;
+  const model::weight_desc q{"attn.q", 2, 0, model::weight_role::matrix, 4, 10};
+  hessian h(10);
+  REQUIRE(h.try_add(exec, gaussian_weights(30, 10, 4)));
+  const auto w = gaussian_weights(4, 10, 22);
+  const auto with = [&](const hessian_owner& of) { return try_quantize(exec, w, affine<4>{}, gptq{h, {}, of}); };
+  CHECK(with({7, 2, "attn.q"}));  // H says nothing
+  h.set_owner(7, q);
+  CHECK(with({}));  // W says nothing
+  CHECK(with({7, 2, "attn.q"}));
+  CHECK(with({0, 2, "attn.q"}));  // of a model that is not said
+  expect_error(with({7, 2, "attn.k"}), errc::conflict, {"H: got layer 2, attn.q, wanted layer 2, attn.k"});
+  expect_error(with({7, 3, "attn.q"}), errc::conflict, {"got layer 2, attn.q, wanted layer 3, attn.q"});
+  expect_error(
+      with({8, 2, "attn.q"}), errc::conflict,
+      {"got layer 2, attn.q of model 0x0000000000000007", "wanted layer 2, attn.q of model 0x0000000000000008"});
+}
+
+TEST_CASE("H-loss: what rounding leaves below 0 counts as 0, and an H that is not semi-definite is refused by row") {
+  cpu exec;
+  matrix<float> w(3, 2), approximation(3, 2);
+  for (index_t r = 0; r < 3; ++r) w(r, 0) = w(r, 1) = static_cast<float>(r + 1);
+  approximation(1, 0) = 3, approximation(1, 1) = 1;  // row 1: e = (−1, 1)
+  const auto loss = [&](double off) {
+    matrix<double> h(2, 2);
+    h(0, 0) = h(1, 1) = 1, h(0, 1) = h(1, 0) = off;
+    return try_h_loss(exec, w, approximation, h);
+  };
+  // (−1, 1)·H·(−1, 1)ᵀ = 2 − 2·off, ‖e‖²·tr(H) = 4: the bound is −2⁻²⁰
+  const auto within = loss(1 + 0x1p-22);
+  REQUIRE(within);
+  CHECK(within->rows[1] == 0.0);
+  CHECK(within->rows[0] == Approx(4.0));
+  CHECK(within->total == within->rows[0] + within->rows[2]);
+  expect_error(loss(1 + 0x1p-20), errc::invalid_argument,
+               {"H, its product with row 1 of W − Ŵ", "got -1.9", "wanted at least -9.5", "semi-definite"});
+  approximation = w;
+  for (index_t r = 0; r < 3; ++r) w(r, 1) = -w(r, 1);
+  approximation = w;
+  expect_error(loss(1.5), errc::invalid_argument, {"H, its product with row 0 of W: got -1,"});
+}
+
+TEST_CASE("gptq: an H that is not symmetric is refused, to what rounding leaves") {
+  cpu exec;
+  const index_t n = 70;
+  const auto w = gaussian_weights(4, n, 22);
+  const auto refused = [&](auto change) {
+    auto h = second_moment(n, 90, 23);
+    change(h);
+    return try_quantize(exec, w, affine<4>{}, gptq{h});
+  };
+  CHECK(refused([](matrix<double>&) {}));
+  CHECK(refused([](matrix<double>& h) { h(3, 60) *= 1 + 0x1p-12; }));
+  expect_error(refused([](matrix<double>& h) { h(3, 60) += 0.1 * h(3, 3); }), errc::invalid_argument,
+               {"H, row 3, column 60", "as in row 60, column 3: a symmetric H"});
+  expect_error(refused([](matrix<double>& h) { h(3, 4) = std::numeric_limits<double>::quiet_NaN(); }),
+               errc::invalid_argument, {"H, row 3, column 4"});
+  expect_error(refused([](matrix<double>& h) {
+                 for (index_t i = 0; i < h.rows; ++i)
+                   for (index_t j = i + 1; j < h.rows; ++j) h(i, j) = 0;  // one triangle alone
+               }),
+               errc::invalid_argument, {"a symmetric H"});
+  matrix<float> narrow(n, n);
+  for (index_t i = 0; i < n; ++i) narrow(i, i) = 1;
+  narrow(69, 0) = 0.5f;
+  expect_error(try_quantize(exec, w, affine<4>{}, gptq{narrow}), errc::invalid_argument, {"H, row 0, column 69"});
+}
+
 TEST_CASE("gptq: bad input is one error that names it") {
   cpu exec;
   const auto w = gaussian_weights(4, 10, 22);
@@ -402,9 +479,10 @@ TEST_CASE("gptq: bad input is one error that names it") {
   expect_error(with(h, {.least_pivot = 1}), errc::invalid_argument, {"least pivot of gptq"});
   h(7, 2) = std::numeric_limits<double>::infinity();
   expect_error(with(h), errc::not_finite, {"H, row 7, column 2", "inf", "a finite number"});
-  h(7, 2) = 0, h(4, 4) = -1;
+  h(7, 2) = h(2, 7), h(4, 4) = -1;
   expect_error(with(h), errc::invalid_argument, {"H, row 4, column 4", "-1", "a diagonal of at least 0"});
   auto bad = w;
   bad(1, 2) = std::numeric_limits<float>::quiet_NaN();
-  expect_error(try_quantize(exec, bad, f, gptq{second_moment(10, 30, 23)}), errc::not_finite, {"W, row 1, column 2"});
+  h(4, 4) = 1;
+  expect_error(try_quantize(exec, bad, f, gptq{h}), errc::not_finite, {"W, row 1, column 2"});
 }

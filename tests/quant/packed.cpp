@@ -73,7 +73,7 @@ TEST_CASE("unpacking gives back every part, packing that the same bytes, and the
     CHECK(dense(back) == dense(q));
     CHECK(back.headers.size() == q.headers.size());
     CHECK(equal(pack(back).bytes, bytes.bytes));
-    const double head = 24 * 8, bits = static_cast<double>(bytes.bytes.size()) * 8;
+    const double head = 48 * 8, bits = static_cast<double>(bytes.bytes.size()) * 8;
     CHECK(bits >= q.stored_bits() + head);
     CHECK(bits < q.stored_bits() + head + 4 * 8);
   });
@@ -82,10 +82,61 @@ TEST_CASE("unpacking gives back every part, packing that the same bytes, and the
 TEST_CASE("the documented layout, byte by byte") {
   const floats w{-4.0f, 3.0f, 1.0f, 0.0f, 2.0f};  // scale 1, steps −4 … 3 at 3 bits
   const auto q = quantize(here, matrix_view<const float>{w.data(), 1, 5}, affine_symmetric<3, f16_store>{.group = 5});
-  const unsigned char want[] = {
-      'R',          'Q',          '0', '1', 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0,
-      0x00,         0x3c,            // 1.0
-      0b01'111'000, 0b0'110'100'1};  // codes 0, 7, 5, 4, 6 of 3 bits each
+  const std::uint64_t name = resect::fingerprint{}.add(std::string_view("int3s/f16")).value();
+  unsigned char mark[8];
+  for (int i = 0; i < 8; ++i) mark[i] = static_cast<unsigned char>(name >> (8 * i));
+  const unsigned char want[] = {'R',
+                                'Q',
+                                '0',
+                                '2',
+                                0,
+                                0,
+                                0,
+                                0,
+                                5,
+                                0,
+                                0,
+                                0,
+                                0,
+                                0,
+                                0,
+                                0,
+                                1,
+                                0,
+                                0,
+                                0,
+                                0,
+                                0,
+                                0,
+                                0,
+                                1,
+                                0,
+                                0,
+                                0,
+                                0,
+                                0,
+                                0,
+                                0,
+                                5,
+                                0,
+                                0,
+                                0,
+                                0,
+                                0,
+                                0,
+                                0,  // 1 x 5
+                                mark[0],
+                                mark[1],
+                                mark[2],
+                                mark[3],
+                                mark[4],
+                                mark[5],
+                                mark[6],
+                                mark[7],
+                                0x00,
+                                0x3c,  // 1.0
+                                0b01'111'000,
+                                0b0'110'100'1};  // codes 0, 7, 5, 4, 6 of 3 bits each
   const auto bytes = pack(q);
   REQUIRE(bytes.bytes.size() == static_cast<index_t>(sizeof(want)));
   for (index_t i = 0; i < bytes.bytes.size(); ++i) CHECK(std::to_integer<int>(bytes.bytes[i]) == int{want[i]});
@@ -144,12 +195,87 @@ TEST_CASE("bytes that are too few, of another kind or of other extents are refus
       if (r) CHECK(r->check());
     }
   });
-  auto bytes = pack(drawn_in(affine_symmetric<3, f16_store>{.group = 48}));
-  bytes.bytes[24] = std::byte{0x00};
-  bytes.bytes[25] = std::byte{0x7c};  // a scale of infinity
-  CHECK(try_unpack<affine_symmetric<3, f16_store>>(bytes.view()).error().message() ==
-        "not finite: parameters of group 0 of a packed matrix: got NaN or infinity, wanted finite numbers");
+  const auto bytes = pack(drawn_in(affine_symmetric<3, f16_store>{.group = 48}));
   CHECK(try_unpack<nf4>(bytes.view()).error().code == errc::unsupported);
+}
+
+TEST_CASE(
+    "bytes of other extents or of another format are refused where their number is the same, and so are bytes too "
+    "many") {
+  on_formats([](auto format) {
+    using F = decltype(format);
+    CAPTURE(F::name().view());
+    auto bytes = pack(drawn_in(format, 48, 48));
+    const auto refused = [](const packed_view& view) {
+      const auto r = packed_matrix<F>::try_make(view);
+      CHECK_FALSE(try_unpack<F>(view));
+      return r ? std::string("fine") : std::string(r.error().message().view());
+    };
+    CHECK(refused({bytes.format.view(), 24, 96, bytes.bytes.span()}) ==
+          "shape mismatch: packed matrix: got 24 x 96, wanted 48 x 48, as its bytes say");
+    const auto size = std::to_string(bytes.bytes.size());
+    bytes.bytes.push_back(std::byte{0});
+    CHECK(refused(bytes.view()) == "malformed: packed matrix: got " + std::to_string(bytes.bytes.size()) +
+                                       " bytes, wanted " + size + " for 48 x 48");
+  });
+  // as many bytes, of another codebook
+  auto bytes = pack(drawn_in(nf4{.group = 48}, 48, 48));
+  bytes.format = fp4::name();
+  CHECK(packed_matrix<fp4>::try_make(bytes.view()).error().message() ==
+        "malformed: packed matrix: got bytes of another format than fp4/f16, wanted fp4/f16");
+}
+
+TEST_CASE("scales that are no numbers are refused by group before a product is begun") {
+  // The first bytes after the head, of an 8 x 64 matrix, become a scale that is none.
+  const auto check = [](auto format, index_t at, std::initializer_list<int> scale) {
+    using F = decltype(format);
+    CAPTURE(F::name().view());
+    auto bytes = pack(drawn_in(format, 8, 64));
+    for (const int b : scale) bytes.bytes[at++] = static_cast<std::byte>(b);
+    const auto made = packed_matrix<F>::try_make(bytes.view());
+    REQUIRE_FALSE(made);
+    CHECK(made.error().code == errc::not_finite);
+    CHECK(made.error().message().view().find("of a packed matrix: got NaN or infinity, wanted finite numbers") !=
+          std::string_view::npos);
+    CHECK(try_unpack<F>(bytes.view()).error().code == errc::not_finite);
+  };
+  const index_t head = 48;
+  check(affine_symmetric<3, f16_store>{.group = 32}, head, {0x00, 0x7c});       // infinity
+  check(affine_symmetric<3, f16_store>{.group = 32}, head + 30, {0x01, 0xfc});  // NaN, in the last group
+  check(affine_minimum<4>{.group = 32}, head + 2, {0x00, 0xfc});                // a minimum of −infinity
+  check(mxfp4{}, head + 3, {0xff});                                             // E8M0's NaN
+  check(nvfp4{}, head, {0x00, 0x00, 0xc0, 0x7f});                               // the matrix's
+  check(nvfp4{}, head + 4 + 5, {0x7f});                                         // a group's
+  check(two_level<4>{}, head, {0x00, 0x7e});
+  check(two_level_symmetric<3>{}, head, {0x00, 0x7c});
+
+  auto bytes = pack(drawn_in(nvfp4{}, 8, 64));
+  bytes.bytes[head + 4] = std::byte{0x7f};
+  resect::cpu exec;
+  resect::scratch memory;
+  const floats x(2 * 64, 1.0f);
+  resect::matrix<float> y(2, 8);
+  y.data.assign(16, 7.0f);
+  const auto done =
+      try_apply<short_list>(exec, bytes.view(), matrix_view<const float>{x.data(), 2, 64}, y.view(), memory);
+  REQUIRE_FALSE(done);
+  CHECK(done.error().message() ==
+        "not finite: parameters of group 0 of row 0 of a packed matrix: got NaN or infinity, wanted finite numbers");
+  for (const float v : y.data) CHECK(v == 7.0f);
+}
+
+TEST_CASE("what the bytes of a format cannot hold is refused before it is packed") {
+  auto q = drawn_in(affine_symmetric<3, f16_store>{.group = 48}, 5, 40);
+  q.codes[2 * 40 + 7] = 8;
+  CHECK(try_pack(q).error().message() == "invalid argument: code 7 of row 2: got 8, wanted less than 2^3");
+  q.codes[2 * 40 + 7] = 7;
+  CHECK(try_pack(q));
+  q.parameters[3].scale = std::nanf("");
+  CHECK(try_pack(q).error().message() ==
+        "not finite: parameters of group 3: got NaN or infinity, wanted finite numbers");
+  auto runs = drawn_in(run{.group = 48});
+  runs.codes[1] = 1u << 20;
+  CHECK(try_pack(runs).error().code == errc::invalid_argument);
 }
 
 TEST_CASE(

@@ -110,6 +110,8 @@ static_assert(rounding_rule<nearest, resect::inline_executor, affine<4>, min_max
               !rounding_rule<nearest, int, affine<4>, min_max>);
 
 struct power_of_two {  // a user's own scale search
+  static constexpr std::string_view name() { return "power of two"; }
+  static std::uint64_t hash() { return 1; }
   static resect::status check(index_t) { return {}; }
   template <grid G, store_of<typename G::parameters> T>
   static typename G::parameters fit(const G& g, const T& t, const typename T::header& h, group_weights w) {
@@ -118,6 +120,11 @@ struct power_of_two {  // a user's own scale search
     return p;
   }
 };
+struct nameless : power_of_two {  // no search: a method that uses it could not say so
+  static void name() {}
+};
+static_assert(scale_search<power_of_two, integer_grid<4, zero_point::integer>, f32_store> &&
+              !scale_search<nameless, integer_grid<4, zero_point::integer>, f32_store>);
 
 }  // namespace
 

@@ -102,6 +102,38 @@ TEST_CASE("rotated host: the logits stay, whole and by states, and the weights a
   CHECK(by_forward(inner, {}, batch) == whole);  // its overrides have ended
 }
 
+TEST_CASE("rotated host: a rotated host is rotated again, and a host that another rotated host holds is refused") {
+  const auto model = with_gains(2);
+  cpu exec;
+  const auto batch = some_rows(61);
+  hosts::llama_host plain(exec, model);
+  const auto whole = by_forward(plain, {}, batch), partial = by_surgery(plain, {}, batch);
+  forget_all(plain, batch);
+  {
+    auto once = rotate_host(exec, plain, 17);
+    expect_error(rotated_host<hosts::llama_host>::try_make(exec, plain, 18), errc::conflict,
+                 {"host to rotate", "got one that a rotated host holds already", "that rotated host"});
+    CHECK(relative_difference(by_forward(once, {}, batch), whole) < 1e-4);  // as before
+    forget_all(once, batch);
+    auto twice = rotate_host(exec, once, 18);
+    CHECK(relative_difference(by_forward(twice, {}, batch), whole) < 1e-4);
+    CHECK(relative_difference(by_surgery(twice, {}, batch), partial) < 1e-4);
+    CHECK(twice.describe().fingerprint != once.describe().fingerprint);
+    forget_all(twice, batch);
+  }
+  // Other overrides do not stand in the way, and neither do gains of 1 of a model as it is.
+  const auto& weights = plain.weights(1);
+  matrix<float> zeros(weights[1].rows, weights[1].cols);
+  auto held = plain.try_override_weight(weights[1], zeros.view());
+  REQUIRE(held);
+  CHECK(rotated_host<hosts::llama_host>::try_make(exec, plain, 19));
+  auto ones = model;
+  for (auto& layer : ones.layers)
+    for (int i = 0; i < 36; ++i) layer.attn_norm.view()(0, i) = layer.mlp_norm.view()(0, i) = 1.0f;
+  hosts::llama_host unit(exec, ones);
+  CHECK(rotated_host<hosts::llama_host>::try_make(exec, unit, 19));
+}
+
 TEST_CASE("rotated host: it passes the conformance suite on the level surgery") {
   const auto model = with_gains(2);
   cpu exec;

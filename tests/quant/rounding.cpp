@@ -57,6 +57,55 @@ bool same(const quantized<F>& a, const quantized<F>& b) {
   return a.codes == b.codes && a.parameters.size() == b.parameters.size() && same_bits(x, y);
 }
 
+// A user's grid with a parameter of its own, w = s·c + shift, which is NaN of some groups; and the same that does not say so.
+struct shifted_grid {
+  struct parameters {
+    float scale;
+    float shift;
+  };
+  using code = std::uint8_t;
+  static constexpr grid_shape shape{};
+  static constexpr std::string_view name = "shifted";
+  static constexpr int code_bits() noexcept { return 4; }
+  static bool finite(const parameters& p) noexcept { return std::isfinite(p.scale) && std::isfinite(p.shift); }
+  static parameters fit(std::span<const float> w, std::span<const float>) noexcept {
+    return {0.1f, w[0] > 0.9f ? std::nanf("") : -0.8f};
+  }
+  static parameters scaled(parameters p, double ratio) noexcept {
+    return {static_cast<float>(p.scale * ratio), p.shift};
+  }
+  static code encode(std::span<const float> in, parameters p) noexcept {
+    const float c = std::round((in[0] - p.shift) / p.scale);
+    return static_cast<code>(c > 0 ? c < 15 ? c : 15 : 0);
+  }
+  static void decode(code c, parameters p, std::span<float> out) noexcept {
+    out[0] = p.scale * static_cast<float>(c) + p.shift;
+  }
+};
+struct silent_grid : shifted_grid {
+  static void finite(const parameters&) noexcept {}
+};
+static_assert(grid<shifted_grid> && !grid<silent_grid>);
+
+// Keeps those parameters as they are.
+struct shifted_store : f32_store {
+  using relaxed = shifted_store;
+  using P = shifted_grid::parameters;
+  static constexpr std::string_view name = "f32x2";
+  static constexpr P nearest(P p, no_header) noexcept { return p; }
+  template <class>
+  static constexpr int bits() noexcept {
+    return 64;
+  }
+  static constexpr std::uint64_t pack(const P& p, no_header) noexcept {
+    return resect::bits_of(p.scale) | std::uint64_t{resect::bits_of(p.shift)} << 32;
+  }
+  template <class>
+  static constexpr P unpack(std::uint64_t b, no_header) noexcept {
+    return {resect::float_of(static_cast<std::uint32_t>(b)), resect::float_of(static_cast<std::uint32_t>(b >> 32))};
+  }
+};
+
 struct nan_grid : nf4_grid {  // a user's grid that is wrong
   static constexpr std::string_view name = "nan";
   static parameters fit(std::span<const float> w, std::span<const float>) noexcept {
@@ -192,6 +241,35 @@ TEST_CASE("a grid or a search whose parameters are no numbers is an error that n
       try_quantize(pool, view(w, 4, 64), format<nan_grid, tensor_scaled_store<resect::fp8_e4m3>>{.group = 32});
   REQUIRE_FALSE(of_matrix);
   CHECK(of_matrix.error().operand == "parameters of group 1 of row 2");
+  const format<shifted_grid, shifted_store> shifted{.group = 32};
+  const auto of_shift = try_quantize(here, view(w, 4, 64), shifted);
+  REQUIRE_FALSE(of_shift);
+  CHECK(of_shift.error().operand == "parameters of group 1 of row 2");
+  w[2 * 64 + 32] = 0.5f;
+  CHECK(try_quantize(here, view(w, 4, 64), shifted));
+}
+
+TEST_CASE("scales that a store does not hold are counted: the largest number, and 0") {
+  const auto lost = [](auto format, std::initializer_list<float> sizes, const auto& search) {
+    floats w;  // a group of 32 of each size
+    for (const float size : sizes)
+      for (int i = 0; i < 32; ++i) w.push_back(size * static_cast<float>(i % 13 - 6));
+    const auto q = quantize(here, view(w, static_cast<index_t>(sizes.size()), 32), format, nearest{}, search);
+    return std::to_string(q.outcome.saturated_scales) + ", " + std::to_string(q.outcome.vanished_scales);
+  };
+  const auto sizes = {1.0f, 0.0f, 1e-9f, 1e9f, 1e-8f};
+  CHECK(lost(affine_symmetric<4, f16_store>{.group = 32}, sizes, min_max{}) == "1, 2");
+  CHECK(lost(affine_symmetric<4, f16_store>{.group = 32}, sizes, exact{}) == "1, 1");  // f16 has 2⁻²⁴
+  CHECK(lost(affine_symmetric<4>{.group = 32}, sizes, min_max{}) == "0, 0");
+  CHECK(lost(affine_symmetric<4, bf16_store>{.group = 32}, sizes, min_max{}) == "0, 0");
+  CHECK(lost(affine<4, zero_point::integer, float_store<resect::fp8_e4m3>>{.group = 32}, sizes, min_max{}) == "1, 2");
+  CHECK(lost(affine_minimum<4>{.group = 32}, sizes, exact{}) == "1, 2");
+  CHECK(lost(nvfp4{.group = 32}, {1.0f, 0.0f, 1e-6f}, min_max{}) == "0, 1");
+  CHECK(lost(two_level<4>{.group = 32}, {1e9f, 1.0f, 0.0f}, min_max{}) == "1, 0");
+  CHECK(lost(e8{.group = 32}, sizes, min_max{}) == "1, 1");
+  const floats constant(64, 0.1f), tiny(64, 1e-9f);  // about a minimum neither is lost, or the minimum is
+  CHECK(quantize(here, view(constant, 2, 32), affine_minimum<4>{.group = 32}).outcome.vanished_scales == 0);
+  CHECK(quantize(here, view(tiny, 2, 32), affine_minimum<4>{.group = 32}).outcome.vanished_scales == 2);
 }
 
 TEST_CASE("groups that would cut a code in two, and codebooks that are none, are refused") {

@@ -89,6 +89,7 @@ double low_rank_matrix::forecast_loss(index_t rank) const noexcept {
 low_rank_matrix factorize(backend& exec, const resect::model::weight_desc& w, matrix_view<const float> values,
                           const resect::quant::hessian& h, double largest_share) {
   low_rank_matrix out;
+  need(h.check_owner({0, w.layer, w.name.view()}));
   out.w = w;
   const index_t rank = out.rank_of(largest_share);
   out.squares = squared_singular_values(exec, values);
@@ -143,6 +144,7 @@ std::vector<matrix_loss> losses_of(backend& exec, const std::vector<low_rank_mat
         const auto d = compare(values[i], v);
         one.error = d.error;
         one.cosine = d.cosine;
+        need(h[static_cast<index_t>(i)].check_owner({0, m.w.layer, m.w.name.view()}));
         const matrix_view<const float> was = values[i].view(), is = v.view();
         one.loss = need(resect::quant::try_h_loss(exec, was, is, h[static_cast<index_t>(i)])).relative();
         one.forecast = kind == pair_kind::svd ? m.forecast_error(one.rank) : m.forecast_loss(one.rank);

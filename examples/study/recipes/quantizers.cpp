@@ -209,6 +209,7 @@ const quantizer_info& info(quantizer q) { return all_quantizers()[static_cast<st
 
 result<double> try_quantize_matrix(backend& exec, quantizer q, int bits, const quantizer_options& options,
                                    const weight_desc& w, const quant::hessian& h, view values) {
+  if (auto s = h.check_owner({0, w.layer, w.name.view()}); !s) return s.error();
   return quantize(task{exec, options, h, values}, q, bits, w);
 }
 

@@ -183,7 +183,7 @@ class model_compression {
 //   Gates resuming: model, method, options, corpus, seed, version, revision, and H and source of each matrix: a folder of
 //   another run is refused with both identities named, before anything is written.
 //   One run at a time in a folder. `matrices` in any order. Cost: that of the method, and a pass over each matrix.
-//   Errors: conflict (another run's folder), malformed (a file that was changed or cut short), io, not_finite (a weight),
+//   Errors: conflict (another run's folder, an H of another model), malformed (a file that was changed or cut short), io, not_finite (a weight),
 //   what the method reports, with the matrix named. Files that are done stay.
 template <class List = quant::all_formats, dense_backend<float> B, weight_source H, class System>
 result<compressed_model> try_compress_model(B& exec, const H& host, std::span<const model::weight_desc> matrices,
@@ -192,6 +192,8 @@ result<compressed_model> try_compress_model(B& exec, const H& host, std::span<co
   if (!method.make) return error{errc::null_pointer, "method", "no function", "a function"};
   detail::model_compression<List, B, H, System> run(exec, host, method, folder, sketch);
   if (auto s = run.try_check_folder(); !s) return s.error();
+  if (method.check_model)
+    if (auto s = method.check_model(host.describe().fingerprint); !s) return s.error();
   array<char> there;
   for (const model::weight_desc& w : matrices) {
     const auto kept = run.try_keep(w);

@@ -7,8 +7,9 @@
 #include <string_view>
 #include <utility>
 
+#include <resect/compress/detail/find_hessian.hpp>
+#include <resect/compress/detail/search_words.hpp>
 #include <resect/compress/stored_matrix.hpp>
-#include <resect/compress/weight_methods.hpp>
 #include <resect/quant/gptq.hpp>
 #include <resect/quant/hessian.hpp>
 
@@ -26,6 +27,8 @@ struct packing_method {
   std::string corpus = "none";  // the texts that H was gathered from
   function make;
   shared_function<result<std::uint64_t>(const model::weight_desc& w)> hessian{};  // hash of H; empty: it reads none
+  // Whether it may be used on the model of this fingerprint; empty: on any. Asked before anything is made.
+  shared_function<status(std::uint64_t model)> check_model{};
 };
 
 namespace detail {
@@ -70,15 +73,6 @@ inline std::string corpus_of(std::span<const quant::hessian> hessians) {
   return out;
 }
 
-// The H of a matrix among those whose owners are set. Error: invalid_argument.
-inline result<const quant::hessian*> try_find_hessian(std::span<const quant::hessian> all,
-                                                      const model::weight_desc& w) {
-  for (const quant::hessian& h : all)
-    if (h.owner().layer == w.layer && h.owner().matrix == w.name.view()) return &h;
-  return error{errc::invalid_argument, text("H of layer ", w.layer, ", ", w.name.view()),
-               text("none among ", all.size()), "one whose owner is this matrix"};
-}
-
 }  // namespace detail
 
 // Quantizes every matrix by a rounding rule and a search that read no H. Errors while it runs: as quant::try_quantize.
@@ -89,13 +83,9 @@ packing_method pack_weights(const F& format, const R& rule = {}, const S& search
   m.id = "resect.pack/1";
   m.options = detail::format_options(format);
   m.options += ", ";
-  m.options += detail::search_name<S>();
+  m.options += search.name();
   m.options += detail::suffix_of(rule).view();
-  m.hash = fingerprint{}
-               .add(detail::format_hash(m.id, format))
-               .add(detail::hash_of(search))
-               .add(detail::hash_of(rule))
-               .value();
+  m.hash = fingerprint{}.add(detail::format_hash(m.id, format)).add(search.hash()).add(rule.hash()).value();
   m.make = [format, rule, search](const model::weight_desc&, matrix_view<const float> values,
                                   executor_ref exec) -> result<stored_matrix> {
     const auto q = quant::try_quantize(exec, values, format, rule, search);
@@ -106,7 +96,8 @@ packing_method pack_weights(const F& format, const R& rule = {}, const S& search
 }
 
 // Rounds every matrix by quant::gptq with its own H: the one whose owner has its layer and name. `backend` and `hessians` are
-// kept by reference. Errors while it runs: invalid_argument (no H of a matrix), as quant::try_quantize.
+// kept by reference. Errors while it runs: conflict (an H of another model, two of one matrix), invalid_argument (no H of a
+// matrix), as quant::try_quantize.
 template <class Backend, quant::static_format F, class S = quant::min_max>
   requires quant::rounding_rule<quant::gptq, Backend, F, S>
 packing_method pack_gptq(Backend& backend, const F& format, std::span<const quant::hessian> hessians,
@@ -115,11 +106,11 @@ packing_method pack_gptq(Backend& backend, const F& format, std::span<const quan
   m.id = "resect.pack_gptq/1";
   m.options = detail::format_options(format);
   ((m.options += ", ") += quant::gptq{{}, options}.name().view()) += ", ";
-  m.options += detail::search_name<S>();
+  m.options += search.name();
   m.hash = fingerprint{}
                .add(detail::format_hash(m.id, format))
                .add(quant::gptq{{}, options}.hash())
-               .add(detail::hash_of(search))
+               .add(search.hash())
                .value();
   m.corpus = detail::corpus_of(hessians);
   m.make = [&backend, format, hessians, options, search](const model::weight_desc& w, matrix_view<const float> values,
@@ -135,6 +126,7 @@ packing_method pack_gptq(Backend& backend, const F& format, std::span<const quan
     if (!h) return h.error();
     return (*h)->hash();
   };
+  m.check_model = [hessians](std::uint64_t model) -> status { return detail::check_model(hessians, model); };
   return m;
 }
 

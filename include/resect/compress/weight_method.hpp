@@ -24,6 +24,8 @@ struct weight_method {
   shared_function<double(const model::weight_desc& w)> stored_bits{};  // of the altered matrix; empty: unknown
   std::string_view id = {};  // "resect.quantize/1": the method and its revision; a literal, kept by reference
   field_list fields = {};    // its parameters, as reports list them
+  // Whether it may alter the weights of the model of this fingerprint; empty: of any. Asked before anything runs.
+  shared_function<status(std::uint64_t model)> check_model{};
 };
 
 }  // namespace RESECT_NAMESPACE::compress

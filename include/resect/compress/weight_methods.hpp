@@ -1,55 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <resect/compress/detail/search_words.hpp>
 #include <resect/compress/weight_method.hpp>
 #include <resect/core/algorithm.hpp>
 #include <resect/core/hash.hpp>
 #include <resect/factor/truncated_svd.hpp>
 #include <resect/quant/affine.hpp>
 #include <resect/quant/quantize.hpp>
-#include <resect/quant/search/mse.hpp>
 
 // Methods of storing a layer's matrices with fewer bytes, for the compression study.
 namespace RESECT_NAMESPACE::compress {
-
-namespace detail {
-
-// What a name says of a scale search or a rounding rule: nothing of the plain ones; a user's own may bring name().
-template <class T>
-short_text<48> suffix_of(const T& x) {
-  if constexpr (std::same_as<T, quant::min_max> || std::same_as<T, quant::nearest>) return {};
-  else if constexpr (std::same_as<T, quant::mse_scale>) return x.importance.empty() ? ", mse" : ", weighted mse";
-  else if constexpr (requires { short_text<48>(", ").append(x.name()); }) return short_text<48>(", ").append(x.name());
-  else return {};
-}
-
-// Of everything that changes what a scale search or a rounding rule does; one of a user's own brings hash().
-template <class T>
-std::uint64_t hash_of(const T& x) {
-  if constexpr (std::same_as<T, quant::min_max>) {
-    return 1;
-  } else if constexpr (std::same_as<T, quant::nearest>) {
-    return 2;
-  } else if constexpr (std::same_as<T, quant::mse_scale>) {
-    return fingerprint{}.add(static_cast<std::uint64_t>(x.steps)).add(x.smallest).add(x.importance).value();
-  } else {
-    return x.hash();
-  }
-}
-
-template <class S>
-constexpr std::string_view search_name() noexcept {
-  return std::same_as<S, quant::min_max> ? "min-max" : std::same_as<S, quant::mse_scale> ? "mse" : "custom";
-}
-// Whether the name of a search says everything that it does.
-template <class S>
-bool is_plain(const S& search) noexcept {
-  if constexpr (std::same_as<S, quant::mse_scale>)
-    return search.importance.empty() && search.steps == S{}.steps && search.smallest == S{}.smallest;
-  else return std::same_as<S, quant::min_max>;
-}
-
-}  // namespace detail
 
 namespace detail {
 
@@ -71,8 +32,8 @@ weight_method affine_method(const quant::affine_format& f, const R& rule, const 
                .add(static_cast<std::uint64_t>(f.bits))
                .add(static_cast<std::uint64_t>(f.group))
                .add(static_cast<std::uint64_t>(symmetric))
-               .add(hash_of(search))
-               .add(hash_of(rule))
+               .add(search.hash())
+               .add(rule.hash())
                .value();
   m.fields.add("bits", static_cast<double>(f.bits)).add("group", static_cast<double>(f.group));
   m.fields.add("zero", symmetric ? "symmetric" : "integer");
@@ -91,7 +52,7 @@ weight_method affine_method(const quant::affine_format& f, const R& rule, const 
 template <class F, class R, class S>
 void finish(weight_method& m, const F& format, const R& rule, const S& search) {
   m.name.append(suffix_of(search).view()).append(suffix_of(rule).view());
-  m.fields.add("scale", search_name<S>());
+  m.fields.add("scale", search.name());
   if (std::same_as<R, quant::nearest> && is_plain(search)) m.fields.complete();
   m.apply = [format, search, rule](const model::weight_desc&, matrix_view<float> values, executor_ref exec) -> status {
     const auto run = [&](const auto& f) -> status {
@@ -138,7 +99,7 @@ weight_method quantize_weights(const F& format, const R& rule = {}, const S& sea
   print.add(m.id).add(F::name().view());
   print.add(static_cast<std::uint64_t>(format.group)).add(static_cast<std::uint64_t>(format.group_rows));
   if constexpr (requires { format.grid.levels(); }) print.add(format.grid.levels());
-  m.hash = print.add(detail::hash_of(search)).add(detail::hash_of(rule)).value();
+  m.hash = print.add(search.hash()).add(rule.hash()).value();
   m.fields.add("group", static_cast<double>(format.group));
   m.stored_bits = [format](const model::weight_desc& w) { return quant::stored_bits(format, w.rows, w.cols); };
   detail::finish(m, format, rule, search);

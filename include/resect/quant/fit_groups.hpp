@@ -2,32 +2,29 @@
 #pragma once
 
 #include <span>
+#include <utility>
 
 #include <resect/core/array.hpp>
 #include <resect/core/reduce.hpp>
+#include <resect/quant/detail/shared_header.hpp>
 #include <resect/quant/quantized.hpp>
 #include <resect/quant/scale_search.hpp>
 
 // From a search for groups to the parameters of super-blocks and matrices: what rounding rules call.
 namespace RESECT_NAMESPACE::quant {
 
-// The parameters of the groups of one super-block, and its header: by the search's own fit_super_block, else of the
-// relaxed store, from which the header is made, and then again of the parameters that exist under it.
+// The parameters of the groups of one super-block, and its header: by the search's own fit_super_block, else by
+// detail::shared_header.
 template <static_format F, class S>
 detail::header_of<F> fit_super_block(const F& f, const S& search, std::span<const group_weights> groups,
                                      std::span<detail::parameters_of<F>> out) {
-  using P = detail::parameters_of<F>;
   if constexpr (F::store_type::header_bits == 0) {
     for (std::size_t g = 0; g < groups.size(); ++g) out[g] = search.fit(f.grid, f.store, {}, groups[g]);
     return {};
   } else if constexpr (requires { search.fit_super_block(f.grid, f.store, groups, out); }) {
     return search.fit_super_block(f.grid, f.store, groups, out);
   } else {
-    for (std::size_t g = 0; g < groups.size(); ++g)
-      out[g] = search.fit(f.grid, typename F::store_type::relaxed{}, {}, groups[g]);
-    const auto header = f.store.header_of(std::span<const P>(out), 1.0);
-    for (std::size_t g = 0; g < groups.size(); ++g) out[g] = search.fit(f.grid, f.store, header, groups[g]);
-    return header;
+    return detail::shared_header(f.grid, f.store, search, groups, out).header;
   }
 }
 
@@ -110,24 +107,68 @@ status not_finite_group(const quantized<F>& out, index_t group) {
                "finite numbers"};
 }
 
-// Fits the groups of all rows of blocks with fit(group weights) → parameters, in parallel; the first that is not finite.
-template <executor E, static_format F, class Fit>
-index_t fit_each_group(E& exec, matrix_view<const float> w, std::span<const float> importance, quantized<F>& out,
-                       Fit fit) {
+// What fitting all groups came to: the first group whose parameters are not finite, or −1, and Σ a_j·(w_j − ŵ_j)² where
+// it was asked for.
+struct fitted_groups {
+  index_t bad = -1;
+  double error = 0;
+};
+
+// Fits the groups of all rows of blocks with fit(group weights) → parameters, in parallel.
+template <bool WithError, executor E, static_format F, class Fit>
+fitted_groups fit_each_group(E& exec, matrix_view<const float> w, std::span<const float> importance, quantized<F>& out,
+                             Fit fit) {
   const block_layout layout = out.layout();
   return parallel_reduce(
-      exec, layout.down(), 1, index_t{-1},
+      exec, layout.down(), 1, fitted_groups{},
       [&](index_t i, index_t) {
         gathered_groups<> memory;
-        index_t bad = -1;
+        fitted_groups sum;
         for (index_t g = 0; g < layout.per_row(); ++g) {
           const index_t at = i * layout.per_row() + g;
-          out.parameters[at] = fit(memory.of(w, layout, F::grid_type::shape, i, g, 1, importance)[0]);
-          if (bad < 0 && !finite_parameters(out.format.grid, out.parameters[at])) bad = at;
+          const group_weights group = memory.of(w, layout, F::grid_type::shape, i, g, 1, importance)[0];
+          out.parameters[at] = fit(group);
+          if (sum.bad < 0 && !finite_parameters(out.format.grid, out.parameters[at])) sum.bad = at;
+          if constexpr (WithError) sum.error += squared_error(out.format.grid, group, out.parameters[at]);
         }
-        return bad;
+        return sum;
       },
-      first_bad);
+      [](const fitted_groups& a, const fitted_groups& b) {
+        return fitted_groups{first_bad(a.bad, b.bad), a.error + b.error};
+      });
+}
+
+// The same of a store whose header is that of the matrix: as shared_header, of all groups.
+template <executor E, static_format F, class S>
+status fit_under_one_header(E& exec, matrix_view<const float> w, const S& search, quantized<F>& out) {
+  using P = parameters_of<F>;
+  using T = typename F::store_type;
+  const F& f = out.format;
+  const auto importance = importance_of(search);
+  tried_headers<T> tried(f.store);
+  array<P> best;
+  double least = 0;
+  index_t bad = -1;
+  auto consider = [&](const auto& asks) {
+    if (bad >= 0) return;
+    bad = fit_each_group<false>(exec, w, importance, out, [&](group_weights x) {
+            return asks.fit(f.grid, typename T::relaxed{}, {}, x);
+          }).bad;
+    if (bad >= 0 || out.headers.empty()) return;
+    const auto header = f.store.header_of(std::span<const P>(out.parameters.span()), 1.0);
+    if (!tried.add(header)) return;
+    const fitted_groups fitted = fit_each_group<has_base<S>>(
+        exec, w, importance, out, [&](group_weights x) { return search.fit(f.grid, f.store, header, x); });
+    bad = fitted.bad;
+    if (bad >= 0 || (!best.empty() && !(fitted.error < least))) return;
+    least = fitted.error;
+    out.headers.front() = header;
+    best = out.parameters;
+  };
+  for_each_base(search, consider);
+  if (status s = not_finite_group(out, bad); !s) return s;
+  if (!best.empty()) out.parameters = std::move(best);
+  return {};
 }
 
 }  // namespace detail
@@ -136,19 +177,8 @@ index_t fit_each_group(E& exec, matrix_view<const float> w, std::span<const floa
 // number of workers. Errors: not_finite, where a grid or a search gives parameters that are no numbers.
 template <executor E, static_format F, class S>
 status fit_all_groups(E& exec, matrix_view<const float> w, const S& search, quantized<F>& out) {
-  using P = detail::parameters_of<F>;
-  const F& f = out.format;
   if constexpr (F::store_type::super_groups == 0) {
-    const auto importance = detail::importance_of(search);
-    const index_t bad = detail::fit_each_group(exec, w, importance, out, [&](group_weights x) {
-      return search.fit(f.grid, typename F::store_type::relaxed{}, {}, x);
-    });
-    if (status s = detail::not_finite_group(out, bad); !s || out.headers.empty()) return s;
-    const auto header = f.store.header_of(std::span<const P>(out.parameters.span()), 1.0);
-    out.headers.front() = header;
-    return detail::not_finite_group(out, detail::fit_each_group(exec, w, importance, out, [&](group_weights x) {
-                                      return search.fit(f.grid, f.store, header, x);
-                                    }));
+    return detail::fit_under_one_header(exec, w, search, out);
   } else {
     const index_t supers = out.parts().supers_per_row;
     return detail::not_finite_group(out, parallel_reduce(

@@ -53,12 +53,16 @@ struct gptq_options {
 //   Cost n³/3 flop in double and mn² in float; each sweep, refit and comparison 2mn² in double. Memory 8n² + 8mn bytes and
 //   the working memory of products; descent takes 1024 rows at a time, 16 bytes a weight of these. Same bits for any
 //   number of workers, if the backend's products have that.
-//   Errors: those of moment_view::check; invalid_argument (options); those of the search and of the backend.
+//   of: which matrix W is, where it is known: an H that says that it belongs to another one is refused. W itself has no name, so
+//   an H without an owner (a plain matrix, a hessian whose owner was not set), or no `of`, cannot be checked but for its width.
+//   Errors: those of moment_view::check; conflict (H of another matrix or model); invalid_argument (options); those of the
+//   search and of the backend.
 //   Source: Frantar, Ashkboos, Hoefler & Alistarh, "GPTQ", ICLR 2023; Chee, Cai, Kuleshov & De Sa, "QuIP", NeurIPS 2023,
 //   §3 and Theorem 6 (LDLQ, and that both are one); Tseng et al., "QuIP#", ICML 2024, §4 (blocks) and its sweeps.
 struct gptq {
   moment_view h;
   gptq_options options{};
+  hessian_owner of{};
 
   template <class B, static_format F, scale_search<typename F::grid_type, typename F::store_type> S>
     requires(dense_backend<B, float> && dense_backend<B, double> && std::same_as<typename B::space, host_space>)
@@ -104,6 +108,7 @@ struct gptq {
   template <class B>
   status check(B& exec, index_t cols) const {
     if (auto s = h.check(exec, cols); !s) return s;
+    if (auto s = h.owner().check(of); !s) return s;
     const auto refused = [](std::string_view what, auto got, std::string_view wanted) {
       return error{errc::invalid_argument, text(what, " of gptq"), text(got), wanted};
     };

@@ -29,6 +29,42 @@ struct grid_shape {
   friend constexpr bool operator==(const grid_shape&, const grid_shape&) noexcept = default;
 };
 
+// Parameters that are a scale alone. A negative one turns the levels over; of 0 every code means 0.
+struct scale_parameters {
+  float scale = 0.0f;
+};
+
+// A scale and the code of `zero_bits` bits that means 0.
+template <int Bits>
+struct zero_parameters {
+  static constexpr int zero_bits = Bits;
+  float scale = 0.0f;
+  std::uint8_t zero = 0;
+};
+
+// A scale and the value of code 0.
+struct minimum_parameters {
+  float scale = 0.0f;
+  float minimum = 0.0f;
+};
+
+namespace detail {
+
+template <class P>
+inline constexpr bool known_parameters = std::same_as<P, scale_parameters> || std::same_as<P, minimum_parameters>;
+template <int Bits>
+inline constexpr bool known_parameters<zero_parameters<Bits>> = true;
+
+// Whether all of a grid's parameters can be checked: they are of a type above, or the grid says it of its own.
+template <class G>
+concept says_finite = requires(const G& g, const typename G::parameters& p) {
+  { g.finite(p) } noexcept -> std::same_as<bool>;
+};
+template <class G>
+concept checkable_parameters = known_parameters<typename G::parameters> || says_finite<G>;
+
+}  // namespace detail
+
 // A grid is a value: what all groups share (a codebook given at run time) it holds itself, what a group has of its own
 // is its `parameters`. It knows nothing of matrices, layouts or how codes are chosen.
 //   parameters, code            trivially copyable. What a packed file holds of a code are its first code_bits() bits in
@@ -42,20 +78,24 @@ struct grid_shape {
 //   encode(in, p)               the code whose values are nearest to the shape.size() weights `in`, where no other is
 //                               asked for by the grid's documentation. Weights beyond the matrix are zeros
 //   decode(code, p, out)        its shape.size() values
+//   finite(p)                   whether every number of p is finite; of parameters that are none of the three types above.
+//                               Groups of which it is not are refused
 // All are const, noexcept and have the same bits on every machine.
 //   encode_row(weights, p, codes)   (of scalar grids, where it has it) encode of neighbouring weights, the same and faster
 template <class G>
-concept grid = std::copyable<G> && requires(const G& g, const typename G::parameters& p, const typename G::code& code,
-                                            std::span<const float> in, std::span<float> out, double ratio) {
-  requires std::is_trivially_copyable_v<typename G::parameters> && std::is_trivially_copyable_v<typename G::code>;
-  { G::shape } -> std::convertible_to<grid_shape>;
-  { G::name } -> std::convertible_to<std::string_view>;
-  { g.code_bits() } noexcept -> std::convertible_to<int>;
-  { g.fit(in, in) } noexcept -> std::same_as<typename G::parameters>;
-  { g.scaled(p, ratio) } noexcept -> std::same_as<typename G::parameters>;
-  { g.encode(in, p) } noexcept -> std::same_as<typename G::code>;
-  { g.decode(code, p, out) } noexcept;
-};
+concept grid =
+    std::copyable<G> && detail::checkable_parameters<G> &&
+    requires(const G& g, const typename G::parameters& p, const typename G::code& code, std::span<const float> in,
+             std::span<float> out, double ratio) {
+      requires std::is_trivially_copyable_v<typename G::parameters> && std::is_trivially_copyable_v<typename G::code>;
+      { G::shape } -> std::convertible_to<grid_shape>;
+      { G::name } -> std::convertible_to<std::string_view>;
+      { g.code_bits() } noexcept -> std::convertible_to<int>;
+      { g.fit(in, in) } noexcept -> std::same_as<typename G::parameters>;
+      { g.scaled(p, ratio) } noexcept -> std::same_as<typename G::parameters>;
+      { g.encode(in, p) } noexcept -> std::same_as<typename G::code>;
+      { g.decode(code, p, out) } noexcept;
+    };
 
 // A grid of one weight a code.
 template <class G>
@@ -96,25 +136,6 @@ struct extent {
 template <class G>
 concept extent_grid = grid<G> && requires(const G& g, extent e, double ratio) {
   { g.fit(e, ratio) } noexcept -> std::same_as<typename G::parameters>;
-};
-
-// Parameters that are a scale alone. A negative one turns the levels over; of 0 every code means 0.
-struct scale_parameters {
-  float scale = 0.0f;
-};
-
-// A scale and the code of `zero_bits` bits that means 0.
-template <int Bits>
-struct zero_parameters {
-  static constexpr int zero_bits = Bits;
-  float scale = 0.0f;
-  std::uint8_t zero = 0;
-};
-
-// A scale and the value of code 0.
-struct minimum_parameters {
-  float scale = 0.0f;
-  float minimum = 0.0f;
 };
 
 // The largest magnitude that a weight may have, 2¹²⁶: levels may lie half a step beyond it (a third of it at 2 bits), and
@@ -166,22 +187,14 @@ inline extent extent_of(std::span<const float> w) noexcept {
 // Of the weight of largest magnitude; the negative one of two.
 inline float largest_of(extent of) noexcept { return -of.lo >= of.hi ? of.lo : of.hi; }
 
-// Whether a group's parameters are numbers; a grid whose parameters have other members says it by finite(p).
+// Whether all numbers of a group's parameters are finite.
 template <grid G>
 bool finite_parameters(const G& g, const typename G::parameters& p) noexcept {
+  using P = typename G::parameters;
   bool finite = true;
-  if constexpr (requires {
-                  { g.finite(p) } -> std::same_as<bool>;
-                })
-    finite = g.finite(p);
-  if constexpr (requires {
-                  { p.scale } -> std::convertible_to<float>;
-                })
-    finite = finite && p.scale - p.scale == 0;
-  if constexpr (requires {
-                  { p.minimum } -> std::convertible_to<float>;
-                })
-    finite = finite && p.minimum - p.minimum == 0;
+  if constexpr (says_finite<G>) finite = g.finite(p);
+  if constexpr (known_parameters<P>) finite = finite && p.scale - p.scale == 0;
+  if constexpr (std::same_as<P, minimum_parameters>) finite = finite && p.minimum - p.minimum == 0;
   return finite;
 }
 

@@ -18,11 +18,19 @@ struct h_loss {
   double relative() const noexcept { return total == 0 ? 0.0 : total / weights; }  // definitions: H-loss
 };
 
+namespace detail {
+inline constexpr double least_loss =
+    0x1p-22;  // of ‖e‖²·tr(H): below −that no rounding of a semi-definite H brings a loss
+}  // namespace detail
+
 // tr(E·H·Eᵀ) of W (m, n) and Ŵ (m, n), float, any strides, with H of n columns.
-//   In double, in slices of 1024 rows: relative error ≤ 2n·2⁻⁵³·(|E|·|H|·|E|ᵀ). Cost 4mn² flop, memory 16 bytes a weight
-//   of a slice and 1024·n bytes. Same bits for any number of workers, if the backend's products have that.
-//   Errors: shape_mismatch, null_pointer, bad_stride; those of moment_view::check and of the backend. Weights that are
-//   not finite make losses that are not.
+//   In double, in slices of 512 rows: relative error ≤ 2n·2⁻⁵³·(|E|·|H|·|E|ᵀ). Cost 4mn² flop, memory 32·512·n bytes for a
+//   slice, of E and W and their products with H, and 8·128·n bytes for rows of H. Same bits for any number of workers, if the
+//   backend's products have that.
+//   A semi-definite H gives no loss below 0 but by rounding, of these sums and of an H that was itself rounded to float: a
+//   row's loss e·H·eᵀ ≥ −2⁻²²·‖e‖²·tr(H) counts as 0, and one below that is an error, as is such a w·H·wᵀ.
+//   Errors: shape_mismatch, null_pointer, bad_stride; those of moment_view::check and of the backend; invalid_argument (H is
+//   not semi-definite). Weights that are not finite make losses that are not.
 template <dense_backend<double> B>
   requires std::same_as<typename B::space, host_space>
 result<h_loss> try_h_loss(B& exec, matrix_view<const float> w, matrix_view<const float> approximation,
@@ -31,6 +39,8 @@ result<h_loss> try_h_loss(B& exec, matrix_view<const float> w, matrix_view<const
   if (auto s = check_view(approximation, w.rows, w.cols, "the approximation"); !s) return s.error();
   if (auto s = h.check(exec, w.cols); !s) return s.error();
   constexpr index_t slice = 512, columns = 128;
+  double trace = 0;
+  for (index_t i = 0; i < w.cols; ++i) trace += h(i, i);
   h_loss out;
   out.rows.resize(w.rows);
   matrix<double> h_rows(algo::min(columns, w.cols), w.cols);
@@ -51,10 +61,18 @@ result<h_loss> try_h_loss(B& exec, matrix_view<const float> w, matrix_view<const
       if (auto s = exec.try_gemm(1.0, left, right, c == 0 ? 0.0 : 1.0, xh.view()); !s) return s.error();
     }
     for (index_t r = 0; r < 2 * rows; ++r) {
-      double sum = 0;
-      for (index_t c = 0; c < w.cols; ++c) sum += x(r, c) * xh(r, c);
-      if (r < rows) out.total += out.rows[first + r] = sum > 0 ? sum : sum == sum ? 0.0 : sum;
-      else out.weights += sum;
+      double sum = 0, square = 0;
+      for (index_t c = 0; c < w.cols; ++c) {
+        sum += x(r, c) * xh(r, c);
+        square += x(r, c) * x(r, c);
+      }
+      const bool of_errors = r < rows;
+      const index_t row = first + (of_errors ? r : r - rows);
+      if (sum < -detail::least_loss * square * trace)
+        return error{errc::invalid_argument, text("H, its product with row ", row, of_errors ? " of W − Ŵ" : " of W"),
+                     text(sum), text("at least ", -detail::least_loss * square * trace, ", as of a semi-definite H")};
+      if (of_errors) out.total += out.rows[row] = sum < 0 ? 0.0 : sum;
+      else out.weights += sum < 0 ? 0.0 : sum;
     }
   }
   return out;

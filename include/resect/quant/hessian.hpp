@@ -32,6 +32,19 @@ struct hessian_owner {
   std::uint64_t model = 0;  // fingerprint of the model; 0: not said
   int layer = -1;
   short_text<48> matrix;
+
+  // Whether this is the wanted one. What is not said agrees with all: an owner without a name, a model of 0.
+  // Error: conflict names both.
+  status check(const hessian_owner& wanted) const noexcept {
+    if (*this == hessian_owner{} || wanted == hessian_owner{}) return {};
+    const bool same_model = model == wanted.model || model == 0 || wanted.model == 0;
+    if (same_model && layer == wanted.layer && matrix.view() == wanted.matrix.view()) return {};
+    const auto say = [&](const hessian_owner& o) {
+      return same_model ? text("layer ", o.layer, ", ", o.matrix.view())
+                        : text("layer ", o.layer, ", ", o.matrix.view(), " of model ", hexadecimal(o.model).view());
+    };
+    return error{errc::conflict, "H", say(*this), say(wanted)};
+  }
   friend bool operator==(const hessian_owner& a, const hessian_owner& b) noexcept {
     return a.model == b.model && a.layer == b.layer && a.matrix.view() == b.matrix.view();
   }
@@ -92,9 +105,11 @@ class hessian {
   void set_owner(std::uint64_t model, const model::weight_desc& w) { owner_ = {model, w.layer, w.name.view()}; }
 
   // Adds the rows of X (k, n): float, double, f16 or bf16, any strides.
-  //   Sums in double in slices of 512 rows by the backend's products: relative error ≤ (k + 2)·2⁻⁵³·√(h_ii·h_jj). Cost
-  //   k·n² flop. No memory is taken after the first call. Same bits for any number of workers, if the backend's products
-  //   have that. Errors: shape_mismatch, null_pointer, bad_stride, not_finite: nothing is added then.
+  //   Sums in double in slices of 512 rows by the backend's products: error ≤ (k + 2)·2⁻⁵³·√(h_ii·h_jj). Cost k·n² flop.
+  //   Working memory grows to the largest call's, of at most 512 rows; later calls take none. Same bits for any number of
+  //   workers, if the backend's products have that. Errors: shape_mismatch, null_pointer, bad_stride, not_finite: nothing is
+  //   added then; those of the backend's products, after which a part of the rows may be in the sums, and this is to be
+  //   thrown away.
   template <dense_backend<double> B, class T>
     requires std::same_as<typename B::space, host_space>
   status try_add(B& exec, matrix_view<T> x) {
@@ -126,17 +141,8 @@ class hessian {
     return {};
   }
 
-  // Whether this belongs to a matrix; one side that says nothing agrees with all. Error: conflict names both.
-  status check_owner(const hessian_owner& wanted) const noexcept {
-    if (owner_ == hessian_owner{} || wanted == hessian_owner{}) return {};
-    const bool same_model = owner_.model == wanted.model || owner_.model == 0 || wanted.model == 0;
-    if (same_model && owner_.layer == wanted.layer && owner_.matrix.view() == wanted.matrix.view()) return {};
-    const auto say = [&](const hessian_owner& o) {
-      return same_model ? text("layer ", o.layer, ", ", o.matrix.view())
-                        : text("layer ", o.layer, ", ", o.matrix.view(), " of model ", o.model);
-    };
-    return error{errc::conflict, "H", say(owner_), say(wanted)};
-  }
+  // Whether this belongs to a matrix: hessian_owner::check.
+  status check_owner(const hessian_owner& wanted) const noexcept { return owner_.check(wanted); }
 
   // Of all that it holds: what an artifact records.
   std::uint64_t hash() const noexcept {

@@ -3,14 +3,15 @@
 
 #include <concepts>
 #include <resect/core/algorithm.hpp>
+#include <type_traits>
 
 #include <resect/core/operand.hpp>
 #include <resect/quant/hessian.hpp>
 
 namespace RESECT_NAMESPACE::quant {
 
-// H of a matrix with n columns, read only: a hessian, or any symmetric matrix of float or double, of which the lower
-// triangle is read. Refers to it. `ridge` is added to the diagonal.
+// H of a matrix with n columns, read only: a hessian, or any symmetric matrix of float or double, both of whose triangles are
+// there. Refers to it. `ridge` is added to the diagonal.
 class moment_view {
  public:
   moment_view() = default;
@@ -24,6 +25,10 @@ class moment_view {
   template <floating_operand M>
     requires requires(const M& h) { as_view(h); }
   moment_view(const M& h) noexcept : moment_view(matrix_view<const matrix_element<const M&>>(as_view(h))) {}
+  // Of a matrix that would be gone before the view.
+  template <class M>
+    requires(floating_operand<std::remove_cvref_t<M>> && !resect::detail::outlives_call<M>)
+  moment_view(M&& h) = delete;
 
   index_t size() const noexcept { return n_; }
   double operator()(index_t i, index_t j) const noexcept {
@@ -58,8 +63,8 @@ class moment_view {
   }
 
   // Whether this is H of a matrix with n columns. Errors: shape_mismatch, null_pointer, bad_stride, not_finite,
-  // invalid_argument (a hessian without rows, an element of the diagonal below 0, a trace above
-  // 1e300).
+  // invalid_argument (a hessian without rows, an element of the diagonal below 0, a trace above 1e300, h_ij and h_ji
+  // further apart than 2⁻²²·tr(H) and 2⁻¹⁰·√(h_ii·h_jj)).
   template <executor E>
   status check(E& exec, index_t n) const {
     const auto shape = [&](const auto& h) -> status { return check_view(h, n, n, "H"); };
@@ -77,7 +82,11 @@ class moment_view {
           return n;
         },
         [](index_t a, index_t b) { return algo::min(a, b); });
-    if (bad == n) return check_trace();
+    if (bad == n) {
+      if (auto s = check_trace(); !s) return s;
+      if (narrow_.data != nullptr) return check_symmetry(exec, narrow_);
+      return wide_.data != nullptr ? check_symmetry(exec, wide_) : status{};
+    }
     const index_t j = first_bad(bad);
     const double h = (*this)(bad, j);
     const bool finite = h - h == 0;
@@ -92,6 +101,34 @@ class moment_view {
     for (index_t i = 0; i < n_; ++i) trace += (*this)(i, i);
     if (trace <= 1e300) return {};
     return error{errc::invalid_argument, "trace of H", text(trace), "at most 1e300"};
+  }
+  // Tile by tile, so that columns are read by lines of the cache. Errors: invalid_argument.
+  template <class T, executor E>
+  static status check_symmetry(E& exec, const matrix_view<const T>& h) {
+    constexpr index_t tile = 32;
+    const index_t n = h.rows;
+    double trace = 0;
+    for (index_t i = 0; i < n; ++i) trace += static_cast<double>(h(i, i));
+    const auto apart = [&](index_t i, index_t j) {
+      const double d = static_cast<double>(h(i, j)) - static_cast<double>(h(j, i));
+      if (d <= 0x1p-22 * trace && -d <= 0x1p-22 * trace) return false;
+      return !(d * d <= 0x1p-20 * static_cast<double>(h(i, i)) * static_cast<double>(h(j, j)));
+    };
+    const index_t bad = parallel_reduce(
+        exec, (n + tile - 1) / tile, 1, n * n,
+        [&](index_t first, index_t) {
+          const index_t begin = first * tile, end = algo::min(n, begin + tile);
+          for (index_t from = 0; from < end; from += tile)
+            for (index_t i = begin; i < end; ++i)
+              for (index_t j = from; j < algo::min(i, from + tile); ++j)
+                if (apart(i, j)) return i * n + j;
+          return n * n;
+        },
+        [](index_t a, index_t b) { return algo::min(a, b); });
+    if (bad == n * n) return {};
+    const index_t i = bad / n, j = bad % n;
+    return error{errc::invalid_argument, text("H, row ", j, ", column ", i), text(static_cast<double>(h(j, i))),
+                 text(static_cast<double>(h(i, j)), ", as in row ", i, ", column ", j, ": a symmetric H")};
   }
   // Column of the first element of the lower triangle's row i that no H has; i + 1: none.
   index_t first_bad(index_t i) const noexcept {

@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <limits>
 #include <string_view>
 
+#include <resect/core/hash.hpp>
 #include <resect/quant/detail/bits.hpp>
 #include <resect/quant/quantized.hpp>
 
 // Quantized matrices as bytes, in one layout of our own, the same in memory and in artifacts. Little-endian:
-//   bytes 0–3    "RQ01"
+//   bytes 0–3    "RQ02"
 //   4–7          number of 32-bit words of the grid's state (a codebook), u32
 //   8–15, 16–23  group, group_rows, i64
-//   24–          the state; then the headers of super-blocks, the parameters of groups, the codes: three streams of numbers
+//   24–31, 32–39 rows, columns, i64
+//   40–47        hash of the format's name (core/hash.hpp), u64
+//   48–          the state; then the headers of super-blocks, the parameters of groups, the codes: three streams of numbers
 //                of header_bits, store.bits and code_bits bits, from the lowest bit of a byte on, each stream from a new byte
-// Headers and parameters in the order of blocks, codes row by row. Nothing is padded but the last byte of each stream. The
-// extents and the name of the format stand beside the bytes.
+// Headers and parameters in the order of blocks, codes row by row. Nothing is padded but the last byte of each stream, with
+// zeros, and nothing follows the last one. The extents and the name of the format stand beside the bytes, too, and both agree.
 namespace RESECT_NAMESPACE::quant {
 
 // A matrix of a format that is known at run time only: what a file holds.
@@ -35,8 +39,10 @@ struct packed {
 
 namespace detail {
 
-inline constexpr std::uint64_t packed_magic = 0x31305152;  // "RQ01"
-inline constexpr index_t packed_head = 24 * 8;             // bits
+inline constexpr std::uint64_t packed_magic = 0x32305152;  // "RQ02"
+inline constexpr index_t packed_head = 48 * 8;             // bits
+
+inline std::uint64_t format_mark(std::string_view name) noexcept { return fingerprint{}.add(name).value(); }
 
 template <grid G>
 inline constexpr bool has_state = requires(const G& g) {
@@ -72,7 +78,9 @@ class packed_matrix {
   index_t cols() const noexcept { return cols_; }
   const part_counts& parts() const noexcept { return parts_; }
 
-  // Errors: unsupported (the format's name), malformed (bytes), what check_format finds.
+  // Reads the head, the headers and the parameters once. Errors: unsupported (the format's name), malformed (bytes of another
+  // format, too few or too many), shape_mismatch (of a matrix of other extents), not_finite (parameters), what check_format
+  // finds.
   static result<packed_matrix> try_make(const packed_view& view) {
     using G = typename F::grid_type;
     if (view.format != F::name().view())
@@ -83,7 +91,9 @@ class packed_matrix {
     out.bytes_ = view.bytes;
     const auto size = static_cast<index_t>(view.bytes.size());
     if (size < detail::packed_head / 8 || detail::get_bits(view.bytes, 0, 32) != detail::packed_magic)
-      return error{errc::malformed, "packed matrix", text(size, " bytes without its mark"), "a head of 24 bytes"};
+      return error{errc::malformed, "packed matrix", text(size, " bytes without its mark"),
+                   "RQ02 and a head of 48 bytes"};
+    if (status s = check_head(view); !s) return s.error();
     const auto words = static_cast<index_t>(detail::get_bits(view.bytes, 32, 32));
     out.format_.group = static_cast<index_t>(detail::get_bits(view.bytes, 64, 64));
     out.format_.group_rows = static_cast<index_t>(detail::get_bits(view.bytes, 128, 64));
@@ -100,9 +110,11 @@ class packed_matrix {
     }
     if (status s = check_format(out.format_, view.rows, view.cols); !s) return s.error();
     out.parts_ = count_parts(out.format_, view.rows, view.cols);
-    if (stored_bits(out.format_, view.rows, view.cols) > 8.0 * static_cast<double>(size)) return out.too_short(size);
+    if (stored_bits(out.format_, view.rows, view.cols) > 8.0 * static_cast<double>(size))
+      return out.wrong_size(size, text("at least ", stored_bits(out.format_, view.rows, view.cols) / 8));
     out.at_ = detail::places_of(out.format_, out.parts_, words);
-    if (size * 8 < out.at_.end) return out.too_short(size);
+    if (size * 8 != out.at_.end) return out.wrong_size(size, text(out.at_.end / 8));
+    if (status s = out.check_parameters(); !s) return s.error();
     return out;
   }
 
@@ -147,9 +159,29 @@ class packed_matrix {
   }
 
  private:
-  error too_short(index_t size) const noexcept {
-    return {errc::malformed, "packed matrix", text(size, " bytes"),
-            text("at least ", stored_bits(format_, rows_, cols_) / 8, " for ", rows_, " x ", cols_)};
+  error wrong_size(index_t size, short_text<120> wanted) const noexcept {
+    return {errc::malformed, "packed matrix", text(size, " bytes"), text(wanted.view(), " for ", rows_, " x ", cols_)};
+  }
+  // Whether the head says what stands beside the bytes. Errors: shape_mismatch, malformed.
+  static status check_head(const packed_view& view) noexcept {
+    const auto rows = static_cast<index_t>(detail::get_bits(view.bytes, 192, 64));
+    const auto cols = static_cast<index_t>(detail::get_bits(view.bytes, 256, 64));
+    if (rows != view.rows || cols != view.cols)
+      return error{errc::shape_mismatch, "packed matrix", text(view.rows, " x ", view.cols),
+                   text(rows, " x ", cols, ", as its bytes say")};
+    if (detail::get_bits(view.bytes, 320, 64) == detail::format_mark(view.format)) return {};
+    return error{errc::malformed, "packed matrix", text("bytes of another format than ", view.format), view.format};
+  }
+  // Errors: not_finite.
+  status check_parameters() const noexcept {
+    const index_t per_row = format_.layout(rows_, cols_).per_row();
+    for (index_t g = 0; g < parts_.groups; ++g)
+      if (!detail::finite_parameters(format_.grid, parameters(g / per_row, g % per_row)))
+        return error{errc::not_finite,
+                     text("parameters of group ", g % per_row, " of row ",
+                          format_.layout(rows_, cols_).first_row(g / per_row), " of a packed matrix"),
+                     "NaN or infinity", "finite numbers"};
+    return {};
   }
 
   F format_{};
@@ -159,11 +191,35 @@ class packed_matrix {
   std::span<const std::byte> bytes_;
 };
 
-// The bytes of a quantized matrix. Errors: what q.check finds.
+namespace detail {
+// Whether every code lies in its first code_bits() bits, so that packing loses nothing; of codes that are numbers.
+// Errors: invalid_argument.
+template <static_format F>
+status check_codes(const quantized<F>& q) {
+  using C = code_of<F>;
+  const int bits = q.format.grid.code_bits();
+  if constexpr (std::is_unsigned_v<C>) {
+    if (bits >= std::numeric_limits<C>::digits) return {};
+    const index_t per_row = q.parts().code_cols;
+    for (index_t c = 0; c < q.codes.size(); ++c)
+      if (q.codes[c] >> bits != 0)
+        return error{errc::invalid_argument, text("code ", c % per_row, " of row ", c / per_row),
+                     text(static_cast<std::uint64_t>(q.codes[c])), text("less than 2^", bits)};
+  }
+  return {};
+}
+}  // namespace detail
+
+// The bytes of a quantized matrix. Errors: what q.check finds; invalid_argument (a number as code that needs more than
+// code_bits() bits); not_finite (parameters).
 template <static_format F>
 result<packed> try_pack(const quantized<F>& q) {
   using G = typename F::grid_type;
   if (status s = q.check(); !s) return s.error();
+  if (status s = detail::check_codes(q); !s) return s.error();
+  for (index_t g = 0; g < q.parameters.size(); ++g)
+    if (!detail::finite_parameters(q.format.grid, q.parameters[g]))
+      return error{errc::not_finite, text("parameters of group ", g), "NaN or infinity", "finite numbers"};
   packed out;
   out.format = F::name();
   out.rows = q.rows;
@@ -178,6 +234,9 @@ result<packed> try_pack(const quantized<F>& q) {
   detail::put_bits(to, 32, static_cast<std::uint64_t>(words), 32);
   detail::put_bits(to, 64, static_cast<std::uint64_t>(q.format.group), 64);
   detail::put_bits(to, 128, static_cast<std::uint64_t>(q.format.group_rows), 64);
+  detail::put_bits(to, 192, static_cast<std::uint64_t>(q.rows), 64);
+  detail::put_bits(to, 256, static_cast<std::uint64_t>(q.cols), 64);
+  detail::put_bits(to, 320, detail::format_mark(out.format.view()), 64);
   if constexpr (detail::has_state<G>) {
     array<std::uint32_t> state(words);
     q.format.grid.write_state(state.span());
@@ -195,8 +254,8 @@ result<packed> try_pack(const quantized<F>& q) {
   return out;
 }
 
-// The quantized matrix of such bytes. pack(unpack(bytes)) are the same bytes. Errors: as packed_matrix::try_make;
-// not_finite where parameters are no numbers.
+// The quantized matrix of such bytes: its codes, parameters and headers; `outcome` is not stored. pack(unpack(bytes)) are the
+// same bytes where pack wrote them. Errors: as packed_matrix::try_make.
 template <static_format F>
 result<quantized<F>> try_unpack(const packed_view& view) {
   const auto from = packed_matrix<F>::try_make(view);
@@ -212,12 +271,7 @@ result<quantized<F>> try_unpack(const packed_view& view) {
       out.headers[h] =
           super == 0 ? from->header(0, 0) : from->header(h / n.supers_per_row, h % n.supers_per_row * super);
   }
-  for (index_t g = 0; g < n.groups; ++g) {
-    out.parameters[g] = from->parameters(g / per_row, g % per_row);
-    if (!detail::finite_parameters(out.format.grid, out.parameters[g]))
-      return error{errc::not_finite, text("parameters of group ", g, " of a packed matrix"), "NaN or infinity",
-                   "finite numbers"};
-  }
+  for (index_t g = 0; g < n.groups; ++g) out.parameters[g] = from->parameters(g / per_row, g % per_row);
   for (index_t c = 0; c < out.codes.size(); ++c) out.codes[c] = from->code(c);
   return out;
 }

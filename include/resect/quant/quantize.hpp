@@ -7,6 +7,7 @@
 #include <resect/core/operand.hpp>
 #include <resect/core/storage_float.hpp>
 #include <resect/quant/detail/check_weights.hpp>
+#include <resect/quant/detail/lost_scales.hpp>
 #include <resect/quant/rounding.hpp>
 
 namespace RESECT_NAMESPACE::quant {
@@ -32,6 +33,7 @@ matrix_view<const float> contiguous_floats(E& exec, matrix_view<const T> w, arra
 // Any shape; any strides (rows that are not contiguous are copied once). Of the executor `nearest` asks `bulk` alone. The
 // same bits for any number of workers and any compiler. Memory: the result, of scalar grids a byte a weight and the
 // parameters of groups.
+// The outcome counts the groups whose scales the store does not hold: f16 has nothing above 65504 and below 2⁻²⁵.
 // Errors: invalid_argument (group, options of the search, |w| > largest_weight), not_finite (the first such weight is
 // named by row and column; parameters that a user's grid or search makes), shape_mismatch, null_pointer, bad_stride;
 // what the rounding rule reports.
@@ -43,12 +45,15 @@ result<quantized<F>> try_quantize(E& exec, matrix_view<const float> W, const F& 
   out.format = format;
   if (status s = check_view(W, "W"); !s) return s.error();
   if (status s = check_format(format, W.rows, W.cols); !s) return s.error();
-  if (status s = search.check(W.cols); !s) return s.error();
+  if (status s = detail::check_search(search, format.grid, W.cols); !s) return s.error();
   if (status s = detail::check_weights(exec, W, largest_weight); !s) return s.error();
   array<float> copy;
   W = detail::contiguous_floats(exec, W, copy);
   if (status s = out.try_resize(W.rows, W.cols); !s) return s.error();
   if (status s = rule.round(exec, W, search, out); !s) return s.error();
+  const detail::lost_scales lost = detail::count_lost_scales(exec, W, out);
+  out.outcome.saturated_scales = lost.saturated;
+  out.outcome.vanished_scales = lost.vanished;
   return out;
 }
 

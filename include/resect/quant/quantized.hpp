@@ -19,8 +19,11 @@ struct rounding_outcome {
   int sweeps = 0;                 // of coordinate descent
   index_t changed_codes = 0;      // by these
   index_t refitted_groups = 0;    // whose scale was fitted again to their codes
-  double loss = -1;               // of the result
-  double nearest_loss = -1;       // of the nearest codes
+  index_t saturated_scales =
+      0;                        // groups whose scale, minimum or header is the largest number that the store has for it
+  index_t vanished_scales = 0;  // groups of weights that differ from 0 (from each other) whose scale is 0
+  double loss = -1;             // of the result
+  double nearest_loss = -1;     // of the nearest codes
 };
 
 // A (rows, cols) matrix in a format.

@@ -14,39 +14,11 @@
 #include <resect/core/matrix.hpp>
 #include <resect/model/host.hpp>
 #include <resect/quant/incoherence.hpp>
+#include <resect/quant/stream_roles.hpp>
 
 // A model on a rotation of its residual stream. Weights that were stored at few bits lie on their grid, and a quantizer
 // reproduces them without error; after the rotation they do not, and the model is the same.
 namespace RESECT_NAMESPACE::quant {
-
-// What a weight of a layer has to do with the residual stream.
-enum class stream_use : std::uint8_t {
-  none,    // it neither reads nor writes the stream (a matrix between two others, a norm of heads)
-  reads,   // a matrix whose columns are the stream's, behind the norm whose gain is `norm`
-  writes,  // a matrix whose rows are the stream's, or the bias of one
-  gain,    // the gain of a norm of the stream
-  other,   // not known: a host with such a weight is refused
-};
-// That of one weight.
-struct stream_role {
-  stream_use use = stream_use::other;
-  std::string_view norm = {};  // the name of the gain, of weights that read
-};
-
-// The roles of the weights of hosts that name them as the example runtime does: attn.norm, attn.q, attn.k, attn.v, attn.o,
-// mlp.norm, mlp.gate, mlp.up, mlp.down, and biases attn.q.bias and so on.
-struct llama_stream {
-  stream_role operator()(const model::weight_desc& w) const noexcept {
-    const std::string_view name = w.name.view();
-    if (name == "attn.q" || name == "attn.k" || name == "attn.v") return {stream_use::reads, "attn.norm"};
-    if (name == "mlp.gate" || name == "mlp.up") return {stream_use::reads, "mlp.norm"};
-    if (name == "attn.o" || name == "mlp.down") return {stream_use::writes};
-    if (name == "attn.norm" || name == "mlp.norm") return {stream_use::gain};
-    if (name == "attn.o.bias" || name == "mlp.down.bias") return {stream_use::writes};
-    if (name.ends_with(".bias") && !name.ends_with("norm.bias")) return {stream_use::none};
-    return {};
-  }
-};
 
 namespace detail {
 
@@ -86,6 +58,9 @@ class rotated_products<H> {
   H* product_host_;
 };
 
+template <class H>
+inline constexpr bool is_rotated = false;
+
 // W ← W·diag(g).
 inline void fold_gain(matrix<float>& w, const matrix<float>& gain) noexcept {
   for (index_t r = 0; r < w.rows; ++r)
@@ -116,6 +91,9 @@ inline double relative_distance(matrix_view<const float> a, matrix_view<const fl
 //   Norms other than RMSNorm do not commute with Q. A bias of a norm is refused by its name; any other norm, and a wrong
 //   role of a weight, by a probe: eight tokens run through both models, and a layer whose streams are further than 10⁻³
 //   apart is named.
+//   A rotated host may be rotated again: rotations compose, and the logits stay. A host that another rotated host holds is
+//   refused, because each of both would turn only its own part of the way: it is known by gains that are all 1 while its
+//   weights_epoch() says that overrides are held. (Of a host without weights_epoch() it is not known.)
 //   The host outlives this object and is not used beside it; a sequence that it had cached is to be forgotten first.
 //   f16 and bf16 hosts: rotate the widened_host.
 //   Cost: once O(log d) operations a weight and the memory of one matrix (the host keeps the overridden ones); a pass
@@ -133,7 +111,8 @@ class rotated_host : public detail::rotated_products<H> {
 
   // `exec` turns rows and matrices; it and the host are kept by reference. `roles` is asked about each weight.
   // Errors: unsupported (a weight without a role, a gain that no matrix stands behind, a norm other than RMSNorm,
-  // embed_out or head_in that cannot be written); those of the host. The host is as before then.
+  // embed_out or head_in that cannot be written); conflict (a host that is rotated already); those of the host. The host is
+  // as before then.
   template <executor E, class Roles = llama_stream>
     requires std::is_invocable_r_v<stream_role, const Roles&, const model::weight_desc&>
   static result<rotated_host> try_make(E& exec, H& host, std::uint64_t seed, const Roles& roles = {}) {
@@ -144,6 +123,7 @@ class rotated_host : public detail::rotated_products<H> {
     auto q = rotation::try_make(d.d_model, seed);
     if (!q) return q.error();
     rotated_host out(exec, host, std::move(*q), seed);
+    if (auto s = out.check_not_rotated(roles); !s) return s.error();
     auto before = out.probe();
     if (!before) return before.error();
     for (int layer = 0; layer < d.n_layers; ++layer)
@@ -221,6 +201,31 @@ class rotated_host : public detail::rotated_products<H> {
       : detail::rotated_products<H>(host), exec_(exec), host_(&host), q_(std::move(q)), desc_(host.describe()) {
     desc_.name.append(" (rotated)");
     desc_.fingerprint = fingerprint{}.add("resect.rotated/1").add(desc_.fingerprint).add(seed).value();
+  }
+
+  // Whether no other rotated host holds this one. Errors: conflict; those of the host.
+  template <class Roles>
+  status check_not_rotated(const Roles& roles) const {
+    if constexpr (!detail::is_rotated<H> && requires(const H& h) { h.weights_epoch(); }) {
+      if (host_->weights_epoch() == 0) return {};
+      bool gains = false;
+      for (int layer = 0; layer < desc_.n_layers; ++layer) {
+        const auto all = host_->weights(layer);
+        const std::span<const model::weight_desc> weights{all};
+        for (const model::weight_desc& w : weights) {
+          if (roles(w).use != stream_use::gain) continue;
+          const auto gain = read(w);
+          if (!gain) return gain.error();
+          gains = true;
+          for (const float g : gain->data)
+            if (g != 1.0f) return {};
+        }
+      }
+      if (gains)
+        return error{errc::conflict, "host to rotate", "one that a rotated host holds already",
+                     "that rotated host, or one whose overrides have ended"};
+    }
+    return {};
   }
 
   result<matrix<float>> read(const model::weight_desc& w) const {
@@ -355,6 +360,11 @@ class rotated_host : public detail::rotated_products<H> {
   model::model_desc desc_;
   detail::held_overrides<weight_override> held_;
 };
+
+namespace detail {
+template <class H>
+inline constexpr bool is_rotated<rotated_host<H>> = true;
+}  // namespace detail
 
 #if RESECT_EXCEPTIONS
 // The rotated host, or resect::exception.

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <concepts>
+#include <cstdint>
+#include <string_view>
 
 #include <resect/quant/fit_groups.hpp>
 
@@ -68,6 +70,9 @@ index_t round_row(matrix_view<const float> w, const S& search, index_t row, quan
 
 // Every weight to its nearest level (every run of weights to its nearest code). Least Σ(w − ŵ)² for given parameters.
 struct nearest {
+  static constexpr std::string_view name() noexcept { return "nearest"; }
+  static std::uint64_t hash() noexcept { return fingerprint{}.add("resect.nearest/1").value(); }
+
   template <executor E, static_format F, scale_search<typename F::grid_type, typename F::store_type> S>
   static status round(E& exec, matrix_view<const float> w, const S& search, quantized<F>& out) {
     const block_layout layout = out.layout();

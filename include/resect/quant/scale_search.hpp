@@ -3,6 +3,7 @@
 
 #include <concepts>
 #include <span>
+#include <string_view>
 
 #include <resect/core/error.hpp>
 #include <resect/core/hash.hpp>
@@ -21,14 +22,20 @@ struct group_weights {
 
 // A search S for a grid G and a store T:
 //   check(cols)                  whether it fits a matrix of so many columns
+//   check(grid, cols)            (where it has it, asked in place of that) whether it fits the grid, too
 //   fit(grid, store, header, w)  the parameters of a group: ones that exist, store.nearest(p, header) = p
+//   name(), hash()               what tables call it, a literal; the identity of everything that changes what it finds
 //   importance                   (a member, where it has one) a_j of each column of the matrix, a span; or empty
+//   base()                       (where it has one) a search than which this one never loses more. Where groups share a header,
+//                                that of the base is tried, too, so that this stays true
 //   fit_super_block(grid, store, groups, parameters) → header    (where it has one) the parameters of all groups of a
-//                                super-block at once. In its place fit with the relaxed store, then header_of, then fit
+//                                super-block at once. In its place detail::shared_header (detail/shared_header.hpp)
 template <class S, class G, class T>
 concept scale_search = grid<G> && store_of<T, typename G::parameters> &&
                        requires(const S& s, const G& g, const T& t, const typename T::header& h, group_weights w) {
                          { s.check(index_t{}) } -> std::same_as<status>;
+                         { s.name() } -> std::same_as<std::string_view>;
+                         { s.hash() } -> std::same_as<std::uint64_t>;
                          { s.fit(g, t, h, w) } -> std::same_as<typename G::parameters>;
                        };
 
@@ -39,6 +46,16 @@ template <class S>
 std::span<const float> importance_of(const S& search) noexcept {
   if constexpr (requires { std::span<const float>(search.importance); }) return search.importance;
   else return {};
+}
+
+// Whether a search fits a grid and a matrix of so many columns.
+template <class S, grid G>
+status check_search(const S& search, const G& g, index_t cols) {
+  if constexpr (requires {
+                  { search.check(g, cols) } -> std::same_as<status>;
+                })
+    return search.check(g, cols);
+  else return search.check(cols);
 }
 
 // The parameters that exist and are nearest to p.
@@ -101,8 +118,13 @@ double squared_error(const G& g, group_weights w, const typename G::parameters& 
 
 }  // namespace detail
 
-// What holds all weights of the group, as near as the store has it: with an integer zero in f32 nothing is clipped.
+// The grid's own fit, as near as the store has it. Of grids with levels it holds all weights of the group: with an integer
+// zero in f32 nothing is clipped, elsewhere what the store's rounding leaves out. Of E8 it is a multiple of the weights' root mean
+// square, beyond which some lie.
 struct min_max {
+  static constexpr std::string_view name() noexcept { return "min-max"; }
+  static std::uint64_t hash() noexcept { return fingerprint{}.add("resect.min-max/1").value(); }
+
   static status check(index_t) noexcept { return {}; }
   template <grid G, store_of<typename G::parameters> T>
   static typename G::parameters fit(const G& g, const T& t, const typename T::header& h, group_weights w) noexcept {

@@ -30,6 +30,7 @@ struct no_header {};
 //   pack(p, header)             those bits, of parameters that exist
 //   unpack<P>(bits, header)     the parameters of any such bits; unpack(pack(p)) = p where p exists
 //   pack_header, unpack_header  the same of headers
+//   saturated(p, header)        (where it has it) whether a number of p, or the header, is the largest that there is; outcomes count it
 template <class S, class P>
 concept store_of = std::copyable<S> && requires(const S& s, const P& p, const typename S::header& h,
                                                 std::span<const P> block, double ratio, std::uint64_t bits) {
@@ -118,6 +119,14 @@ struct float_store : detail::without_header {
     return p;
   }
   template <detail::plain_parameters P>
+  static constexpr bool saturated(const P& p, no_header) noexcept
+    requires(!std::same_as<T, float>)
+  {
+    bool out = largest(p.scale);
+    if constexpr (detail::has_minimum<P>) out = out || largest(p.minimum);
+    return out;
+  }
+  template <detail::plain_parameters P>
   static constexpr int bits() noexcept {
     return float_bits * (1 + detail::has_minimum<P>)+detail::zero_bits_of<P>();
   }
@@ -142,6 +151,9 @@ struct float_store : detail::without_header {
   static constexpr float rounded(float x) noexcept {
     if constexpr (std::same_as<T, float>) return x;
     else return static_cast<float>(T(x, overflow::saturate));
+  }
+  static constexpr bool largest(float x) noexcept {
+    return x == static_cast<float>(T::max()) || x == -static_cast<float>(T::max());
   }
   static constexpr std::uint64_t code(float x) noexcept {
     if constexpr (std::same_as<T, float>) return bits_of(x);

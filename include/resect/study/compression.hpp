@@ -74,6 +74,13 @@ struct altered_matrices {
   double lost = 0, whole = 0, bits = 0, weights = 0;
 };
 
+// Whether a method has a function and may alter this model. Errors: null_pointer, what the method says.
+template <class = void>
+status check_method(const compress::weight_method& method, const model::model_desc& m) {
+  if (!method.apply) return error{errc::null_pointer, "method", "no function", "a function"};
+  return method.check_model ? method.check_model(m.fingerprint) : status{};
+}
+
 template <model::surgical_host H>
 status try_alter(executor_ref exec, const H& host, const compress::weight_method& method, const model::weight_desc& w,
                  altered_matrices& to) {
@@ -247,7 +254,7 @@ result<compression_report> try_compression(Backend& backend, H& host, runner<Bac
   const model::model_desc& m = host.describe();
   if (auto s = detail::check_layers(options.layers, m.n_layers); !s) return s.error();
   if (auto s = check_disjoint(run.windows(), calibration); !s) return s.error();
-  if (!method.apply) return error{errc::null_pointer, "method", "no function", "a function"};
+  if (auto s = detail::check_method(method, m); !s) return s.error();
   compression_report out;
   out.options = options;
   out.options.layers = detail::chosen_layers(options.layers, m.n_layers);
@@ -305,7 +312,7 @@ result<compression_report> try_compression(Backend& backend, H& host, const toke
                                            const compression_options& options, progress_report report) {
   if (auto s = detail::check_layers(options.layers, host.describe().n_layers); !s) return s.error();
   if (auto s = check_disjoint(evaluation, calibration); !s) return s.error();
-  if (!method.apply) return error{errc::null_pointer, "method", "no function", "a function"};
+  if (auto s = detail::check_method(method, host.describe()); !s) return s.error();
   const auto cost = estimate_compression_cost(host, evaluation, options);
   progress at{0, cost.flop, "baseline"};
   report(at);

@@ -35,7 +35,7 @@ constexpr bool both_signs() noexcept {
 // i = 0 … steps, the larger ratio of two equals; also 2 − r_i for grids of several weights a code, which fit no extent, and for
 // stores that list their scales, where the one nearest to the fit may be far below it.
 // Where scales of the other sign give other levels, those too, r_i of the least one that clips nothing. r = 1 is min_max, so
-// the result is never worse than it in that sum.
+// the result is never worse than it in that sum; where groups share a header, min_max's is tried beside its own.
 // The default ratio steps by 2^−b/6 from 1 and ends at 0.2: wide codes need fine steps, since a step of the ratio moves the
 // outer levels by as much of 2^(b−1) levels. The ratio goes back to the `mse` option of GPTQ's reference code (steps of
 // 0.01 at every width, the power 2.4 in place of the square, one sign).
@@ -44,6 +44,18 @@ struct mse_scale {
   int steps = 80;
   double smallest = 0.0;                // the smallest ratio, in (0, 1]; 0: 1 − steps·2^−b/6, at least 0.2
   std::span<const float> importance{};  // a_j ≥ 0 of each column (e.g. the mean of x_j²), or empty: 1
+
+  // As names of methods show it, and the identity of everything that changes what it does.
+  constexpr std::string_view name() const noexcept { return importance.empty() ? "mse" : "weighted mse"; }
+  std::uint64_t hash() const noexcept {
+    return fingerprint{}
+        .add("resect.mse/2")
+        .add(static_cast<std::uint64_t>(steps))
+        .add(smallest)
+        .add(importance)
+        .value();
+  }
+  static constexpr min_max base() noexcept { return {}; }
 
   // Errors: invalid_argument, shape_mismatch, not_finite.
   status check(index_t cols) const noexcept {

@@ -20,8 +20,10 @@ struct neuqi {
   // As names of methods show it, and the identity of everything that changes what it does.
   static constexpr std::string_view name() noexcept { return "neuqi"; }
   std::uint64_t hash() const noexcept {
-    return fingerprint{}.add("resect.neuqi/1").add(static_cast<std::uint64_t>(scales)).add(importance).value();
+    return fingerprint{}.add("resect.neuqi/2").add(static_cast<std::uint64_t>(scales)).add(importance).value();
   }
+
+  static constexpr min_max base() noexcept { return {}; }
 
   // Errors: invalid_argument, shape_mismatch, not_finite.
   status check(index_t cols) const noexcept {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <resect/quant/detail/shared_header.hpp>
 #include <resect/quant/search/exact.hpp>
 #include <resect/quant/stores/six_bit.hpp>
 
@@ -14,12 +15,13 @@ enum class error_weight : std::uint8_t {
 };
 
 // Two levels at once: units for a super-block, and six bits of them for each group.
-//   1. The parameters of each group as if all numbers existed (exact, with the relaxed store), and the units for them.
+//   1. Units and parameters of `exact`.
 //   2. Units near to those, first of scales, then of minimums: with each, every group gets the best of the scales next to that of
 //      step 1, each with its exact minimum. The units of the least sum stay.
 //   3. With those units, each group by `exact`: every scale that exists near the extent's, each with its exact minimum.
-// The result is never worse than exact's without steps 2, in Σ weight·(w − ŵ)². ggml's encoder (make_qkx3_quants and a
-// weighted search of six bits, no proof) is what it is measured beside in docs/quant.md.
+// The result is the better of steps 1 and 3, so never worse than exact's, in Σ weight·(w − ŵ)². `./run compare two_level` measures
+// it beside ggml's encoder of Q4_K (make_qkx3_quants and a weighted search of six bits), with ggml's weights.
+// Cost: about twice that of exact. Grids of more than exact::most_bits are refused.
 struct two_level_search {
   error_weight weight = error_weight::importance;
   int units = 3;                        // tried on each side of the first ones, a hundredth apart
@@ -29,14 +31,19 @@ struct two_level_search {
   static constexpr std::string_view name() noexcept { return "two-level"; }
   std::uint64_t hash() const noexcept {
     return fingerprint{}
-        .add("resect.two-level/1")
+        .add("resect.two-level/2")
         .add(static_cast<std::uint64_t>(weight))
         .add(static_cast<std::uint64_t>(units))
         .add(importance)
         .value();
   }
 
-  // Errors: invalid_argument, shape_mismatch, not_finite.
+  // Errors: invalid_argument (a grid of more than exact::most_bits), shape_mismatch, not_finite.
+  template <grid G>
+  status check(const G& g, index_t cols) const noexcept {
+    if (status s = exact{}.check(g, cols); !s) return s;
+    return check(cols);
+  }
   status check(index_t cols) const noexcept {
     if (units < 0) return error{errc::invalid_argument, "units of two_level_search", text(units), "at least 0"};
     return detail::check_importance(importance, cols);
@@ -55,10 +62,9 @@ struct two_level_search {
     array<group_weights> weighted;
     array<float> memory;
     weigh(groups, weighted, memory);
-    array<P> first;
-    for (const group_weights& w : weighted)
-      first.push_back(exact{}.fit(g, typename six_bit_store<P>::relaxed{}, no_header{}, w));
-    six_bit_units best = t.header_of(std::span<const P>(first.span()), 1.0);
+    const auto start = detail::shared_header(g, t, exact{}, std::span<const group_weights>(weighted.span()), out);
+    const array<P> first{std::span<const P>(out)};
+    six_bit_units best = start.header;
     double least = total(g, t, best, weighted, first);
     const auto consider = [&](const six_bit_units& h) {
       const double e = total(g, t, h, weighted, first);
@@ -67,15 +73,21 @@ struct two_level_search {
         best = h;
       }
     };
-    const six_bit_units start = best;
-    for (int i = -units; i <= units; ++i) consider({scaled(start.scale, 1.0 + 0.01 * i), start.minimum});
+    for (int i = -units; i <= units; ++i) consider({scaled(start.header.scale, 1.0 + 0.01 * i), start.header.minimum});
     const float scale = best.scale;
-    for (int i = -units; i <= units; ++i) consider({scale, scaled(start.minimum, 1.0 + 0.01 * i)});
+    for (int i = -units; i <= units; ++i) consider({scale, scaled(start.header.minimum, 1.0 + 0.01 * i)});
+    if (t.pack_header(best) == t.pack_header(start.header)) return best;
+    array<P> found;
+    double error = 0;
     for (index_t i = 0; i < weighted.size(); ++i) {
       const P near = beside(g, t, best, weighted[i], first[i]), all = exact{}.fit(g, t, best, weighted[i]);
-      const bool nearer = detail::squared_error(g, weighted[i], near) < detail::squared_error(g, weighted[i], all);
-      out[static_cast<std::size_t>(i)] = nearer ? near : all;
+      const double e_near = detail::squared_error(g, weighted[i], near);
+      const double e_all = detail::squared_error(g, weighted[i], all);
+      found.push_back(e_near < e_all ? near : all);
+      error += detail::smaller(e_near, e_all);
     }
+    if (!(error < start.error)) return start.header;
+    for (index_t i = 0; i < found.size(); ++i) out[static_cast<std::size_t>(i)] = found[i];
     return best;
   }
 

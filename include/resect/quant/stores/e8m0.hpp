@@ -6,7 +6,7 @@
 namespace RESECT_NAMESPACE::quant {
 
 // Scales that are powers of two, 2^(e−127), e of 0 to 254 in 8 bits (E8M0 of OCP Microscaling Formats 1.0, 2023, 5.4.1;
-// 255 is NaN and never written). There is no scale 0: a group of zeros has the least one.
+// 255 is NaN: never written, read as NaN). There is no scale 0: a group of zeros has the least one.
 struct e8m0_store : detail::without_header {
   using relaxed = float_store<float>;
   static constexpr bool negative_scales = false;
@@ -32,7 +32,8 @@ struct e8m0_store : detail::without_header {
   template <class P>
     requires std::same_as<P, scale_parameters>
   static constexpr P unpack(std::uint64_t bits, no_header) noexcept {
-    return {value(static_cast<std::uint32_t>(bits & 0xff))};
+    const auto e = static_cast<std::uint32_t>(bits & 0xff);
+    return {e == 255 ? float_of(0x7fc00000u) : value(e)};
   }
   // The i-th of the scales that exist, ascending.
   static constexpr double scale_at(int i, no_header) noexcept { return double{value(static_cast<std::uint32_t>(i))}; }
@@ -46,9 +47,7 @@ struct e8m0_store : detail::without_header {
     const std::uint32_t e = (bits + 0x00400000u) >> 23;
     return e < 1 ? 1 : e > 254 ? 254 : e;
   }
-  static constexpr float value(std::uint32_t e) noexcept {
-    return e == 0 ? float_of(0x00400000u) : float_of((e < 255 ? e : 254) << 23);
-  }
+  static constexpr float value(std::uint32_t e) noexcept { return e == 0 ? float_of(0x00400000u) : float_of(e << 23); }
 };
 
 }  // namespace RESECT_NAMESPACE::quant

@@ -59,6 +59,8 @@ struct six_bit_store {
       out.minimum = -(h.minimum * static_cast<float>(multiple(-p.minimum, h.minimum, lowest, highest)));
     return out;
   }
+  // A group's numbers cannot be too large for their units; the units can be for f16.
+  static constexpr bool saturated(const P&, header h) noexcept { return largest(h.scale) || largest(h.minimum); }
   template <class Q>
     requires std::same_as<Q, P>
   static constexpr int bits() noexcept {
@@ -94,6 +96,9 @@ struct six_bit_store {
 
  private:
   static constexpr int lowest = with_minimum ? 0 : -32, highest = with_minimum ? 63 : 31;
+  static constexpr bool largest(float unit) noexcept {
+    return unit == static_cast<float>(f16::max()) || unit == -static_cast<float>(f16::max());
+  }
   static constexpr float f16_of(double x) noexcept { return static_cast<float>(f16(x, overflow::saturate)); }
   // The nearest integer to x/unit within the bounds, ties up; 0 where there is no unit.
   static constexpr int multiple(float x, float unit, int least, int most) noexcept {
