@@ -102,17 +102,17 @@ void test_pairs(const regression_data& data, const sparse_fit& fit, double repor
 
 // Finds critical layers from random sets: the model with all layers intact, with none, and with random halves of the layers
 // protected, as many as the budget allows; quality = intercept + Σ gains of the protected layers, fitted sparsely: forward
-// choice of up to 12 + L/10 layers (at most a third of the evaluations), then the weakest is dropped until each has p ≤ 2·alpha
+// choice of up to 12 + L/10 layers (at most a fifth of the evaluations), then the weakest is dropped until each has p ≤ 2·alpha
 // / L two-sided. A gain above 0 names the layer, one below 0 calls it harmful. Pairs of the chosen layers are then tested for
 // interaction (Holm at 5 %): one critical pair of which one layer is enough shows as a negative one.
 // Assumes few layers that matter, and sums up to pairs; that all sets are drawn in advance lets them run side by side.
 // A layer's noise is what the residual or the objective says, whichever is more; with a fixed pool also the pool's own.
 // Cost: the budget, all of it. Where the effect is 3 standard errors of one evaluation, 5 of 80 layers are found exactly in
-// 95 % of runs with 50 evaluations, in 99 % with 60. Errors: invalid_argument (budget below 16, alpha), the objective's.
+// 95 % of runs with 50 evaluations, in 99 % with 60. Errors: invalid_argument (budget below max(16, L/2), alpha), the objective's.
 // Source: Tibshirani, JRSS B 58 (1996) 267 for the idea; Chen, Billings & Luo, Int. J. Control 50 (1989) 1873 for the choice.
 template <search_objective F>
 result<protection_search> try_random_masks(F&& f, index_t layers, const search_options& options = {}) {
-  constexpr index_t least = 16;
+  const index_t least = algo::max<index_t>(16, layers / 2);  // with fewer, one run in ten names a wrong layer
   if (auto s = detail::check_search(layers, options, least); !s) return s.error();
   detail::evaluator<std::remove_reference_t<F>> evaluate(f, layers, options);
   protection_search out;
@@ -134,7 +134,7 @@ result<protection_search> try_random_masks(F&& f, index_t layers, const search_o
   }
 
   const double reported = evaluate.mean_variance(), extra = evaluate.variance_of_a_layer();
-  const auto most = static_cast<std::size_t>(algo::min<index_t>(12 + layers / 10, options.budget / 3));
+  const auto most = static_cast<std::size_t>(algo::min<index_t>(12 + layers / 10, options.budget / 5));
   const double limit = 2 * options.alpha / static_cast<double>(layers);
   std::vector<double> p, se;
   const auto fit = detail::drop_backward(data, detail::choose_forward(data, most), limit, reported, extra, p, se);
