@@ -148,8 +148,8 @@ class goodhart_table {
   joint_sums<4> cells_;
 };
 
-// Differences between two arms on the same items, altered minus intact: execution and gap, one run for each item,
-// clustered by template.
+// Differences between two arms on the same items, altered minus intact: execution and gap, clustered by template. An item
+// counts once, however many runs it has.
 class goodhart_arms {
  public:
   // Grades of one arm on one item.
@@ -167,6 +167,23 @@ class goodhart_arms {
     const double both = one(intact.understanding) * one(altered.understanding);
     const auto gap = [&](const item& i) { return one(i.understanding) * (1 - one(i.execution)); };
     sums_.add(cluster, change, 1.0, change * both, both, gap(altered) - gap(intact));
+  }
+  // One item with its runs: means over the runs of each arm. "Both understand" is a share of the pairs of runs, one of each
+  // arm, and the change among those that of the pairs: m(U)·m(U'E') − m(UE)·m(U'). No runs or negative counts make all
+  // estimates NaN.
+  void add(index_t cluster, const understood_executed& intact, const understood_executed& altered) noexcept {
+    const auto share = [](const understood_executed& c, index_t k) {
+      const index_t n = c.both + c.only_understood + c.only_executed + c.neither;
+      const bool valid = n > 0 && c.both >= 0 && c.only_understood >= 0 && c.only_executed >= 0 && c.neither >= 0;
+      return valid ? static_cast<double>(k) / static_cast<double>(n) : nan;
+    };
+    const auto executed = [&](const understood_executed& c) { return share(c, c.both + c.only_executed); };
+    const auto understood = [&](const understood_executed& c) { return share(c, c.both + c.only_understood); };
+    const auto done = [&](const understood_executed& c) { return share(c, c.both); };
+    const double both = understood(intact) * understood(altered);
+    sums_.add(cluster, executed(altered) - executed(intact), 1.0,
+              understood(intact) * done(altered) - done(intact) * understood(altered), both,
+              share(altered, altered.only_understood) - share(intact, intact.only_understood));
   }
   status merge(const goodhart_arms& other) noexcept { return sums_.merge(other.sums_); }
 

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include <resect/core/math.hpp>
+#include <resect/metrics/intervals/tango.hpp>
 #include <resect/metrics/intervals/wilson.hpp>
 #include <resect/metrics/verdicts/mcnemar.hpp>
 
@@ -44,6 +45,13 @@ class paired_items {
   void add(grade first, grade second) noexcept {
     ++count_[first == grade::pass ? 1 : 0][second == grade::pass ? 1 : 0];
   }
+  // Counted items: passed by both, by the first arm alone, by the second alone, by neither.
+  void add_counts(index_t both, index_t only_first, index_t only_second, index_t neither) noexcept {
+    count_[1][1] += both;
+    count_[1][0] += only_first;
+    count_[0][1] += only_second;
+    count_[0][0] += neither;
+  }
   void merge(const paired_items& other) noexcept {
     for (int i = 0; i < 2; ++i)
       for (int j = 0; j < 2; ++j) count_[i][j] += other.count_[i][j];
@@ -61,6 +69,7 @@ class paired_items {
   estimate second(double level = 0.95) const noexcept { return wilson(both() + only_second(), items(), level); }
 
   double p() const noexcept { return mcnemar_p(only_first(), only_second()); }
+  double mid_p() const noexcept { return mcnemar_mid_p(only_first(), only_second()); }
   // Undecidable below 6 discordant items, and wherever all of them on one side would still give p > alpha.
   paired_verdict verdict(double alpha = 0.05) const noexcept {
     if (discordant() < min_discordant || mcnemar_p(discordant(), 0) > alpha) return paired_verdict::undecidable;
@@ -93,6 +102,10 @@ class paired_items {
     e.lo = e.value - reach(x.value - x.lo, y.hi - y.value);
     e.hi = e.value + reach(x.hi - x.value, y.value - y.lo);
     return e;
+  }
+  // The same difference with Tango's score interval, which inverts a test.
+  estimate score_difference(double level = 0.95) const noexcept {
+    return tango(only_first(), only_second(), items(), level);
   }
 
  private:
