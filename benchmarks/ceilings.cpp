@@ -12,6 +12,7 @@
 #include <Eigen/Core>
 
 #include "large_buffer.hpp"
+#include "read_memory.hpp"
 
 #if defined(RESECT_BENCH_OPENBLAS)
 extern "C" {
@@ -28,41 +29,18 @@ constexpr std::size_t bytes = std::size_t{512} << 20;
 
 using bench::large_buffer;
 
-using wide [[gnu::vector_size(64)]] = float;
-
-// Adds everything up in `Streams` streams that run side by side, asking for lines `Ahead` bytes before they are read.
 template <std::size_t Streams, std::size_t Ahead>
-float read(const float* data, std::size_t n) {
-  const std::size_t each = n / Streams;
-  wide sum[Streams][4] = {};
-  for (std::size_t i = 0; i + 64 <= each; i += 64)
-    for (std::size_t s = 0; s < Streams; ++s) {
-      const float* p = data + s * each + i;
-      for (std::size_t k = 0; k < 4; ++k) {
-        if constexpr (Ahead > 0) __builtin_prefetch(p + 16 * k + Ahead / 4);
-        wide w;
-        __builtin_memcpy(&w, p + 16 * k, sizeof w);
-        sum[s][k] += w;
-      }
-    }
-  float total = 0;
-  for (auto& stream : sum)
-    for (auto& w : stream)
-      for (std::size_t j = 0; j < 16; ++j) total += w[j];
-  return total;
-}
-
-template <std::size_t Streams, std::size_t Ahead>
-void read_memory(benchmark::State& state, bool huge, int threads) {
+void measure_reads(benchmark::State& state, bool huge, int threads) {
   static const large_buffer small_pages(bytes / 4, bench::pages::small), huge_pages(bytes / 4, bench::pages::huge);
   const float* data = (huge ? huge_pages : small_pages).data();
   const std::size_t share = bytes / 4 / static_cast<std::size_t>(threads);
   for (auto _ : state) {
     std::vector<std::thread> others;
     for (int t = 1; t < threads; ++t)
-      others.emplace_back(
-          [=] { benchmark::DoNotOptimize(read<Streams, Ahead>(data + static_cast<std::size_t>(t) * share, share)); });
-    benchmark::DoNotOptimize(read<Streams, Ahead>(data, share));
+      others.emplace_back([=] {
+        benchmark::DoNotOptimize(bench::read_memory<Streams, Ahead>(data + static_cast<std::size_t>(t) * share, share));
+      });
+    benchmark::DoNotOptimize(bench::read_memory<Streams, Ahead>(data, share));
     for (auto& o : others) o.join();
   }
   state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations()) * static_cast<std::int64_t>(bytes));
@@ -99,7 +77,7 @@ template <std::size_t Streams, std::size_t Ahead>
 void add_reads(const std::string& how, int threads) {
   for (const bool huge : {false, true})
     benchmark::RegisterBenchmark(("read/" + how + (huge ? "/huge_pages/" : "/") + std::to_string(threads)).c_str(),
-                                 [=](benchmark::State& s) { read_memory<Streams, Ahead>(s, huge, threads); })
+                                 [=](benchmark::State& s) { measure_reads<Streams, Ahead>(s, huge, threads); })
         ->UseRealTime();
 }
 

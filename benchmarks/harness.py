@@ -7,6 +7,7 @@ ratio >= bar. Spread is (largest - smallest) / median over the runs, one figure 
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
 
@@ -35,6 +36,46 @@ def run(command, what):
     return done.stdout, done.stderr
 
 
+class Served:
+    """A program that answers each line of its standard input by one line."""
+
+    def __init__(self, command, what, env=None):
+        self.what = what
+        try:
+            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
+        except OSError as error:
+            raise Failed(f"{what}: cannot run {command[0]}: {error.strerror}")
+
+    def ask(self, question):
+        try:
+            self.process.stdin.write(question + "\n")
+            self.process.stdin.flush()
+            answer = self.process.stdout.readline()
+        except OSError:
+            answer = ""
+        if not answer:
+            raise Failed(f"{self.what}: no answer to {question}, exit status {self.process.wait()}")
+        return answer.strip()
+
+    def number(self, question):
+        return float(self.ask(question))
+
+    def seconds(self):
+        """Of all cores, so far."""
+        with open(f"/proc/{self.process.pid}/stat", encoding="ascii", errors="replace") as file:
+            fields = file.read().rpartition(")")[2].split()
+        return sum(int(ticks) for ticks in fields[11:13]) / os.sysconf("SC_CLK_TCK")
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def spread(values):
+    """(largest - smallest) / median"""
+    return (max(values) - min(values)) / statistics.median(values) if len(values) > 1 else None
+
+
 def positive(text):
     """The type of an option that is 1 or more."""
     value = int(text)
@@ -59,17 +100,18 @@ def row(name, unit, resect, peer, peer_name, peer_version, ratio=None, bar=None,
 
 
 class Others:
-    """The share of all cores that processes other than this one and its children take."""
+    """The share of all cores that processes other than this one, children that have ended and `served` ones take."""
 
-    def __init__(self):
+    def __init__(self, served=()):
+        self.served = list(served)
         self.mark = self.now()
 
-    @staticmethod
-    def now():
+    def now(self):
         with open("/proc/stat", encoding="ascii") as file:
             # user nice system idle iowait irq softirq steal; guest time is part of user
             ticks = [int(word) for word in file.readline().split()[1:9]]
         own = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        own += sum(program.seconds() for program in self.served)
         second = os.sysconf("SC_CLK_TCK")
         return sum(ticks) / second, (sum(ticks) - ticks[3] - ticks[4]) / second, own
 

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 # Sets up the peers of `./run compare` in a throw-away folder:
 #
-#     sh benchmarks/compare/peers.sh [FOLDER [PEER]]   default build/compare and all; PEER: torch or llama.cpp
+#     sh benchmarks/compare/peers.sh [FOLDER [PEER]]   default build/compare and all; PEER: torch, sae or llama.cpp
 #
-#     FOLDER/venv                Python environment: torch numpy gguf tokenizers (5.5 GB)
+#     FOLDER/venv                Python environment: torch numpy gguf tokenizers (5.5 GB); with PEER sae, and only then, also
+#                                eai-sparsify dictionary-learning sae-lens (0.6 GB), those of them that pip can install
 #     FOLDER/llama.cpp/bin       llama-perplexity llama-quantize llama-bench llama-batched-bench, built for this machine
 #     FOLDER/llama.cpp/src       llama.cpp's sources and FOLDER/llama.cpp/build its libraries, for peers that link ggml
 #     FOLDER/llama.cpp/version   what was built; written last, so its presence says that the build is whole
@@ -15,13 +16,14 @@
 set -eu
 
 python_packages="torch numpy gguf tokenizers"
+sae_packages="eai-sparsify dictionary-learning sae-lens"
 llama_package="llama-cpp-python"
 llama_version="0.3.36"
 llama_targets="llama-perplexity llama-quantize llama-bench llama-batched-bench"
 
 folder=${1:-build/compare}
 only=${2:-all}
-case $only in all | torch | llama.cpp) ;; *) echo "peers: got $only, wanted torch or llama.cpp" >&2; exit 1 ;; esac
+case $only in all | torch | sae | llama.cpp) ;; *) echo "peers: got $only, wanted torch, sae or llama.cpp" >&2; exit 1 ;; esac
 mkdir -p "$folder" 2>/dev/null || { echo "peers: cannot make folder $folder" >&2; exit 1; }
 folder=$(cd "$folder" && pwd)
 jobs=$(nproc 2>/dev/null || echo 2)
@@ -49,6 +51,20 @@ if [ "$(cat "$venv/packages" 2>/dev/null)" != "$python_packages" ]; then
 fi
 
 [ "$only" != torch ] || exit 0
+
+# trainers of sparse autoencoders: each by itself, and one that cannot be had is said and left out
+if [ "$only" = sae ]; then
+    if [ "$(cat "$venv/sae_packages" 2>/dev/null)" != "$sae_packages" ]; then
+        echo "peers: installing $sae_packages (a minute)" >&2
+        : >"$folder/venv_sae.log"
+        for package in $sae_packages; do
+            nice -n 5 "$venv/bin/python" -m pip install --disable-pip-version-check "$package" >>"$folder/venv_sae.log" 2>&1 </dev/null ||
+                echo "peers: pip could not install $package, see $folder/venv_sae.log: going on without it" >&2
+        done
+        echo "$sae_packages" >"$venv/sae_packages"
+    fi
+    exit 0
+fi
 
 # llama.cpp
 llama=$folder/llama.cpp

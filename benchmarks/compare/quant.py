@@ -28,7 +28,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 sys.path.insert(0, os.path.dirname(HERE))
 import two_level  # noqa: E402
-from harness import Failed, Others, QUIET, finish, positive, row, run, say  # noqa: E402
+from harness import Failed, Others, QUIET, finish, positive, row, run, say, spread  # noqa: E402
 
 GPTQ_BAR, RATE_BAR = 3.5, 0.5
 
@@ -55,10 +55,6 @@ def quadratic(e):
     return float(((e @ h) * e).sum())
 print(json.dumps({name: quadratic(w - read(name)) / quadratic(w) for name in ("gptq_resect", "gptq_torch")}))
 """
-
-
-def spread(values):
-    return (max(values) - min(values)) / statistics.median(values) if len(values) > 1 else None
 
 
 def gptq(options, folder, python):

@@ -73,6 +73,24 @@ class cpu {
     return {};
   }
 
+  // take(r, c, tile) for tiles that cover A·B, see tiling_backend; float or double.
+  //   A (m, k), B (k, n), any strides. Bound, cost and errors as of try_gemm with α = 1, β = 0; by kernels the bits, too. A
+  //   task has at most 132 rows and all columns. Memory for the time of the call: at most 8 MiB (or 256 columns) of
+  //   packed B, and a worker's rows of A with one tile of 256 columns.
+  template <class T>
+    requires(std::same_as<T, float> || std::same_as<T, double>)
+  status try_gemm_tiles(matrix_view<const T> a, matrix_view<const T> b,
+                        function_ref<void(index_t, index_t, matrix_view<T>)> take) {
+    if (auto s = check_view(a, "A"); !s) return s;
+    if (auto s = check_view(b, a.cols, b.cols, "B"); !s) return s;
+    if (a.rows == 0 || b.cols == 0) return {};
+    const auto kernels = detail::product_kernels_of<T>(instructions_);
+    if (kernels && a.cols > 0 && std::min(a.rows, b.cols) >= detail::thinnest_for_kernels)
+      detail::packed_tiles<T>(executor_, kernels, a, b, take);
+    else detail::eigen_tiles<T>(executor_, a, b, take);
+    return {};
+  }
+
   // A ← L in the lower triangle, A = L·Lᵀ (see factoring_backend for what is read and kept). float or double.
   //   A (n, n), any strides of an output. |L·Lᵀ − A| ≤ (n + 2)·u·|L|·|Lᵀ|, products included; cost n³/3 flop in blocks
   //   of 64. Same bits for any number of workers. Errors: shape_mismatch, null_pointer, bad_stride.

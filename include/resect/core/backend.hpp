@@ -23,6 +23,19 @@ concept dense_backend =
       { b.try_gemm(s, a, a, s, c) } -> std::same_as<status>;
     };
 
+// A dense backend in host memory that hands out a product tile by tile, for callers that use a tile and forget it: C is
+// never stored. Member:
+//   try_gemm_tiles(A, B, take)  A (m, k), B (k, n), any strides: take(r, c, tile) for tiles that cover A·B, each once, on any
+//                               worker; element (i, j) of the tile is that of (r + i, c + j). `take` may write to the tile,
+//                               which is gone when it returns. Tiles that share a row come one after the other, ascending
+//                               by c. → status, the same errors as of try_gemm
+template <class B, class T>
+concept tiling_backend =
+    dense_backend<B, T> && std::same_as<typename B::space, host_space> &&
+    requires(B& b, matrix_view<const T> a, function_ref<void(index_t, index_t, matrix_view<T>)> take) {
+      { b.try_gemm_tiles(a, a, take) } -> std::same_as<status>;
+    };
+
 // The outcome of a Cholesky factorization. A failure depends on the data and is no error.
 struct cholesky_outcome {
   // The first column whose pivot was not above zero (or NaN); −1 where the matrix is positive definite.

@@ -27,13 +27,26 @@ struct entry {
 template <class T>
 using row_entries = array<entry<T>>;
 
+// Latents first … first + h.size() − 1 of a row: pre-activations, and what latents are compared by.
+template <class T>
+struct latent_range {
+  index_t first = 0;
+  std::span<const T> h, score;
+
+  index_t size() const noexcept { return static_cast<index_t>(h.size()); }
+  entry<T> at(index_t i) const noexcept {
+    const auto k = static_cast<std::size_t>(i);
+    return {static_cast<std::int32_t>(first + i), h[k], score[k], h[k]};
+  }
+};
+
 // What one step of training knows of the selection.
 struct step_context {
   index_t step = 0;           // steps that were done before
   index_t rows = 0;           // of the batch
   double penalty = 0;         // what the architecture's state weighs the mean number of latents by
   detail::row_loops loops{};  // of the machine
-  double bound = 0;           // what select_batch returned of the rows before: scores up to it are not kept
+  double bound = 0;           // what select_batch returned last: scores up to it are not kept
 };
 
 // The loss's gradient by h_j and θ_j, from that by f_j.
@@ -46,17 +59,20 @@ struct entry_gradient {
 //   name                          as reports and checkpoints show it
 //   has_threshold                 whether each latent has a θ
 //   check(F)                      status
-//   select(h, score, θ, ctx, out) appends what a row keeps to out, ascending by latent
+//   select(range, θ, ctx, out)    puts into `out` what the row keeps of the latents so far; the ranges of a row come in
+//                                 ascending order, `out` is empty before the first, and θ has all F
+//   finish(out)                   after the last range: entries ascending by latent
 //   select_batch(rows, ctx)       drops entries of the rows that are there (none where rows are independent). → bound
 //   pull_back(entry, θ_j, df, ctx) entry_gradient
 //   adapt(penalty, mean latents)  the penalty of the next step
 template <class A, class T>
-concept architecture = requires(const A& a, std::span<const T> h, const T* threshold, const step_context& ctx,
+concept architecture = requires(const A& a, const latent_range<T>& range, const T* threshold, const step_context& ctx,
                                 row_entries<T>& row, std::span<row_entries<T>> rows, const entry<T>& e) {
   { A::name } -> std::convertible_to<std::string_view>;
   { A::has_threshold } -> std::convertible_to<bool>;
   { a.check(index_t{}) } -> std::same_as<status>;
-  a.select(h, h, threshold, ctx, row);
+  a.select(range, threshold, ctx, row);
+  a.finish(row);
   { a.select_batch(rows, ctx) } -> std::same_as<double>;
   { a.pull_back(e, T{}, T{}, ctx) } -> std::same_as<entry_gradient<T>>;
   { a.first_penalty() } -> std::same_as<double>;

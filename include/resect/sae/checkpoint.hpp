@@ -10,6 +10,7 @@
 
 #include <resect/io/safetensors.hpp>
 #include <resect/io/safetensors_writer.hpp>
+#include <resect/sae/detail/tensors.hpp>
 #include <resect/sae/shuffle_buffer.hpp>
 #include <resect/sae/trainer.hpp>
 
@@ -42,26 +43,8 @@ std::string identity_of(const A& how, const trainer_options& o) {
   return std::to_string(f.value());
 }
 
-template <class T>
-io::safetensor tensor_of(std::string name, std::string_view dtype, std::vector<index_t> extents, std::span<const T> x) {
-  return {std::move(name), dtype, std::move(extents), static_cast<index_t>(x.size()), std::as_bytes(x)};
-}
 inline std::string bits_of(double x) { return std::to_string(std::bit_cast<std::uint64_t>(x)); }
 
-// Copies a tensor of this name, dtype and extents. Errors: malformed.
-template <class T>
-status read_tensor(const io::safetensors_contents& file, const std::string& name, std::string_view dtype,
-                   const std::vector<index_t>& extents, array<T>& out) {
-  const io::safetensor* t = file.find(name);
-  if (t == nullptr) return error{errc::malformed, "checkpoint", text("no tensor ", name), "the tensors of a trainer"};
-  if (t->dtype != dtype || t->extents != extents)
-    return error{errc::malformed, text("tensor ", name, " of a checkpoint"),
-                 text(t->dtype, ", ", t->extents.empty() ? index_t{0} : t->extents[0], " rows"),
-                 text(dtype, ", ", extents.empty() ? index_t{0} : extents[0], " rows")};
-  out.resize(static_cast<index_t>(t->bytes.size() / sizeof(T)));
-  if (!t->bytes.empty()) std::memcpy(out.data(), t->bytes.data(), t->bytes.size());
-  return {};
-}
 inline result<std::uint64_t> read_number(const io::safetensors_contents& file, const std::string& key) {
   for (const auto& [name, value] : file.metadata())
     if (name == key) {
@@ -148,7 +131,7 @@ result<resumed_run<A>> try_read_checkpoint(std::span<const std::byte> bytes, con
   status failed{};
   const auto tensor = [&](const std::string& name, std::string_view dtype, const std::vector<index_t>& extents,
                           auto& to) {
-    if (failed) failed = detail::read_tensor(*read, name, dtype, extents, to);
+    if (failed) failed = detail::read_tensor(*read, "a checkpoint", name, dtype, extents, to);
   };
   const auto part = [&](const std::string& name, dictionary<float>& w) {
     tensor(name + ".encoder", "F32", {f, width}, w.encoder.data);

@@ -6,7 +6,7 @@
 #include <resect/core/finite.hpp>
 #include <resect/core/operand.hpp>
 #include <resect/sae/architectures/batch_topk.hpp>
-#include <resect/sae/detail/encode_blocks.hpp>
+#include <resect/sae/detail/latent_ranges.hpp>
 #include <resect/sae/detail/row_kernels.hpp>
 
 // A trained sparse autoencoder as it is used: rows to latents and back.
@@ -40,7 +40,7 @@ struct codec_memory {
   array<row_entries<float>> rows;
 };
 
-// memory.rows[r] ← the latents that row r of x (B, d) keeps, ascending. h is computed as in training: 256 rows at a time.
+// memory.rows[r] ← the latents that row r of x (B, d) keeps, ascending. h is computed as in training: in tiles, or 256 rows at a time.
 // Cost 2BFd flop. Errors: those of codec::check; shape_mismatch, null_pointer, bad_stride of x; those of the backend.
 template <dense_backend<float> B>
 status try_encode(B& exec, const codec& c, matrix_view<const float> x, codec_memory& memory) {
@@ -50,19 +50,22 @@ status try_encode(B& exec, const codec& c, matrix_view<const float> x, codec_mem
   memory.rows.resize(x.rows);
   exec.bulk(x.rows, [&](index_t r) {
     for (index_t k = 0; k < x.cols; ++k) memory.centred(r, k) = x(r, k) - c.weights.bias[k];
+    memory.rows[r].clear();
   });
   const topk largest{{.latents = c.keep}};
   const step_context context{.rows = x.rows, .loops = {instructions_of(exec)}};
-  const auto take = [&](index_t r, std::span<const float> h, std::span<const float>) {
+  const auto offer = [&](index_t r, const latent_range<float>& range) {
     auto& row = memory.rows[r];
-    row.clear();
-    if (c.keep > 0) return largest.select(h, h, static_cast<const float*>(nullptr), context, row);
-    for (index_t j = 0; j < c.weights.latents(); ++j)
-      if (const float value = h[static_cast<std::size_t>(j)]; value > c.weights.threshold[j] && value > 0)
-        row.push_back({static_cast<std::int32_t>(j), value, value, value});
+    if (c.keep > 0) return largest.select(range, static_cast<const float*>(nullptr), context, row);
+    for (index_t i = 0; i < range.size(); ++i)
+      if (const auto e = range.at(i); e.value > c.weights.threshold[e.latent] && e.value > 0) row.push_back(e);
   };
-  return detail::encode_blocks<float>(exec, c.weights, matrix_view<const float>(memory.centred.view()), {},
-                                      memory.tiles, take, [](index_t) {});
+  const auto finish = [&](index_t r) {
+    if (c.keep > 0) largest.finish(memory.rows[r]);
+  };
+  return detail::encode_blocks<float>(
+      exec, c.weights, matrix_view<const float>(memory.centred.view()), {}, memory.tiles, offer, [](index_t) {},
+      finish);
 }
 template <dense_backend<float> B, operand_of<float> X>
 status try_encode(B& exec, const codec& c, const X& x, codec_memory& memory) {
@@ -96,16 +99,15 @@ result<float> try_calibrate_threshold(B& exec, const dictionary<float>& weights,
   array<float> memory;
   float bound = 0;
   const index_t wanted = latents * x.rows + 1;
-  const auto take = [&](index_t r, std::span<const float> h, std::span<const float>) {
-    for (index_t j = 0; j < weights.latents(); ++j)
-      if (const float value = h[static_cast<std::size_t>(j)]; value > bound)
-        rows[r].push_back({static_cast<std::int32_t>(j), value, value, value});
+  const detail::row_loops loops{instructions_of(exec)};
+  const auto offer = [&](index_t r, const latent_range<float>& range) {
+    detail::keep_above(range, bound, loops, rows[r]);
   };
   const auto done = [&](index_t n) {
     bound = detail::keep_largest_of_batch(rows.span().first(static_cast<std::size_t>(n)), wanted);
   };
-  if (auto s =
-          detail::encode_blocks<float>(exec, weights, matrix_view<const float>(centred.view()), {}, memory, take, done);
+  if (auto s = detail::encode_blocks<float>(exec, weights, matrix_view<const float>(centred.view()), {}, memory, offer,
+                                            done, [](index_t) {});
       !s)
     return s.error();
   array<float> kept;

@@ -52,7 +52,7 @@ class trainer {
                                   matrix_view<const float> sample) {
     if (auto s = options.check(); !s) return s.error();
     if (auto s = how.check(options.latents); !s) return s.error();
-    if (auto s = check_rows(sample, sample.cols); !s) return s.error();
+    if (auto s = check_rows(exec, sample, sample.cols); !s) return s.error();
     if (sample.rows < 2 || sample.cols < 1)
       return error{errc::shape_mismatch, "sample", text(sample.rows, " x ", sample.cols), "at least 2 rows"};
     trainer t(how, options, sample.cols);
@@ -156,13 +156,12 @@ class trainer {
     state_.penalty = how.first_penalty();
   }
 
-  status check_rows(matrix_view<const float> x) const { return check_rows(x, width()); }
-  static status check_rows(matrix_view<const float> x, index_t width) {
+  template <class B>
+  static status check_rows(B& exec, matrix_view<const float> x, index_t width) {
     if (auto s = check_view(x, x.rows, width, "rows"); !s) return s;
-    for (index_t r = 0; r < x.rows; ++r)
-      for (index_t c = 0; c < width; ++c)
-        if (!is_finite(x(r, c)))
-          return error{errc::not_finite, text("rows, row ", r, ", column ", c), text(x(r, c)), "finite elements"};
+    if (const auto at = first_not_finite(exec, x))
+      return error{errc::not_finite, text("rows, row ", at.row, ", column ", at.col), text(x(at.row, at.col)),
+                   "finite elements"};
     return {};
   }
 
@@ -215,24 +214,25 @@ class trainer {
   template <class B>
   status set_thresholds(B& exec, matrix_view<const float> sample) {
     if constexpr (A::has_threshold) {
-      const matrix<T> x = scaled(sample.middle_rows(0, algo::min(sample.rows, index_t{1024})));
-      matrix<T> centred = x;
+      const auto x = sample.middle_rows(0, algo::min(sample.rows, index_t{1024}));
+      matrix<T> centred(x.rows, x.cols);
       for (index_t r = 0; r < x.rows; ++r)
-        for (index_t c = 0; c < x.cols; ++c) centred(r, c) -= state_.weights.bias[c];
+        for (index_t c = 0; c < x.cols; ++c)
+          centred(r, c) = static_cast<T>(static_cast<double>(x(r, c)) * state_.scale) - state_.weights.bias[c];
       array<row_entries<T>> rows(x.rows);
       array<T> memory;
       const auto kept = static_cast<index_t>(
           algo::min(4 * how_.latents, static_cast<double>(latents()) / 4) * static_cast<double>(x.rows) + 1);
       T bound = 0;
-      const auto take = [&](index_t r, std::span<const T> h, std::span<const T> score) {
-        for (index_t j = 0; j < latents(); ++j)
-          if (const T s = score[static_cast<std::size_t>(j)]; s > bound)
-            rows[r].push_back({static_cast<std::int32_t>(j), h[static_cast<std::size_t>(j)], s, s});
+      const detail::row_loops loops{instructions_of(exec)};
+      const auto take = [&](index_t r, const latent_range<T>& range) {
+        detail::keep_above(range, bound, loops, rows[r]);
       };
       const auto done = [&](index_t n) {
         bound = detail::keep_largest_of_batch(rows.span().first(static_cast<std::size_t>(n)), kept);
       };
-      if (auto s = detail::encode_blocks<T>(exec, state_.weights, centred.view(), norms_.span(), memory, take, done);
+      if (auto s = detail::encode_blocks<T>(exec, state_.weights, centred.view(), norms_.span(), memory, take, done,
+                                            [](index_t) {});
           !s)
         return s;
       for (T& theta : state_.weights.threshold) theta = bound;
@@ -240,21 +240,10 @@ class trainer {
     return {};
   }
 
-  matrix<T> scaled(matrix_view<const float> x) const {
-    matrix<T> out(x.rows, x.cols);
-    for (index_t r = 0; r < x.rows; ++r)
-      for (index_t c = 0; c < x.cols; ++c) out(r, c) = static_cast<T>(static_cast<double>(x(r, c)) * state_.scale);
-    return out;
-  }
-
   template <class B>
   result<step_report> try_pass(B& exec, matrix_view<const float> rows) {
-    if (auto s = check_rows(rows); !s) return s.error();
+    if (auto s = check_rows(exec, rows, width()); !s) return s.error();
     if (rows.rows < 1) return error{errc::shape_mismatch, "rows", "0", "at least 1"};
-    x_.resize(rows.rows, rows.cols);
-    exec.bulk(rows.rows, [&](index_t r) {
-      for (index_t c = 0; c < rows.cols; ++c) x_(r, c) = static_cast<T>(static_cast<double>(rows(r, c)) * state_.scale);
-    });
     dead_.clear();
     if (options_.aux_coefficient > 0)
       for (index_t j = 0; j < latents(); ++j)
@@ -267,7 +256,7 @@ class trainer {
         options_,
         static_cast<double>(width()),
         {.step = state_.step, .rows = rows.rows, .penalty = state_.penalty, .loops = {instructions_of(exec)}}};
-    return pass_.try_run(exec, in, matrix_view<const T>(x_.view()));
+    return pass_.try_run(exec, in, rows, state_.scale);
   }
 
   index_t chunk_size() const noexcept { return (latents() + chunks - 1) / chunks; }
@@ -366,7 +355,6 @@ class trainer {
   array<T> norms_;  // where they are folded
   array<index_t> dead_;
   detail::batch_pass<T, A> pass_;
-  matrix<T> x_;
   array<T> room_;
   array<double> parts_;
 };

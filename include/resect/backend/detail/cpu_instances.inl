@@ -5,7 +5,11 @@
   RESECT_INSTANCE product_kernels<T> product_kernels_of<T>(instruction_set) noexcept;                      \
   RESECT_INSTANCE void packed_product<T>(executor_ref, const product_kernels<T>&, T, matrix_view<const T>, \
                                          matrix_view<const T>, T, matrix_view<T>);                         \
-  RESECT_INSTANCE void eigen_product<T>(executor_ref, T, matrix_view<const T>, matrix_view<const T>, T, matrix_view<T>);
+  RESECT_INSTANCE void packed_tiles<T>(executor_ref, const product_kernels<T>&, matrix_view<const T>,      \
+                                       matrix_view<const T>, take_tile<T>);                                \
+  RESECT_INSTANCE void eigen_product<T>(executor_ref, T, matrix_view<const T>, matrix_view<const T>, T,    \
+                                        matrix_view<T>);                                                   \
+  RESECT_INSTANCE void eigen_tiles<T>(executor_ref, matrix_view<const T>, matrix_view<const T>, take_tile<T>);
 namespace RESECT_NAMESPACE::detail {
 RESECT_INSTANCES_OF(float)
 RESECT_INSTANCES_OF(double)

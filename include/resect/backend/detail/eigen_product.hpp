@@ -62,27 +62,58 @@ void gemm_panel(T alpha, matrix_view<const T> a, matrix_view<const T> b, matrix_
   }
 }
 
+// Operands of gemm_panel: those that are asked for, or copies where their strides are none that it takes.
+template <class T>
+struct eigen_operands {
+  matrix_view<const T> a, b;
+  array<T> a_copy, b_copy;
+
+  eigen_operands(matrix_view<const T> left, matrix_view<const T> right) : a(left), b(right) {
+    if (!is_row_major(a) && !is_col_major(a)) a = materialized(a, a_copy);
+    if (!is_row_major(b) && !is_col_major(b)) b = materialized(b, b_copy);
+    if (is_row_major(a) || is_row_major(b)) return;
+    if (a.rows < b.cols) a = materialized(a, a_copy);
+    else b = materialized(b, b_copy);
+  }
+  // tile += α·A·B from row r and column s on, on one thread.
+  void add_tile(T alpha, index_t r, index_t s, index_t panel, matrix_view<T> tile) const {
+    for (index_t p = 0; p < a.cols; p += panel) {
+      const index_t k = std::min(panel, a.cols - p);
+      gemm_panel(alpha, a.block(r, p, tile.rows, k), b.block(p, s, k, tile.cols), tile);
+    }
+  }
+};
+
 // C ← α·A·B + β·C; A (m, k), B (k, n), any strides; C (m, n) row-major.
 template <class T>
 void eigen_product(executor_ref exec, T alpha, matrix_view<const T> a, matrix_view<const T> b, T beta,
                    matrix_view<T> c) {
-  array<T> a_copy, b_copy;
-  if (!is_row_major(a) && !is_col_major(a)) a = materialized(a, a_copy);
-  if (!is_row_major(b) && !is_col_major(b)) b = materialized(b, b_copy);
-  if (!is_row_major(a) && !is_row_major(b)) {
-    if (a.rows < b.cols) a = materialized(a, a_copy);
-    else b = materialized(b, b_copy);
-  }
+  const eigen_operands<T> operands(a, b);
   const auto tiling = eigen_tiling<T>::of(c.rows, c.cols, a.cols);
   for_each_tile(exec, c.rows, c.cols, tiling.tile_rows, tiling.tile_cols,
                 [&](index_t r, index_t s, index_t m, index_t n) {
                   const auto tile = c.block(r, s, m, n);
                   if (beta != T{1}) scale(beta, tile);
-                  for (index_t p = 0; p < a.cols; p += tiling.panel) {
-                    const index_t k = std::min(tiling.panel, a.cols - p);
-                    gemm_panel(alpha, a.block(r, p, m, k), b.block(p, s, k, n), tile);
-                  }
+                  operands.add_tile(alpha, r, s, tiling.panel, tile);
                 });
+}
+
+// take(r, c, tile) for every tile of A·B; A (m, k), B (k, n), any strides. A task has a block of rows and visits columns in
+// ascending order.
+template <class T>
+void eigen_tiles(executor_ref exec, matrix_view<const T> a, matrix_view<const T> b, take_tile<T> take) {
+  const eigen_operands<T> operands(a, b);
+  const index_t panel = eigen_tiling<T>::of(a.rows, b.cols, a.cols).panel;
+  const index_t rows = std::min<index_t>(a.rows, 96), columns = std::min<index_t>(b.cols, 384);
+  for_each_tile(exec, a.rows, 1, rows, 1, [&](index_t r, index_t, index_t m, index_t) {
+    array<T> memory(m * columns);
+    for (index_t s = 0; s < b.cols; s += columns) {
+      const matrix_view<T> tile{memory.data(), m, std::min(columns, b.cols - s), columns, 1};
+      scale(T{0}, tile);
+      operands.add_tile(T{1}, r, s, panel, tile);
+      take(r, s, tile);
+    }
+  });
 }
 
 }  // namespace RESECT_NAMESPACE::detail

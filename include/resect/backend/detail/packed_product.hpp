@@ -81,4 +81,53 @@ void packed_product(executor_ref exec, const product_kernels<T>& kernels, T alph
     }
 }
 
+// Sizes of the blocks of a product that is handed out in tiles: chunks of B's columns whose packed form, all of k, is at
+// most 8 MiB or 256 columns; blocks of A's rows, a task each, so many that 16 workers have one; tiles of 256 columns.
+struct tile_tiling {
+  index_t panel, chunk, block_rows, tile_cols;
+
+  template <class T>
+  static tile_tiling of(const product_kernels<T>& kernels, index_t m, index_t n, index_t k) noexcept {
+    constexpr index_t most = index_t{8} << 20, workers = 16;
+    const index_t columns = std::max<index_t>(256, most / (std::max<index_t>(k, 1) * static_cast<index_t>(sizeof(T))));
+    const index_t rows = std::clamp<index_t>(m / workers, kernels.tile_rows, 132);
+    return {even_part(k, kernels.deepest, 8), even_part(n, columns, kernels.tile_cols),
+            even_part(m, rows, kernels.tile_rows), even_part(256, 256, kernels.tile_cols)};
+  }
+};
+
+// take(r, c, tile) for every tile of A·B; A (m, k), B (k, n), any strides. A task has a block of rows and visits columns
+// in ascending order; an element takes k as in packed_product, so its bits are the same.
+template <class T>
+void packed_tiles(executor_ref exec, const product_kernels<T>& kernels, matrix_view<const T> a, matrix_view<const T> b,
+                  take_tile<T> take) {
+  const auto up = [](index_t n, index_t step) { return (n + step - 1) / step * step; };
+  const auto tiling = tile_tiling::of(kernels, a.rows, b.cols, a.cols);
+  packing_memory<T> packed_b(up(std::min(tiling.chunk, b.cols), kernels.col_step) * a.cols);
+  for (index_t s = 0; s < b.cols; s += tiling.chunk) {
+    const index_t columns = std::min(tiling.chunk, b.cols - s), stored = up(columns, kernels.col_step);
+    for_each_tile(exec, a.cols, columns, tiling.panel, 8 * kernels.tile_cols,
+                  [&](index_t p, index_t q, index_t k, index_t n) {
+                    kernels.pack(&b(p, s + q), b.col_stride, b.row_stride, n, kernels.tile_cols, kernels.col_step, k,
+                                 packed_b.data() + p * stored + q * k);
+                  });
+    for_each_tile(exec, a.rows, 1, tiling.block_rows, 1, [&](index_t r, index_t, index_t m, index_t) {
+      const index_t high = up(m, kernels.row_step);
+      packing_memory<T> packed_a(high * a.cols), tile(m * tiling.tile_cols);
+      for (index_t p = 0; p < a.cols; p += tiling.panel)
+        kernels.pack(&a(r, p), a.row_stride, a.col_stride, m, kernels.tile_rows, kernels.row_step,
+                     std::min(tiling.panel, a.cols - p), packed_a.data() + p * high);
+      for (index_t q = 0; q < columns; q += tiling.tile_cols) {
+        const index_t n = std::min(tiling.tile_cols, columns - q);
+        for (index_t p = 0; p < a.cols; p += tiling.panel) {
+          const index_t k = std::min(tiling.panel, a.cols - p);
+          kernels.multiply(m, n, k, T{1}, packed_a.data() + p * high, packed_b.data() + p * stored + q * k,
+                           p == 0 ? into::replace : into::add, tile.data(), tiling.tile_cols);
+        }
+        take(r, s + q, matrix_view<T>(tile.data(), m, n, tiling.tile_cols, 1));
+      }
+    });
+  }
+}
+
 }  // namespace RESECT_NAMESPACE::detail

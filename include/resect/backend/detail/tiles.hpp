@@ -27,6 +27,10 @@ void for_each_tile(executor_ref exec, index_t m, index_t n, index_t tile_rows, i
   });
 }
 
+// Takes a tile of a product, and the row and column of its first element.
+template <class T>
+using take_tile = function_ref<void(index_t, index_t, matrix_view<T>)>;
+
 template <class T>
 constexpr bool is_row_major(const matrix_view<T>& a) noexcept {
   return a.col_stride == 1 || a.cols <= 1;

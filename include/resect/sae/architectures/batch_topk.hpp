@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 
 #include <resect/sae/architecture.hpp>
@@ -10,6 +11,13 @@
 namespace RESECT_NAMESPACE::sae {
 
 namespace detail {
+
+// Appends the latents of a range whose score is above the bound.
+template <class T>
+void keep_above(const latent_range<T>& range, T bound, const row_loops& loops, row_entries<T>& out) {
+  const auto next = [&](index_t from) { return loops.next_above(range.score.data(), from, range.size(), bound); };
+  for (index_t i = next(0); i < range.size(); i = next(i + 1)) out.push_back(range.at(i));
+}
 
 // Of the entries of all rows the n first in rank: larger scores, then earlier rows, then smaller latents. Rows stay
 // ascending by latent. → the least score that is kept, 0 where nothing is dropped.
@@ -52,20 +60,17 @@ struct batch_topk {
 
   status check(index_t latents) const { return count.check(latents); }
   template <class T>
-  void select(std::span<const T> h, std::span<const T> score, const T*, const step_context& ctx,
-              row_entries<T>& out) const {
-    const T bound = static_cast<T>(ctx.bound);
-    const auto latents = static_cast<index_t>(score.size());
-    const auto next = [&](index_t from) { return ctx.loops.next_above(score.data(), from, latents, bound); };
-    for (index_t j = next(0); j < latents; j = next(j + 1)) {
-      const T s = score[static_cast<std::size_t>(j)], pre = h[static_cast<std::size_t>(j)];
-      out.push_back({static_cast<std::int32_t>(j), pre, s, pre});
-    }
+  void select(const latent_range<T>& range, const T*, const step_context& ctx, row_entries<T>& out) const {
+    detail::keep_above(range, static_cast<T>(ctx.bound), ctx.loops, out);
   }
-  // What is not among the k·B largest of some rows is not among those of all: a part of the rows drops already.
+  template <class T>
+  void finish(row_entries<T>&) const noexcept {}
+  // What is not among the k·B largest of some rows and latents is not among those of all: a part of the batch drops already.
+  // Scores like the least that is kept stay: their ranks are settled when all are there.
   template <class T>
   double select_batch(std::span<row_entries<T>> rows, const step_context& ctx) const {
-    return static_cast<double>(detail::keep_largest_of_batch(rows, count.at(ctx.step) * ctx.rows));
+    const T least = detail::keep_largest_of_batch(rows, count.at(ctx.step) * ctx.rows);
+    return static_cast<double>(least > 0 ? std::nextafter(least, T{0}) : least);
   }
   template <class T>
   entry_gradient<T> pull_back(const entry<T>&, T, T df, const step_context&) const noexcept {

@@ -31,17 +31,19 @@ struct jump_relu {
     return {};
   }
   template <class T>
-  void select(std::span<const T> h, std::span<const T> score, const T* threshold, const step_context&,
-              row_entries<T>& out) const {
+  void select(const latent_range<T>& range, const T* threshold, const step_context&, row_entries<T>& out) const {
     const T half = static_cast<T>(0.5 * bandwidth);
-    for (index_t j = 0; j < static_cast<index_t>(h.size()); ++j) {
-      const T s = score[static_cast<std::size_t>(j)], pre = h[static_cast<std::size_t>(j)];
-      const T at = algo::max(threshold[j], T{0});
+    for (index_t i = 0; i < range.size(); ++i) {
+      const T s = range.score[static_cast<std::size_t>(i)], at = algo::max(threshold[range.first + i], T{0});
       if (!(s > at - half)) continue;
       const bool kept = s > at && s > 0;
-      if (kept || s < at + half) out.push_back({static_cast<std::int32_t>(j), pre, s, kept ? pre : T{0}});
+      if (!kept && !(s < at + half)) continue;
+      out.push_back(range.at(i));
+      if (!kept) out.back().value = 0;
     }
   }
+  template <class T>
+  void finish(row_entries<T>&) const noexcept {}
   template <class T>
   double select_batch(std::span<row_entries<T>>, const step_context&) const noexcept {
     return 0;

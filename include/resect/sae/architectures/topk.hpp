@@ -16,24 +16,26 @@ struct before_in_rank {
   }
 };
 
-// The k latents of largest score among those of a positive one, ascending by latent. Ties go to the smaller number.
-// next(from, bound): the first asked latent from `from` on whose score is above the bound, F where there is none.
+// Offers a range to a row that keeps the k latents of largest score among those of a positive one: a heap in `out` whose
+// front is the last in rank. Ties go to the smaller number.
+// next(i, bound): the first asked place from `i` on whose score is above the bound, range.size() where there is none.
 template <class T, class Next>
-void keep_largest(std::span<const T> h, std::span<const T> score, index_t k, Next&& next, row_entries<T>& out) {
-  const index_t first = out.size(), latents = static_cast<index_t>(h.size());
-  const before_in_rank<T> before{};  // the heap's front is the last in rank
-  T least = 0;
-  for (index_t j = next(index_t{0}, least); j < latents; j = next(j + 1, least)) {
-    const T s = score[static_cast<std::size_t>(j)], pre = h[static_cast<std::size_t>(j)];
-    if (out.size() - first == k) {
-      algo::pop_heap(out.begin() + first, out.end(), before);
+void offer_largest(const latent_range<T>& range, index_t k, Next&& next, row_entries<T>& out) {
+  const before_in_rank<T> before{};
+  T least = out.size() < k ? T{0} : out[0].score;
+  for (index_t i = next(index_t{0}, least); i < range.size(); i = next(i + 1, least)) {
+    if (out.size() == k) {
+      algo::pop_heap(out.begin(), out.end(), before);
       out.pop_back();
     }
-    out.push_back({static_cast<std::int32_t>(j), pre, s, pre});
-    algo::push_heap(out.begin() + first, out.end(), before);
-    if (out.size() - first == k) least = out[first].score;
+    out.push_back(range.at(i));
+    algo::push_heap(out.begin(), out.end(), before);
+    if (out.size() == k) least = out[0].score;
   }
-  algo::sort(out.begin() + first, out.end(), [](const entry<T>& a, const entry<T>& b) { return a.latent < b.latent; });
+}
+template <class T>
+void sort_by_latent(row_entries<T>& row) {
+  algo::sort(row.begin(), row.end(), [](const entry<T>& a, const entry<T>& b) { return a.latent < b.latent; });
 }
 
 }  // namespace detail
@@ -47,14 +49,15 @@ struct topk {
 
   status check(index_t latents) const { return count.check(latents); }
   template <class T>
-  void select(std::span<const T> h, std::span<const T> score, const T*, const step_context& ctx,
-              row_entries<T>& out) const {
-    detail::keep_largest(
-        h, score, count.at(ctx.step),
-        [&](index_t from, T bound) {
-          return ctx.loops.next_above(score.data(), from, static_cast<index_t>(score.size()), bound);
-        },
+  void select(const latent_range<T>& range, const T*, const step_context& ctx, row_entries<T>& out) const {
+    detail::offer_largest(
+        range, count.at(ctx.step),
+        [&](index_t from, T bound) { return ctx.loops.next_above(range.score.data(), from, range.size(), bound); },
         out);
+  }
+  template <class T>
+  void finish(row_entries<T>& out) const {
+    detail::sort_by_latent(out);
   }
   template <class T>
   double select_batch(std::span<row_entries<T>>, const step_context&) const noexcept {

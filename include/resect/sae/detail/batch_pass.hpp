@@ -4,8 +4,8 @@
 #include <span>
 
 #include <resect/sae/architectures/topk.hpp>
-#include <resect/sae/detail/encode_blocks.hpp>
 #include <resect/sae/detail/latent_lists.hpp>
+#include <resect/sae/detail/latent_ranges.hpp>
 #include <resect/sae/detail/row_kernels.hpp>
 #include <resect/sae/options.hpp>
 
@@ -25,24 +25,28 @@ class batch_pass {
     step_context context;
   };
 
-  // x (B, d) in the units of the weights. → the report but for what the gradient is asked for.
+  // Rows (B, d), which `scale` takes to the units of the weights. → the report but for what the gradient is asked for.
   template <class B>
-  result<step_report> try_run(B& exec, const input& in, matrix_view<const T> x) {
+  result<step_report> try_run(B& exec, const input& in, matrix_view<const float> x, double scale) {
     const index_t rows = x.rows, width = x.cols;
     loops_ = in.context.loops;
     const bool aux = in.options.aux_coefficient > 0 && !in.dead.empty();
     centred_.resize(rows, width);
-    main_.resize(rows, width);
+    errors_.resize(rows, width);
     if (aux) aux_.resize(rows, width);
     rows_.resize(rows);
     aux_rows_.resize(aux ? rows : 0);
     exec.bulk(rows, [&](index_t r) {
-      for (index_t c = 0; c < width; ++c) centred_(r, c) = x(r, c) - in.weights.bias[c];
+      for (index_t c = 0; c < width; ++c)
+        centred_(r, c) = static_cast<T>(static_cast<double>(x(r, c)) * scale) - in.weights.bias[c];
+      rows_[r].clear();
+      if (aux) aux_rows_[r].clear();
     });
     if (auto s = select(exec, in, aux); !s) return s.error();
 
     array<double> lost(rows);
-    exec.bulk(rows, [&](index_t r) { lost[r] = reconstruct(in.weights, r); });
+    to_errors_ = static_cast<T>(-2 / (static_cast<double>(rows) * in.variance));
+    exec.bulk(rows, [&](index_t r) { lost[r] = reconstruct(in, r); });
     step_report report{.step = in.context.step, .penalty = in.context.penalty};
     index_t kept = 0;
     for (index_t r = 0; r < rows; ++r) {
@@ -54,13 +58,9 @@ class batch_pass {
     const double spread = aux ? spread_of_errors(exec) : 0;
     if (spread > 0) report.aux = auxiliary(exec, in, spread);
     else aux_rows_.resize(0);
-    const double g = -2 / (static_cast<double>(rows) * in.variance);  // main_: errors become ∂/∂x̂
-    exec.bulk(rows, [&](index_t r) {
-      for (index_t c = 0; c < width; ++c) main_(r, c) *= static_cast<T>(g);
-    });
     report.loss = report.fvu + in.options.aux_coefficient * report.aux + in.context.penalty * report.mean_latents;
     report.dead = static_cast<index_t>(in.dead.size());
-    make_lists(exec, in);
+    make_lists(in.weights.latents());
     return report;
   }
 
@@ -70,15 +70,27 @@ class batch_pass {
   };
   scalars add_gradient(index_t latent, T* decoder, T* encoder) const noexcept {
     scalars out;
-    const index_t width = main_.cols;
-    for (const contribution<T>& c : lists_.of(latent)) {
-      const T* const g = c.aux ? &aux_(c.row, 0) : &main_(c.row, 0);
-      if (c.value != 0) loops_.add_scaled(c.value, g, decoder, width);
+    const index_t width = errors_.cols;
+    const auto list = lists_.of(latent);
+    for (std::size_t i = 0; i < list.size(); ++i) {
+      const contribution<T>& c = list[i];
+      if (i + 1 < list.size()) {
+        loops_.prefetch(gradient_of(list[i + 1]), width);
+        loops_.prefetch(&centred_(list[i + 1].row, 0), width);
+      }
+      if (c.value != 0) loops_.add_scaled(c.value, gradient_of(c), decoder, width);
       if (c.pre != 0) loops_.add_scaled(c.pre, &centred_(c.row, 0), encoder, width);
       out.encoder_bias += c.pre;
       out.threshold += c.threshold;
     }
     return out;
+  }
+  // Asks for the first rows that the latent's gradient reads.
+  void prefetch(index_t latent) const noexcept {
+    const auto list = lists_.of(latent);
+    if (list.empty()) return;
+    loops_.prefetch(gradient_of(list[0]), errors_.cols);
+    loops_.prefetch(&centred_(list[0].row, 0), errors_.cols);
   }
   bool reached(index_t latent) const noexcept { return !lists_.of(latent).empty(); }
   bool fired(index_t latent) const noexcept {
@@ -88,8 +100,9 @@ class batch_pass {
   }
   // Σ_b ∂loss/∂x̂_b
   void add_bias_gradient(double* out) const noexcept {
-    for (index_t r = 0; r < main_.rows; ++r)
-      for (index_t c = 0; c < main_.cols; ++c) out[c] += static_cast<double>(main_(r, c));
+    for (index_t r = 0; r < errors_.rows; ++r)
+      for (index_t c = 0; c < errors_.cols; ++c)
+        out[c] += static_cast<double>(to_errors_) * static_cast<double>(errors_(r, c));
   }
   std::span<const row_entries<T>> entries() const noexcept { return rows_.span(); }
 
@@ -103,45 +116,61 @@ class batch_pass {
     const T* const threshold = in.weights.threshold.empty() ? nullptr : in.weights.threshold.data();
     return encode_blocks<T>(
         exec, in.weights, centred_.view(), in.norms, memory_,
-        [&](index_t r, std::span<const T> h, std::span<const T> score) {
-          rows_[r].clear();
-          in.how.select(h, score, threshold, ctx, rows_[r]);
-          if (!aux) return;
-          aux_rows_[r].clear();
-          keep_largest(
-              h, score, most,
-              [&](index_t from, T bound) {
-                for (auto at = algo::lower_bound(in.dead.begin(), in.dead.end(), from); at != in.dead.end(); ++at)
-                  if (score[static_cast<std::size_t>(*at)] > bound) return *at;
-                return static_cast<index_t>(h.size());
-              },
-              aux_rows_[r]);
+        [&](index_t r, const latent_range<T>& range) {
+          in.how.select(range, threshold, ctx, rows_[r]);
+          if (aux) offer_dead(range, in.dead, most, aux_rows_[r]);
         },
-        [&](index_t rows) {
-          ctx.bound = in.how.select_batch(rows_.span().first(static_cast<std::size_t>(rows)), ctx);
+        [&](index_t rows) { ctx.bound = in.how.select_batch(rows_.span().first(static_cast<std::size_t>(rows)), ctx); },
+        [&](index_t r) {
+          in.how.finish(rows_[r]);
+          if (aux) sort_by_latent(aux_rows_[r]);
         });
   }
+  static void offer_dead(const latent_range<T>& range, std::span<const index_t> dead, index_t most,
+                         row_entries<T>& out) {
+    auto at = algo::lower_bound(dead.begin(), dead.end(), range.first);
+    offer_largest(
+        range, most,
+        [&](index_t from, T bound) {
+          while (at != dead.end() && *at < range.first + from) ++at;
+          for (; at != dead.end() && *at < range.first + range.size(); ++at)
+            if (range.score[static_cast<std::size_t>(*at - range.first)] > bound) return *at - range.first;
+          return range.size();
+        },
+        out);
+  }
 
-  // main_ row ← x − x̂. → its squared norm.
-  double reconstruct(const dictionary<T>& w, index_t r) noexcept {
-    const index_t width = main_.cols;
-    T* const e = &main_(r, 0);
+  // errors_ row ← x − x̂, and while the decoder's rows are near: gradients of the row's entries, which take the place of
+  // scores and pre-activations. → the error's squared norm.
+  double reconstruct(const input& in, index_t r) noexcept {
+    const dictionary<T>& w = in.weights;
+    const index_t width = errors_.cols;
+    T* const e = &errors_(r, 0);
+    row_entries<T>& row = rows_[r];
     for (index_t c = 0; c < width; ++c) e[c] = centred_(r, c);
-    for (const entry<T>& a : rows_[r])
-      if (a.value != 0) loops_.add_scaled(-a.value, &w.decoder(a.latent, 0), e, width);
+    for (index_t i = 0; i < row.size(); ++i) {
+      if (i + 1 < row.size()) loops_.prefetch(&w.decoder(row[i + 1].latent, 0), width);
+      if (row[i].value != 0) loops_.add_scaled(-row[i].value, &w.decoder(row[i].latent, 0), e, width);
+    }
+    for (entry<T>& a : row) {
+      const T theta = w.threshold.empty() ? T{0} : w.threshold[a.latent];
+      const auto g = in.how.pull_back(a, theta, to_errors_ * loops_.dot(e, &w.decoder(a.latent, 0), width), in.context);
+      a.pre = g.pre;
+      a.score = g.threshold;
+    }
     return static_cast<double>(loops_.dot(e, e, width));
   }
   // Σ_b ‖e_b − ē‖²
   template <class B>
   double spread_of_errors(B& exec) {
-    const index_t rows = main_.rows, width = main_.cols;
+    const index_t rows = errors_.rows, width = errors_.cols;
     array<double> mean(width);
     for (index_t r = 0; r < rows; ++r)
-      for (index_t c = 0; c < width; ++c) mean[c] += static_cast<double>(main_(r, c)) / static_cast<double>(rows);
+      for (index_t c = 0; c < width; ++c) mean[c] += static_cast<double>(errors_(r, c)) / static_cast<double>(rows);
     array<double> parts(rows);
     exec.bulk(rows, [&](index_t r) {
       for (index_t c = 0; c < width; ++c) {
-        const double x = static_cast<double>(main_(r, c)) - mean[c];
+        const double x = static_cast<double>(errors_(r, c)) - mean[c];
         parts[r] += x * x;
       }
     });
@@ -149,43 +178,32 @@ class batch_pass {
     for (const double x : parts) sum += x;
     return sum;
   }
-  // aux_ ← ∂(coefficient·aux)/∂ê with e held. → aux.
+  // aux_ ← ∂(coefficient·aux)/∂ê with e held, and from it the gradients of the entries. → aux.
   template <class B>
   double auxiliary(B& exec, const input& in, double spread) {
-    const index_t width = main_.cols;
+    const index_t width = errors_.cols;
     const T g = static_cast<T>(2 * in.options.aux_coefficient / spread);
-    array<double> parts(main_.rows);
-    exec.bulk(main_.rows, [&](index_t r) {
+    array<double> parts(errors_.rows);
+    exec.bulk(errors_.rows, [&](index_t r) {
       T* const gap = &aux_(r, 0);
-      for (index_t c = 0; c < width; ++c) gap[c] = -main_(r, c);
-      for (const entry<T>& a : aux_rows_[r]) loops_.add_scaled(a.value, &in.weights.decoder(a.latent, 0), gap, width);
+      row_entries<T>& row = aux_rows_[r];
+      for (index_t c = 0; c < width; ++c) gap[c] = -errors_(r, c);
+      for (const entry<T>& a : row) loops_.add_scaled(a.value, &in.weights.decoder(a.latent, 0), gap, width);
       parts[r] = static_cast<double>(loops_.dot(gap, gap, width));
       for (index_t c = 0; c < width; ++c) gap[c] *= g;
+      for (entry<T>& a : row) a.pre = loops_.dot(gap, &in.weights.decoder(a.latent, 0), width);
     });
     double sum = 0;
     for (const double x : parts) sum += x;
     return sum / spread;
   }
 
-  template <class B>
-  void make_lists(B& exec, const input& in) {
-    const index_t width = main_.cols;
-    // scores and pre-activations of entries are not needed any more: they take the gradients
-    exec.bulk(main_.rows, [&](index_t r) {
-      for (entry<T>& e : rows_[r]) {
-        const T theta = in.weights.threshold.empty() ? T{0} : in.weights.threshold[e.latent];
-        const T df = loops_.dot(&main_(r, 0), &in.weights.decoder(e.latent, 0), width);
-        const auto g = in.how.pull_back(e, theta, df, in.context);
-        e.pre = g.pre;
-        e.score = g.threshold;
-      }
-      if (r < aux_rows_.size())
-        for (entry<T>& e : aux_rows_[r]) e.pre = loops_.dot(&aux_(r, 0), &in.weights.decoder(e.latent, 0), width);
-    });
-    lists_.resize(in.weights.latents());
+  const T* gradient_of(const contribution<T>& c) const noexcept { return c.aux ? &aux_(c.row, 0) : &errors_(c.row, 0); }
+  void make_lists(index_t latents) {
+    lists_.resize(latents);
     lists_.clear();
     const auto each = [&](auto&& f) {
-      for (index_t r = 0; r < main_.rows; ++r) {
+      for (index_t r = 0; r < errors_.rows; ++r) {
         for (const entry<T>& e : rows_[r]) f(r, e, false);
         if (r < aux_rows_.size())
           for (const entry<T>& e : aux_rows_[r]) f(r, e, true);
@@ -194,11 +212,14 @@ class batch_pass {
     each([&](index_t, const entry<T>& e, bool) { lists_.count(e.latent); });
     lists_.counted();
     each([&](index_t r, const entry<T>& e, bool aux) {
-      lists_.place(e.latent, {static_cast<std::int32_t>(r), aux, e.value, e.pre, aux ? T{0} : e.score});
+      const auto row = static_cast<std::int32_t>(r);
+      lists_.place(e.latent, aux ? contribution<T>{row, true, e.value, e.pre, T{0}}
+                                 : contribution<T>{row, false, to_errors_ * e.value, e.pre, e.score});
     });
   }
 
-  matrix<T> centred_, main_, aux_;  // x − b_d; errors, then ∂/∂x̂; ∂/∂ê
+  matrix<T> centred_, errors_, aux_;  // x − b_d; x − x̂; ∂/∂ê
+  T to_errors_ = 0;                   // ∂loss/∂x̂ is that times the errors
   array<row_entries<T>> rows_, aux_rows_;
   latent_lists<T> lists_;
   array<T> memory_;

@@ -100,6 +100,12 @@ struct row_loops {
     while (from < n && !(x[from] > bound)) ++from;
     return from;
   }
+  // Asks for n elements that will be read soon.
+  template <class T>
+  void prefetch(const T* x, index_t n) const noexcept {
+    constexpr index_t line = static_cast<index_t>(64 / sizeof(T));
+    for (index_t i = 0; i < n; i += line) __builtin_prefetch(x + i);
+  }
   void adam(const adam_numbers& s, const float* g, float* m, float* v, float* p, index_t n) const noexcept {
 #if defined(__x86_64__)
     if (set == instruction_set::avx512) return avx512::adam(s, g, m, v, p, n);
