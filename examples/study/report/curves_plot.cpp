@@ -17,6 +17,8 @@ struct look {
 constexpr look looks[] = {{"0072B2", 7},  {"E69F00", 5},  {"009E73", 9}, {"CC79A7", 11},
                           {"56B4E9", 13}, {"D55E00", 15}, {"000000", 6}, {"7F7F7F", 4}};
 
+constexpr std::size_t most_symbols = 40;  // of a curve; one of more points is drawn as a line alone
+
 bool is_shown(const panel_record& p, const estimate& e) {
   return std::isfinite(e.value) && (!p.logarithmic || e.value > 0);
 }
@@ -112,6 +114,11 @@ std::string panels_script(const study_record& r) {
     for (std::size_t c = 0; c < p.curves.size(); ++c) {
       const look& l = looks[c % std::size(looks)];
       const std::string data = "'" + panel_file(i) + "' index " + std::to_string(c) + " using ";
+      if (p.curves[c].points.size() > most_symbols) {
+        out += data + "1:2 with lines lc rgb '#" + l.colour + "' lw 2 title " + detail::in_quotes(p.curves[c].name) +
+               ", \\\n  ";
+        continue;
+      }
       out += data + "1:2 with lines lc rgb '#80" + l.colour + "' lw 1 notitle, \\\n  " + data +
              "1:2:3:4 with yerrorbars lc rgb '#" + l.colour + "' pt " + std::to_string(l.point) +
              " ps 1.2 lw 1.1 title " + detail::in_quotes(p.curves[c].name) + ", \\\n  ";

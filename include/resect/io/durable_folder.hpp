@@ -98,6 +98,14 @@ class durable_folder {
     return {};
   }
 
+  // Takes a file away, if it is there. Errors: invalid_argument (name), io.
+  status try_remove(std::string_view name) {
+    if (auto s = check_name(name); !s) return s;
+    const std::string path = place(name);
+    if (::unlink(path.c_str()) != 0 && errno != ENOENT) return io_error(path, "a file that can be removed");
+    return {};
+  }
+
  private:
   // Closes the file at its end.
   struct opened {

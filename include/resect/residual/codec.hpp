@@ -24,6 +24,12 @@ concept row_codec = requires(const C& c, field_visitor& v, std::span<const float
   { c.encode(in, out) } noexcept;
   { c.decode(in, out) } noexcept;
 };
+// A coder that also reconstructs whole blocks of rows at once: out (B, d) ← decode(encode(x)) of every row of x (B, d), up to
+// rounding; out may be x. Splices that drop the error and edit no feature go through it.
+template <class C>
+concept block_codec = row_codec<C> && requires(const C& c, matrix_view<const float> x, matrix_view<float> out) {
+  { c.try_recode(x, out) } -> std::same_as<status>;
+};
 // An edit of the features of one row, with an identity.
 template <class E>
 concept feature_edit = requires(const E& e, field_visitor& v, const row_meta& row, std::span<float> f) {
@@ -77,6 +83,8 @@ struct codec {
     edit.fields(v);
   }
   status apply(const tap& at, matrix_view<const float>, matrix_view<float> h) const {
+    if constexpr (block_codec<C> && std::same_as<E, no_edit>)
+      if (error == codec_error::drop) return code.try_recode(h, h);
     scratch_frame memory{at.memory};
     const index_t n = code.features();
     const auto f = memory.take<float>(n), edited = memory.take<float>(n);
@@ -104,7 +112,7 @@ struct codec {
 // h := h + (decode(f′) − decode(f)), where an edit that changes no feature changes no bit; with codec_error::drop
 // h := decode(f′), where no_edit measures the damage of the coder alone.
 //   splice(codec_error::keep, layer(6), site::resid_post, sae, edit_feature{1234, 0, 0})
-// Cost: one encode a row, and one decode (drop) or two (keep) where the edit changes it. Three roundings an element
+// Cost: of a block_codec that of its blocks where it can; else one encode a row, and one decode (drop) or two (keep) where the edit changes it. Three roundings an element
 // besides the coder's.
 template <row_codec C, feature_edit E = no_edit>
 step splice(codec_error error, layer_range where, site at, C code, E edit = {}) {
