@@ -4,7 +4,7 @@
 #
 #     sh benchmarks/compare/peers.sh [FOLDER [PEER]]   default build/compare and all; PEER: torch or llama.cpp
 #
-#     FOLDER/venv                Python environment: torch numpy gguf tokenizers (5.5 GB)
+#     FOLDER/venv                Python environment: torch numpy gguf tokenizers scikit-learn (5.6 GB)
 #     FOLDER/llama.cpp/bin       llama-perplexity llama-quantize llama-bench llama-batched-bench, built for this machine
 #     FOLDER/llama.cpp/src       llama.cpp's sources and FOLDER/llama.cpp/build its libraries, for peers that link ggml
 #     FOLDER/llama.cpp/version   what was built; written last, so its presence says that the build is whole
@@ -14,7 +14,7 @@
 # Exit status: 0, or 1 with one line that says what failed and where its log is.
 set -eu
 
-python_packages="torch numpy gguf tokenizers"
+python_packages="torch numpy gguf tokenizers scikit-learn"
 llama_package="llama-cpp-python"
 llama_version="0.3.36"
 llama_targets="llama-perplexity llama-quantize llama-bench llama-batched-bench"
