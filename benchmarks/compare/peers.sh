@@ -4,7 +4,7 @@
 #
 #     sh benchmarks/compare/peers.sh [FOLDER [PEER]]   default build/compare and all; PEER: torch, sae or llama.cpp
 #
-#     FOLDER/venv                Python environment: torch numpy gguf tokenizers (5.5 GB); with PEER sae, and only then, also
+#     FOLDER/venv                Python environment: torch numpy gguf tokenizers scikit-learn (5.6 GB); with PEER sae alone also
 #                                eai-sparsify dictionary-learning sae-lens (0.6 GB), those of them that pip can install
 #     FOLDER/llama.cpp/bin       llama-perplexity llama-quantize llama-bench llama-batched-bench, built for this machine
 #     FOLDER/llama.cpp/src       llama.cpp's sources and FOLDER/llama.cpp/build its libraries, for peers that link ggml
@@ -15,7 +15,7 @@
 # Exit status: 0, or 1 with one line that says what failed and where its log is.
 set -eu
 
-python_packages="torch numpy gguf tokenizers"
+python_packages="torch numpy gguf tokenizers scikit-learn"
 sae_packages="eai-sparsify dictionary-learning sae-lens"
 llama_package="llama-cpp-python"
 llama_version="0.3.36"

@@ -197,6 +197,39 @@ TEMPLATE_TEST_CASE("a product is within its bound where tiles and panels end", "
   CHECK(worst > 1e-3);  // the bound says something
 }
 
+TEMPLATE_TEST_CASE("a narrow product reads A as it lies, with the bits of one that packs it", "", float, double) {
+  using T = TestType;
+  cpu exec = on_each_instruction_set();
+  struct extents {
+    index_t m, n, k;
+  };
+  double worst = 0;
+  for (const auto& e : {extents{4, 16, 9},
+                        {6, 32, 1},
+                        {137, 64, 1100},
+                        {265, 16, 2050},
+                        {50, 96, 40},
+                        {33, 48, 330},
+                        {100, 8, 70},
+                        {301, 24, 641},
+                        {12, 128, 25}})
+    for (const T beta : {T(0), T(-1.5)}) {
+      operand<T> packed(e.m, e.k, layout::general, 4), b(e.k, e.n, layout::row_major, 5),
+          want(e.m, e.n, layout::padded_rows, 6);
+      CAPTURE(e.m, e.n, e.k, beta);
+      const double share = share_of_bound(exec, T(0.75), packed, b, beta, want);
+      CHECK(share <= 1);
+      worst = std::max(worst, share);
+      for (const auto how : {layout::row_major, layout::col_major, layout::padded_rows, layout::padded_cols}) {
+        operand<T> a(e.m, e.k, how, 4), c(e.m, e.n, layout::padded_rows, 6);
+        REQUIRE(exec.try_gemm(T(0.75), a.read(), b.read(), beta, c.view()));
+        CHECK(a.unchanged());
+        CHECK(c.memory == want.memory);
+      }
+    }
+  CHECK(worst > 1e-3);  // the bound says something
+}
+
 TEMPLATE_TEST_CASE("what C held is within its bound however many panels are added to it", "", float, double) {
   using T = TestType;
   cpu exec = on_each_instruction_set();

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <resect/core/executor.hpp>
+#include <resect/linalg/detail/eigen_kernels.hpp>
 #include <resect/metrics/rows/sharded.hpp>
 #include <resect/metrics/similarity/cosine.hpp>
 #include <resect/quant/detail/group_kernels.hpp>
@@ -37,6 +38,15 @@ int main(int argc, char** argv) {
   for (int i = 0; i < 8; ++i) magnitudes[i] = (i * 37 % 11) << 16;
   quantized += kernels::nearest_e8_pattern(set, kernels::e8_lane_table<>, magnitudes, 1);
   for (std::size_t i = 0; i < codes.size(); ++i) quantized += static_cast<double>(i % 7 * codes[i]);
+  const auto eigen = resect::linalg::detail::eigen_kernels::of(set);
+  std::vector<double> rows(4 * 48);
+  for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<double>(i * 37 % 11) - 5;
+  const resect::linalg::detail::plane_rotation turns[] = {{2, 0.6, 0.8}, {1, 0.8, -0.6}, {2, 0.6, 0.8}};
+  eigen.rotate(rows.data(), 48, turns, 3);
+  eigen.subtract(rows.data(), 0.5, rows.data() + 48, 0, 48);
+  quantized +=
+      eigen.update_and_dot(rows.data(), 0.25, rows.data() + 48, -0.5, rows.data() + 96, rows.data() + 144, 0, 48);
+  quantized += eigen.dot(rows.data(), rows.data() + 96, 0, 40);
   std::printf("%s %.10f %.10f %lld %.10f %.10f %.6f\n", std::string_view{resect::name(resect::runnable(set))}.data(),
               c.kl, resect::metrics::log_sum_exp(set, x),
               static_cast<long long>(resect::metrics::row_argmax(set, y).id), shard.finish().kl,

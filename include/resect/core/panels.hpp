@@ -44,6 +44,35 @@ concept host_executor = executor<E> && std::same_as<typename E::space, host_spac
 namespace detail {
 inline constexpr index_t columns_a_task = 16;
 inline constexpr index_t rows_a_task = 64;
+
+// The measures of eight columns of floats that lie side by side, in one pass: squares of floats are exact in double and
+// do not overflow there. False where a sum is not finite; `out` then holds nothing.
+inline bool measure_eight_columns(const matrix_view<const float>& a, column_measure* out) noexcept {
+  using eight_floats [[gnu::vector_size(32)]] = float;
+  using eight_doubles [[gnu::vector_size(64)]] = double;
+  eight_floats high{}, low{};
+  eight_doubles squares{};
+  for (index_t r = 0; r < a.rows; ++r) {
+    eight_floats x;
+    __builtin_memcpy(&x, a.data + r * a.row_stride, sizeof x);
+    const auto wide = __builtin_convertvector(x, eight_doubles);
+    squares += wide * wide;
+    high = x > high ? x : high;
+    low = x < low ? x : low;
+  }
+  for (int c = 0; c < 8; ++c) {
+    const double top = static_cast<double>(high[c]), bottom = static_cast<double>(low[c]);
+    if (!is_finite(squares[c])) return false;
+    out[c] = {top >= -bottom ? top : bottom, 0, 0, -1};
+    if (top == -bottom && top > 0) {  // the first of them
+      index_t r = 0;
+      while (std::fabs(a(r, c)) != high[c]) ++r;
+      out[c].extreme = static_cast<double>(a(r, c));
+    }
+    if (squares[c] > 0) out[c].mantissa = std::frexp(std::sqrt(squares[c]), &out[c].exponent);
+  }
+  return true;
+}
 }  // namespace detail
 
 // Measures of the columns of A (m, n), sums in double. out.size() = n.
@@ -52,6 +81,12 @@ status try_column_norms(E& exec, const matrix_view<T>& a, std::span<column_measu
   constexpr index_t width = detail::columns_a_task;
   exec.bulk((a.cols + width - 1) / width, [&](index_t task) {
     const index_t first = task * width, count = algo::min(width, a.cols - first);
+    if constexpr (std::same_as<std::remove_const_t<T>, float>) {
+      column_measure* const here = out.data() + first;
+      if (count == width && a.col_stride == 1 && detail::measure_eight_columns(a.block(0, first, a.rows, 8), here) &&
+          detail::measure_eight_columns(a.block(0, first + 8, a.rows, 8), here + 8))
+        return;
+    }
     double largest[width] = {}, extreme[width] = {}, squares[width] = {}, scale[width] = {};
     index_t bad[width];
     for (index_t& b : bad) b = -1;

@@ -69,7 +69,8 @@ inline constexpr index_t jacobi_most = 128;
 // n = jacobi_most, by the tridiagonal form above.
 template <dense_backend<double> B>
 result<eigen_outcome> symmetric_eigen(B& backend, matrix_view<double> a, vector_view<double> w) {
-  return a.rows <= jacobi_most ? jacobi_symmetric_eigen(backend, a, w) : tridiagonal_symmetric_eigen(backend, a, w);
+  return a.rows <= jacobi_most ? jacobi_symmetric_eigen(backend, a, w)
+                               : tridiagonal_symmetric_eigen(backend, instructions_of(backend), a, w);
 }
 
 }  // namespace RESECT_NAMESPACE::linalg

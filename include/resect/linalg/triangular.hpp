@@ -36,20 +36,18 @@ index_t cholesky_of_block(matrix_view<T> a) {
 template <class T, executor E>
 void solve_block(E& exec, matrix_view<const T> l, matrix_view<T> x) {
   constexpr index_t lanes = 16, rows_a_task = 64;
+  using vector [[gnu::vector_size(lanes * sizeof(T))]] = T;
   exec.bulk((x.rows + rows_a_task - 1) / rows_a_task, [&](index_t task) {
     const index_t end = std::min(x.rows, (task + 1) * rows_a_task);
     for (index_t first = task * rows_a_task; first < end; first += lanes) {
       const index_t count = std::min(lanes, end - first);
-      T side[triangular_block][lanes] = {};
+      vector side[triangular_block] = {};
       for (index_t r = 0; r < count; ++r)
         for (index_t j = 0; j < x.cols; ++j) side[j][r] = x(first + r, j);
       for (index_t j = 0; j < x.cols; ++j) {
-        for (index_t p = 0; p < j; ++p) {
-          const T factor = l(j, p);
-          for (index_t r = 0; r < lanes; ++r) side[j][r] -= factor * side[p][r];
-        }
-        const T pivot = l(j, j);
-        for (index_t r = 0; r < lanes; ++r) side[j][r] /= pivot;
+        vector sum = side[j];
+        for (index_t p = 0; p < j; ++p) sum -= l(j, p) * side[p];
+        side[j] = sum / l(j, j);
       }
       for (index_t r = 0; r < count; ++r)
         for (index_t j = 0; j < x.cols; ++j) x(first + r, j) = side[j][r];

@@ -7,23 +7,17 @@
 #include <numeric>
 
 #include <resect/core/backend.hpp>
+#include <resect/core/instruction_set.hpp>
 #include <resect/core/matrix.hpp>
-#include <resect/core/reduce.hpp>
+#include <resect/linalg/detail/eigen_kernels.hpp>
 #include <resect/linalg/detail/scaled_symmetric.hpp>
 
 namespace RESECT_NAMESPACE::linalg {
 
 namespace detail {
 
-// Rows of eight doubles at a time: every length is padded with zeros to a multiple of this.
+// Kernels begin and end at multiples of this; rows are padded with zeros to whole slices of `rotate`.
 inline constexpr index_t eigen_lanes = 8;
-
-inline double padded_dot(const double* a, const double* b, index_t first, index_t last) noexcept {
-  double lane[8] = {};
-  for (index_t i = first; i < last; i += 8)
-    for (index_t j = 0; j < 8; ++j) lane[j] += a[i + j] * b[i + j];
-  return lane_sum(lane);
-}
 
 // QᵀAQ = T: d and e of T, and Q = H_0·H_1·…, H_k = I − scale_k·v_k·v_kᵀ, v_k in row k.
 struct tridiagonal_form {
@@ -36,7 +30,8 @@ struct tridiagonal_form {
 
 // v ← x − α·e_at, the reflector that takes column x (zero before `at`) to α·e_at. Returns its scale, 0 where x has
 // nothing below `at`.
-inline double make_reflector(double* v, index_t at, index_t length, double& alpha) noexcept {
+inline double make_reflector(const eigen_kernels& kernels, double* v, index_t at, index_t length,
+                             double& alpha) noexcept {
   const index_t start = at & ~(eigen_lanes - 1);
   double below = 0;
   for (index_t i = at + 1; i < length; ++i) below = std::max(below, std::fabs(v[i]));
@@ -45,16 +40,16 @@ inline double make_reflector(double* v, index_t at, index_t length, double& alph
     for (index_t i = at; i < length; ++i) v[i] = 0;
     return 0;
   }
-  const double norm = std::sqrt(padded_dot(v, v, start, length));
+  const double norm = std::sqrt(kernels.dot(v, v, start, length));
   alpha = v[at] > 0 ? -norm : norm;
   v[at] -= alpha;
   return 1 / (norm * std::fabs(v[at]));
 }
 
 // Householder's reduction; a pass over what remains of A updates it by one reflector and multiplies it by the next.
-inline tridiagonal_form reduce_to_tridiagonal(matrix_view<const double> from) {
+inline tridiagonal_form reduce_to_tridiagonal(const eigen_kernels& kernels, matrix_view<const double> from) {
   tridiagonal_form f;
-  const index_t n = f.n = from.rows, length = f.length = (n + eigen_lanes - 1) / eigen_lanes * eigen_lanes;
+  const index_t n = f.n = from.rows, length = f.length = (n + rotated_columns - 1) / rotated_columns * rotated_columns;
   array<double> a(n * length), w(length), product(length);
   for (index_t i = 0; i < n; ++i)
     for (index_t j = 0; j <= i; ++j) a[i * length + j] = a[j * length + i] = from(i, j);
@@ -63,35 +58,28 @@ inline tridiagonal_form reduce_to_tridiagonal(matrix_view<const double> from) {
   for (index_t k = 0; k < n; ++k) {
     double* const v = f.reflector(k);
     const auto updated = [&](index_t i) {
-      const double x = a[i * length + k];
+      const double x = a[k * length + i];  // row k, which is column k
       return last == nullptr ? x : x - last[i] * w[k] - w[i] * last[k];
     };
     f.d[k] = updated(k);
     if (k + 1 == n) break;
     for (index_t i = k + 1; i < n; ++i) v[i] = updated(i);
-    f.scale[k] = make_reflector(v, k + 1, length, f.e[k]);
+    f.scale[k] = make_reflector(kernels, v, k + 1, length, f.e[k]);
     const index_t start = (k + 1) & ~(eigen_lanes - 1);
     for (index_t i = k + 1; i < n; ++i) {
       double* const row = a.data() + i * length;
-      if (last != nullptr) {
-        const double x = last[i], y = w[i];
-        for (index_t j = start; j < length; j += 8)
-          for (index_t t = 0; t < 8; ++t) row[j + t] -= x * w[j + t] + y * last[j + t];
-      }
-      product[i] = f.scale[k] * padded_dot(row, v, start, length);
+      const double along = last == nullptr
+                               ? kernels.dot(row, v, start, length)
+                               : kernels.update_and_dot(row, last[i], w.data(), w[i], last, v, start, length);
+      product[i] = f.scale[k] * along;
     }
     for (index_t i = 0; i <= k; ++i) product[i] = 0;
-    const double half = f.scale[k] / 2 * padded_dot(product.data(), v, start, length);
+    const double half = f.scale[k] / 2 * kernels.dot(product.data(), v, start, length);
     for (index_t i = 0; i < length; ++i) w[i] = product[i] - half * v[i];
     last = v;
   }
   return f;
 }
-
-struct plane_rotation {
-  index_t row = 0;  // and the next one
-  double cosine = 1, sine = 0;
-};
 
 // QL sweeps with implicit shifts: d becomes the eigenvalues of T, and apply(rotations) gets what made them, in order.
 // Returns false where an eigenvalue does not converge.
@@ -146,31 +134,20 @@ bool implicit_ql(array<double>& d, array<double>& e, Apply apply) {
 // infinity. Same bits for any number of workers.
 // Source: Bowdler, Martin, Reinsch & Wilkinson, "The QR and QL algorithms for symmetric matrices", Numer. Math. 11
 // (1968); Golub & Van Loan, "Matrix Computations", 4th ed., §8.3.
-inline result<eigen_outcome> tridiagonal_symmetric_eigen(executor_ref exec, matrix_view<double> a,
+inline result<eigen_outcome> tridiagonal_symmetric_eigen(executor_ref exec, instruction_set set, matrix_view<double> a,
                                                          vector_view<double> w) {
   const index_t n = a.rows;
   detail::scaled_symmetric scaled(a);
   if (!scaled.finite) return eigen_outcome{false};
   const int exponent = scaled.exponent;
-  auto form = detail::reduce_to_tridiagonal(scaled.whole.view());
+  const auto kernels = detail::eigen_kernels::of(set);
+  auto form = detail::reduce_to_tridiagonal(kernels, scaled.whole.view());
   const index_t length = form.length;
   array<double> rows(n * length);  // row i becomes an eigenvector
   for (index_t i = 0; i < n; ++i) rows[i * length + i] = 1;
   const auto rotate = [&](const array<detail::plane_rotation>& rotations) {
-    constexpr index_t width = 16;  // columns of a slice, which stays in the first cache
-    exec.bulk((length + width - 1) / width, [&](index_t task) {
-      const index_t first = task * width, blocks = std::min(width, length - first) / 8;
-      for (const auto& r : rotations) {
-        double* const x = rows.data() + r.row * length + first;
-        double* const y = x + length;
-        for (index_t b = 0; b < 8 * blocks; b += 8) {
-          double p[8], q[8];
-          for (index_t j = 0; j < 8; ++j) p[j] = r.cosine * x[b + j] - r.sine * y[b + j];
-          for (index_t j = 0; j < 8; ++j) q[j] = r.sine * x[b + j] + r.cosine * y[b + j];
-          for (index_t j = 0; j < 8; ++j) x[b + j] = p[j];
-          for (index_t j = 0; j < 8; ++j) y[b + j] = q[j];
-        }
-      }
+    exec.bulk(length / detail::rotated_columns, [&](index_t task) {
+      kernels.rotate(rows.data() + task * detail::rotated_columns, length, rotations.data(), rotations.size());
     });
   };
   if (!detail::implicit_ql(form.d, form.e, rotate)) return eigen_outcome{false};
@@ -183,9 +160,7 @@ inline result<eigen_outcome> tridiagonal_symmetric_eigen(executor_ref exec, matr
       const index_t start = (k + 1) & ~(detail::eigen_lanes - 1);
       for (index_t r = task * rows_a_task; r < end; ++r) {
         double* const row = rows.data() + r * length;
-        const double along = form.scale[k] * detail::padded_dot(row, v, start, length);
-        for (index_t j = start; j < length; j += 8)
-          for (index_t t = 0; t < 8; ++t) row[j + t] -= along * v[j + t];
+        kernels.subtract(row, form.scale[k] * kernels.dot(row, v, start, length), v, start, length);
       }
     }
   });

@@ -48,6 +48,16 @@ struct packed_tiling {
 // Products with fewer rows or columns leave most of a register tile empty, and packing would cost as much as the rest.
 inline constexpr index_t thinnest_for_kernels = 8;
 
+// The most strips of a direct product: beyond, packing A costs less than visiting more of B for six rows than for twelve.
+inline constexpr index_t most_direct_strips = 4;
+
+// Whether A is read as it lies: C is narrow and whole registers wide, and A has a stride of 1.
+template <class T>
+bool is_direct(const product_kernels<T>& kernels, const matrix_view<const T>& a, const matrix_view<T>& c) noexcept {
+  return c.cols <= most_direct_strips * kernels.tile_cols && c.cols % kernels.col_step == 0 &&
+         c.rows >= kernels.direct_rows && (is_row_major(a) || is_col_major(a));
+}
+
 // C ← α·A·B + β·C; A (m, k), B (k, n), any strides; C (m, n) row-major. Each element of C takes k in order, panel by
 // panel: its bits depend on the extents and the kernels alone.
 template <class T>
@@ -61,6 +71,10 @@ void packed_product(executor_ref exec, const product_kernels<T>& kernels, T alph
     for_each_tile(exec, c.rows, c.cols, 64, 1024,
                   [&](index_t r, index_t s, index_t m, index_t n) { scale(beta, c.block(r, s, m, n)); });
 
+  const bool direct = is_direct(kernels, a, c);
+  const index_t block_rows =
+      direct ? even_part(c.rows, std::clamp<index_t>(c.rows / 16, 2 * kernels.tile_rows, 132), kernels.tile_rows)
+             : tiling.block_rows;
   packing_memory<T> packed_b(up(std::min(tiling.chunk, c.cols), kernels.col_step) * depth);
   for (index_t s = 0; s < c.cols; s += tiling.chunk)
     for (index_t p = 0; p < a.cols; p += tiling.panel) {
@@ -70,14 +84,21 @@ void packed_product(executor_ref exec, const product_kernels<T>& kernels, T alph
         kernels.pack(&b(p, s + q), b.col_stride, b.row_stride, n, kernels.tile_cols, kernels.col_step, k,
                      packed_b.data() + q * k);
       });
-      for_each_tile(exec, out.rows, out.cols, tiling.block_rows, tiling.task_cols,
-                    [&](index_t r, index_t q, index_t m, index_t n) {
-                      packing_memory<T> packed_a(up(m, kernels.row_step) * k);
-                      kernels.pack(&a(r, p), a.row_stride, a.col_stride, m, kernels.tile_rows, kernels.row_step, k,
-                                   packed_a.data());
-                      kernels.multiply(m, n, k, alpha, packed_a.data(), packed_b.data() + q * k,
-                                       replace && p == 0 ? into::replace : into::add, &out(r, q), out.row_stride);
-                    });
+      const into how = replace && p == 0 ? into::replace : into::add;
+      for_each_tile(
+          exec, out.rows, out.cols, block_rows, tiling.task_cols, [&](index_t r, index_t q, index_t m, index_t n) {
+            if (direct) {
+              const index_t whole = m / kernels.direct_rows * kernels.direct_rows;
+              kernels.multiply_direct(whole, n, k, alpha, &a(r, p), a.row_stride, a.col_stride, packed_b.data() + q * k,
+                                      how, &out(r, q), out.row_stride);
+              r += whole, m -= whole;
+              if (m == 0) return;
+            }
+            packing_memory<T> packed_a(up(m, kernels.row_step) * k);
+            kernels.pack(&a(r, p), a.row_stride, a.col_stride, m, kernels.tile_rows, kernels.row_step, k,
+                         packed_a.data());
+            kernels.multiply(m, n, k, alpha, packed_a.data(), packed_b.data() + q * k, how, &out(r, q), out.row_stride);
+          });
     }
 }
 

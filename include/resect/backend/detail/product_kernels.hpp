@@ -18,13 +18,13 @@ enum class into : unsigned char { replace, add };
 // are so deep that reading and writing C costs little, and as long as a strip of B does not hold up the multipliers: with
 // 32 bytes a multiply–add it stays in a first cache of 32 KiB, with 64 it may come from the second.
 namespace avx2 {
-inline constexpr unsigned tile_rows = 4, row_step = 4, tile_vectors = 3, deepest = 320;
+inline constexpr unsigned tile_rows = 4, row_step = 4, tile_vectors = 3, direct_rows = 4, deepest = 320;
 #define RESECT_KERNEL RESECT_TARGET_AVX2,
 #include <resect/backend/detail/product_kernels.inl>
 #undef RESECT_KERNEL
 }  // namespace avx2
 namespace avx512 {
-inline constexpr unsigned tile_rows = 12, row_step = 4, tile_vectors = 2, deepest = 1024;
+inline constexpr unsigned tile_rows = 12, row_step = 4, tile_vectors = 2, direct_rows = 6, deepest = 1024;
 #define RESECT_KERNEL RESECT_TARGET_AVX512,
 #include <resect/backend/detail/product_kernels.inl>
 #undef RESECT_KERNEL
@@ -39,6 +39,10 @@ struct product_kernels {
                T* out) = nullptr;
   void (*multiply)(index_t m, index_t n, index_t k, T alpha, const T* a, const T* b, into how, T* c,
                    index_t stride) = nullptr;
+  // Products that leave A as it lies: rows of a tile, and the kernel.
+  index_t direct_rows = 0;
+  void (*multiply_direct)(index_t m, index_t n, index_t k, T alpha, const T* a, index_t across, index_t along,
+                          const T* b, into how, T* c, index_t stride) = nullptr;
 
   explicit operator bool() const noexcept { return multiply != nullptr; }
 };
@@ -48,11 +52,12 @@ template <class T>
 product_kernels<T> product_kernels_of(instruction_set set) noexcept {
 #if defined(__x86_64__)
   if (set == instruction_set::avx512)
-    return {avx512::tile_rows, avx512::row_step, avx512::tile_cols<T>,      avx512::vector_width<T>,
-            avx512::deepest,   avx512::pack<T>,  avx512::multiply_packed<T>};
+    return {avx512::tile_rows,          avx512::row_step,    avx512::tile_cols<T>,
+            avx512::vector_width<T>,    avx512::deepest,     avx512::pack<T>,
+            avx512::multiply_packed<T>, avx512::direct_rows, avx512::multiply_direct<T>};
   if (set == instruction_set::avx2)
-    return {avx2::tile_rows, avx2::row_step, avx2::tile_cols<T>,      avx2::vector_width<T>,
-            avx2::deepest,   avx2::pack<T>,  avx2::multiply_packed<T>};
+    return {avx2::tile_rows, avx2::row_step,           avx2::tile_cols<T>, avx2::vector_width<T>,   avx2::deepest,
+            avx2::pack<T>,   avx2::multiply_packed<T>, avx2::direct_rows,  avx2::multiply_direct<T>};
 #endif
   static_cast<void>(set);
   return {};

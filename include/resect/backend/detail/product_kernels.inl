@@ -174,3 +174,62 @@ template <class T>
       else multiply_part(rows, cols, a + i * k, b + j * k, k, alpha, how, at, stride);
     }
 }
+
+// C (direct_rows, Vectors registers) from rows of A as they lie, a[i·across + p·along], and one strip of B, k deep: for
+// products with so few columns that packing A would cost as much as the rest. The same sums as from a packed A. Where a
+// row of C takes a column of A, every p is on a line of its own, which is fetched ahead.
+template <class T, unsigned Vectors>
+[[RESECT_KERNEL]] inline void multiply_direct_strip(const T* a, index_t across, index_t along, const T* b, index_t k,
+                                                    T alpha, into how, T* c, index_t stride) noexcept {
+  constexpr index_t ahead = 24;
+  vector<T> sum[direct_rows][Vectors];
+  const T* row[direct_rows];
+#pragma GCC unroll 8
+  for (unsigned i = 0; i < direct_rows; ++i) {
+    row[i] = a + i * across;
+#pragma GCC unroll 4
+    for (unsigned j = 0; j < Vectors; ++j) sum[i][j] = vector<T>{};
+  }
+  const bool scattered = along != 1;
+  index_t at = 0;
+  for (index_t p = 0; p < k; ++p, at += along, b += Vectors * vector_width<T>) {
+    if (scattered && p + ahead < k) __builtin_prefetch(row[0] + at + ahead * along);
+    vector<T> column[Vectors];
+#pragma GCC unroll 4
+    for (unsigned j = 0; j < Vectors; ++j) __builtin_memcpy(&column[j], b + j * vector_width<T>, sizeof column[j]);
+#pragma GCC unroll 8
+    for (unsigned i = 0; i < direct_rows; ++i) {
+      const vector<T> factor = row[i][at] - vector<T>{};
+#pragma GCC unroll 4
+      for (unsigned j = 0; j < Vectors; ++j) sum[i][j] = add_product(sum[i][j], factor, column[j]);
+    }
+  }
+  const vector<T> factor = alpha - vector<T>{};
+#pragma GCC unroll 8
+  for (unsigned i = 0; i < direct_rows; ++i)
+#pragma GCC unroll 4
+    for (unsigned j = 0; j < Vectors; ++j) {
+      T* to = c + i * stride + j * vector_width<T>;
+      vector<T> kept{};
+      if (how == into::add) __builtin_memcpy(&kept, to, sizeof kept);
+      kept = add_product(kept, factor, sum[i][j]);
+      __builtin_memcpy(to, &kept, sizeof kept);
+    }
+}
+
+// C (m, n) from A as it lies and a packed block of B (k, n), m a multiple of direct_rows, n one of a register. All strips
+// of B pass by one of A.
+template <class T>
+[[RESECT_KERNEL]] inline void multiply_direct(index_t m, index_t n, index_t k, T alpha, const T* a, index_t across,
+                                              index_t along, const T* b, into how, T* c, index_t stride) noexcept {
+  for (index_t i = 0; i < m; i += direct_rows)
+    for (index_t j = 0; j < n; j += tile_cols<T>) {
+      const T* from = a + i * across;
+      T* to = c + i * stride + j;
+      const index_t vectors = (n - j) / vector_width<T>;
+      if (vectors >= tile_vectors)
+        multiply_direct_strip<T, tile_vectors>(from, across, along, b + j * k, k, alpha, how, to, stride);
+      else if (vectors == 2) multiply_direct_strip<T, 2>(from, across, along, b + j * k, k, alpha, how, to, stride);
+      else multiply_direct_strip<T, 1>(from, across, along, b + j * k, k, alpha, how, to, stride);
+    }
+}

@@ -48,14 +48,54 @@ result<matrix_of<T, B>> project_block(B& exec, view_of<const T, B> q, view_of<T,
   return c;
 }
 
+// How orthonormal one pass made a block.
+struct pass_outcome {
+  bool done = false;   // else columns nearly depend on each other, and Y was projected alone
+  bool sharp = false;  // the columns were so nearly orthonormal before that they now are to the last digits of T
+};
+
+// Y ← Y − Q·(QᵀY), then one pass of CholeskyQR.
+template <class T, panel_backend<T> B>
+result<pass_outcome> project_and_divide(B& exec, view_of<const T, B> q, view_of<T, B> y) {
+  const index_t b = y.cols;
+  if (q.cols > 0) {
+    if (const auto c = project_block<T>(exec, q, y); !c) return c.error();
+  }
+  matrix<double> l(b, b);
+  if (auto s = try_gram(exec, view_of<const T, B>(y), l.view()); !s) return s.error();
+  double distance = 0;
+  array<double> squares(b);
+  for (index_t i = 0; i < b; ++i) {
+    squares[i] = l(i, i);
+    for (index_t j = 0; j < b; ++j) distance += (l(i, j) - (i == j)) * (l(i, j) - (i == j));
+    for (index_t j = i + 1; j < b; ++j) l(i, j) = 0;
+  }
+  const auto cholesky = core_of(exec).try_cholesky(l.view());
+  if (!cholesky) return cholesky.error();
+  if (!cholesky->positive_definite()) return pass_outcome{};
+  for (index_t i = 0; i < b; ++i)
+    if (!(l(i, i) * l(i, i) > 0x1p-20 * squares[i])) return pass_outcome{};
+  const auto factor = try_place<T>(exec, l.view());
+  if (!factor) return factor.error();
+  if (auto s = exec.try_solve_right(factor->view(), y); !s) return s.error();
+  return pass_outcome{true, distance <= 1.0 / 64};
+}
+
 // Orthonormalizes Y (m, b) against the basis and among its own columns, and appends it; there is room. A round projects
 // once and orthonormalizes once; it is the last where it made no column much shorter, so that rounding was not
-// magnified: the second as a rule. Columns that lie in the span of others, zero columns too, are replaced by Gaussian
+// magnified: the second as a rule, and then both are one pass of CholeskyQR. Columns that lie in the span of others, zero columns too, are replaced by Gaussian
 // ones: a space that is exhausted (an eigenvalue of multiplicity above b) grows on by new directions. Y is overwritten.
 template <class T, panel_backend<T> B>
 status append_block(B& exec, growing_basis<T, typename B::space>& basis, view_of<T, B> y, std::uint64_t seed) {
   constexpr int most_rounds = 8;
-  for (int round = 0; round < most_rounds; ++round) {
+  bool done = false;
+  for (int pass = 0; pass < 3 && !done; ++pass) {
+    const auto outcome = project_and_divide<T>(exec, basis.view(), y);
+    if (!outcome) return outcome.error();
+    if (!outcome->done) break;
+    done = pass > 0 && outcome->sharp;
+  }
+  for (int round = 0; round < most_rounds && !done; ++round) {
     const auto before = try_column_norms(exec, view_of<const T, B>(y));
     if (!before) return before.error();
     if (basis.count > 0) {
