@@ -124,8 +124,11 @@ int decompose(char** argv) {
   if (std::getenv("QLR_STEPS") != nullptr)
     for (const auto& s : d.steps)
       std::fprintf(stderr, "%s round %d %s loss %.6f best %.6f\n", std::string(compress::name(s.start)).c_str(),
-                   s.round, s.what == compress::decompose_step::kind::quantize ? "Q " : "LR", s.loss / d.weights,
-                   s.best / d.weights);
+                   s.round,
+                   s.what == compress::decompose_step::kind::quantize   ? "Q "
+                   : s.what == compress::decompose_step::kind::low_rank ? "LR"
+                                                                        : "QD",
+                   s.loss / d.weights, s.best / d.weights);
   std::printf(
       "{\"seconds\": %.3f, \"rank\": %ld, \"bits\": %.6f, \"loss\": %.9g, \"gaussian\": %.9g, \"start\": \"%s\"}\n",
       seconds, static_cast<long>(rank), d.bits_per_weight() + seed_bits / weights, d.relative_loss(), d.over_gaussian(),

@@ -23,6 +23,7 @@ struct decompose_options {
                                starting_point::split_rank};
   code_choice codes = code_choice::feedback;  // of Q
   quant::gptq_options feedback{.sweeps = 4};  // where Q is rounded with feedback
+  bool downdate = true;  // pairs whose Q is rounded in the norm of H less what R reads are tried, too
   factor_options factors;
 };
 
@@ -70,10 +71,13 @@ result<double> try_reference(E& exec, matrix_view<const float> w, matrix_view<co
 //     Q:    W − L·R rounded afresh, and the codes there are improved by sweeps: the better of both.
 //     L·R:  of A = W − Q the leading directions U of A·H·Aᵀ, L·R = U·Uᵀ·A, rounded by factor_rounder; and the rounded
 //           factors there are, refitted to A: the better of both.
+//     Both: Q rounded in the norm of H − H·Rᵀ(R·H·Rᵀ)⁺·R·H, what the best L leaves for this R, then L·R of W − Q; until
+//           a round of the start gains less than least_gain by it (`downdate`).
 //   A half step that does not lessen tr(E·H·Eᵀ), computed in double from the values that are stored, is not taken: the
 //   loss of the pair never rises from one half step to the next, and the result is the pair of least loss of all.
 //   Element types: W in float; H, sums and losses in double. `gaussian` is the reference of normal weights at the bits of Q.
-//   Cost of a round: rounding W twice (gptq, with its sweeps), 8mn² + 16mnr + rn²·rounds of factors flop in double.
+//   Cost of a round: rounding W twice (gptq, with its sweeps), 8mn² + 16mnr + rn²·rounds of factors flop in double; with
+//   the downdated pair about twice that, and 2n³/3.
 //   Memory 8n²·3 + 8mn·8 bytes. Deterministic: the same bits for any number of workers, if the backend's products have that.
 //   B rounds on the host (host_rounding_backend).
 //   Errors: invalid_argument (rank, options, format), shape_mismatch, null_pointer, bad_stride, not_finite (W, H), those of
@@ -95,7 +99,8 @@ result<decomposition<Q, F>> try_decompose(B& exec, matrix_view<const float> w, c
   auto rounder = factor_rounder<B, F>::try_make(exec, moment.view(), factors, options.factors);
   if (!rounder) return rounder.error();
   using alternation = detail::decomposer<B, Q, F, S>;
-  alternation at(exec, w, moment.view(), format, search, {options.codes, options.feedback}, *rounder, options.rank);
+  alternation at(exec, w, moment.view(), format, search, {options.codes, options.feedback, options.downdate}, *rounder,
+                 options.rank);
   if (auto s = at.try_prepare(); !s) return s.error();
 
   array<decompose_step> steps;

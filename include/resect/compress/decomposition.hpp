@@ -24,7 +24,7 @@ constexpr std::string_view name(starting_point s) noexcept {
 
 // Half a round, and the loss after it.
 struct decompose_step {
-  enum class kind : std::uint8_t { quantize, low_rank };
+  enum class kind : std::uint8_t { quantize, low_rank, downdated };
   kind what = kind::quantize;
   starting_point start = starting_point::quantized;
   int round = 0;

@@ -7,6 +7,7 @@
 
 #include <resect/compress/decomposition.hpp>
 #include <resect/compress/factor_rounder.hpp>
+#include <resect/core/copy.hpp>
 #include <resect/factor/weighted_low_rank.hpp>
 
 // The alternation of try_decompose, for one matrix: half steps that keep a pair only where its loss falls.
@@ -16,6 +17,7 @@ namespace RESECT_NAMESPACE::compress::detail {
 struct q_rounding {
   code_choice codes = code_choice::feedback;
   quant::gptq_options feedback;
+  bool downdate = true;  // with feedback alone
 };
 
 template <class B, quant::static_format Q, factor_format F, class S>
@@ -58,6 +60,7 @@ class decomposer {
   status try_start(starting_point start, array<decompose_step>& steps) {
     start_ = start;
     round_ = 0;
+    downdates_ = rounding_.downdate && rounding_.codes == code_choice::feedback && rank_ > 0;
     loss_ = std::numeric_limits<double>::infinity();
     pair_ = {};
     q_values_.resize(0, 0);
@@ -72,6 +75,11 @@ class decomposer {
     const double before = loss_;
     if (auto s = try_quantize(steps, lr_values_); !s) return s.error();
     if (auto s = try_low_rank(steps); !s) return s.error();
+    if (downdates_) {
+      const double regular = loss_;
+      if (auto s = try_downdated(steps); !s) return s.error();
+      downdates_ = loss_ < regular * (1 - least_gain);
+    }
     return loss_ < before * (1 - least_gain);
   }
 
@@ -86,8 +94,11 @@ class decomposer {
     double loss;
     decomposition<Q, F> pair;
     matrix<double> q_values, lr_values;
+    bool downdates;
   };
-  state take() { return {start_, round_, loss_, std::move(pair_), std::move(q_values_), std::move(lr_values_)}; }
+  state take() {
+    return {start_, round_, loss_, std::move(pair_), std::move(q_values_), std::move(lr_values_), downdates_};
+  }
   void put(state s) {
     start_ = s.start;
     round_ = s.round;
@@ -95,6 +106,7 @@ class decomposer {
     pair_ = std::move(s.pair);
     q_values_ = std::move(s.q_values);
     lr_values_ = std::move(s.lr_values);
+    downdates_ = s.downdates;
   }
 
  private:
@@ -183,12 +195,28 @@ class decomposer {
   // L·R of W − Q: from its leading directions, and from the factors that there are.
   status try_low_rank(array<decompose_step>& steps) {
     if (rank_ == 0) return {};
+    auto made = try_fit(q_values_);
+    if (!made) return made.error();
+    if (made->loss < loss_ || pair_.factors.rank() == 0) {
+      loss_ = made->loss;
+      pair_.factors = std::move(made->factors);
+      lr_values_ = std::move(made->values);
+    }
+    note(steps, decompose_step::kind::low_rank, made->loss);
+    return {};
+  }
+  struct fitted {
+    quantized_factors<F> factors;
+    matrix<double> values;  // L·R
+    double loss = 0;
+  };
+  result<fitted> try_fit(const matrix<double>& q) {
     matrix<double> a(w_.rows, w_.cols), l, r;
-    for (index_t i = 0; i < a.data.size(); ++i) a.data[i] = w_.data[i] - q_values_.data[i];
+    for (index_t i = 0; i < a.data.size(); ++i) a.data[i] = w_.data[i] - q.data[i];
     const auto top = factor::try_weighted_low_rank(exec_, a.view(), h_, {.rank = rank_, .seed = seed()});
     if (!top) return top.error();
     const double whole = top->quality.total;
-    if (auto s = factors_.try_basis(a.view(), top->factors.l, top->spectrum.span(), l, r); !s) return s;
+    if (auto s = factors_.try_basis(a.view(), top->factors.l, top->spectrum.span(), l, r); !s) return s.error();
     auto made = factors_.try_round(a.view(), whole, std::move(l), std::move(r));
     if (!made) return made.error();
     if (pair_.factors.rank() > 0) {
@@ -196,17 +224,59 @@ class decomposer {
       if (!again) return again.error();
       if (again->loss < made->loss) *made = std::move(*again);
     }
-    matrix<double> values(w_.rows, w_.cols);
-    if (auto s = made->factors.try_to_dense(exec_, values.view()); !s) return s;
-    const auto loss = try_loss(q_values_, values);
+    fitted out{std::move(made->factors), matrix<double>(w_.rows, w_.cols)};
+    if (auto s = out.factors.try_to_dense(exec_, out.values.view()); !s) return s.error();
+    const auto loss = try_loss(q, out.values);
     if (!loss) return loss.error();
-    if (*loss < loss_ || pair_.factors.rank() == 0) {
-      loss_ = *loss;
-      pair_.factors = std::move(made->factors);
-      lr_values_ = std::move(values);
+    out.loss = *loss;
+    return out;
+  }
+
+  // A pair whose Q leaves to L what R reads: Q rounded in the norm of the downdated H, then L·R of W − Q. The pair is
+  // taken where its loss is less.
+  status try_downdated(array<decompose_step>& steps) {
+    auto norm = try_downdate();
+    if (!norm) return norm.error();
+    auto rule = quant::prepared_gptq::try_make(exec_, norm->view(), rounding_.feedback,
+                                               quant::grid_shape{Q::grid_type::shape}.cols, format_.group);
+    if (!rule) return rule.error();
+    matrix<float> goal(w_.rows, w_.cols);
+    for (index_t i = 0; i < goal.data.size(); ++i) goal.data[i] = static_cast<float>(w_.data[i] - lr_values_.data[i]);
+    auto q = quant::try_quantize(exec_, goal.view(), format_, *rule, search_);
+    if (!q) return q.error();
+    if (auto s = quant::try_dequantize(exec_, *q, goal.view()); !s) return s;
+    matrix<double> values(w_.rows, w_.cols);
+    for (index_t i = 0; i < values.data.size(); ++i) values.data[i] = static_cast<double>(goal.data[i]);
+    auto made = try_fit(values);
+    if (!made) return made.error();
+    if (made->loss < loss_) {
+      loss_ = made->loss;
+      pair_ = {std::move(*q), std::move(made->factors)};
+      q_values_ = std::move(values);
+      lr_values_ = std::move(made->values);
     }
-    note(steps, decompose_step::kind::low_rank, *loss);
+    note(steps, decompose_step::kind::downdated, made->loss);
     return {};
+  }
+  // H − H·Rᵀ·(R·H·Rᵀ)⁺·R·H: tr(A·that·Aᵀ) is the least of tr((A − L·R)·H·(A − L·R)ᵀ) over L.
+  result<matrix<double>> try_downdate() {
+    const auto r = quantized_factors<F>::try_values(exec_, pair_.factors.r);
+    if (!r) return r.error();
+    matrix<double> read(rank_, h_.cols), moment(rank_, rank_), part(rank_, h_.cols), out(h_.rows, h_.cols);
+    if (auto s = exec_.try_gemm(1.0, r->view(), h_, 0.0, read.view()); !s) return s.error();
+    if (auto s = exec_.try_gemm(1.0, read.view(), r->view().transposed(), 0.0, moment.view()); !s) return s.error();
+    for (index_t i = 0; i < rank_; ++i)
+      for (index_t j = 0; j < i; ++j) moment(i, j) = moment(j, i) = 0.5 * (moment(i, j) + moment(j, i));
+    const auto inverse = try_pseudo_inverse(exec_, moment);
+    if (!inverse) return inverse.error();
+    if (auto s = exec_.try_gemm(1.0, inverse->view(), read.view(), 0.0, part.view()); !s) return s.error();
+    copy(h_, out.view());
+    if (auto s = exec_.try_gemm(-1.0, read.view().transposed(), part.view(), 1.0, out.view()); !s) return s.error();
+    for (index_t i = 0; i < out.rows; ++i) {
+      for (index_t j = 0; j < i; ++j) out(i, j) = out(j, i) = 0.5 * (out(i, j) + out(j, i));
+      out(i, i) = std::max(0.0, out(i, i));
+    }
+    return out;
   }
   // Factors that go on from those of the pair.
   result<rounded_factors<F>> try_refit(matrix_view<const double> a, double whole) {
@@ -237,6 +307,7 @@ class decomposer {
 
   starting_point start_ = starting_point::quantized;
   int round_ = 0;
+  bool downdates_ = true;  // until a round gains nothing by it
   double loss_ = 0;
   decomposition<Q, F> pair_;
   matrix<double> q_values_, lr_values_;
