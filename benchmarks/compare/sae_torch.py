@@ -128,6 +128,8 @@ def products(d, f, x):
 
 
 def main():
+    # what packages print goes to standard error: standard output has the answers alone
+    answers, sys.stdout = sys.stdout, sys.stderr
     side, (d, f, k, batch, threads), both = sys.argv[1], map(int, sys.argv[2:7]), sys.argv[7] == "both"
     torch.set_num_threads(threads)
     x = rows(batch, d)
@@ -150,7 +152,7 @@ def main():
             answer = version(package)
         else:
             raise SystemExit(f"sae_torch: got {command}, wanted {', '.join(timed)}, peak or version")
-        print(answer, flush=True)
+        print(answer, file=answers, flush=True)
     return 0
 
 

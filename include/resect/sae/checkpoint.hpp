@@ -126,7 +126,8 @@ result<resumed_run<A>> try_read_checkpoint(std::span<const std::byte> bytes, con
                  text("a checkpoint of other options, fingerprint ", identity), text("fingerprint ", own)};
   const index_t f = options.latents;
   trainer_state<float> s;
-  s.weights = s.mean = s.square = dictionary<float>(f, width, A::has_threshold);
+  for (dictionary<float>* part : {&s.weights, &s.mean, &s.square})
+    *part = dictionary<float>(f, width, A::has_threshold);
   s.since_fired = array<std::int64_t>(f);
   status failed{};
   const auto tensor = [&](const std::string& name, std::string_view dtype, const std::vector<index_t>& extents,
@@ -164,7 +165,8 @@ result<resumed_run<A>> try_read_checkpoint(std::span<const std::byte> bytes, con
       rows->extents[0] > static_cast<index_t>(numbers[4]))
     return error{errc::malformed, "buffer of a checkpoint", "other extents", text("rows of ", width)};
   array<float> waiting;
-  if (auto e = detail::read_tensor(*read, "buffer", "F32", rows->extents, waiting); !e) return e.error();
+  if (auto e = detail::read_tensor(*read, "a checkpoint", "buffer", "F32", rows->extents, waiting); !e)
+    return e.error();
   auto run = trainer<float, A>::try_resume(how, options, std::move(s));
   if (!run) return run.error();
   const matrix_view<const float> view{waiting.data(), rows->extents[0], width};

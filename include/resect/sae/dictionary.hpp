@@ -5,6 +5,7 @@
 
 #include <resect/core/array.hpp>
 #include <resect/core/hash.hpp>
+#include <resect/core/huge_pages.hpp>
 #include <resect/core/matrix.hpp>
 
 namespace RESECT_NAMESPACE::sae {
@@ -21,9 +22,9 @@ struct dictionary {
 
   dictionary() = default;
   dictionary(index_t latents, index_t width, bool has_threshold)
-      : encoder(latents, width),
+      : encoder(zeros_in_huge_pages<T>(latents, width)),
         encoder_bias(latents),
-        decoder(latents, width),
+        decoder(zeros_in_huge_pages<T>(latents, width)),
         bias(width),
         threshold(has_threshold ? latents : 0) {}
 

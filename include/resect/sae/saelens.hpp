@@ -31,7 +31,7 @@ struct saelens_files {
 
 // What SAELens is told of the rows; what is empty or 0 is left out.
 struct saelens_metadata {
-  std::string model_name, hook_name, dataset_path;
+  std::string model_name{}, hook_name{}, dataset_path{};
   index_t context_size = 0;
 };
 

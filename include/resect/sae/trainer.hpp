@@ -151,7 +151,8 @@ class trainer {
   static constexpr index_t chunks = 64;  // of latents, fixed: partial sums do not depend on workers
 
   trainer(const A& how, const trainer_options& options, index_t width) : how_(how), options_(options) {
-    state_.weights = state_.mean = state_.square = dictionary<T>(options.latents, width, A::has_threshold);
+    for (dictionary<T>* part : {&state_.weights, &state_.mean, &state_.square})
+      *part = dictionary<T>(options.latents, width, A::has_threshold);
     state_.since_fired = array<std::int64_t>(options.latents);
     state_.penalty = how.first_penalty();
   }
@@ -269,6 +270,7 @@ class trainer {
       T* const decoder = room_.data() + chunk * 2 * d;
       for (index_t j = chunk * size; j < algo::min(latents(), (chunk + 1) * size); ++j) {
         for (index_t c = 0; c < 2 * d; ++c) decoder[c] = 0;
+        if (j + 1 < latents()) pass_.prefetch(j + 1);
         f(chunk, j, decoder, decoder + d);
       }
     });
@@ -288,8 +290,7 @@ class trainer {
   }
   // ∂loss/∂b_d, when every latent has been added to the parts.
   array<double> bias_gradient() const {
-    array<double> out(width());
-    pass_.add_bias_gradient(out.data());
+    array<double> out = pass_.bias_gradient();
     for (index_t c = 0; c < width(); ++c)
       for (index_t chunk = 0; chunk < chunks; ++chunk) out[c] += parts_[chunk * width() + c];
     return out;
@@ -318,6 +319,13 @@ class trainer {
     return std::sqrt(sum);
   }
 
+  // Asks for a latent's rows of all tables.
+  void prefetch(index_t j, const detail::row_loops& loops) const noexcept {
+    for (const dictionary<T>* part : {&state_.weights, &state_.mean, &state_.square}) {
+      loops.prefetch(&part->encoder(j, 0), width());
+      loops.prefetch(&part->decoder(j, 0), width());
+    }
+  }
   template <class B>
   void update(B& exec, T scale) {
     const index_t d = width();
@@ -326,6 +334,7 @@ class trainer {
     const detail::row_loops loops{instructions_of(exec)};
     parts_.assign(chunks * d, 0.0);
     for_latents(exec, [&](index_t chunk, index_t j, T* decoder, T* encoder) {
+      if (j + 1 < latents()) prefetch(j + 1, loops);
       const auto s = pass_.add_gradient(j, decoder, encoder);
       add_to_parts(chunk, j, s.encoder_bias);
       project(j, decoder, loops);

@@ -31,9 +31,10 @@ class batch_pass {
     const index_t rows = x.rows, width = x.cols;
     loops_ = in.context.loops;
     const bool aux = in.options.aux_coefficient > 0 && !in.dead.empty();
-    centred_.resize(rows, width);
-    errors_.resize(rows, width);
-    if (aux) aux_.resize(rows, width);
+    for (matrix<T>* table : {&centred_, &errors_, aux ? &aux_ : &errors_}) {
+      reserve_in_huge_pages(table->data, rows * width);
+      table->resize(rows, width);
+    }
     rows_.resize(rows);
     aux_rows_.resize(aux ? rows : 0);
     exec.bulk(rows, [&](index_t r) {
@@ -58,6 +59,7 @@ class batch_pass {
     const double spread = aux ? spread_of_errors(exec) : 0;
     if (spread > 0) report.aux = auxiliary(exec, in, spread);
     else aux_rows_.resize(0);
+    sum_errors(exec);
     report.loss = report.fvu + in.options.aux_coefficient * report.aux + in.context.penalty * report.mean_latents;
     report.dead = static_cast<index_t>(in.dead.size());
     make_lists(in.weights.latents());
@@ -99,11 +101,7 @@ class batch_pass {
     return false;
   }
   // Σ_b ∂loss/∂x̂_b
-  void add_bias_gradient(double* out) const noexcept {
-    for (index_t r = 0; r < errors_.rows; ++r)
-      for (index_t c = 0; c < errors_.cols; ++c)
-        out[c] += static_cast<double>(to_errors_) * static_cast<double>(errors_(r, c));
-  }
+  const array<double>& bias_gradient() const noexcept { return bias_gradient_; }
   std::span<const row_entries<T>> entries() const noexcept { return rows_.span(); }
 
  private:
@@ -159,6 +157,17 @@ class batch_pass {
       a.score = g.threshold;
     }
     return static_cast<double>(loops_.dot(e, e, width));
+  }
+  template <class B>
+  void sum_errors(B& exec) {
+    constexpr index_t part = 64;
+    const index_t width = errors_.cols;
+    bias_gradient_.assign(width, 0.0);
+    exec.bulk((width + part - 1) / part, [&](index_t task) {
+      for (index_t r = 0; r < errors_.rows; ++r)
+        for (index_t c = task * part; c < algo::min(width, (task + 1) * part); ++c)
+          bias_gradient_[c] += static_cast<double>(to_errors_) * static_cast<double>(errors_(r, c));
+    });
   }
   // Σ_b ‖e_b − ē‖²
   template <class B>
@@ -220,6 +229,7 @@ class batch_pass {
 
   matrix<T> centred_, errors_, aux_;  // x − b_d; x − x̂; ∂/∂ê
   T to_errors_ = 0;                   // ∂loss/∂x̂ is that times the errors
+  array<double> bias_gradient_;
   array<row_entries<T>> rows_, aux_rows_;
   latent_lists<T> lists_;
   array<T> memory_;
