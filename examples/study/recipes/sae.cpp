@@ -131,7 +131,7 @@ std::vector<arm_table> tables_of(bench& b, const sae_settings& s, const sae_trai
   for (std::size_t i = 0; i < s.sites.size(); ++i) {
     for (const std::uint64_t seed : s.seeds)
       out[0].arms.push_back(need(study::try_codec_arm(b.exec(), s.sites[i], t.codecs[next++],
-                                                      "SAE, seed " + std::to_string(seed), s.rows.bos)));
+                                                      "SAE, seed " + std::to_string(seed), s.rows.bos, seed)));
     out[1].arms.push_back(need(study::try_codec_arm(b.exec(), s.sites[i], t.random[i], "random", s.rows.bos)));
     out[2].arms.push_back(need(study::try_constant_arm(s.sites[i], zeros, "zeros", s.rows.bos)));
     out[3].arms.push_back(need(study::try_constant_arm(s.sites[i], t.means[i], "mean", s.rows.bos)));

@@ -45,10 +45,18 @@ struct found_at {
   std::size_t seeds() const { return o.seeds.size(); }
   const sae_measured& codec(std::size_t site, std::size_t k) const { return r.codecs[site * seeds() + k]; }
   template <class F>
+  std::vector<double> values(std::size_t site, F f) const {
+    std::vector<double> out;
+    for (std::size_t k = 0; k < seeds(); ++k) out.push_back(f(codec(site, k)));
+    return out;
+  }
+  template <class F>
   double sd_of(std::size_t site, F f) const {
-    std::vector<double> values;
-    for (std::size_t k = 0; k < seeds(); ++k) values.push_back(f(codec(site, k)));
-    return sd(values);
+    return sd(values(site, f));
+  }
+  template <class F>
+  double mean_of(std::size_t site, F f) const {
+    return mean(values(site, f));
   }
 };
 
@@ -154,21 +162,28 @@ void add_section(study_record& to, const found_at& f) {
     one["mmcs_to_random"] = f.r.to_random[i];
     all.push_back(std::move(one));
   }
-  const auto& c = f.r.trained.counts;
-  to.report.sections["training_rows"] = {
-      {"kept", c.kept}, {"first_positions", c.first}, {"massive", c.massive}, {"epochs", f.r.trained.epochs}};
-  // The rows of arms have the numbers of their codecs, too.
-  const auto add = [&](const std::string& table, const std::vector<sae_measured>& measured) {
-    const table_record* t = find_table(to, table);
-    for (std::size_t i = 0; t && i < t->rows.size() && i < measured.size(); ++i) {
-      auto& row = to.report.rows[t->rows[i]];
-      row.estimates = {{"fvu", measured[i].rows.fvu()}, {"mean_latents", measured[i].rows.mean_latents()}};
-    }
+  const auto& counts = f.r.trained.counts;
+  to.report.sections["training_rows"] = {{"kept", counts.kept},
+                                         {"first_positions", counts.first},
+                                         {"massive", counts.massive},
+                                         {"epochs", f.r.trained.epochs}};
+  // The rows of arms have the numbers of their codecs, too; where they stand for several seeds, the means.
+  const auto fill = [](report_row& row, const codec_metrics& m) {
+    row.estimates = {{"fvu", m.fvu()}, {"mean_latents", m.mean_latents()}};
   };
-  add("sae", f.r.codecs);
-  add("random", f.r.random);
-  for (auto& t : to.tables)
-    if (t.name == "sae" || t.name == "random") t.columns = {{"fvu", "FVU"}, {"mean_latents", "L0"}};
+  for (auto& t : to.tables) {
+    if (t.name != "sae" && t.name != "random") continue;
+    t.columns = {{"fvu", "FVU"}, {"mean_latents", "L0"}};
+    for (std::size_t i = 0; i < t.rows.size(); ++i) {
+      fill(to.report.rows[t.rows[i]], t.name == "sae" ? f.codec(i, 0).rows : f.r.random[i].rows);
+      if (t.name != "sae") continue;
+      for (std::size_t k = 0; k < f.seeds(); ++k) fill(to.report.rows[t.rows[i] + 1 + k], f.codec(i, k).rows);
+      if (f.seeds() < 2) continue;
+      auto& both = to.report.rows[t.rows[i]].estimates;
+      both[0].value = only(f.mean_of(i, [](const auto& c) { return c.rows.fvu().value; }));
+      both[1].value = only(f.mean_of(i, [](const auto& c) { return c.rows.mean_latents().value; }));
+    }
+  }
 }
 
 // --- pictures -----------------------------------------------------------------------------------------------------------
@@ -178,7 +193,7 @@ void add_curves(study_record& to, const found_at& f) {
       kept{"latents a row of the batch", "million rows", "L0", false, {}},
       dead{"dead latents", "million rows", "latents", false, {}};
   for (std::size_t i = 0; i < f.o.sites.size(); ++i) {
-    curve_record a{site_cell(f.o, static_cast<index_t>(i)), {}}, b = a, c = a;
+    curve_record a{"layer " + site_cell(f.o, static_cast<index_t>(i)), {}}, b = a, c = a;
     for (const auto& p : f.r.trained.curve) {
       if (p.site != static_cast<index_t>(i) || p.seed != 0) continue;
       const double x = static_cast<double>((p.step + 1) * f.o.batch) / 1e6;
@@ -192,10 +207,13 @@ void add_curves(study_record& to, const found_at& f) {
   }
   to.panels.push_back(std::move(loss));
   to.panels.push_back(std::move(kept));
-  to.panels.push_back(std::move(dead));
+  const auto any_dead = [](const curve_record& c) {
+    return std::any_of(c.points.begin(), c.points.end(), [](const auto& p) { return p.second.value > 0; });
+  };
+  if (std::any_of(dead.curves.begin(), dead.curves.end(), any_dead)) to.panels.push_back(std::move(dead));
 }
 
-// How many latents fire how often, in half decades.
+// How many latents fire how often, in quarters of a decade, from the rarest that one has on.
 void add_density(study_record& to, const found_at& f) {
   panel_record panel{"how often latents fire on held-out rows", "log10 of the share of rows", "latents", false, {}};
   constexpr double step = 0.25;
@@ -209,8 +227,10 @@ void add_density(study_record& to, const found_at& f) {
       const double log = std::log10(static_cast<double>(m.fired(j)) / rows);
       n[static_cast<std::size_t>(std::clamp(static_cast<int>(-log / step), 0, bins - 1))] += 1;
     }
-    curve_record c{site_cell(f.o, static_cast<index_t>(i)), {}};
-    for (int k = bins - 1; k >= 0; --k) c.points.emplace_back(-(k + 0.5) * step, only(n[static_cast<std::size_t>(k)]));
+    curve_record c{"layer " + site_cell(f.o, static_cast<index_t>(i)), {}};
+    int rarest = bins - 1;
+    while (rarest > 0 && n[static_cast<std::size_t>(rarest)] == 0) --rarest;
+    for (int k = rarest; k >= 0; --k) c.points.emplace_back(-(k + 0.5) * step, only(n[static_cast<std::size_t>(k)]));
     panel.curves.push_back(std::move(c));
   }
   to.panels.push_back(std::move(panel));
@@ -249,7 +269,7 @@ std::string span_of(const found_at& f, int decimals, F value) {
     if (value(i) < value(low)) low = i;
     if (value(i) > value(high)) high = i;
   }
-  if (f.o.sites.size() == 1) return fixed(value(0), decimals);
+  if (fixed(value(low), decimals) == fixed(value(high), decimals)) return fixed(value(0), decimals);
   return fixed(value(low), decimals) + " (layer " + site_cell(f.o, static_cast<index_t>(low)) + ") to " +
          fixed(value(high), decimals) + " (layer " + site_cell(f.o, static_cast<index_t>(high)) + ")";
 }

@@ -257,10 +257,7 @@ class host_rows {
                      "1 or more"};
       means_.clear();
       for (index_t i = 0; i < sites_.size(); ++i) {
-        array<float> mean(width_);
-        for (index_t c = 0; c < width_; ++c)
-          mean[c] = static_cast<float>(sums[i][c] / static_cast<double>(counts_.kept));
-        means_.push_back(std::move(mean));
+        means_.push_back(detail::mean_of(sums[i], counts_.kept));
         if (!limits) continue;
         algo::sort(norms[i].begin(), norms[i].end());
         limits_[i] = student::apart_medians * norms[i][norms[i].size() / 2];

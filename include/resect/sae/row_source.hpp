@@ -88,14 +88,11 @@ void move_row(array<matrix<float>>& sites, index_t from, index_t to) noexcept {
     for (index_t c = 0; c < m.cols; ++c) m(to, c) = m(from, c);
 }
 
-// The mean row, in double.
+// The mean of `rows` rows whose sum this is.
 template <class = void>
-array<float> mean_row(matrix_view<const float> x) {
-  array<double> sum(x.cols);
-  for (index_t r = 0; r < x.rows; ++r)
-    for (index_t c = 0; c < x.cols; ++c) sum[c] += static_cast<double>(x(r, c));
-  array<float> out(x.cols);
-  for (index_t c = 0; c < x.cols && x.rows > 0; ++c) out[c] = static_cast<float>(sum[c] / static_cast<double>(x.rows));
+array<float> mean_of(const array<double>& sum, std::int64_t rows) {
+  array<float> out(sum.size());
+  for (index_t c = 0; c < sum.size(); ++c) out[c] = static_cast<float>(sum[c] / static_cast<double>(rows));
   return out;
 }
 
@@ -112,9 +109,10 @@ class array_rows {
 
   template <operand_of<float> X>
   static result<array_rows> try_make(const X& rows, std::uint64_t seed = 1) {
-    return on_view(rows, "rows", [&](matrix_view<const float> x) {
-      return try_make(std::span<const matrix_view<const float>>(&x, 1), seed);
-    });
+    return on_view(rows, "rows", [&](matrix_view<const float> x) { return try_make(x, seed); });
+  }
+  static result<array_rows> try_make(matrix_view<const float> rows, std::uint64_t seed = 1) {
+    return try_make(std::span<const matrix_view<const float>>(&rows, 1), seed);
   }
   static result<array_rows> try_make(std::span<const matrix_view<const float>> sites, std::uint64_t seed = 1) {
     if (sites.empty()) return error{errc::shape_mismatch, "sites of rows", "none", "1 or more"};
@@ -170,16 +168,18 @@ class array_rows {
     pass_.push_back(matrix<float>(algo::min(block, x.rows), x.cols));
     f.add(static_cast<std::uint64_t>(x.rows)).add(static_cast<std::uint64_t>(x.cols));
     array<float> row(x.cols);
-    matrix<float> ordinary(x.rows, x.cols);
-    index_t n = 0;
+    array<double> sum(x.cols);
+    std::int64_t n = 0;
     for (index_t r = 0; r < x.rows; ++r) {
-      for (index_t c = 0; c < x.cols; ++c) row[c] = x(r, c);
+      const bool ordinary = norms[r] <= limits_[limits_.size() - 1];
+      for (index_t c = 0; c < x.cols; ++c) {
+        row[c] = x(r, c);
+        if (ordinary) sum[c] += static_cast<double>(row[c]);
+      }
+      n += ordinary ? 1 : 0;
       f.add(std::as_const(row).span());
-      if (norms[r] > limits_[limits_.size() - 1]) continue;
-      for (index_t c = 0; c < x.cols; ++c) ordinary(n, c) = row[c];
-      ++n;
     }
-    means_.push_back(detail::mean_row(std::as_const(ordinary).view().middle_rows(0, n)));
+    means_.push_back(detail::mean_of(sum, n));
   }
   bool massive(index_t r) const noexcept {
     for (index_t s = 0; s < sites(); ++s)
