@@ -252,6 +252,12 @@ TEST_CASE("a compression study refuses what it cannot do, by name") {
                       {}};
   CHECK(refusal(fails, {}, s.calibration) ==
         "invalid argument: fails of layer 2, attn.q: rank: got 0, wanted 1 or more");
+  auto of_another = rounding(0.1f);
+  of_another.check_model = [&](std::uint64_t model) -> status {
+    CHECK(model == host.describe().fingerprint);
+    return error{errc::conflict, "H", "of one model", "of another"};
+  };
+  CHECK(refusal(of_another, {}, s.calibration) == "conflict: H: got of one model, wanted of another");
 }
 
 }  // namespace

@@ -19,7 +19,7 @@
 namespace RESECT_NAMESPACE::compress {
 
 // The revision of artifacts: raised where bytes, hashes or checks change.
-inline constexpr std::string_view artifact_revision = "resect.artifact/1";
+inline constexpr std::string_view artifact_revision = "resect.artifact/2";
 
 // Where artifacts come from, the same for all matrices of one run. Every field is text and none may be empty: what does
 // not apply says "none".

@@ -12,6 +12,7 @@
 #include <resect/compress/stored_matrix.hpp>
 #include <resect/quant/gptq.hpp>
 #include <resect/quant/hessian.hpp>
+#include <resect/quant/quantize.hpp>
 
 namespace RESECT_NAMESPACE::compress {
 

@@ -89,6 +89,7 @@ status try_apply(B& exec, const packed_matrix<F>& w, matrix_view<T> rows, matrix
 }
 
 // The same of a matrix whose format is known at run time, among those of List (all_formats of formats/all.hpp, or the user's).
+// Each call checks the head and all parameters of the bytes first; who multiplies once a token keeps a packed_matrix.
 // Errors: also what try_visit finds.
 template <class List, dense_backend<float> B, class X, widens_to_float Y>
   requires widens_to_float<std::remove_const_t<X>>

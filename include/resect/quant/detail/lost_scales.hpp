@@ -11,13 +11,11 @@ struct lost_scales {
   index_t saturated = 0, vanished = 0;
 };
 
-// Whether the scale of block g of row i of blocks is 0 though its weights need one: weights other than 0, or, about a
-// minimum, weights that differ or a minimum that became 0.
+// Whether the weights of block g of row i of blocks, whose scale is 0, need one: weights other than 0, or, about a minimum,
+// weights that differ or a minimum that became 0.
 template <static_format F>
-bool scale_vanished(matrix_view<const float> w, const quantized<F>& q, index_t i, index_t g) {
-  const auto& p = q.parameters[i * q.layout().per_row() + g];
-  if (p.scale != 0) return false;
-  const block_layout layout = q.layout();
+bool needs_scale(matrix_view<const float> w, const block_layout& layout, const parameters_of<F>& p, index_t i,
+                 index_t g) {
   const index_t r0 = layout.first_row(i), c0 = layout.first(g);
   extent of{w(r0, c0), w(r0, c0)};
   for (index_t r = r0; r < r0 + layout.row_count(i); ++r)
@@ -39,15 +37,16 @@ lost_scales count_lost_scales(E& exec, matrix_view<const float> w, const quantiz
   };
   if constexpr (!can_saturate && !plain_parameters<P>) return {};
   const block_layout layout = q.layout();
+  const index_t per_row = layout.per_row();
   return parallel_reduce(
       exec, layout.down(), 16, lost_scales{},
       [&](index_t first, index_t last) {
         lost_scales sum;
         for (index_t i = first; i < last; ++i)
-          for (index_t g = 0; g < layout.per_row(); ++g) {
-            if constexpr (can_saturate)
-              sum.saturated += store.saturated(q.parameters[i * layout.per_row() + g], q.header_at(i, g));
-            if constexpr (plain_parameters<P>) sum.vanished += scale_vanished(w, q, i, g);
+          for (index_t g = 0; g < per_row; ++g) {
+            const P& p = q.parameters[i * per_row + g];
+            if constexpr (can_saturate) sum.saturated += store.saturated(p, q.header_at(i, g));
+            if constexpr (plain_parameters<P>) sum.vanished += p.scale == 0 && needs_scale<F>(w, layout, p, i, g);
           }
         return sum;
       },
