@@ -79,7 +79,8 @@ TEST_CASE("decompose: with a spiked H the downdated pair loses less than both ha
   matrix<double> h = second_moment(64, 400, 6);
   for (index_t i = 0; i < 64; ++i)  // three directions carry most of what the matrix reads
     for (index_t j = 0; j < 64; ++j)
-      for (index_t k = 0; k < 3; ++k) h(i, j) += 2000 * std::cos(0.3 * (k + 1) * i) * std::cos(0.3 * (k + 1) * j);
+      for (int k = 1; k <= 3; ++k)
+        h(i, j) += 2000 * std::cos(0.3 * k * static_cast<double>(i)) * std::cos(0.3 * k * static_cast<double>(j));
   auto o = small_options(6, 6);
   o.starts = {starting_point::quantized};
   o.least_gain = 0;

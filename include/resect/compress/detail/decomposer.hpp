@@ -251,7 +251,8 @@ class decomposer {
     if (!made) return made.error();
     if (made->loss < loss_) {
       loss_ = made->loss;
-      pair_ = {std::move(*q), std::move(made->factors)};
+      pair_.q = std::move(*q);
+      pair_.factors = std::move(made->factors);
       q_values_ = std::move(values);
       lr_values_ = std::move(made->values);
     }
