@@ -24,8 +24,7 @@ namespace RESECT_NAMESPACE::study {
 template <search_objective F>
 result<protection_search> try_lazy_greedy(F&& f, index_t layers, const search_options& options = {}) {
   const bool shared = options.noise == noise_kind::shared;
-  const index_t references =
-      shared ? 1 : static_cast<index_t>(std::lround(std::sqrt(static_cast<double>(layers < 1 ? 1 : layers))));
+  const index_t references = detail::reference_evaluations(layers, options.noise);
   if (auto s = detail::check_search(layers, options, layers + 2 * references); !s) return s.error();
   constexpr index_t most_refused = 16, repeats = 4;
   detail::evaluator<std::remove_reference_t<F>> evaluate(f, layers, options);

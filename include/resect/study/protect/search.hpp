@@ -173,6 +173,13 @@ class evaluator {
   double se_squares_ = 0, unprotected_ = 0;
 };
 
+// How often a reference (intact, all altered) is evaluated that all layers are compared with: about √L times, once where
+// repeating gives the same.
+inline index_t reference_evaluations(index_t layers, noise_kind noise) noexcept {
+  if (noise == noise_kind::shared || layers < 1) return 1;
+  return static_cast<index_t>(math::sqrt(static_cast<double>(layers)) + 0.5);
+}
+
 inline status check_search(index_t layers, const search_options& o, index_t least) {
   if (layers < 1) return error{errc::invalid_argument, "layers", text(layers), "1 or more"};
   if (!(o.alpha > 0 && o.alpha < 1)) return error{errc::invalid_argument, "alpha", text(o.alpha), "between 0 and 1"};

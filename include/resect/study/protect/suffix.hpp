@@ -204,10 +204,7 @@ result<bool> try_loses(E& evaluate, index_t size, const pooled& intact) {
 template <search_objective F>
 result<protection_search> try_suffix_search(F&& f, index_t layers, const suffix_options& options = {}) {
   const search_options& search = options.search;
-  const index_t references =
-      search.noise == noise_kind::shared
-          ? 1
-          : static_cast<index_t>(std::lround(std::sqrt(static_cast<double>(layers < 1 ? 1 : layers))));
+  const index_t references = detail::reference_evaluations(layers, search.noise);
   if (options.scan_rounds < 1)
     return error{errc::invalid_argument, "scan_rounds", text(options.scan_rounds), "1 or more"};
   const bool scan = options.method == suffix_method::scan;
