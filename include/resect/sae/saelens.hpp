@@ -9,8 +9,6 @@
 #include <utility>
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
 #include <resect/core/copy.hpp>
 #include <resect/core/finite.hpp>
 #include <resect/io/json.hpp>
