@@ -24,8 +24,9 @@ DEAR = {"algorithm", "charconv", "chrono", "functional", "map", "memory", "range
 CHEAP_MODULES = {"core", "random", "metrics", "model", "quant", "residual"}
 # Libraries that headers of a module may need. Front headers, which stand in no folder, need none, by no way.
 LIBRARIES = {"io": {"nlohmann/json.hpp"}}
-# Files are the system's: the one header that makes folders crash-safe, which no front includes.
-SYSTEM = {"io/durable_folder.hpp": {"fcntl.h", "sys/stat.h", "unistd.h"}}
+# Files and pages are the system's: the one header that makes folders crash-safe, which no front includes, and the one that asks
+# for large pages.
+SYSTEM = {"io/durable_folder.hpp": {"fcntl.h", "sys/stat.h", "unistd.h"}, "core/huge_pages.hpp": {"sys/mman.h"}}
 # The pool is the one place that needs threads; backends include it, nothing else does.
 EXEMPT = {"core/threads.hpp"}
 FRONTS = {f"{module}.hpp" for module in MODULES}

@@ -3,7 +3,7 @@
 """Compares training of sparse autoencoders with its peers, in one run on the same shapes.
 
     python3 benchmarks/compare/sae.py --build-dir build [--threads 2] [--rounds 5] [--instructions best]
-        [--width 768] [--latents 24576] [--kept 32] [--batch 4096] [--only step export recovery]
+        [--settings off both] [--without PEER] [--width 768] [--latents 24576] [--kept 32] [--batch 4096] [--only step export recovery]
 
     step, product   seconds of one step of TopK training in fp32 without AuxK and clipping, beside the encoder's product alone
                     at the ceiling: the fastest of resect, PyTorch and OpenBLAS in this run. Bar: t_product / t_step >= 0.67
@@ -20,8 +20,8 @@
                     two million rows. Bar: least / 0.95 >= 1. Beside it: MMCS of a random dictionary
 
 The sides of `step` are processes that wait; in each round every side makes one step. Figures are medians of rounds. Bars of
-time are judged on a quiet machine only, as in runtime.py. Writes build/compare/sae.json as harness.py says. Exit status: 0
-when everything ran, 1 with one line otherwise.
+time are judged on a quiet machine only, as in runtime.py; notes have processor time, which a busy machine
+disturbs less. Writes build/compare/sae.json as harness.py says. Exit status: 0 when everything ran, 1 with one line otherwise.
 """
 import argparse
 import json
@@ -58,8 +58,8 @@ def available(python):
                               stderr=subprocess.DEVNULL, env=dict(os.environ, SPARSIFY_DISABLE_TRITON="1")).returncode == 0]
 
 
-def measured(options, python, sides, which):
-    """Medians and all values of one row: {side: [seconds]}, others' share, and what else is asked once."""
+def programs_of(options, python, sides, which):
+    """The processes that wait: {side: Served}."""
     shape = [str(n) for n in (options.width, options.latents, options.kept, options.batch, options.threads)]
     # what limits PyTorch's and OpenBLAS' kernels to the same instruction set
     limits = {"ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2",
@@ -72,69 +72,87 @@ def measured(options, python, sides, which):
         programs["products"] = Served([python, torch, "products", *shape, which], "PyTorch", env)
     for side in sides:
         programs[side] = Served([python, torch, side, *shape, which], side, env)
-    asked = [("resect", "step")] + [(side, "step") for side in sides]
-    if which == "off":
-        asked += [("ceilings", "product"), ("products", "torch"), ("products", "openblas"), ("ceilings", "read")]
-    found, watch = {question: [] for question in asked}, []
-    try:
-        for side, question in asked:  # memory and threads are there afterwards
-            programs[side].number(question)
-        for number in range(options.rounds):
-            say(f"{which}, round {number + 1} of {options.rounds}")
-            others = Others(programs.values())
-            for side, question in asked:
-                found[side, question].append(programs[side].number(question))
-            watch.append(others.share())
-        once = {"state": programs["resect"].number("state"), "peak": programs["resect"].number("peak")}
-        versions = {side: programs[side].ask("version") for side in programs if side not in ("resect", "ceilings")}
-        peaks = {side: programs[side].number("peak") for side in sides}
-    finally:
-        for program in programs.values():
-            program.close()
-    return found, max(watch), once, versions, peaks
+    return programs
+
+
+class Measured:
+    """Rounds in which every side answers each of its questions once."""
+
+    def __init__(self, options, python, sides, which):
+        questions = [("resect", "step")] + [(side, "step") for side in sides]
+        if which == "off":
+            questions += [("ceilings", "product"), ("products", "torch"), ("products", "openblas"), ("ceilings", "read")]
+        self.values, self.used, watch = {q: [] for q in questions}, {q: [] for q in questions}, []
+        programs = programs_of(options, python, sides, which)
+        try:
+            for side, question in questions:  # memory and threads are there afterwards
+                programs[side].number(question)
+            for number in range(options.rounds):
+                say(f"{which}, round {number + 1} of {options.rounds}")
+                others = Others(programs.values())
+                for side, question in questions:
+                    before = programs[side].seconds()
+                    self.values[side, question].append(programs[side].number(question))
+                    self.used[side, question].append(programs[side].seconds() - before)
+                watch.append(others.share())
+            self.state, self.peak = (programs["resect"].number(what) for what in ("state", "peak"))
+            self.versions = {side: programs[side].ask("version") for side in sides}
+            self.peaks = {side: programs[side].number("peak") for side in sides}
+        finally:
+            for program in programs.values():
+                program.close()
+        self.quiet = max(watch) <= QUIET
+        self.busy = "" if self.quiet else f"; others took up to {100 * max(watch):.0f} % of the cores: not judged"
+
+    def median(self, side, question="step"):
+        return statistics.median(self.values[side, question])
+
+    def processor(self, side, question="step"):
+        return statistics.median(self.used[side, question])
+
+    def row(self, name, peer, theirs, version, bar, runs, note, peer_values=None):
+        ours = self.median("resect")
+        return row(name, "s", ours, theirs, peer, version, ratio=theirs / ours, bar=bar if self.quiet else None, runs=runs,
+                   spread={"resect": spread(self.values["resect", "step"]), "peer": spread(peer_values) if peer_values else None},
+                   note=note + self.busy)
+
+
+def ceiling_rows(options, m):
+    questions = {"resect": ("ceilings", "product"), "torch": ("products", "torch"), "openblas": ("products", "openblas")}
+    fastest = min(questions, key=lambda side: m.median(*questions[side]))
+    product, read = m.median(*questions[fastest]), m.median("ceilings", "read")
+    moved = 4.0 * (12 * options.latents * options.width + 3 * options.batch * options.kept * options.width)
+    each = ", ".join(f"{side} {m.median(*question):.3f}" for side, question in questions.items())
+    note = (f"d {options.width}, F {options.latents}, k {options.kept}, B {options.batch}, {options.instructions}; products: "
+            f"{each} s; processor time {m.processor('resect'):.2f} s, of resect's product "
+            f"{m.processor('ceilings', 'product'):.2f} s")
+    return [m.row("step, product", f"product by {fastest}", product, "", PRODUCT_BARS.get(options.instructions), options.rounds,
+                  note, m.values[questions[fastest]]),
+            m.row("step, budget", "t_product/0.9 + 2 t_bytes", product / 0.9 + 2 * moved / read, "", 1.0, options.rounds,
+                  f"{moved / 1e9:.2f} GB at {read / 1e9:.1f} GB/s")]
 
 
 def steps(options, python):
-    sides = available(python)
-    missing = [side for side in PEERS if side not in sides]
+    sides = [side for side in available(python) if side not in options.without]
+    missing = [side for side in PEERS if side not in sides and side not in options.without]
     if missing:
         say(f"not installed: {', '.join(missing)}; a step of our own in PyTorch is measured instead")
         sides.append("torch")
-    shape = f"d {options.width}, F {options.latents}, k {options.kept}, B {options.batch}, {options.instructions}"
     rows = []
-    for which in ("off", "both"):
-        found, others, once, versions, peaks = measured(options, python, sides, which)
-        quiet = others <= QUIET
-        busy = "" if quiet else f"; others took up to {100 * others:.0f} % of the cores: not judged"
-        ours = statistics.median(found["resect", "step"])
+    for which in options.settings:
+        m = Measured(options, python, sides, which)
         mark = "" if which == "off" else ", AuxK and clipping"
-        own = spread(found["resect", "step"])
         if which == "off":
-            products = {"resect": found["ceilings", "product"], "torch": found["products", "torch"],
-                        "openblas": found["products", "openblas"]}
-            fastest = min(products, key=lambda side: statistics.median(products[side]))
-            product, read = statistics.median(products[fastest]), statistics.median(found["ceilings", "read"])
-            bytes_moved = 4.0 * (12 * options.latents * options.width + 3 * options.batch * options.kept * options.width)
-            budget = product / 0.9 + 2 * bytes_moved / read
-            each = ", ".join(f"{side} {statistics.median(values):.3f} s" for side, values in products.items())
-            bar = PRODUCT_BARS.get(options.instructions)
-            rows.append(row("step, product", "s", ours, product, f"product by {fastest}", "", ratio=product / ours,
-                            bar=bar if quiet else None, runs=options.rounds,
-                            spread={"resect": own, "peer": spread(products[fastest])}, note=f"{shape}; products: {each}{busy}"))
-            rows.append(row("step, budget", "s", ours, budget, "t_product/0.9 + 2 t_bytes", "", ratio=budget / ours,
-                            bar=1.0 if quiet else None, runs=options.rounds,
-                            note=f"{bytes_moved / 1e9:.2f} GB at {read / 1e9:.1f} GB/s{busy}"))
+            rows += ceiling_rows(options, m)
         for side in sides:
-            theirs = found[side, "step"]
-            bar = PEERS[side][1] if side in PEERS else None
-            rows.append(row(f"step, {side}{mark}", "s", ours, statistics.median(theirs), side, versions[side],
-                            ratio=statistics.median(theirs) / ours, bar=bar if quiet else None, runs=options.rounds,
-                            spread={"resect": own, "peer": spread(theirs)},
-                            note=f"{options.batch / ours:.0f} and {options.batch / statistics.median(theirs):.0f} rows/s, the "
-                                 f"peer's memory {peaks[side] / 1e6:.0f} MB{busy}"))
-        limit = once["state"] + ROOM
-        rows.append(row(f"memory{mark}", "MB", once["peak"] / 1e6, limit / 1e6, "weights and moments + 300 MB", "",
-                        ratio=limit / once["peak"], bar=1.0, note=f"weights and moments {once['state'] / 1e6:.0f} MB"))
+            theirs = m.median(side)
+            note = (f"{options.batch / m.median('resect'):.0f} and {options.batch / theirs:.0f} rows/s; processor time "
+                    f"{m.processor('resect'):.2f} and {m.processor(side):.2f} s; the peer's memory {m.peaks[side] / 1e6:.0f} MB")
+            rows.append(m.row(f"step, {side}{mark}", side, theirs, m.versions[side], PEERS[side][1] if side in PEERS else None,
+                              options.rounds, note, m.values[side, "step"]))
+        limit = m.state + ROOM
+        rows.append(row(f"memory{mark}", "MB", m.peak / 1e6, limit / 1e6, "weights and moments + 300 MB", "",
+                        ratio=limit / m.peak, bar=1.0, note=f"weights and moments {m.state / 1e6:.0f} MB"))
     for side in missing:
         rows.append(row(f"step, {side}", "s", None, None, side, "not installed", note="pip could not install it"))
     return rows
@@ -188,6 +206,9 @@ def main():
     parser.add_argument("--latents", type=positive, default=24576)
     parser.add_argument("--kept", type=positive, default=32)
     parser.add_argument("--batch", type=positive, default=4096)
+    parser.add_argument("--settings", nargs="+", choices=["off", "both"], default=["off", "both"],
+                        help="AuxK and clipping off, both on (each once)")
+    parser.add_argument("--without", nargs="+", choices=list(PEERS), default=[], help="peers to leave out")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts to run (all)")
     options = parser.parse_args()
     options.instructions = instructions(options.instructions)

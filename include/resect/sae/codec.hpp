@@ -63,7 +63,7 @@ status try_encode(B& exec, const codec& c, matrix_view<const float> x, codec_mem
   const auto finish = [&](index_t r) {
     if (c.keep > 0) largest.finish(memory.rows[r]);
   };
-  return detail::encode_blocks<float>(
+  return detail::offer_latents<float>(
       exec, c.weights, matrix_view<const float>(memory.centred.view()), {}, memory.tiles, offer, [](index_t) {},
       finish);
 }
@@ -106,7 +106,7 @@ result<float> try_calibrate_threshold(B& exec, const dictionary<float>& weights,
   const auto done = [&](index_t n) {
     bound = detail::keep_largest_of_batch(rows.span().first(static_cast<std::size_t>(n)), wanted);
   };
-  if (auto s = detail::encode_blocks<float>(exec, weights, matrix_view<const float>(centred.view()), {}, memory, offer,
+  if (auto s = detail::offer_latents<float>(exec, weights, matrix_view<const float>(centred.view()), {}, memory, offer,
                                             done, [](index_t) {});
       !s)
     return s.error();

@@ -232,7 +232,7 @@ class trainer {
       const auto done = [&](index_t n) {
         bound = detail::keep_largest_of_batch(rows.span().first(static_cast<std::size_t>(n)), kept);
       };
-      if (auto s = detail::encode_blocks<T>(exec, state_.weights, centred.view(), norms_.span(), memory, take, done,
+      if (auto s = detail::offer_latents<T>(exec, state_.weights, centred.view(), norms_.span(), memory, take, done,
                                             [](index_t) {});
           !s)
         return s;

@@ -68,7 +68,7 @@ TEST_CASE("a sequence split over two parts is refused where parts are said to sh
   three(explained_variance{8, 3}, [&](auto& a, index_t c) { a.add(c, x, y); });
   three(input_recoverability{8}, [](auto& a, index_t c) { a.add(c, recovery{1, 0.1, false}); });
   three(goodhart_table{8}, [](auto& a, index_t c) { a.add(c, grade::pass, grade::fail); });
-  three(goodhart_arms{8}, [](auto& a, index_t c) { a.add(c, {}, {}); });
+  three(goodhart_arms{8}, [](auto& a, index_t c) { a.add(c, goodhart_arms::item{}, goodhart_arms::item{}); });
   std::vector<float> rows(12);
   resect::random::fill_gaussian(rows, 1, 0);
   const resect::matrix_view<const float> batch{rows.data(), 4, 3};

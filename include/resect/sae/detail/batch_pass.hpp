@@ -112,7 +112,7 @@ class batch_pass {
         algo::min(in.options.aux_latents > 0 ? in.options.aux_latents : algo::max(centred_.cols / 2, index_t{1}),
                   static_cast<index_t>(in.dead.size()));
     const T* const threshold = in.weights.threshold.empty() ? nullptr : in.weights.threshold.data();
-    return encode_blocks<T>(
+    return offer_latents<T>(
         exec, in.weights, centred_.view(), in.norms, memory_,
         [&](index_t r, const latent_range<T>& range) {
           in.how.select(range, threshold, ctx, rows_[r]);
@@ -197,7 +197,10 @@ class batch_pass {
       T* const gap = &aux_(r, 0);
       row_entries<T>& row = aux_rows_[r];
       for (index_t c = 0; c < width; ++c) gap[c] = -errors_(r, c);
-      for (const entry<T>& a : row) loops_.add_scaled(a.value, &in.weights.decoder(a.latent, 0), gap, width);
+      for (index_t i = 0; i < row.size(); ++i) {
+        if (i + 1 < row.size()) loops_.prefetch(&in.weights.decoder(row[i + 1].latent, 0), width);
+        loops_.add_scaled(row[i].value, &in.weights.decoder(row[i].latent, 0), gap, width);
+      }
       parts[r] = static_cast<double>(loops_.dot(gap, gap, width));
       for (index_t c = 0; c < width; ++c) gap[c] *= g;
       for (entry<T>& a : row) a.pre = loops_.dot(gap, &in.weights.decoder(a.latent, 0), width);

@@ -86,7 +86,7 @@ class latent_ranges {
 };
 
 template <class T, dense_backend<T> B, class Offer, class Done, class Finish>
-status encode_blocks(B& exec, const dictionary<T>& d, matrix_view<const T> centred, std::span<const T> norms,
+status offer_latents(B& exec, const dictionary<T>& d, matrix_view<const T> centred, std::span<const T> norms,
                      array<T>& memory, Offer&& offer, Done&& done, Finish&& finish) {
   return latent_ranges<T, Offer, Done, Finish>(d, norms, row_loops{instructions_of(exec)}, offer, done, finish)
       .try_run(exec, centred, memory);
