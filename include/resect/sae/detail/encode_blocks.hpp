@@ -6,8 +6,8 @@
 #include <resect/core/algorithm.hpp>
 #include <resect/core/backend.hpp>
 #include <resect/sae/architecture.hpp>
-#include <resect/sae/detail/row_kernels.hpp>
 #include <resect/sae/dictionary.hpp>
+#include <resect/student/detail/row_kernels.hpp>
 
 namespace RESECT_NAMESPACE::sae::detail {
 
@@ -20,7 +20,7 @@ template <class T, dense_backend<T> B, class Take, class Done>
 status encode_blocks(B& exec, const dictionary<T>& d, matrix_view<const T> centred, std::span<const T> norms,
                      array<T>& memory, Take&& take, Done&& done) {
   const index_t latents = d.latents(), most = algo::min(block_rows, centred.rows);
-  const row_loops loops{instructions_of(exec)};
+  const student::detail::row_loops loops{instructions_of(exec)};
   const index_t tables = norms.empty() ? 1 : 2;
   if (memory.size() < tables * most * latents) memory.resize(tables * most * latents);
   for (index_t first = 0; first < centred.rows; first += block_rows) {
