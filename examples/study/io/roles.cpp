@@ -131,7 +131,12 @@ std::map<role, role_set> make_role_sets(const std::vector<role>& needed, const r
                                         const role_defaults& defaults, const tokens& text,
                                         const resect::study::token_windows& evaluation,
                                         const resect::study::window_options& o, const std::string& model_path,
-                                        int n_vocab) {
+                                        int n_vocab, const role_counts& more) {
+  const auto options_of = [&](role r) {
+    auto own = o;
+    if (const auto found = more.find(r); found != more.end()) own.sequences = found->second;
+    return own;
+  };
   std::map<role, role_set> out;
   std::map<role, tokens> of_files;
   const auto files = detail::role_files(needed, given, defaults);
@@ -146,9 +151,9 @@ std::map<role, role_set> make_role_sets(const std::vector<role>& needed, const r
 
   const auto dealt = of_rest.size() < 2 ? std::vector{text} : detail::deal(text, evaluation, of_rest.size());
   for (std::size_t i = 0; i < of_rest.size(); ++i)
-    out[of_rest[i]] = {dealt[i], detail::windows_of(of_rest[i], dealt[i], evaluation, out, o)};
+    out[of_rest[i]] = {dealt[i], detail::windows_of(of_rest[i], dealt[i], evaluation, out, options_of(of_rest[i]))};
   for (auto& [r, t] : of_files) {
-    auto windows = detail::windows_of(r, t, evaluation, out, o);
+    auto windows = detail::windows_of(r, t, evaluation, out, options_of(r));
     out[r] = {std::move(t), std::move(windows)};
   }
   detail::check_all_disjoint(out, evaluation);

@@ -64,13 +64,16 @@ using role_defaults = std::map<role, std::string>;
 
 role_defaults documents_of(const std::string& model_path);
 
+// How many windows a role gets where it is to have another number than the others.
+using role_counts = std::map<role, resect::index_t>;
+
 // The sets of the roles that a study needs. A role's text is the file that was given; else the file that `defaults` has
 // for it; else what evaluation leaves of its own text, dealt among all roles that take it (one role: all of it).
 std::map<role, role_set> make_role_sets(const std::vector<role>& needed, const role_sources& given,
                                         const role_defaults& defaults, const tokens& text,
                                         const resect::study::token_windows& evaluation,
                                         const resect::study::window_options& o, const std::string& model_path,
-                                        int n_vocab);
+                                        int n_vocab, const role_counts& more = {});
 
 // What should be known of a set before its numbers are believed: nothing, or that it is small.
 std::string small_set_warning(role r, const role_set& set, resect::index_t wanted);

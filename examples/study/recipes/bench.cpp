@@ -78,7 +78,8 @@ bench::bench(const recipe& what, const common_options& options)
   auto of_roles = options_.windows;
   of_roles.sequences = std::max(of_roles.sequences, what.role_windows);
   sets_ = make_role_sets(needed_roles(what), options_.roles, documents_of(studied().path), text_, evaluation_, of_roles,
-                         studied().path, config.n_vocab);
+                         studied().path, config.n_vocab,
+                         what.train_windows > 0 ? role_counts{{role::train, what.train_windows}} : role_counts{});
   note_long_context(options_.windows.context, config.context);
 
   record_.title = what.says;

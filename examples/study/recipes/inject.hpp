@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include <resect/student/verdict.hpp>
 #include <resect/study/effect.hpp>
 #include <resect/study/injection.hpp>
 #include <resect/study/intact_streams.hpp>
@@ -18,6 +19,23 @@
 namespace studies {
 
 using resect::residual::layer_range;
+
+// A student to train: for a span, by this many blocks.
+struct student_job {
+  layer_range span;
+  int blocks = 1;
+
+  friend bool operator==(const student_job&, const student_job&) = default;
+};
+
+// Which students are trained, and how long.
+struct student_settings {
+  std::vector<student_job> jobs;
+  std::vector<layer_range> chain;      // spans of single students that also run after one another
+  resect::student::block_shape shape;  // of every block
+  resect::student::training_options training;
+  resect::index_t batch_rows = 1024, judge_every = 50;
+};
 
 // What is altered, and how.
 struct inject_settings {
@@ -36,6 +54,7 @@ struct inject_settings {
   std::uint64_t seed = 1;
   resect::index_t kept_rows = 4096;  // of a span, for the cosine fit
   resect::student::closed_form_options maps;
+  student_settings students;
   bool measure_speed = true;
 };
 
@@ -44,6 +63,7 @@ struct inject_texts {
   const resect::study::token_windows& evaluation;
   const resect::study::token_windows& calibration;
   const resect::study::labelled_texts* labelled = nullptr;  // null: no probe
+  const resect::study::token_windows* training = nullptr;   // null: no student
 };
 
 // Arms under the name of their table.
@@ -61,6 +81,15 @@ struct inject_fit {
   int cosine_steps = -1;  // −1: no cosine fit
 };
 
+// What the training of a student found.
+struct student_fit {
+  student_job job;
+  resect::student::student_verdict verdict;  // on the evaluated windows
+  resect::index_t step = 0, best_step = 0, parameters = 0;
+  std::int64_t rows = 0;  // that were trained on, each pass counted
+  double seconds = 0;
+};
+
 // What was measured of one arm.
 struct inject_row {
   resect::study::effect_sums effects;
@@ -76,6 +105,7 @@ struct inject_results {
   std::vector<inject_table> tables;
   std::vector<inject_row> rows;  // of the tables' arms, in their order
   std::vector<inject_fit> fits;
+  std::vector<student_fit> students;
   std::optional<resect::student::probe_result> probe_intact, probe_last, probe_mean;
   double intact_flop = 0, intact_tokens_per_second = 0;
   std::vector<layer_range> least_angular;  // of each number of layers, the span of least angular distance
@@ -107,6 +137,9 @@ std::string span_cell(layer_range s);
 std::string span_words(layer_range s);
 
 void add_curves(study_record& to, const inject_settings& o, const inject_results& found, const std::vector<place>& all);
+void add_student_tables(study_record& to, const inject_settings& o, const inject_results& found,
+                        const std::vector<place>& all);
+void add_student_sentences(study_record& to, const inject_results& found, const std::vector<place>& all);
 void add_sentences(study_record& to, const inject_settings& o, const inject_results& found,
                    const std::vector<place>& all);
 

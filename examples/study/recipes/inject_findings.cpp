@@ -174,6 +174,7 @@ void inject_detail::add_sentences(study_record& to, const inject_settings& o, co
   say_doses(to, o, all);
   say_injection(to, o, all);
   say_maps(to, found, all);
+  add_student_sentences(to, found, all);
   say_probe(to, found, all);
 }
 

@@ -218,6 +218,7 @@ void add_injection(study_record& to, const inject_settings& o, const inject_resu
   add_tables(to, o, found);
   add_map_tables(to, found, all);
   add_fit_table(to, found);
+  add_student_tables(to, o, found, all);
   add_speed_table(to, found, all);
   add_probe_table(to, found, all);
   add_amplification(to, all);

@@ -14,7 +14,7 @@
 #include <resect/study/runner.hpp>
 #include <resect/study/speed.hpp>
 #include <study/io/input.hpp>
-#include <study/recipes/inject.hpp>
+#include <study/recipes/inject_students.hpp>
 
 // What the recipe `inject` does, on any host of the surgery level: fits, arms and measures.
 namespace studies {
@@ -26,16 +26,6 @@ namespace inject_detail {
 
 namespace study = resect::study;
 namespace student = resect::student;
-
-// Whole windows, about 2,048 rows at a time.
-inline std::vector<resect::model::batch_view> batches_of(const study::token_windows& w) {
-  const std::size_t a_window = w.rows.size() / static_cast<std::size_t>(w.n_windows);
-  const std::size_t step = a_window * std::max<std::size_t>(1, 2048 / a_window);
-  std::vector<resect::model::batch_view> out;
-  for (std::size_t i = 0; i < w.rows.size(); i += step)
-    out.push_back(std::span(w.rows).subspan(i, std::min(step, w.rows.size() - i)));
-  return out;
-}
 
 template <class T>
 void append(inject_table& to, resect::result<T>&& arm) {
@@ -73,6 +63,7 @@ inline student::closed_forms unfitted_maps(layer_range span, int width, bool cos
 
 // What stands in for layers, once it is fitted.
 struct inject_fits {
+  std::vector<trained_student> students;
   resect::residual::delta_means means;
   std::optional<resect::study::intact_streams> intact;                      // of the evaluation windows
   std::optional<resect::shared_value<resect::residual::row_store>> deltas;  // of the same, of resampled layers
@@ -139,6 +130,7 @@ inject_fits fit_injection(Backend& exec, H& host, const inject_texts& texts, con
       show("maps of spans");
     }
   }
+  out.students = train_students(exec, host, texts, o, show);
   std::vector<layer_range> whole;
   for (const int k : o.depths) whole.push_back({0, k});
   if (whole.empty()) return out;
@@ -173,6 +165,12 @@ inject_fits unfitted(const H& host, const inject_settings& o) {
   for (const int k : o.depths)
     out.depths.emplace_back(k, resect::student::span_map<resect::student::affine_map>{
                                    inject_detail::unfitted_maps({0, k}, m.d_model, false).affine.map, {}});
+  for (const auto& job : o.students.jobs)
+    out.students.push_back({{job.span,
+                             need(resect::student::network<float>::try_make(o.students.shape, job.blocks, 1,
+                                                                            1 + job.span.first + 1000 * job.span.last)),
+                             {}},
+                            {job, {}, 0, 0, 0, 0, 0}});
   return out;
 }
 
@@ -191,7 +189,9 @@ std::vector<inject_table> injection_tables(Backend& exec, H& host, const inject_
        "the embedding, through this many of the host's first layers with random weights, at a layer",
        false,
        {}},
-      {"injected", "an affine map of the embedding, fitted on the calibration windows, at a layer", false, {}}};
+      {"injected", "an affine map of the embedding, fitted on the calibration windows, at a layer", false, {}},
+      {"student", "blocks like the model's, trained on the training windows, in the place of layers", false, {}},
+      {"chain", "a student for each of the first layers, each reading what the one before it leaves", false, {}}};
   for (const int l : o.splice_layers) append(out[0], study::try_splice_arm(host, {l, l + 1}));
   for (const int l : o.layers) append(out[1], study::try_skip_arm({l, l + 1}));
   for (const int l : o.mean_layers) append(out[3], study::try_mean_arm({l, l + 1}, fits.means));
@@ -206,6 +206,15 @@ std::vector<inject_table> injection_tables(Backend& exec, H& host, const inject_
       for (int run = 0; k >= own && run < (own == 0 ? 1 : o.seeds); ++run)
         append(out[5], study::try_untrained_arm(k, own, o.seed + static_cast<std::uint64_t>(run)));
   for (const auto& [k, map] : fits.depths) append(out[6], study::try_affine_injection_arm(exec, k, map));
+  std::vector<study::span_student> chain;
+  for (const auto& one : fits.students) {
+    append(out[7], study::try_student_arm(exec, std::span(&one.student, 1)));
+    if (one.found.job.blocks != 1 || chain.size() == o.students.chain.size() ||
+        !(one.student.span == o.students.chain[chain.size()]))
+      continue;
+    chain.push_back(one.student);
+    if (chain.size() > 1) append(out[8], study::try_student_arm(exec, std::span<const study::span_student>(chain)));
+  }
   for (const auto& forms : fits.spans)
     for (auto& one : need(study::try_map_arms(exec, forms))) {
       const std::string name(one.map);
@@ -299,6 +308,7 @@ inject_results measure_injection(Backend& exec, H& host, resect::study::runner<B
   for (std::size_t i = 0; i < arms.size(); ++i)
     out.rows[i].flop = study::flop_per_token(host, arms[i].arm.plan) + arms[i].map_flop;
   for (const auto& f : fits.spans) out.fits.push_back(inject_detail::to_fit(f));
+  for (const auto& f : fits.students) out.students.push_back(f.found);
 
   const auto plain = plain_arms(out.tables);
   need(run.try_visit(

@@ -50,11 +50,12 @@ struct arm_table {
 // One entry of the program's list. The functions hold the recipe's own options; those that are empty do nothing.
 struct recipe {
   std::string name;
-  std::string says;                  // what it does, as a list of recipes and the page say it
-  std::vector<role> roles = {};      // texts that it may ask for, beside the evaluated one
-  int models = 1;                    // how many it studies at once
-  resect::index_t windows = 32;      // of the small model, evaluated by default (of another model 32)
-  resect::index_t role_windows = 0;  // of each role, at least, where the text has them; else as many as are evaluated
+  std::string says;                   // what it does, as a list of recipes and the page say it
+  std::vector<role> roles = {};       // texts that it may ask for, beside the evaluated one
+  int models = 1;                     // how many it studies at once
+  resect::index_t windows = 32;       // of the small model, evaluated by default (of another model 32)
+  resect::index_t role_windows = 0;   // of each role, at least, where the text has them; else as many as are evaluated
+  resect::index_t train_windows = 0;  // of role::train; 0: as of the others
   std::function<void(CLI::App&)> declare = {};                 // its own options
   std::function<void(const common_options&)> accept = {};      // what was given, before anything is read
   std::function<bool(role)> needs = {};                        // which of its roles, with these options; empty: all

@@ -9,7 +9,7 @@
 #include <resect/core/array.hpp>
 #include <resect/core/error.hpp>
 #include <resect/core/result.hpp>
-#include <resect/sae/detail/row_kernels.hpp>
+#include <resect/student/detail/row_kernels.hpp>
 
 // What an architecture decides: which latents a row keeps, what a step of training asks beside reconstruction, and how
 // gradients pass the selection. A new one is a type with the members of the concept `architecture`.
@@ -42,11 +42,11 @@ struct latent_range {
 
 // What one step of training knows of the selection.
 struct step_context {
-  index_t step = 0;           // steps that were done before
-  index_t rows = 0;           // of the batch
-  double penalty = 0;         // what the architecture's state weighs the mean number of latents by
-  detail::row_loops loops{};  // of the machine
-  double bound = 0;           // what select_batch returned last: scores up to it are not kept
+  index_t step = 0;                    // steps that were done before
+  index_t rows = 0;                    // of the batch
+  double penalty = 0;                  // what the architecture's state weighs the mean number of latents by
+  student::detail::row_loops loops{};  // of the machine
+  double bound = 0;                    // what select_batch returned last: scores up to it are not kept
 };
 
 // The loss's gradient by h_j and θ_j, from that by f_j.

@@ -8,9 +8,8 @@
 #include <utility>
 #include <vector>
 
-#include <resect/io/safetensors.hpp>
+#include <resect/io/checkpoint_tensors.hpp>
 #include <resect/io/safetensors_writer.hpp>
-#include <resect/sae/detail/tensors.hpp>
 #include <resect/sae/shuffle_buffer.hpp>
 #include <resect/sae/trainer.hpp>
 
@@ -69,20 +68,19 @@ result<array<std::byte>> try_write_checkpoint(const trainer<float, A>& t, const 
   const trainer_state<float>& s = t.state();
   const index_t f = t.latents(), d = t.width();
   std::vector<io::safetensor> tensors;
-  tensors.push_back(detail::tensor_of<std::int64_t>("since_fired", "I64", {f}, s.since_fired.span()));
+  tensors.push_back(io::tensor_of<std::int64_t>("since_fired", "I64", {f}, s.since_fired.span()));
   const auto add = [&](const std::string& part, const dictionary<float>& w) {
-    tensors.push_back(detail::tensor_of<float>(part + ".encoder", "F32", {f, d}, w.encoder.data.span()));
-    tensors.push_back(detail::tensor_of<float>(part + ".encoder_bias", "F32", {f}, w.encoder_bias.span()));
-    tensors.push_back(detail::tensor_of<float>(part + ".decoder", "F32", {f, d}, w.decoder.data.span()));
-    tensors.push_back(detail::tensor_of<float>(part + ".bias", "F32", {d}, w.bias.span()));
-    if (A::has_threshold)
-      tensors.push_back(detail::tensor_of<float>(part + ".threshold", "F32", {f}, w.threshold.span()));
+    tensors.push_back(io::tensor_of<float>(part + ".encoder", "F32", {f, d}, w.encoder.data.span()));
+    tensors.push_back(io::tensor_of<float>(part + ".encoder_bias", "F32", {f}, w.encoder_bias.span()));
+    tensors.push_back(io::tensor_of<float>(part + ".decoder", "F32", {f, d}, w.decoder.data.span()));
+    tensors.push_back(io::tensor_of<float>(part + ".bias", "F32", {d}, w.bias.span()));
+    if (A::has_threshold) tensors.push_back(io::tensor_of<float>(part + ".threshold", "F32", {f}, w.threshold.span()));
   };
   add("weights", s.weights);
   add("mean", s.mean);
   add("square", s.square);
   const auto waiting = stream.buffer.rows();
-  tensors.push_back(detail::tensor_of<float>(
+  tensors.push_back(io::tensor_of<float>(
       "buffer", "F32", {waiting.rows, waiting.cols},
       std::span<const float>(waiting.data, static_cast<std::size_t>(waiting.rows * waiting.cols))));
   const std::vector<std::pair<std::string, std::string>> metadata = {
@@ -132,7 +130,7 @@ result<resumed_run<A>> try_read_checkpoint(std::span<const std::byte> bytes, con
   status failed{};
   const auto tensor = [&](const std::string& name, std::string_view dtype, const std::vector<index_t>& extents,
                           auto& to) {
-    if (failed) failed = detail::read_tensor(*read, "a checkpoint", name, dtype, extents, to);
+    if (failed) failed = io::try_read_tensor(*read, "a checkpoint", name, dtype, extents, to);
   };
   const auto part = [&](const std::string& name, dictionary<float>& w) {
     tensor(name + ".encoder", "F32", {f, width}, w.encoder.data);
@@ -165,7 +163,7 @@ result<resumed_run<A>> try_read_checkpoint(std::span<const std::byte> bytes, con
       rows->extents[0] > static_cast<index_t>(numbers[4]))
     return error{errc::malformed, "buffer of a checkpoint", "other extents", text("rows of ", width)};
   array<float> waiting;
-  if (auto e = detail::read_tensor(*read, "a checkpoint", "buffer", "F32", rows->extents, waiting); !e)
+  if (auto e = io::try_read_tensor(*read, "a checkpoint", "buffer", "F32", rows->extents, waiting); !e)
     return e.error();
   auto run = trainer<float, A>::try_resume(how, options, std::move(s));
   if (!run) return run.error();

@@ -7,7 +7,7 @@
 #include <resect/core/operand.hpp>
 #include <resect/sae/architectures/batch_topk.hpp>
 #include <resect/sae/detail/latent_ranges.hpp>
-#include <resect/sae/detail/row_kernels.hpp>
+#include <resect/student/detail/row_kernels.hpp>
 
 // A trained sparse autoencoder as it is used: rows to latents and back.
 namespace RESECT_NAMESPACE::sae {
@@ -75,7 +75,7 @@ status try_encode(B& exec, const codec& c, const X& x, codec_memory& memory) {
 // out (d) ← Σ f_j·w_j + b_d of one row's latents. No allocation.
 inline void decode_row(const codec& c, std::span<const entry<float>> row, std::span<float> out,
                        instruction_set set = best_instruction_set()) noexcept {
-  const detail::row_loops loops{set};
+  const student::detail::row_loops loops{set};
   for (index_t k = 0; k < c.weights.width(); ++k) out[static_cast<std::size_t>(k)] = c.weights.bias[k];
   for (const entry<float>& e : row)
     loops.add_scaled(e.value, &c.weights.decoder(e.latent, 0), out.data(), c.weights.width());
@@ -99,7 +99,7 @@ result<float> try_calibrate_threshold(B& exec, const dictionary<float>& weights,
   array<float> memory;
   float bound = 0;
   const index_t wanted = latents * x.rows + 1;
-  const detail::row_loops loops{instructions_of(exec)};
+  const student::detail::row_loops loops{instructions_of(exec)};
   const auto offer = [&](index_t r, const latent_range<float>& range) {
     detail::keep_above(range, bound, loops, rows[r]);
   };

@@ -50,7 +50,7 @@ class coder {
   // f (F) ← the latents that row x (d) keeps, else 0. Cost 2Fd flop, and 32 passes over f where `keep` is above 0.
   void encode(std::span<const float> x, std::span<float> f) const noexcept {
     const dictionary<float>& w = codec_->weights;
-    const detail::row_loops loops{best_instruction_set()};
+    const student::detail::row_loops loops{best_instruction_set()};
     for (index_t j = 0; j < w.latents(); ++j) {
       const float h = loops.dot(&w.encoder(j, 0), x.data(), w.width()) + offset_[j];
       const float limit = codec_->keep > 0 ? 0.0f : algo::max(w.threshold[j], 0.0f);
@@ -61,7 +61,7 @@ class coder {
   // out (d) ← Σ f_j·w_j + b_d.
   void decode(std::span<const float> f, std::span<float> out) const noexcept {
     const dictionary<float>& w = codec_->weights;
-    const detail::row_loops loops{best_instruction_set()};
+    const student::detail::row_loops loops{best_instruction_set()};
     for (index_t c = 0; c < w.width(); ++c) out[static_cast<std::size_t>(c)] = w.bias[c];
     for (index_t j = 0; j < w.latents(); ++j)
       if (const float v = f[static_cast<std::size_t>(j)]; v != 0)

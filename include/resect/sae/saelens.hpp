@@ -11,12 +11,12 @@
 
 #include <resect/core/copy.hpp>
 #include <resect/core/finite.hpp>
+#include <resect/io/checkpoint_tensors.hpp>
 #include <resect/io/json.hpp>
 #include <resect/io/json_place.hpp>
 #include <resect/io/safetensors.hpp>
 #include <resect/io/safetensors_writer.hpp>
 #include <resect/sae/codec.hpp>
-#include <resect/sae/detail/tensors.hpp>
 
 // Codecs in the layout of SAELens, from version 6.0 on: a folder of a configuration and a safetensors file. Needs
 // nlohmann-json.
@@ -76,7 +76,7 @@ inline result<saelens_files> try_write_saelens(const codec& c, const saelens_met
   matrix<float> encoder(d, f);
   copy(c.weights.encoder.view().transposed(), encoder.view());
   const auto tensor = [](const char* name, std::vector<index_t> extents, const array<float>& x) {
-    return detail::tensor_of<float>(name, "F32", std::move(extents), x.span());
+    return io::tensor_of<float>(name, "F32", std::move(extents), x.span());
   };
   std::vector<io::safetensor> tensors = {
       tensor("W_enc", {d, f}, encoder.data), tensor("W_dec", {f, d}, c.weights.decoder.data),
@@ -138,7 +138,7 @@ inline result<codec> try_read_saelens(std::string_view cfg, std::span<const std:
   array<float> encoder;
   status failed{};
   const auto tensor = [&](const char* name, const std::vector<index_t>& extents, array<float>& to) {
-    if (failed) failed = detail::read_tensor(*contents, saelens_files::weights_name, name, "F32", extents, to);
+    if (failed) failed = io::try_read_tensor(*contents, saelens_files::weights_name, name, "F32", extents, to);
     for (index_t i = 0; failed && i < to.size(); ++i)
       if (!is_finite(to[i]))
         failed = error{errc::not_finite, text(name, " of ", saelens_files::weights_name, ", element ", i), text(to[i]),

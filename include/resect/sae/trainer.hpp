@@ -9,8 +9,8 @@
 #include <resect/core/operand.hpp>
 #include <resect/random/distributions.hpp>
 #include <resect/sae/architectures/batch_topk.hpp>
-#include <resect/sae/detail/adam.hpp>
 #include <resect/sae/detail/batch_pass.hpp>
+#include <resect/student/detail/adam.hpp>
 
 // Training of sparse autoencoders: one trainer, architectures as policies, Adam with sparse gradients.
 namespace RESECT_NAMESPACE::sae {
@@ -207,7 +207,7 @@ class trainer {
     norms_.resize(latents());
     for (index_t j = 0; j < latents(); ++j) norms_[j] = norm_of(j);
   }
-  T norm_of(index_t j, detail::row_loops loops = {}) const noexcept {
+  T norm_of(index_t j, student::detail::row_loops loops = {}) const noexcept {
     const T* const w = &state_.weights.decoder(j, 0);
     return static_cast<T>(std::sqrt(static_cast<double>(loops.dot(w, w, width()))));
   }
@@ -225,7 +225,7 @@ class trainer {
       const auto kept = static_cast<index_t>(
           algo::min(4 * how_.latents, static_cast<double>(latents()) / 4) * static_cast<double>(x.rows) + 1);
       T bound = 0;
-      const detail::row_loops loops{instructions_of(exec)};
+      const student::detail::row_loops loops{instructions_of(exec)};
       const auto take = [&](index_t r, const latent_range<T>& range) {
         detail::keep_above(range, bound, loops, rows[r]);
       };
@@ -275,7 +275,7 @@ class trainer {
       }
     });
   }
-  void project(index_t j, T* decoder, const detail::row_loops& loops) const noexcept {
+  void project(index_t j, T* decoder, const student::detail::row_loops& loops) const noexcept {
     if (options_.norm != decoder_norm::projected) return;
     const T* const w = &state_.weights.decoder(j, 0);
     loops.add_scaled(-loops.dot(decoder, w, width()), w, decoder, width());
@@ -302,7 +302,7 @@ class trainer {
     const index_t d = width();
     array<double> squares(chunks);
     parts_.assign(chunks * d, 0.0);
-    const detail::row_loops loops{instructions_of(exec)};
+    const student::detail::row_loops loops{instructions_of(exec)};
     for_latents(exec, [&](index_t chunk, index_t j, T* decoder, T* encoder) {
       if (!pass_.reached(j)) return;
       const auto s = pass_.add_gradient(j, decoder, encoder);
@@ -320,7 +320,7 @@ class trainer {
   }
 
   // Asks for a latent's rows of all tables.
-  void prefetch(index_t j, const detail::row_loops& loops) const noexcept {
+  void prefetch(index_t j, const student::detail::row_loops& loops) const noexcept {
     for (const dictionary<T>* part : {&state_.weights, &state_.mean, &state_.square}) {
       loops.prefetch(&part->encoder(j, 0), width());
       loops.prefetch(&part->decoder(j, 0), width());
@@ -330,8 +330,10 @@ class trainer {
   void update(B& exec, T scale) {
     const index_t d = width();
     dictionary<T>&w = state_.weights, &mean = state_.mean, &square = state_.square;
-    const detail::adam_step adam(options_, state_.step, static_cast<double>(scale));
-    const detail::row_loops loops{instructions_of(exec)};
+    const student::detail::adam_step adam(
+        {options_.beta1, options_.beta2, options_.epsilon, options_.rate_at(state_.step)}, state_.step,
+        static_cast<double>(scale));
+    const student::detail::row_loops loops{instructions_of(exec)};
     parts_.assign(chunks * d, 0.0);
     for_latents(exec, [&](index_t chunk, index_t j, T* decoder, T* encoder) {
       if (j + 1 < latents()) prefetch(j + 1, loops);

@@ -23,6 +23,13 @@ struct apart_rows {
   bool is_apart(const model::row_meta& row, double norm) const noexcept {
     return !shift.empty() && rule.is_apart(row, norm);
   }
+  // Y ← X + δ̄ where a row of X stands apart; other rows of Y stay. X, Y (rows, width).
+  void write(model::batch_view rows, matrix_view<const float> x, matrix_view<float> y) const noexcept {
+    for (index_t r = 0; r < x.rows && !shift.empty(); ++r) {
+      if (!is_apart(rows[static_cast<std::size_t>(r)], row_norm(x, r))) continue;
+      for (index_t c = 0; c < x.cols; ++c) y(r, c) = x(r, c) + shift[c];
+    }
+  }
 };
 
 // The rows apart of a span as its moments saw them.
@@ -78,10 +85,7 @@ struct span_map {
     if (!apart.shift.empty() && apart.shift.size() != width())
       return error{errc::shape_mismatch, "shift of rows apart", text(apart.shift.size()), text(width())};
     if (auto s = map.try_apply(exec, x, y); !s) return s;
-    for (index_t r = 0; r < x.rows; ++r) {
-      if (!apart.is_apart(rows[static_cast<std::size_t>(r)], row_norm(x, r))) continue;
-      for (index_t c = 0; c < x.cols; ++c) y(r, c) = x(r, c) + apart.shift[c];
-    }
+    apart.write(rows, x, y);
     return {};
   }
 };

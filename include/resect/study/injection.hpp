@@ -12,6 +12,7 @@
 #include <resect/residual/operators.hpp>
 #include <resect/residual/resample.hpp>
 #include <resect/student/closed_forms.hpp>
+#include <resect/student/trained_span.hpp>
 #include <resect/study/arm.hpp>
 #include <resect/study/detail/paths.hpp>
 #include <resect/study/detail/walk_cost.hpp>
@@ -159,6 +160,36 @@ result<std::vector<spliced_arm>> try_map_arms(B& exec, const student::closed_for
   });
   if (!done) return done.error();
   return result<std::vector<spliced_arm>>(std::move(out));
+}
+
+// A trained student and the span that it was trained for.
+struct span_student {
+  residual::layer_range span;
+  student::network<float> network;
+  student::apart_rows apart;
+};
+
+// Students in the place of their spans, which follow each other: with one, a student that reads the intact stream
+// (teacher-forced); with several, each but the first reads what the one before it leaves (free-running). The splice is
+// the end of the last span. Operations are those of the products with weights.
+// Errors: invalid_argument (no student, spans with a gap); those of the plan.
+template <class B>
+result<spliced_arm> try_student_arm(B& exec, std::span<const span_student> students) {
+  if (students.empty()) return error{errc::invalid_argument, "students of an arm", "none", "1 or more"};
+  const residual::layer_range whole{students.front().span.first, students.back().span.last};
+  std::string label =
+      students.size() == 1 ? std::to_string(students.front().network.blocks.size()) + " blocks" : "students";
+  spliced_arm out{{{}, label + " in place of " + detail::span_text(whole)}, whole.last, {}, 0, false};
+  for (std::size_t i = 0; i < students.size(); ++i) {
+    const span_student& s = students[i];
+    if (i > 0 && s.span.first != students[i - 1].span.last)
+      return error{errc::invalid_argument, "spans of students", text("[", s.span.first, ", ", s.span.last, ")"),
+                   text("one that begins at layer ", students[i - 1].span.last)};
+    out.map_flop += s.network.flop();
+    if (auto done = out.arm.plan.try_add(residual::replace_span(s.span, student::on(exec, s.network, s.apart))); !done)
+      return done.error();
+  }
+  return out;
 }
 
 // Floating-point operations a token of a model under a plan: the products of the layers that run and of the head. What

@@ -60,6 +60,11 @@ studies::inject_settings all_of_it() {
   o.untrained_depths = {1, 3};
   o.kept_rows = 200;
   o.maps.rank = 4;
+  o.students.jobs = {{{0, 1}, 1}, {{1, 2}, 1}, {{0, 2}, 2}};
+  o.students.chain = {{0, 1}, {1, 2}};
+  o.students.shape = {.width = 16, .hidden = 24, .heads = 2, .kv_heads = 1, .head_dim = 8};
+  o.students.training.steps = 40;
+  o.students.batch_rows = 96;
   return o;
 }
 
@@ -86,7 +91,7 @@ TEST_CASE("the recipe's arms, measures and report run on a GPT-NeoX host that th
   const auto o = all_of_it();
   std::vector<std::string> steps;
   const studies::inject_progress show = [&](const std::string& step) { steps.push_back(step); };
-  const studies::inject_texts texts{s.evaluation, s.calibration, &s.labelled};
+  const studies::inject_texts texts{s.evaluation, s.calibration, &s.labelled, &s.calibration};
   const auto fits = studies::fit_injection(s.exec, s.model, texts, o, show);
   REQUIRE(fits.spans.size() == 3);
   REQUIRE(fits.depths.size() == 3);
@@ -120,7 +125,17 @@ TEST_CASE("the recipe's arms, measures and report run on a GPT-NeoX host that th
   }
   CHECK(names == std::set<std::string>{"splice", "skip", "dose", "mean_delta", "resample_delta", "untrained",
                                        "injected", "identity", "scalar", "channel", "linear_patch", "reduced_rank",
-                                       "affine", "cosine"});
+                                       "affine", "cosine", "student", "chain"});
+  REQUIRE(found.students.size() == 3);
+  for (const auto& f : found.students) {
+    INFO(f.job.blocks << " blocks: FVU " << f.verdict.student.fvu_delta.value << ", training loss "
+                      << f.verdict.training_loss);
+    CHECK(f.verdict.student.fvu_delta.value <
+          1);  // better than the span left out, on windows that it was not trained on
+    CHECK(f.verdict.documents == 10);
+    CHECK(f.step == 40);
+    CHECK(f.verdict.beats_map() == (f.verdict.difference.hi < 0));
+  }
   const auto error_of = [&](const std::string& table, layer_range span) {
     std::size_t at = 0;
     for (const auto& t : found.tables)
@@ -146,16 +161,21 @@ TEST_CASE("the recipe's arms, measures and report run on a GPT-NeoX host that th
   const auto json = studies::report_json(record, findings);
   CHECK(json["rows"].size() >= keys.size());
   CHECK(json["fits"].size() == 3);
+  REQUIRE(json["students"].size() == 3);
+  CHECK(json["students"][2]["blocks"] == 2);
+  CHECK(json["students"][0]["training_loss"].get<double>() > 0);
   CHECK(json["probe"]["embed_out_last"]["classes"] == 3);
   CHECK(json["amplification"].size() > 0);
   const std::string table = studies::study_table(record);
-  for (const char* text : {"maps of many numbers", "cost of plans", "embed_out, last token"}) {
+  for (const char* text :
+       {"maps of many numbers", "cost of plans", "embed_out, last token", "students one after another"}) {
     INFO(text);
     CHECK(table.find(text) != std::string::npos);
   }
   const std::string sentences = studies::findings_text(findings);
   INFO(sentences);
   CHECK(sentences.find("3 of 3 splices of the host's own layers leave the outputs as they were") != std::string::npos);
+  CHECK(sentences.find("of 3 students beat the best closed form of their span on held-out rows") != std::string::npos);
   CHECK(sentences.find("the stream of all layers so far is lost") == std::string::npos);
   REQUIRE(record.panels.size() >= 4);
   CHECK(studies::panels_script(record).find("panel3.dat") != std::string::npos);

@@ -14,7 +14,7 @@ namespace detail {
 
 // Appends the latents of a range whose score is above the bound.
 template <class T>
-void keep_above(const latent_range<T>& range, T bound, const row_loops& loops, row_entries<T>& out) {
+void keep_above(const latent_range<T>& range, T bound, const student::detail::row_loops& loops, row_entries<T>& out) {
   const auto next = [&](index_t from) { return loops.next_above(range.score.data(), from, range.size(), bound); };
   for (index_t i = next(0); i < range.size(); i = next(i + 1)) out.push_back(range.at(i));
 }

@@ -6,8 +6,8 @@
 #include <resect/sae/architectures/topk.hpp>
 #include <resect/sae/detail/latent_lists.hpp>
 #include <resect/sae/detail/latent_ranges.hpp>
-#include <resect/sae/detail/row_kernels.hpp>
 #include <resect/sae/options.hpp>
+#include <resect/student/detail/row_kernels.hpp>
 
 namespace RESECT_NAMESPACE::sae::detail {
 
@@ -236,7 +236,7 @@ class batch_pass {
   array<row_entries<T>> rows_, aux_rows_;
   latent_lists<T> lists_;
   array<T> memory_;
-  row_loops loops_;
+  student::detail::row_loops loops_;
 };
 
 }  // namespace RESECT_NAMESPACE::sae::detail

@@ -6,8 +6,8 @@
 #include <resect/core/algorithm.hpp>
 #include <resect/core/backend.hpp>
 #include <resect/sae/architecture.hpp>
-#include <resect/sae/detail/row_kernels.hpp>
 #include <resect/sae/dictionary.hpp>
+#include <resect/student/detail/row_kernels.hpp>
 
 namespace RESECT_NAMESPACE::sae::detail {
 
@@ -25,8 +25,8 @@ inline constexpr index_t tiled_latents = 2048;
 template <class T, class Offer, class Done, class Finish>
 class latent_ranges {
  public:
-  latent_ranges(const dictionary<T>& d, std::span<const T> norms, row_loops loops, Offer& offer, Done& done,
-                Finish& finish)
+  latent_ranges(const dictionary<T>& d, std::span<const T> norms, student::detail::row_loops loops, Offer& offer,
+                Done& done, Finish& finish)
       : d_(d), norms_(norms), loops_(loops), offer_(offer), done_(done), finish_(finish) {}
 
   template <class B>
@@ -79,7 +79,7 @@ class latent_ranges {
 
   const dictionary<T>& d_;
   std::span<const T> norms_;
-  row_loops loops_;
+  student::detail::row_loops loops_;
   Offer& offer_;
   Done& done_;
   Finish& finish_;
@@ -88,7 +88,8 @@ class latent_ranges {
 template <class T, dense_backend<T> B, class Offer, class Done, class Finish>
 status offer_latents(B& exec, const dictionary<T>& d, matrix_view<const T> centred, std::span<const T> norms,
                      array<T>& memory, Offer&& offer, Done&& done, Finish&& finish) {
-  return latent_ranges<T, Offer, Done, Finish>(d, norms, row_loops{instructions_of(exec)}, offer, done, finish)
+  return latent_ranges<T, Offer, Done, Finish>(d, norms, student::detail::row_loops{instructions_of(exec)}, offer, done,
+                                               finish)
       .try_run(exec, centred, memory);
 }
 
