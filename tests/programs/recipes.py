@@ -8,9 +8,10 @@ import re
 import struct
 import subprocess
 import sys
+import time
 
 sys.dont_write_bytecode = True
-from support import SMALL, SOURCE, TINY, expect_refusal, main, run, spoiled_model, study  # noqa: E402
+from support import BIN, SMALL, SOURCE, TINY, expect_refusal, is_estimate, main, run, spoiled_model, study  # noqa: E402
 
 CORPUS = TINY / "corpus.py"
 PREPARE = SOURCE / "examples/study/python/prepare.py"
@@ -38,7 +39,7 @@ def case_an_option_of_another_recipe_is_refused_with_its_name(folder):
         (["--quantize", 4], ["--quantize", "compress", "sensitivity"]),
         (["--low-rank=4"], ["--low-rank", "compress"]),
         (["--recipe", "compress", "--alterations", "skip"], ["--alterations", "sensitivity", "compress"]),
-        (["--recipe", "spans", "--calibration", "rest"], ["--calibration", "sensitivity, compress, quantize, lowrank and inject", "spans"]),
+        (["--recipe", "spans", "--calibration", "rest"], ["--calibration", "sensitivity, compress, quantize, lowrank, inject and sae", "spans"]),
         (["--recipe", "spans", "--melt"], ["--melt"]),
         (["--selection", TINY / "heldout.txt"], ["--selection"]),
         (["--model", "tiny", "--model", "tiny"], ["--model", "second one, 'tiny'", "recipe sensitivity"]),
@@ -178,6 +179,44 @@ def case_inject_replaces_layers_and_probes_what_is_left(folder):
     for arguments, words in [(["--parts", "melt"], ["--parts", "'melt'", "splice"]), (["--spans", 6], ["--spans", "6", "1 to 5"]),
                              (["--labels", folder / "none"], ["--labels"]), (["--labels", lines], ["--labels", "object 2", "label"])]:
         expect_refusal(run("study", *SMALL, "--out", folder / "x", "--recipe", "inject", *arguments), *words)
+
+
+def case_sae_goes_on_after_a_kill_to_the_same_bytes_and_reports_what_it_trained(folder):
+    some = ["--recipe", "sae", "--layers", "1,4", "--features", 64, "--k", 4, "--tokens", 16384, "--batch", 256, "--seeds", 2,
+            "--held-out", 1000]
+    done, report = study(folder, *some, "--quiet")
+    files = lambda name: {p.name: p.read_bytes() for p in (folder / name / "checkpoints").iterdir()}
+    whole = files("report")
+    assert len(whole) == 6 and "site-001.seed-2.safetensors" in whole, list(whole)
+    killed = subprocess.Popen([BIN / "study", *SMALL, *map(str, some), "--out", folder / "killed", "--save-every", "0", "--quiet"])
+    while not (folder / "killed/checkpoints/run.safetensors").exists() and killed.poll() is None:
+        time.sleep(0.01)
+    killed.kill()
+    assert killed.wait() != 0 and "site-000.seed-1.safetensors" not in files("killed")
+    again = run("study", *SMALL, *some, "--out", folder / "killed")
+    assert again.returncode == 0, again.stderr
+    assert files("killed") == whole
+    assert "training" in again.stdout and "train  4 topk autoencoders of 64 latents" in again.stdout, again.stdout
+
+    site = report["autoencoders"][1]
+    assert site["layer"] == 4 and site["site"] == "resid_post" and [t["seed"] for t in site["trained"]] == [1, 2]
+    first = site["trained"][0]
+    assert first["mean_latents"]["value"] == 4 and 0 < first["fvu"]["value"] < site["random"]["fvu"]["value"] < 1, site
+    assert abs(first["explained_variance"]["value"] + first["fvu"]["value"] - 1) < 1e-12 and is_estimate(first["fvu"])
+    assert site["random"]["ce_recovered_mean"]["value"] < first["ce_recovered_mean"]["value"] < 1
+    assert site["seed_sd"]["fvu"] > 0 and len(site["mmcs_between_seeds"]) == 2 and site["mmcs_to_random"] < 1
+    assert site["zero_output_fvu"] > 1 and (folder / "report" / first["file"]).exists()
+    assert report["training_rows"]["kept"] > 16384 and report["training_rows"]["first_positions"] > 0
+    tables = {r["table"] for r in report["rows"] if r.get("table")}
+    assert {"sae", "random", "zero", "mean"} <= tables, tables
+    kl = lambda table: next(r["metrics"]["kl"]["value"] for r in report["rows"] if r.get("table") == table and r["layers"] == [4])
+    assert kl("sae") < kl("random") < kl("mean"), report["rows"]
+    for arguments, words in [(["--k", 65], ["--k", "65", "at most 64"]), (["--architecture", "melt"], ["--architecture", "'melt'", "jump_relu"]),
+                             (["--sites", "melt"], ["--sites", "'melt'", "mlp_delta"]), (["--batch", 20000], ["--batch", "20000", "16384"])]:
+        expect_refusal(run("study", *SMALL, *some, "--out", folder / "x", *arguments), *words)
+        assert not (folder / "x").exists()
+    expect_refusal(run("study", *SMALL, *some, "--out", folder / "report", "--quiet", "--learning-rate", 0.1), "options of the checkpoint")
+    assert files("report") == whole
 
 
 def case_a_short_recipe_is_what_the_page_of_studies_shows(folder):

@@ -275,6 +275,10 @@ TEST_CASE("sae: sets refuse sites, texts, buffers and seeds that do not fit, by 
   expect_error(try_rows_of(h, two_sites, model::batch_view(text).subspan(1)), errc::invalid_argument,
                {"sequence 0 from position 1"});
   expect_error(try_rows_of(h, two_sites, text_of(4, 1)), errc::invalid_argument, {"first position"});
+  support::neox::parameters broken{support::neox::block::sequential, support::neox::positions::learned};
+  broken.tokens[static_cast<std::size_t>(text[2].token) * broken.width] = std::numeric_limits<float>::quiet_NaN();
+  neox sick{broken};
+  expect_error(try_rows_of(sick, two_sites, text, small), errc::not_finite, {"resid_post of layer 1", "sequence"});
   auto rows = value_or_throw(try_rows_of(h, two_sites, text, small));
   expect_error(try_train(exec, rows, three, brief, {.batch = 32, .buffer = 40}), errc::invalid_argument,
                {"shuffle buffer", "at least 72"});

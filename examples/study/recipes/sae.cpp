@@ -49,16 +49,14 @@ void declare(CLI::App& app, options& o) {
   app.add_option("--k", s.latents_a_row, "latents that a row keeps; of jump_relu the mean that is asked for")
       ->check(positive)
       ->capture_default_str();
-  app.add_option("--architecture", s.architecture, "topk, batch_topk or jump_relu")
-      ->check(CLI::IsMember({"topk", "batch_topk", "jump_relu"}))
-      ->capture_default_str();
+  app.add_option("--architecture", s.architecture, "topk, batch_topk or jump_relu")->capture_default_str();
   app.add_option("--tokens", s.tokens, "rows that each autoencoder is trained on; a shorter text is read again")
       ->check(positive)
       ->capture_default_str();
   app.add_option("--seeds", o.seeds, "autoencoders of each site, of seeds from --seed on")
       ->check(CLI::Range(1, 64))
       ->capture_default_str();
-  app.add_option("--batch", s.batch, "rows a step")->check(positive)->capture_default_str();
+  app.add_option("--batch", s.batch, "rows a step")->check(CLI::Range(1, 1 << 20))->capture_default_str();
   app.add_option("--learning-rate", s.trainer.learning_rate, "of Adam (default: 2e-4/sqrt(features/16384))")
       ->check(CLI::Range(0.0, 1.0));
   app.add_option("--dead-after", o.dead_after,
@@ -71,6 +69,16 @@ void declare(CLI::App& app, options& o) {
       ->check(CLI::Range(0.0, 1e9))
       ->capture_default_str();
   app.add_flag("--fresh", s.fresh, "begins anew, whatever checkpoints --out holds");
+}
+
+// What can be said before a model is loaded.
+void accept(const options& o) {
+  const auto& s = o.settings;
+  const std::vector<std::string_view> known{"topk", "batch_topk", "jump_relu"};
+  need(try_parse_names(s.architecture, "--architecture", known, [](std::string_view x) { return x; }));
+  if (s.batch > s.tokens)
+    fail({resect::errc::invalid_argument, "--batch", resect::text(s.batch),
+          resect::text("at most the ", s.tokens, " of --tokens")});
 }
 
 // The first windows of a set.
@@ -121,17 +129,18 @@ sae::codec codec_of_zeros(const sae_settings& s, index_t width) {
 
 // The arms of a site: every codec, random directions, zeros, the mean.
 std::vector<arm_table> tables_of(bench& b, const sae_settings& s, const sae_trained& t) {
-  std::vector<arm_table> out{
-      {"sae", "reconstructions of the trained autoencoders stand at their site, behind the first position"},
-      {.name = "random", .says = "the same of random directions, tied", .control = true},
-      {.name = "zero", .says = "zeros stand there", .control = true},
-      {.name = "mean", .says = "the mean of training rows stands there", .control = true}};
+  std::vector<arm_table> out{{"sae",
+                              "reconstructions of the trained autoencoders (of several seeds the first) stand at their "
+                              "site, behind the first position"},
+                             {.name = "random", .says = "the same of random directions, tied", .control = true},
+                             {.name = "zero", .says = "zeros stand there", .control = true},
+                             {.name = "mean", .says = "the mean of training rows stands there", .control = true}};
   const std::vector<float> zeros(static_cast<std::size_t>(b.model().describe().d_model));
   std::size_t next = 0;
   for (std::size_t i = 0; i < s.sites.size(); ++i) {
     for (const std::uint64_t seed : s.seeds)
       out[0].arms.push_back(need(study::try_codec_arm(b.exec(), s.sites[i], t.codecs[next++],
-                                                      "SAE, seed " + std::to_string(seed), s.rows.bos, seed)));
+                                                      "SAE, seed " + std::to_string(seed), s.rows.bos)));
     out[1].arms.push_back(need(study::try_codec_arm(b.exec(), s.sites[i], t.random[i], "random", s.rows.bos)));
     out[2].arms.push_back(need(study::try_constant_arm(s.sites[i], zeros, "zeros", s.rows.bos)));
     out[3].arms.push_back(need(study::try_constant_arm(s.sites[i], t.means[i], "mean", s.rows.bos)));
@@ -250,6 +259,23 @@ void compare_dictionaries(bench& b, const sae_settings& s, const study::judged_r
   }
 }
 
+// The table of autoencoders has those of the first seed; further seeds stand behind the tables.
+void add_arms(bench& b, const sae_settings& s, std::vector<arm_table> tables,
+              const std::vector<study::effect_sums>& effects) {
+  const std::size_t seeds = s.seeds.size(), codecs = s.trainers();
+  std::vector<study::arm> first, further;
+  std::vector<study::effect_sums> of_tables, of_further;
+  for (std::size_t i = 0; i < effects.size(); ++i) {
+    const bool extra = i < codecs && i % seeds > 0;
+    if (i < codecs) (extra ? further : first).push_back(tables[0].arms[i]);
+    (extra ? of_further : of_tables).push_back(effects[i]);
+  }
+  tables[0].arms = std::move(first);
+  b.add_tables(tables, of_tables);
+  for (std::size_t i = 0; i < further.size(); ++i)
+    add_run(b.record(), study::identity_of(further[i].plan), of_further[i]);
+}
+
 void measure(bench& b, options& o) {
   describe(b, o);
   const auto& s = o.settings;
@@ -289,7 +315,7 @@ void measure(bench& b, options& o) {
   for (std::size_t i = 0; i < sites; ++i)
     found.random.push_back({rows.of[static_cast<index_t>(codecs + i)], recovery(codecs + i, i)});
   for (std::size_t i = 0; i < sites; ++i) found.zero.push_back(rows.of[static_cast<index_t>(codecs + sites + i)]);
-  b.add_tables(tables, effects);
+  add_arms(b, s, tables, effects);
   add_saes(b.record(), s, found);
 }
 
@@ -304,6 +330,7 @@ recipe sae_recipe() {
              .role_windows = index_t{1} << 40};
   out.declare = [o](CLI::App& app) { declare(app, *o); };
   out.needs = [o](role r) { return r != role::calibration || o->settings.architecture == "batch_topk"; };
+  out.accept = [o](const common_options&) { accept(*o); };
   out.check = [o](bench& b) { check(b, *o); };
   out.cost = [o](bench& b) { return cost(b, *o); };
   out.run = [o](bench& b) { measure(b, *o); };

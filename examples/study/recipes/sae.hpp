@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <limits>
@@ -32,7 +33,9 @@ struct sae_settings {
   bool fresh = false;      // does not go on from them
   double save_every = 60;  // seconds
 
-  resect::sae::set_options set() const noexcept { return {.batch = batch, .seeds = seeds}; }
+  resect::sae::set_options set() const noexcept {
+    return {.batch = batch, .buffer = std::max<index_t>(16 * batch, 8192), .seeds = seeds};
+  }
   std::size_t trainers() const noexcept { return sites.size() * seeds.size(); }
 };
 

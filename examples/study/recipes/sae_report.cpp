@@ -54,10 +54,6 @@ struct found_at {
   double sd_of(std::size_t site, F f) const {
     return sd(values(site, f));
   }
-  template <class F>
-  double mean_of(std::size_t site, F f) const {
-    return mean(values(site, f));
-  }
 };
 
 // --- tables -------------------------------------------------------------------------------------------------------------
@@ -167,23 +163,19 @@ void add_section(study_record& to, const found_at& f) {
                                          {"first_positions", counts.first},
                                          {"massive", counts.massive},
                                          {"epochs", f.r.trained.epochs}};
-  // The rows of arms have the numbers of their codecs, too; where they stand for several seeds, the means.
+  // The rows of arms have the numbers of their codecs, too; those of further seeds come last.
   const auto fill = [](report_row& row, const codec_metrics& m) {
     row.estimates = {{"fvu", m.fvu()}, {"mean_latents", m.mean_latents()}};
   };
   for (auto& t : to.tables) {
     if (t.name != "sae" && t.name != "random") continue;
     t.columns = {{"fvu", "FVU"}, {"mean_latents", "L0"}};
-    for (std::size_t i = 0; i < t.rows.size(); ++i) {
+    for (std::size_t i = 0; i < t.rows.size(); ++i)
       fill(to.report.rows[t.rows[i]], t.name == "sae" ? f.codec(i, 0).rows : f.r.random[i].rows);
-      if (t.name != "sae") continue;
-      for (std::size_t k = 0; k < f.seeds(); ++k) fill(to.report.rows[t.rows[i] + 1 + k], f.codec(i, k).rows);
-      if (f.seeds() < 2) continue;
-      auto& both = to.report.rows[t.rows[i]].estimates;
-      both[0].value = only(f.mean_of(i, [](const auto& c) { return c.rows.fvu().value; }));
-      both[1].value = only(f.mean_of(i, [](const auto& c) { return c.rows.mean_latents().value; }));
-    }
   }
+  std::size_t row = to.report.rows.size() - f.o.sites.size() * (f.seeds() - 1);
+  for (std::size_t i = 0; i < f.o.sites.size(); ++i)
+    for (std::size_t k = 1; k < f.seeds(); ++k) fill(to.report.rows[row++], f.codec(i, k).rows);
 }
 
 // --- pictures -----------------------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 
 #include <bit>
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -24,10 +23,7 @@ class coder {
  public:
   static constexpr std::string_view id = "resect.sae.codec/1";
 
-  // `seed`: of the training, for reports, which then put codecs of several seeds together; the dictionary's hash is listed
-  // where there is none.
-  coder(B& exec, codec c, std::optional<std::uint64_t> seed = std::nullopt)
-      : exec_(&exec), hash_(c.weights.hash()), seed_(seed), codec_(std::move(c)) {
+  coder(B& exec, codec c) : exec_(&exec), hash_(c.weights.hash()), codec_(std::move(c)) {
     const dictionary<float>& w = codec_->weights;
     for (index_t j = 0; j < w.latents(); ++j) {
       double offset = static_cast<double>(w.encoder_bias[j]);
@@ -41,8 +37,7 @@ class coder {
   void fields(field_visitor& v) const {
     v.number("latents", static_cast<double>(codec_->weights.latents()));
     v.number("kept", static_cast<double>(codec_->keep), 0.0);
-    if (seed_) v.seed(*seed_);
-    v.key("dictionary", hash_, seed_ ? listed_by::source : listed_by::hash);
+    v.key("dictionary", hash_);
   }
   index_t width() const noexcept { return codec_->weights.width(); }
   index_t features() const noexcept { return codec_->weights.latents(); }
@@ -100,7 +95,6 @@ class coder {
 
   B* exec_;
   std::uint64_t hash_;
-  std::optional<std::uint64_t> seed_;
   shared_value<sae::codec> codec_;
   array<float> offset_;  // b_e − W_e·b_d
 };

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <limits>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -43,13 +42,13 @@ result<arm> try_site_arm(std::string label, residual::step what, std::int32_t bo
 }  // namespace detail
 
 // The reconstructions of a codec stand at a site, its error dropped (residual::splice), at all positions but the first and the
-// BOS. `name` is for labels; `seed` tells trainings of one site apart in reports, where they become one row.
+// BOS. `name` tells codecs of a site apart in labels.
 template <class B>
 result<arm> try_codec_arm(B& exec, const sae::model_site& site, sae::codec code, std::string_view name,
-                          std::int32_t bos = -1, std::optional<std::uint64_t> seed = std::nullopt) {
+                          std::int32_t bos = -1) {
   return detail::try_site_arm(std::string(name) + " at " + detail::site_text(site),
                               residual::splice(residual::codec_error::drop, residual::layer(site.layer), site.where,
-                                               sae::coder<B>(exec, std::move(code), seed)),
+                                               sae::coder<B>(exec, std::move(code))),
                               bos);
 }
 // The same rows are one row: zeros for zero ablation, the mean of training rows for mean ablation.
