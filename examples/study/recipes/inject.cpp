@@ -221,7 +221,13 @@ study::study_cost cost(bench& b, options& o) {
   step["moments of embeddings"] = rows * layers;
   step["maps of the embedding"] = 2 * 130 * d * d * d;
   step["intact streams"] = layers * static_cast<double>(b.evaluation().rows.size());
-  step["speed of plans"] = 0;
+  std::set<std::string> kinds{""};
+  for (const auto& a : arms)
+    if (const auto kind = inject_detail::speed_kind(a.plan)) kinds.insert(*kind);
+  const double a_window =
+      static_cast<double>(b.evaluation().rows.size()) / static_cast<double>(b.evaluation().n_windows);
+  step["speed of plans"] = static_cast<double>(kinds.size()) * inject_detail::speed_rounds * 2 * 4 * a_window *
+                           (layers + study::detail::head_flop(m, 1));
   if (const auto& students = o.settings.students; !students.jobs.empty()) {
     double blocks = 0;
     for (const auto& job : students.jobs) blocks += job.blocks;

@@ -236,8 +236,19 @@ inline std::vector<resect::study::arm> plain_arms(const std::vector<inject_table
 
 namespace inject_detail {
 
-// Plans of the same operators on as many layers take the same time: one of each is measured, in three rounds over all of
-// them, and the median stands for its kind. Plans that draw weights are left out.
+// Plans of the same operators on as many layers take the same time: their kind. None of a plan that draws weights, which says
+// nothing of speed.
+inline std::optional<std::string> speed_kind(const resect::residual::plan& plan) {
+  std::string name;
+  for (const auto& s : plan.steps()) {
+    if (s.what == resect::residual::form::weights) return std::nullopt;
+    name += std::string(s.op.id()) + " " + std::to_string(s.range.last - s.range.first) + " ";
+  }
+  return name;
+}
+constexpr int speed_rounds = 3;
+
+// One plan of each kind is measured, in rounds over all of them, and the median stands for its kind.
 template <class Backend, class H>
 void measure_speed(Backend& exec, H& host, const study::token_windows& windows,
                    const std::vector<study::spliced_arm>& arms, inject_results& to) {
@@ -250,18 +261,13 @@ void measure_speed(Backend& exec, H& host, const study::token_windows& windows,
   std::vector<kind> kinds{{"", &intact, {}}};
   std::vector<std::size_t> kind_of(arms.size());
   for (std::size_t i = 0; i < arms.size(); ++i) {
-    std::string name;
-    bool draws = false;
-    for (const auto& s : arms[i].arm.plan.steps()) {
-      name += std::string(s.op.id()) + " " + std::to_string(s.range.last - s.range.first) + " ";
-      draws = draws || s.what == resect::residual::form::weights;
-    }
-    if (draws) continue;
-    auto at = std::find_if(kinds.begin(), kinds.end(), [&](const auto& k) { return k.name == name; });
-    if (at == kinds.end()) at = kinds.insert(at, {name, &arms[i].arm.plan, {}});
+    const auto name = speed_kind(arms[i].arm.plan);
+    if (!name) continue;
+    auto at = std::find_if(kinds.begin(), kinds.end(), [&](const auto& k) { return k.name == *name; });
+    if (at == kinds.end()) at = kinds.insert(at, {*name, &arms[i].arm.plan, {}});
     kind_of[i] = static_cast<std::size_t>(at - kinds.begin());
   }
-  for (int round = 0; round < 3; ++round)
+  for (int round = 0; round < speed_rounds; ++round)
     for (auto& k : kinds) k.speeds.push_back(need(study::try_tokens_per_second(exec, host, *k.plan, windows, 0.05)));
   for (auto& k : kinds) std::sort(k.speeds.begin(), k.speeds.end());
   to.intact_tokens_per_second = kinds.front().speeds[1];
