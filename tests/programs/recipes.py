@@ -211,9 +211,9 @@ def case_sae_goes_on_after_a_kill_to_the_same_bytes_and_reports_what_it_trained(
     assert {"sae", "random", "zero", "mean"} <= tables, tables
     kl = lambda table: next(r["metrics"]["kl"]["value"] for r in report["rows"] if r.get("table") == table and r["layers"] == [4])
     assert kl("sae") < kl("random") < kl("mean"), report["rows"]
-    for arguments, words in [(["--k", 65], ["--k", "65", "at most 64"]), (["--architecture", "melt"], ["--architecture", "'melt'", "jump_relu"]),
-                             (["--sites", "melt"], ["--sites", "'melt'", "mlp_delta"]), (["--batch", 20000], ["--batch", "20000", "16384"])]:
-        expect_refusal(run("study", *SMALL, *some, "--out", folder / "x", *arguments), *words)
+    for arguments, words in [(["--features", 64, "--k", 65], ["--k", "65", "at most 64"]), (["--architecture", "melt"], ["--architecture", "'melt'", "jump_relu"]),
+                             (["--sites", "melt"], ["--sites", "'melt'", "mlp_delta"]), (["--tokens", 16384, "--batch", 20000], ["--batch", "20000", "16384"])]:
+        expect_refusal(run("study", *SMALL, "--recipe", "sae", "--out", folder / "x", *arguments), *words)
         assert not (folder / "x").exists()
     expect_refusal(run("study", *SMALL, *some, "--out", folder / "report", "--quiet", "--learning-rate", 0.1), "options of the checkpoint")
     assert files("report") == whole
