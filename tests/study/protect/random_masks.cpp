@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include <resect/study/protect/random_masks.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <limits>
@@ -78,6 +79,19 @@ TEST_CASE("a layer that costs when protected is called harmful, and the fit stat
     CHECK(std::fabs(e.gain - truth) < 4 * e.se);
     CHECK(e.se < 0.04);
   }
+}
+
+TEST_CASE("with a fixed pool no set is a row twice: six layers have 20 halves, and 22 evaluations are all there are") {
+  const planted_landscape planted({.layers = 6, .critical = 2, .kind = landscape_kind::fixed_pool}, 3);
+  std::vector<layer_set> asked;
+  const auto counted = [&](const layer_set& p, index_t draw) {
+    CHECK(std::find(asked.begin(), asked.end(), p) == asked.end());
+    asked.push_back(p);
+    return planted.objective()(p, draw);
+  };
+  const auto found = resect::value_or_throw(try_random_masks(counted, 6, {.budget = 60, .noise = noise_kind::shared}));
+  CHECK(found.evaluations == 22);
+  CHECK(asked.size() == 22);
 }
 
 TEST_CASE("the sparse fit is least squares: known coefficients, their variances, dependent columns") {
