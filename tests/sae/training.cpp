@@ -68,6 +68,41 @@ void recovers(const A& how, planted_rows data, index_t steps, std::uint64_t seed
   }
 }
 
+// cpu without its tiles: 256 rows of pre-activations at a time.
+struct without_tiles {
+  using space = host_space;
+  cpu<> exec;
+  void bulk(index_t n, function_ref<void(index_t)> f) { exec.bulk(n, f); }
+  status try_gemm(float alpha, matrix_view<const float> a, matrix_view<const float> b, float beta,
+                  matrix_view<float> c) {
+    return exec.try_gemm(alpha, a, b, beta, c);
+  }
+  instruction_set instructions() const noexcept { return exec.instructions(); }
+};
+static_assert(!tiling_backend<without_tiles, float> && dense_backend<without_tiles, float>);
+
+// The parameters after four steps with AuxK and clipping. Rows come six times each and latents twice, in ranges of different
+// calls, so scores are equal all over the batch.
+template <class A, class E>
+dictionary<float> after_ties(E& exec, const A& how) {
+  const index_t latents = 2100;
+  const planted_rows data{.width = 24, .atoms = 50, .active = 3, .noise = 0.1};
+  const auto truth = data.dictionary();
+  matrix<float> x(300, data.width);
+  data.draw(truth, 0, x.view().middle_rows(0, 50));
+  for (index_t r = 50; r < 300; ++r)
+    for (index_t c = 0; c < x.cols; ++c) x(r, c) = x(r - 50, c);
+  const trainer_options options{
+      .latents = latents, .learning_rate = 1e-3, .warm_up = 0, .clip = 0.01, .dead_after = 1000};
+  auto t = value_or_throw(trainer<float, A>::try_make(exec, how, options, x.view()));
+  auto& s = t.mutable_state();
+  for (index_t j = latents / 2; j < latents; ++j)
+    for (index_t c = 0; c < x.cols; ++c) s.weights.encoder(j, c) = s.weights.encoder(j - latents / 2, c);
+  for (index_t j = 0; j < latents; j += 3) s.since_fired[j] = options.dead_after;
+  for (int step = 0; step < 4; ++step) REQUIRE(t.try_step(exec, x.view()));
+  return t.state().weights;
+}
+
 // A stream of planted rows through a shuffle buffer, its cursor the next row.
 struct planted_stream {
   planted_rows data{.width = 16, .atoms = 32, .active = 3};
@@ -164,6 +199,22 @@ TEST_CASE(
   resumes(topk{{.latents = 3, .anneal_from = 8, .anneal_steps = 50}});
   resumes(batch_topk{{.latents = 3}});
   resumes(jump_relu{.latents = 3});
+}
+
+TEST_CASE("sae: a backend that hands out tiles and one that does not choose the same latents, ties included") {
+  const auto same = [](const auto& how) {
+    without_tiles blocks;
+    if (blocks.instructions() == instruction_set::portable) {
+      WARN("skipped: by kernels alone products in tiles have the same bits");
+      return;
+    }
+    cpu<> tiles;
+    INFO(std::remove_cvref_t<decltype(how)>::name);
+    CHECK(after_ties(tiles, how) == after_ties(blocks, how));
+  };
+  same(topk{{.latents = 5}});
+  same(batch_topk{{.latents = 5}});
+  same(jump_relu{.latents = 5});
 }
 
 TEST_CASE("sae: a calibrated threshold keeps the latents that were asked for on other rows, within 2 %") {

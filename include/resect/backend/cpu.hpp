@@ -79,7 +79,7 @@ class cpu {
   //   packed B, and a worker's rows of A with one tile of 256 columns.
   template <class T>
     requires(std::same_as<T, float> || std::same_as<T, double>)
-  status try_gemm_tiles(matrix_view<const T> a, matrix_view<const T> b,
+  status try_gemm_tiles(std::type_identity_t<matrix_view<const T>> a, std::type_identity_t<matrix_view<const T>> b,
                         function_ref<void(index_t, index_t, matrix_view<T>)> take) {
     if (auto s = check_view(a, "A"); !s) return s;
     if (auto s = check_view(b, a.cols, b.cols, "B"); !s) return s;
