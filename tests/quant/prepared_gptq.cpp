@@ -67,6 +67,11 @@ TEST_CASE("sweeps from codes that are there never raise the loss, and lower that
   CHECK(q.outcome.loss == Approx(after).epsilon(1e-9));
   REQUIRE(rule->try_improve(exec, w.view(), q));
   CHECK(try_h_loss(exec, w.view(), q, h)->total <= after);
+  matrix<float> tiny = w;
+  for (index_t c = 0; c < 16; ++c) tiny(3, c) *= 1e-9f;  // a group that f16 has no scale for
+  auto lost = quantize(exec, tiny, affine_symmetric<3, f16_store>{.group = 16});
+  REQUIRE(rule->try_improve(exec, tiny.view(), lost));
+  CHECK(lost.outcome.vanished_scales == 1);
 }
 
 TEST_CASE("a prepared rule refuses matrices and codes of another width by name") {

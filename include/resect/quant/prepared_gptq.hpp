@@ -4,6 +4,7 @@
 #include <utility>
 
 #include <resect/quant/detail/feedback_row.hpp>
+#include <resect/quant/detail/lost_scales.hpp>
 #include <resect/quant/gptq.hpp>
 
 // GPTQ whose H is eliminated once, for matrices that read the same rows and for rounds over one matrix.
@@ -63,7 +64,9 @@ class prepared_gptq {
     if (auto s = q.check(); !s) return s;
     q.outcome = {};
     if (q.rows == 0 || q.cols == 0) return {};
-    return detail::refine(exec, w, moment_, {options_.sweeps, options_.refits, false}, q);
+    if (auto s = detail::refine(exec, w, moment_, {options_.sweeps, options_.refits, false}, q); !s) return s;
+    detail::note_lost_scales(exec, w, q);
+    return {};
   }
 
  private:

@@ -51,9 +51,7 @@ result<quantized<F>> try_quantize(E& exec, matrix_view<const float> W, const F& 
   W = detail::contiguous_floats(exec, W, copy);
   if (status s = out.try_resize(W.rows, W.cols); !s) return s.error();
   if (status s = rule.round(exec, W, search, out); !s) return s.error();
-  const detail::lost_scales lost = detail::count_lost_scales(exec, W, out);
-  out.outcome.saturated_scales = lost.saturated;
-  out.outcome.vanished_scales = lost.vanished;
+  detail::note_lost_scales(exec, W, out);
   return out;
 }
 

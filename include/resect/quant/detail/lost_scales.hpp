@@ -55,4 +55,12 @@ lost_scales count_lost_scales(E& exec, matrix_view<const float> w, const quantiz
       });
 }
 
+// Writes both into the outcome.
+template <executor E, static_format F>
+void note_lost_scales(E& exec, matrix_view<const float> w, quantized<F>& q) {
+  const lost_scales lost = count_lost_scales(exec, w, q);
+  q.outcome.saturated_scales = lost.saturated;
+  q.outcome.vanished_scales = lost.vanished;
+}
+
 }  // namespace RESECT_NAMESPACE::quant::detail
