@@ -10,7 +10,8 @@ A line asks for one thing by its "do", and is answered by one line, {"failed": r
     error     matrix, rows, cols, rank, factors            the Frobenius norm of W - L V' in double; factors: L, then V, floats
     factor    matrix, rows, cols, rank, oversampling, iterations, normalizer, threads, repeats, out
               torch.svd_lowrank (rank + oversampling columns; no normalizer) or sklearn.utils.extmath.randomized_svd ->
-              seconds of each repeat after one that is not counted (none for 0 repeats), version; out: L, then V
+              seconds and processor seconds of each repeat after one that is not counted (none for 0 repeats), version; out: L,
+              then V
 """
 import json
 import sys
@@ -88,17 +89,18 @@ def by_sklearn(ask):
 def factor(ask):
     from threadpoolctl import threadpool_limits
     once, version = (by_torch if KIND == "torch" else by_sklearn)(ask)
-    seconds = []
+    seconds, processor = [], []
     with threadpool_limits(limits=ask["threads"]):
         left, right = once()
         for _ in range(ask["repeats"]):
-            start = time.perf_counter()
+            start, begin = time.perf_counter(), time.process_time()
             once()
+            processor.append(time.process_time() - begin)
             seconds.append(time.perf_counter() - start)
     with open(ask["out"], "wb") as file:
         for part in (left, right):
             file.write(numpy.ascontiguousarray(part).tobytes())
-    return {"seconds": seconds, "version": version}
+    return {"seconds": seconds, "processor": processor, "version": version}
 
 
 for line in sys.stdin:

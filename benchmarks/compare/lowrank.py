@@ -3,7 +3,7 @@
 """Compares resect's truncated SVD with torch.svd_lowrank and scikit-learn's randomized_svd at equal accuracy, in one run.
 
     python3 benchmarks/compare/lowrank.py --build-dir build --cache DIR [--rank 128] [--side 2048] [--threads 2] [--rounds 5]
-        [--matrices flat 1/sqrt 1/k smollm2:TENSOR minilm:NAME ...]
+        [--clock wall | processor] [--matrices flat 1/sqrt 1/k smollm2:TENSOR minilm:NAME ...]
 
 Every side approximates an fp32 matrix W to ||W - U diag(s) V'||_F <= 1.01 * optimum, by its cheapest setting that reaches
 it; optimum: all singular values in double by NumPy. The error of every side is measured by NumPy in double.
@@ -11,17 +11,19 @@ it; optimum: all singular values in double by NumPy. The error of every side is 
     flat, 1/sqrt, 1/k   of side x side; flat has Gaussian elements, the others these singular values
     smollm2, minilm     real matrices: of SmolLM2 (rank 128 of 576), of all-MiniLM-L6-v2 (128 of 384)
 
-Grids: columns beside the rank 0 16 32 48 64 96 128 160 192 256, as far as the matrix has them, and
+Grids: columns beside the rank 0 16 32 48 64 80 96 112 128 160 192 256, as far as the matrix has them, and
     PyTorch         niter 0 to 6
     scikit-learn    n_iter 0 to 6, normalizer none or LU (QR has LU's subspace and costs more)
-    resect          blocks of 16, 32 and 64, a Krylov space; no error is estimated (error_probes 0)
+    resect          a Krylov space of blocks of 16 or 32, start powers 0, 2, 3 or 4; error_probes 0, as no peer measures one
 Of each number of columns the least number of iterations that suffices is timed, and the fastest setting goes on. Sides
 then alternate in rounds; figures are medians. Peer is the faster one. Bars: peer's seconds / resect's on `cpu`, each
 >= 1.1, geometric mean >= 1.4; `cblas` (OpenBLAS) stands beside it without one. Bars are judged on a quiet machine only,
-as in runtime.py. Writes build/compare/lowrank.json as harness.py says. Exit status: 0 when everything ran, 1 with one
+as in runtime.py; with --clock processor everything is on one thread, times are of the processor, and a busy machine will
+do. Writes build/compare/lowrank.json as harness.py says. Exit status: 0 when everything ran, 1 with one
 line otherwise.
 """
 import argparse
+import itertools
 import json
 import math
 import os
@@ -40,8 +42,8 @@ from harness import Failed, Others, QUIET, finish, positive, row, run, say  # no
 MATRICES = ["flat", "1/sqrt", "1/k", "smollm2:blk.3.attn_q.weight", "smollm2:blk.12.ffn_down.weight", "smollm2:blk.26.ffn_up.weight",
             "minilm:encoder.layer.0.attention.self.query.weight", "minilm:encoder.layer.3.intermediate.dense.weight"]
 EXCESS, LEAST_BAR, MEAN_BAR = 1.01, 1.1, 1.4
-COLUMNS = [0, 16, 32, 48, 64, 96, 128, 160, 192, 256]
-ITERATIONS, BLOCKS = range(7), [16, 32, 64]
+COLUMNS = [0, 16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 256]
+ITERATIONS, BLOCKS, POWERS = range(7), [16, 32], [0, 2, 3, 4]
 REST = 0.3  # seconds: idle threads of a library go on spinning for a while
 
 
@@ -69,15 +71,15 @@ class Worker:
 
 
 class Peer:
-    def __init__(self, worker, name, normalizers):
-        self.worker, self.name, self.normalizers, self.version = worker, name, normalizers, ""
+    def __init__(self, worker, name, normalizers, clock):
+        self.worker, self.name, self.normalizers, self.clock, self.version = worker, name, normalizers, clock, ""
 
     def factor(self, of, setting, threads, repeats, out):
         normalizer, oversampling, iterations = setting
         answer = self.worker.ask("factor", **of, normalizer=normalizer, oversampling=oversampling, iterations=iterations,
                                  threads=threads, repeats=repeats, out=out)
         self.version = answer["version"]
-        return answer["seconds"]
+        return answer[self.clock]
 
     def settings(self, columns, reaches):
         found = []
@@ -98,26 +100,26 @@ class Peer:
 class Resect:
     name = "resect"
 
-    def __init__(self, program):
-        self.program = program
+    def __init__(self, program, clock):
+        self.program, self.clock = program, clock
 
     def factor(self, of, setting, threads, repeats, out):
-        block, oversampling = setting
+        block, powers, oversampling = setting
         shape = [str(of[key]) for key in ("rows", "cols", "rank")]
-        text = run([self.program, of["matrix"], *shape, str(oversampling), str(block), str(threads), str(repeats), out],
+        text = run([self.program, of["matrix"], *shape, str(oversampling), str(block), str(powers), str(threads), str(repeats), out],
                    os.path.basename(self.program))[0]
-        return json.loads(text)["seconds"]
+        return json.loads(text)[self.clock]
 
     def settings(self, columns, reaches):
         found = []
-        for block in BLOCKS:
-            fewest = next((oversampling for oversampling in columns if reaches((block, oversampling))), None)
+        for block, powers in itertools.product(BLOCKS, POWERS):
+            fewest = next((oversampling for oversampling in columns if reaches((block, powers, oversampling))), None)
             if fewest is not None:
-                found.append((block, fewest))
+                found.append((block, powers, fewest))
         return found
 
     def words(self, setting):
-        return f"+{setting[1]} columns, blocks of {setting[0]}"
+        return f"+{setting[2]} columns, blocks of {setting[0]}, start powers {setting[1]}"
 
 
 def obtained(options, judge, number, name, folder):
@@ -186,17 +188,18 @@ def spread(values):
 
 def rows_of(options, python, folder):
     workers = {"torch": Worker(python, "torch"), "sklearn": Worker(python, "sklearn")}
-    peers = {"torch.svd_lowrank": Peer(workers["torch"], "torch", [""]),
-             "randomized_svd": Peer(workers["sklearn"], "scikit-learn", ["none", "LU"])}
+    clock = "processor" if options.clock == "processor" else "seconds"
+    peers = {"torch.svd_lowrank": Peer(workers["torch"], "torch", [""], clock),
+             "randomized_svd": Peer(workers["sklearn"], "scikit-learn", ["none", "LU"], clock)}
     bin_dir = os.path.join(os.path.abspath(options.build_dir), "bin")
-    ours = {f"resect on {backend}": Resect(os.path.join(bin_dir, program))
+    ours = {f"resect on {backend}": Resect(os.path.join(bin_dir, program), clock)
             for backend, program in (("cpu", "lowrank_bench"), ("cblas", "lowrank_bench_blas"))
             if os.path.exists(os.path.join(bin_dir, program))}
     rows, ratios, quiet_all = [], {key: [] for key in ours}, True
     try:
         for number, name in enumerate(options.matrices):
             of, found, share = measured(options, ours | peers, number, workers["sklearn"], folder)
-            quiet = share <= QUIET
+            quiet = share <= QUIET or options.clock == "processor"
             quiet_all = quiet_all and quiet
             peer = min(peers, key=lambda key: found[key]["seconds"])
             for key in ours:
@@ -207,7 +210,7 @@ def rows_of(options, python, folder):
                         + ", ".join(f"{other} {1000 * found[other]['seconds']:.1f} ms" for other in peers if other != peer))
                 if not quiet:
                     note += f"; others took {100 * share:.0f} % of the cores: not judged"
-                rows.append(row(f"{name}, {key}", "ms", 1000 * entry["seconds"], 1000 * theirs["seconds"], peer, peers[peer].version,
+                rows.append(row(f"{name}, {key}", "ms" if clock == "seconds" else "ms of the processor", 1000 * entry["seconds"], 1000 * theirs["seconds"], peer, peers[peer].version,
                                 ratio=ratios[key][-1], bar=LEAST_BAR if quiet and key.endswith("cpu") else None, runs=options.rounds,
                                 spread={"resect": spread(entry["rounds"]), "peer": spread(theirs["rounds"])}, note=note))
     finally:
@@ -228,8 +231,11 @@ def main():
     parser.add_argument("--side", type=positive, default=2048, help="of the matrices with a planted spectrum (%(default)s)")
     parser.add_argument("--threads", type=positive, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=positive, default=5, help="alternating rounds (%(default)s)")
+    parser.add_argument("--clock", choices=["wall", "processor"], default="wall", help="what is timed (%(default)s)")
     parser.add_argument("--matrices", nargs="+", default=MATRICES, help="flat, 1/sqrt, 1/k, smollm2:TENSOR, minilm:NAME (%(default)s)")
     options = parser.parse_args()
+    if options.clock == "processor":
+        options.threads = 1
     folder = os.path.abspath(os.path.join(options.build_dir, "compare"))
     os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = str(options.threads)
     try:

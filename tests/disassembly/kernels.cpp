@@ -42,10 +42,10 @@ int main(int argc, char** argv) {
   std::vector<double> rows(4 * 48);
   for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<double>(i * 37 % 11) - 5;
   const resect::linalg::detail::plane_rotation turns[] = {{2, 0.6, 0.8}, {1, 0.8, -0.6}, {2, 0.6, 0.8}};
-  eigen.rotate(rows.data(), 48, turns, 3);
-  eigen.subtract(rows.data(), 0.5, rows.data() + 48, 0, 48);
-  quantized +=
-      eigen.update_and_dot(rows.data(), 0.25, rows.data() + 48, -0.5, rows.data() + 96, rows.data() + 144, 0, 48);
+  eigen.rotate(rows.data(), turns, 3);
+  eigen.reflect(rows.data(), 48, 2, rows.data() + 96, 0.5, 0, 48);
+  eigen.update_and_multiply(rows.data(), 48, 1, turns[0].row > 1 ? rows.data() + 1 : nullptr, rows.data() + 48,
+                            rows.data() + 2, rows.data() + 96, rows.data() + 144, 0, 48, &quantized);
   quantized += eigen.dot(rows.data(), rows.data() + 96, 0, 40);
   std::printf("%s %.10f %.10f %lld %.10f %.10f %.6f\n", std::string_view{resect::name(resect::runnable(set))}.data(),
               c.kl, resect::metrics::log_sum_exp(set, x),

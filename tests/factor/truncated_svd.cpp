@@ -297,6 +297,46 @@ TEST_CASE("power iterations lower the error of a slowly falling spectrum, more d
   CHECK(few->quality.frobenius_error > 1.05 * planted::tail(sigma, 20));
 }
 
+TEST_CASE("a Krylov space that begins at a higher power reaches the error of more columns") {
+  cpu exec;
+  const auto w = planted::gaussian<float>(300, 260, 6);
+  const double best = planted::tail(planted::singular_values(widen(w.view())), 40);
+  const auto excess = [&](index_t oversampling, int powers) {
+    const auto svd =
+        factor::try_truncated_svd(exec, w.view(), {.rank = 40, .oversampling = oversampling, .start_powers = powers});
+    REQUIRE(svd);
+    return checked_error(widen(w.view()), *svd, 40, 40 + oversampling) / best - 1;
+  };
+  const double plain = excess(30, 0);
+  CHECK(plain > 0.015);
+  CHECK(excess(30, 2) < 0.6 * plain);
+  CHECK(excess(30, 4) < 0.4 * plain);
+  CHECK(excess(20, 4) < plain);
+}
+
+TEMPLATE_TEST_CASE("powers of the first block lose no direction: low rank, equal values, steep ones, no values", "",
+                   float, double) {
+  using T = TestType;
+  cpu exec;
+  struct example {
+    const char* what;
+    double (*sigma)(double);
+  };
+  for (const auto& e :
+       {example{"rank 5", [](double i) { return i < 5 ? 1.0 : 0.0; }}, example{"equal", [](double) { return 1.0; }},
+        example{"0.3^i", [](double i) { return std::pow(0.3, i); }}, example{"zero", [](double) { return 0.0; }}}) {
+    const auto w = planted::narrow<T>(planted::with_spectrum(120, 90, planted::spectrum(90, e.sigma), 8));
+    const auto wide = widen(w.view());
+    for (const int powers : {0, 3, 9}) {
+      const auto svd = factor::try_truncated_svd(exec, w.view(), {.rank = 12, .start_powers = powers});
+      REQUIRE(svd);
+      CAPTURE(e.what, powers);
+      const double error = checked_error(wide, *svd, 12, 50), norm = planted::frobenius(wide);
+      CHECK(error <= 1.001 * planted::tail(planted::singular_values(wide), 12) + 40 * planted::unit<T> * norm);
+    }
+  }
+}
+
 TEST_CASE("what cannot be decomposed is refused, by name") {
   cpu exec;
   auto w = planted::gaussian<float>(6, 4, 1);
@@ -308,9 +348,9 @@ TEST_CASE("what cannot be decomposed is refused, by name") {
   CHECK(message(w.view(), {}) == "invalid argument: rank: got 0, wanted 1 to 4");
   CHECK(message(w.view(), {.rank = 5}) == "invalid argument: rank: got 5, wanted 1 to 4");
   CHECK(message(w.view(), {.rank = 1, .oversampling = -2}) ==
-        "invalid argument: options: got oversampling -2, power_iterations 2, error_probes 6, block 0, wanted "
-        "oversampling "
-        "at least -1, the others at least 0");
+        "invalid argument: options: got oversampling -2, power_iterations 2, error_probes 6, block 0, start_powers -1, "
+        "wanted oversampling and start_powers at least -1, the others at least 0");
+  CHECK(message(w.view(), {.rank = 1, .start_powers = -2}).find("start_powers -2") != std::string::npos);
   for (const double share : {-0.1, 1.5, std::numeric_limits<double>::quiet_NaN()}) {
     CHECK(message(w.view(), {.energy = share}).find("energy") != std::string::npos);
     CHECK(message(w.view(), {.error = share}).find("error") != std::string::npos);

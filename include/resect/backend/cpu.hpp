@@ -47,7 +47,8 @@ class cpu {
   //   panels. u = 2⁻²⁴ or 2⁻⁵³:
   //   |error| ≤ (k + 2)·u·|α|·(|A|·|B|) + (⌈k/128⌉ + 1)·u·|β·C|
   //   Cost 2mnk flop. Memory for the time of the call: kernels pack at most 2080 columns of a panel of B, which all
-  //   workers share, and 144 rows of A a worker (avx512: 8.5 and 0.6 MB in float, twice that in double); Eigen packs
+  //   workers share, and 144 rows of A a worker (avx512: 8.5 and 0.6 MB in float, twice that in double), or none where C
+  //   is at most four register tiles wide and A has a stride of 1; Eigen packs
   //   below 2.5 MB a worker, and an operand without a stride of 1 is copied for it. What cannot be had is
   //   std::bad_alloc; in a task (a worker's share) that leaves through `bulk`, and ends the program where tasks run on
   //   `threads`.

@@ -135,23 +135,44 @@ status try_scale_columns(E& exec, const matrix_view<U>& from, std::span<const co
   return {};
 }
 
+namespace detail {
+// G ← AᵀA + β·G of a panel of doubles: the lower triangle in blocks of columns, which are then mirrored.
+template <class E>
+status add_gram(E& exec, matrix_view<const double> a, double beta, matrix_view<double> g) {
+  constexpr index_t width = 64;
+  for (index_t first = 0; first < a.cols; first += width) {
+    const index_t count = algo::min(width, a.cols - first), below = a.cols - first;
+    const auto left = a.block(0, first, a.rows, below);
+    const auto to = g.block(first, first, below, count);
+    if (auto s = exec.try_gemm(1.0, left.transposed(), left.block(0, 0, a.rows, count), beta, to); !s) return s;
+  }
+  return {};
+}
+template <class T>
+void mirror_lower(matrix_view<T> g) {
+  for (index_t i = 0; i < g.rows; ++i)
+    for (index_t j = i + 1; j < g.rows; ++j) g(i, j) = g(j, i);
+}
+}  // namespace detail
+
 // G ← AᵀA in double; a float panel is widened in slices of a fixed height.
 template <host_executor E, class T>
   requires dense_backend<E, double>
 status try_gram(E& exec, const matrix_view<T>& a, matrix_view<double> g) {
   if constexpr (std::same_as<std::remove_const_t<T>, double>) {
-    return exec.try_gemm(1.0, a.transposed(), a, 0.0, g);
+    if (auto s = detail::add_gram(exec, a, 0, g); !s) return s;
   } else {
-    constexpr index_t height = 1024;
+    constexpr index_t height = 256;
     matrix<double> wide(algo::min(height, a.rows), a.cols);
     for (index_t first = 0; first == 0 || first < a.rows; first += height) {
       const auto part = a.middle_rows(first, algo::min(height, a.rows - first));
       const auto slice = wide.view().middle_rows(0, part.rows);
       copy(exec, part, slice);
-      if (auto s = exec.try_gemm(1.0, slice.transposed(), slice, first == 0 ? 0.0 : 1.0, g); !s) return s;
+      if (auto s = detail::add_gram(exec, slice, first == 0 ? 0.0 : 1.0, g); !s) return s;
     }
-    return {};
   }
+  detail::mirror_lower(g);
+  return {};
 }
 
 // to ← from in another element type.

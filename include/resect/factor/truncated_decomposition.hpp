@@ -27,6 +27,9 @@ struct truncated_svd_options {
   int error_probes = 6;  // see try_spectral_error; 0 leaves it out, which saves up to 5 passes over W
   svd_method method = svd_method::block_krylov;
   index_t block = 0;  // columns of a step of a Krylov space; 0: krylov_block(rank)
+  // How often W·Wᵀ is applied to the first block of a Krylov space before it is kept: a space that begins at higher
+  // powers needs fewer columns, at 2·block products each time. −1: krylov_start_powers.
+  int start_powers = -1;
   // Targets, in (0, 1]; 0: none. The least rank is taken that keeps Σs² ≥ energy·‖W‖²_F and leaves an error of at most
   // error·‖W‖_F.
   double energy = 0;

@@ -78,7 +78,7 @@ result<svd_search<T, typename B::space>> search_directions(B& exec, const A& a, 
     double tail = 0;
     if (options.method == svd_method::block_krylov) {
       const index_t b = std::min(k, options.block > 0 ? options.block : default_block(guess));
-      if (auto s = grow<T>(exec, a, space, k, b, options.seed); !s) return s.error();
+      if (auto s = grow<T>(exec, a, space, k, b, start_powers(options), options.seed); !s) return s.error();
       auto found = gram_svd<T>(exec, space.image_view());
       if (!found) return found.error();
       core = *std::move(found);
@@ -182,8 +182,8 @@ result<truncated_decomposition<T, typename B::space>> finish(B& exec, const A& a
 //   docs/factor.md tabulates what the options bring.
 //   ‖UᵀU − I‖_F and ‖VᵀV − I‖_F ≤ 2·orthonormality_bound<T>(max(m, n), k), also where singular values are zero.
 //   Scaling W by a power of two scales s and leaves U and V as they are, bit for bit, while nothing is subnormal.
-//   Cost: block Krylov 2·2mnk flop, 8·min(m, n)·k² for the basis, 2·max(m, n)·k² in double and 10k³ for the core;
-//   subspace iteration (2q + 2)·2mnk flop, about 4(m + n)k² in double a half step, the core; and
+//   Cost: block Krylov 2·2mn(k + block·start_powers) flop, 8·min(m, n)·k² for the basis, max(m, n)·k² in double and 10k³
+//   for the core; subspace iteration (2q + 2)·2mnk flop, about 4(m + n)k² in double a half step, the core; and
 //   5·(2mn + 2k(m + n))·error_probes for the error. Memory: 3(m + n)k elements. Some backends copy a W without a stride
 //   of one in every product: copy it once.
 //   Same bits for any number of workers, if the backend's products have that.

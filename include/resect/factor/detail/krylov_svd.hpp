@@ -29,9 +29,30 @@ struct bilateral_space {
   }
 };
 
-// Grows the space to k columns by blocks of b; the first block is A·Ω. 2·2mnk flop, 8mk² for the basis.
+// Y (m, b) ← (A·Aᵀ)^powers·A·Ω, up to a basis of its columns: they are orthonormalized after every power.
+template <class T, panel_backend<T> B, class A>
+status start_block(B& exec, const A& a, int powers, std::uint64_t seed, view_of<T, B> y) {
+  auto wide = try_make_matrix<T>(exec, a.cols(), y.cols);
+  if (!wide) return wide.error();
+  if (auto s = try_fill(exec, random::gaussian_matrix{seed}, wide->view(), random::block_origin{}); !s) return s;
+  if (auto s = a.try_multiply(exec, T{1}, view_of<const T, B>(wide->view()), T{0}, y); !s) return s;
+  if (powers == 0) return {};
+  auto panel = try_make_matrix<T>(exec, y.rows, y.cols);
+  if (!panel) return panel.error();
+  growing_basis<T, typename B::space> basis{*std::move(panel)};
+  for (int i = 0; i < powers; ++i) {
+    basis.count = 0;
+    if (auto s = append_block<T>(exec, basis, y, seed); !s) return s;
+    if (auto s = a.try_multiply_transposed(exec, T{1}, basis.view(), T{0}, wide->view()); !s) return s;
+    if (auto s = a.try_multiply(exec, T{1}, view_of<const T, B>(wide->view()), T{0}, y); !s) return s;
+  }
+  return {};
+}
+
+// Grows the space to k columns by blocks of b; the first block is (A·Aᵀ)^powers·A·Ω. 2·2mn(k + b·powers) flop, 8mk² for
+// the basis.
 template <class T, panel_backend<T> B, linear_map<B, T> A>
-status grow(B& exec, const A& a, bilateral_space<T, typename B::space>& space, index_t k, index_t b,
+status grow(B& exec, const A& a, bilateral_space<T, typename B::space>& space, index_t k, index_t b, int powers,
             std::uint64_t seed) {
   auto& basis = space.basis;
   const index_t m = a.rows(), n = a.cols();
@@ -53,10 +74,7 @@ status grow(B& exec, const A& a, bilateral_space<T, typename B::space>& space, i
     const index_t width = std::min(basis.count == 0 ? b : before, k - basis.count);
     const auto next = y->view().block(0, 0, m, width);
     if (basis.count == 0) {
-      auto omega = try_make_matrix<T>(exec, n, width);
-      if (!omega) return omega.error();
-      if (auto s = try_fill(exec, random::gaussian_matrix{seed}, omega->view(), random::block_origin{}); !s) return s;
-      if (auto s = a.try_multiply(exec, T{1}, view_of<const T, B>(omega->view()), T{0}, next); !s) return s;
+      if (auto s = start_block<T>(exec, a, powers, seed, next); !s) return s;
     } else {
       const auto last = space.image_view().block(0, basis.count - before, n, width);
       if (auto s = a.try_multiply(exec, T{1}, last, T{0}, next); !s) return s;

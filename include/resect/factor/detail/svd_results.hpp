@@ -18,11 +18,11 @@ inline status check_options(const truncated_svd_options& o, index_t smaller) noe
   const bool target = has_target(o);
   if (o.rank < (target ? 0 : 1) || o.rank > smaller || smaller < 1)
     return error{errc::invalid_argument, "rank", text(o.rank), text(target ? 0 : 1, " to ", smaller)};
-  if (o.oversampling < -1 || o.power_iterations < 0 || o.error_probes < 0 || o.block < 0)
+  if (o.oversampling < -1 || o.power_iterations < 0 || o.error_probes < 0 || o.block < 0 || o.start_powers < -1)
     return error{errc::invalid_argument, "options",
                  text("oversampling ", o.oversampling, ", power_iterations ", o.power_iterations, ", error_probes ",
-                      o.error_probes, ", block ", o.block),
-                 "oversampling at least -1, the others at least 0"};
+                      o.error_probes, ", block ", o.block, ", start_powers ", o.start_powers),
+                 "oversampling and start_powers at least -1, the others at least 0"};
   const auto outside = [](double share) { return !(share >= 0 && share <= 1); };
   if (outside(o.energy)) return error{errc::invalid_argument, "energy", text(o.energy), "above 0, at most 1"};
   if (outside(o.error)) return error{errc::invalid_argument, "error", text(o.error), "above 0, at most 1"};
@@ -30,6 +30,9 @@ inline status check_options(const truncated_svd_options& o, index_t smaller) noe
 }
 
 inline index_t default_block(index_t rank) noexcept { return krylov_block(rank); }
+inline int start_powers(const truncated_svd_options& o) noexcept {
+  return o.start_powers >= 0 ? o.start_powers : krylov_start_powers;
+}
 
 // Directions that are searched for so many that are wanted.
 inline index_t searched_columns(const truncated_svd_options& o, index_t rank, index_t smaller) noexcept {

@@ -16,7 +16,7 @@ struct plane_rotation {
   double cosine = 1, sine = 0;
 };
 
-// Columns that `rotate` turns in one call: so few that a few hundred rows of them stay in the first cache.
+// Columns that `rotate` turns in one call: so few that some hundred rows of them stay in the first cache.
 inline constexpr index_t rotated_columns = 16;
 
 namespace portable {
@@ -47,18 +47,19 @@ using ::resect::detail::avx512::add_product, ::resect::detail::avx512::all, ::re
 // The kernels of an instruction set, which the machine must have.
 struct eigen_kernels {
   double (*dot)(const double*, const double*, index_t, index_t) noexcept;
-  double (*update_and_dot)(double*, double, const double*, double, const double*, const double*, index_t,
-                           index_t) noexcept;
-  void (*subtract)(double*, double, const double*, index_t, index_t) noexcept;
-  void (*rotate)(double*, index_t, const plane_rotation*, index_t) noexcept;
+  void (*update_and_multiply)(double*, index_t, index_t, const double*, const double*, const double*, const double*,
+                              const double*, index_t, index_t, double*) noexcept;
+  void (*reflect)(double*, index_t, index_t, const double*, double, index_t, index_t) noexcept;
+  void (*rotate)(double*, const plane_rotation*, index_t) noexcept;
 
   static eigen_kernels of(instruction_set set) noexcept {
 #if defined(__x86_64__)
-    if (set == instruction_set::avx512) return {avx512::dot, avx512::update_and_dot, avx512::subtract, avx512::rotate};
-    if (set == instruction_set::avx2) return {avx2::dot, avx2::update_and_dot, avx2::subtract, avx2::rotate};
+    if (set == instruction_set::avx512)
+      return {avx512::dot, avx512::update_and_multiply, avx512::reflect, avx512::rotate};
+    if (set == instruction_set::avx2) return {avx2::dot, avx2::update_and_multiply, avx2::reflect, avx2::rotate};
 #endif
     static_cast<void>(set);
-    return {portable::dot, portable::update_and_dot, portable::subtract, portable::rotate};
+    return {portable::dot, portable::update_and_multiply, portable::reflect, portable::rotate};
   }
 };
 

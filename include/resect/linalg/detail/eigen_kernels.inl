@@ -27,60 +27,88 @@
   return sum_of_lanes(sum[0], sum[1], sum[2], sum[3]);
 }
 
-// row ← row − x·w − y·v, and the product of the new row with u, for first ≤ i < last.
-[[RESECT_KERNEL]] inline double update_and_dot(double* row, double x, const double* w, double y, const double* v,
-                                               const double* u, index_t first, index_t last) noexcept {
-  const f64 minus_x = all(-x), minus_y = all(-y);
-  f64 sum[4] = {};
-  index_t i = first;
-  for (; i + 4 * width <= last; i += 4 * width)
+// Rows side by side, so that what they share is loaded once: row_r ← row_r − x_r·w − y_r·v and out_r ← row_r·u, for
+// first ≤ i < last.
+template <unsigned Rows>
+[[RESECT_KERNEL gnu::always_inline]] inline void update_few(double* rows, index_t stride, const double* x,
+                                                            const double* w, const double* y, const double* v,
+                                                            const double* u, index_t first, index_t last,
+                                                            double* out) noexcept {
+  f64 minus_x[Rows], minus_y[Rows], sum[Rows] = {};
 #pragma GCC unroll 4
-    for (int j = 0; j < 4; ++j) {
-      const index_t at = i + j * width;
-      const f64 z = add_product(add_product(lanes_at(row + at), minus_x, lanes_at(w + at)), minus_y, lanes_at(v + at));
-      __builtin_memcpy(row + at, &z, sizeof z);
-      sum[j] = add_product(sum[j], z, lanes_at(u + at));
-    }
-  for (; i < last; i += width) {
-    const f64 z = add_product(add_product(lanes_at(row + i), minus_x, lanes_at(w + i)), minus_y, lanes_at(v + i));
-    __builtin_memcpy(row + i, &z, sizeof z);
-    sum[0] = add_product(sum[0], z, lanes_at(u + i));
-  }
-  return sum_of_lanes(sum[0], sum[1], sum[2], sum[3]);
-}
-
-// row ← row − x·v, for first ≤ i < last.
-[[RESECT_KERNEL]] inline void subtract(double* row, double x, const double* v, index_t first, index_t last) noexcept {
-  const f64 minus_x = all(-x);
+  for (unsigned r = 0; r < Rows; ++r) minus_x[r] = all(-x[r]), minus_y[r] = all(-y[r]);
   for (index_t i = first; i < last; i += width) {
-    const f64 z = add_product(lanes_at(row + i), minus_x, lanes_at(v + i));
-    __builtin_memcpy(row + i, &z, sizeof z);
+    const f64 along_w = lanes_at(w + i), along_v = lanes_at(v + i), along_u = lanes_at(u + i);
+#pragma GCC unroll 4
+    for (unsigned r = 0; r < Rows; ++r) {
+      double* const at = rows + index_t{r} * stride + i;
+      const f64 z = add_product(add_product(lanes_at(at), minus_x[r], along_w), minus_y[r], along_v);
+      __builtin_memcpy(at, &z, sizeof z);
+      sum[r] = add_product(sum[r], z, along_u);
+    }
   }
+#pragma GCC unroll 4
+  for (unsigned r = 0; r < Rows; ++r) out[r] = sum_of_lanes(sum[r], f64{}, f64{}, f64{});
+}
+[[RESECT_KERNEL]] inline void update_and_multiply(double* rows, index_t stride, index_t count, const double* x,
+                                                  const double* w, const double* y, const double* v, const double* u,
+                                                  index_t first, index_t last, double* out) noexcept {
+  index_t r = 0;
+  for (; r + 4 <= count; r += 4)
+    update_few<4>(rows + r * stride, stride, x + r, w, y + r, v, u, first, last, out + r);
+  for (; r < count; ++r) update_few<1>(rows + r * stride, stride, x + r, w, y + r, v, u, first, last, out + r);
 }
 
-// Applies rotations to columns of rows `stride` apart. A rotation of rows i − 1 and i that follows one of i and i + 1
-// finds row i in registers.
-[[RESECT_KERNEL]] inline void rotate(double* rows, index_t stride, const plane_rotation* rotations,
-                                     index_t count) noexcept {
+// row_r ← row_r − scale·(row_r·v)·v, for first ≤ i < last.
+template <unsigned Rows>
+[[RESECT_KERNEL gnu::always_inline]] inline void reflect_few(double* rows, index_t stride, const double* v,
+                                                             double scale, index_t first, index_t last) noexcept {
+  f64 sum[Rows] = {}, minus[Rows];
+  for (index_t i = first; i < last; i += width) {
+    const f64 along_v = lanes_at(v + i);
+#pragma GCC unroll 4
+    for (unsigned r = 0; r < Rows; ++r) sum[r] = add_product(sum[r], lanes_at(rows + index_t{r} * stride + i), along_v);
+  }
+#pragma GCC unroll 4
+  for (unsigned r = 0; r < Rows; ++r) minus[r] = all(-scale * sum_of_lanes(sum[r], f64{}, f64{}, f64{}));
+  for (index_t i = first; i < last; i += width) {
+    const f64 along_v = lanes_at(v + i);
+#pragma GCC unroll 4
+    for (unsigned r = 0; r < Rows; ++r) {
+      double* const at = rows + index_t{r} * stride + i;
+      const f64 z = add_product(lanes_at(at), minus[r], along_v);
+      __builtin_memcpy(at, &z, sizeof z);
+    }
+  }
+}
+[[RESECT_KERNEL]] inline void reflect(double* rows, index_t stride, index_t count, const double* v, double scale,
+                                      index_t first, index_t last) noexcept {
+  index_t r = 0;
+  for (; r + 4 <= count; r += 4) reflect_few<4>(rows + r * stride, stride, v, scale, first, last);
+  for (; r < count; ++r) reflect_few<1>(rows + r * stride, stride, v, scale, first, last);
+}
+
+// Applies rotations to rows of rotated_columns elements, one behind the other. A rotation of rows i − 1 and i that
+// follows one of i and i + 1 finds row i in registers.
+[[RESECT_KERNEL]] inline void rotate(double* rows, const plane_rotation* rotations, index_t count) noexcept {
   constexpr int vectors = rotated_columns / width;
   f64 held[vectors] = {};
-  index_t held_row = -1;
-  for (index_t k = 0; k < count; ++k) {
-    const plane_rotation& r = rotations[k];
-    double* const above = rows + r.row * stride;
-    double* const below = above + stride;
-    if (held_row != r.row + 1) {
-      if (held_row >= 0) __builtin_memcpy(rows + held_row * stride, held, sizeof held);
-      __builtin_memcpy(held, below, sizeof held);
-    }
-    const f64 c = all(r.cosine), s = all(r.sine), minus_s = all(-r.sine);
+  for (index_t k = 0; k < count;) {
+    double* above = rows + rotations[k].row * rotated_columns;
 #pragma GCC unroll 8
-    for (int j = 0; j < vectors; ++j) {
-      const f64 x = lanes_at(above + j * width), y = held[j], down = add_product(product(c, y), s, x);
-      __builtin_memcpy(below + j * width, &down, sizeof down);
-      held[j] = add_product(product(c, x), minus_s, y);
+    for (int j = 0; j < vectors; ++j) held[j] = lanes_at(above + rotated_columns + j * width);
+    index_t row = rotations[k].row;
+    for (; k < count && rotations[k].row == row; ++k, --row, above -= rotated_columns) {
+      const f64 c = all(rotations[k].cosine), s = all(rotations[k].sine), minus_s = all(-rotations[k].sine);
+#pragma GCC unroll 8
+      for (int j = 0; j < vectors; ++j) {
+        const f64 x = lanes_at(above + j * width), down = add_product(product(c, held[j]), s, x);
+        __builtin_memcpy(above + rotated_columns + j * width, &down, sizeof down);
+        held[j] = add_product(product(c, x), minus_s, held[j]);
+      }
     }
-    held_row = r.row;
+#pragma GCC unroll 8
+    for (int j = 0; j < vectors; ++j)
+      __builtin_memcpy(above + rotated_columns + j * width, &held[j], sizeof held[j]);
   }
-  if (held_row >= 0) __builtin_memcpy(rows + held_row * stride, held, sizeof held);
 }

@@ -27,8 +27,14 @@ struct scaled_symmetric {
     if (!finite) return;
     std::frexp(largest, &exponent);
     whole.resize(n, n);
+    const int half = -exponent / 2;  // by two factors, which neither overflow nor vanish
+    const double one = std::ldexp(1.0, half), two = std::ldexp(1.0, -exponent - half);
+    constexpr index_t columns = 8;  // mirrored at a time: whole lines are written
     for (index_t i = 0; i < n; ++i)
-      for (index_t j = 0; j <= i; ++j) whole(i, j) = whole(j, i) = std::ldexp(a(i, j), -exponent);
+      for (index_t j = 0; j <= i; ++j) whole(i, j) = a(i, j) * one * two;
+    for (index_t first = 0; first < n; first += columns)
+      for (index_t i = 0; i < n; ++i)
+        for (index_t j = std::max(first, i + 1); j < std::min(n, first + columns); ++j) whole(i, j) = whole(j, i);
   }
 };
 
