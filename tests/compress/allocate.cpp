@@ -103,6 +103,37 @@ TEST_CASE("allocate: within 1 % of exhaustive search on small cases, and the bou
   CHECK(worst > 1.01);  // these cases need the search
 }
 
+TEST_CASE(
+    "allocate: bytes that are no whole numbers keep to the budget in every order of summation, and to the optimum") {
+  int grouped = 0, tight = 0;
+  for (std::uint64_t seed = 1; seed <= 300; ++seed) {
+    auto matrices = random_matrices(5, 4, seed);
+    for (auto& m : matrices)
+      for (auto& o : m.options) o.bytes *= 0.1 / 3;
+    if (seed % 2 == 0) matrices[1].group = matrices[3].group = 7;
+    const auto from = make_allocator(matrices.span());
+    // budgets that some allocation fills to the last bit
+    allocation full;
+    for (index_t m = 0; m < 5; ++m)
+      full.ids.push_back(static_cast<index_t>((seed + static_cast<std::uint64_t>(m * m)) % 4));
+    full.ids[3] = full.ids[1];
+    REQUIRE(from.try_add_up(full));
+    for (const double budget : {full.bytes, from.least_bytes()}) {
+      const auto found = value_or_throw(from.try_solve(budget)),
+                 quick = value_or_throw(from.try_solve(budget, {.work = 0}));
+      CAPTURE(seed, budget, found.bytes - budget, quick.bytes - budget);
+      CHECK(found.bytes <= budget);
+      CHECK(quick.bytes <= budget);
+      CHECK(quick.bound <= found.loss * (1 + 1e-12));
+      if (budget == full.bytes) CHECK(found.loss <= full.loss * (1 + 1e-12));
+      tight += found.bytes == budget;
+    }
+    grouped += matrices[1].group >= 0;
+  }
+  CHECK(grouped == 150);
+  CHECK(tight > 300);
+}
+
 TEST_CASE("allocate: 300 matrices of 20 options are solved from kept hulls for other budgets, gap below 0.1 %") {
   const auto matrices = random_matrices(300, 20, 5);
   const auto from = make_allocator(matrices.span());

@@ -7,6 +7,7 @@
 
 #include <sys/wait.h>
 
+#include <compress/small_problem.hpp>
 #include <hosts/llama/host.hpp>
 #include <support/catch.hpp>
 #include <support/expect_error.hpp>
@@ -23,7 +24,8 @@ using support::expect_error;
 namespace {
 
 using four = quant::affine_symmetric<4, quant::f16_store>;
-using known = quant::format_list<four>;
+using two = quant::affine_symmetric<2, quant::f16_store>;
+using known = quant::format_list<two, four>;
 
 struct temporary {
   std::filesystem::path path;
@@ -91,10 +93,30 @@ struct source {
 packing_method method(index_t group = 8) { return pack_weights(four{.group = group}); }
 
 template <class H>
-result<compressed_model> run(const H& host, folder_of& folder, const packing_method& how = method()) {
+result<compressed_model> run(const H& host, folder_of& folder, std::span<const model::weight_desc> matrices,
+                             const packing_method& how = method(), random::sketch_options sketch = {.seed = 9}) {
   cpu exec;
+  return try_compress_model<known>(exec, host, matrices, how, folder, sketch);
+}
+template <class H>
+result<compressed_model> run(const H& host, folder_of& folder, const packing_method& how = method()) {
   const auto matrices = all_matrices(host);
-  return try_compress_model<known>(exec, host, matrices.span(), how, folder, {.seed = 9});
+  return run(host, folder, matrices.span(), how);
+}
+// An H for each matrix of one model.
+array<quant::hessian> hessians_of(std::uint64_t model, std::span<const model::weight_desc> matrices) {
+  cpu exec;
+  array<quant::hessian> out;
+  for (const auto& w : matrices) {
+    quant::hessian h(w.cols);
+    matrix<float> rows(40, w.cols);
+    random::fill_gaussian(rows.data.span(), 3, static_cast<std::uint64_t>(out.size()), 0, 1.0);
+    REQUIRE(h.try_add(exec, rows));
+    h.add_text("calibration", 77);
+    h.set_owner(model, w);
+    out.push_back(std::move(h));
+  }
+  return out;
 }
 
 // Every file of a folder.
@@ -129,7 +151,7 @@ artifact one_artifact(const source& s) {
   cpu exec;
   const auto& w = s.all[0];
   auto stored = value_or_throw(method().make(w, values_of(s, 0), exec));
-  matrix<float> l(24, 2), r(2, 16);
+  matrix<float> l(2, 24), r(2, 16);  // L by its columns
   random::fill_gaussian(l.data.span(), 4, 0, 0, 0.01);
   random::fill_gaussian(r.data.span(), 5, 0, 0, 0.01);
   stored.l = value_or_throw(try_plain_part(std::as_const(l).view()));
@@ -213,9 +235,27 @@ TEST_CASE("artifact: one byte changed anywhere in the source, another matrix or 
   artifact old = a;
   old.id.run.revision = "resect.artifact/0";
   expect_error(try_check_artifact<known>(exec, old, s.all[0], values_of(s, 0), made.view()), errc::conflict,
-               {"revision", "got resect.artifact/0, wanted resect.artifact/2"});
+               {"revision", "got resect.artifact/0, wanted resect.artifact/3"});
   expect_error(try_read_artifact(value_or_throw(try_write_artifact(old)).span()), errc::conflict,
-               {"resect.artifact/0", "resect.artifact/2"});
+               {"resect.artifact/0", "resect.artifact/3"});
+  old = a;
+  old.id.run.method = "resect.pack/0";
+  expect_error(try_check_artifact<known>(exec, old, s.all[0], values_of(s, 0), made.view()), errc::conflict,
+               {"revision of the method", "got resect.pack/0, wanted resect.pack/1"});
+  old.id.run.method = "somebody.pack/0";
+  CHECK(try_check_artifact<known>(exec, old, s.all[0], values_of(s, 0), made.view()));
+  for (const index_t rank : {index_t{1} << 40, index_t{-1}, index_t{17}}) {
+    artifact large = a;
+    large.stored.l = {"int4s/f16", rank, 24, array<std::byte>(1)};
+    large.stored.r = {"int4s/f16", rank, 16, array<std::byte>(1)};
+    large.id.format = large.stored.format();
+    expect_error(try_check_artifact<known>(exec, large, s.all[0], values_of(s, 0), made.view()), errc::invalid_argument,
+                 {"rank of a stored matrix", "1 to 16"});
+    expect_error(try_write_artifact(large), errc::invalid_argument, {"rank of a stored matrix"});
+  }
+  artifact shorter = a;
+  shorter.stored.l.bytes.resize(4);
+  expect_error(shorter.stored.check(), errc::malformed, {"part l", "4 bytes", "floats of 2 x 24"});
   artifact worse = a;
   worse.quality.correlation = -0.013;
   expect_error(try_check_artifact<known>(exec, worse, s.all[0], values_of(s, 0), made.view()), errc::conflict,
@@ -224,6 +264,29 @@ TEST_CASE("artifact: one byte changed anywhere in the source, another matrix or 
   worse.stored.l.bytes[3] = std::byte{0x40};  // an entry of L is 2 or more
   expect_error(try_check_artifact<known>(exec, worse, s.all[0], values_of(s, 0), made.view()), errc::conflict,
                {"artifact of layer 0"});
+}
+
+TEST_CASE("artifact: of W = 0 nothing but 0 is made, and long identities differ where an error shows it") {
+  cpu exec;
+  const source s(1);
+  const matrix<float> zero(24, 16);
+  const auto run = compress::detail::run_of(1, method());
+  const auto stored = value_or_throw(method().make(s.all[0], values_of(s, 0), exec));
+  expect_error(try_make_artifact<known>(exec, run, s.all[0], zero.view(), "none", stored), errc::invalid_argument,
+               {"layer 0, up", "values other than 0"});
+  const auto nothing = value_or_throw(method().make(s.all[0], zero.view(), exec));
+  const auto a = value_or_throw(try_make_artifact<known>(exec, run, s.all[0], zero.view(), "none", nothing));
+  CHECK((a.quality.relative_error == 0 && a.quality.correlation == 1));
+  matrix<float> made(24, 16);
+  CHECK(try_check_artifact<known>(exec, a, s.all[0], zero.view(), made.view()));
+
+  auto one = run, other = run;
+  one.corpus = std::string(300, 'x') + " first";
+  other.corpus = std::string(300, 'x') + " second";
+  expect_error(check_same(one, other, "it"), errc::conflict, {"corpus", "x first, wanted", "x second"});
+  auto long_options = method();
+  long_options.options = std::string(130, 'x');
+  CHECK(compress::detail::run_of(1, long_options).options.starts_with("0x"));
 }
 
 TEST_CASE("artifact: no field of a fingerprint can be empty, neither written nor read") {
@@ -326,16 +389,7 @@ TEST_CASE(
     "compress_model: another model, method, options, H, corpus or seed does not resume a folder, and changes nothing") {
   cpu exec;
   const source s(1);
-  array<quant::hessian> hessians;
-  for (const auto& w : s.all) {
-    quant::hessian h(w.cols);
-    matrix<float> rows(40, w.cols);
-    random::fill_gaussian(rows.data.span(), 3, static_cast<std::uint64_t>(hessians.size()), 0, 1.0);
-    REQUIRE(h.try_add(exec, rows));
-    h.add_text("calibration", 77);
-    h.set_owner(1, w);
-    hessians.push_back(std::move(h));
-  }
+  const auto hessians = hessians_of(1, s.all.span());
   const four format{.group = 8};
   const auto gptq = pack_gptq(exec, format, hessians.span());
   CHECK(gptq.corpus == "calibration 0x000000000000004d");
@@ -381,13 +435,109 @@ TEST_CASE(
   touched.values[5][100] += 1e-6f;
   expect_error(run(touched, folder, gptq), errc::conflict, {"layer 2, down", "source"});
   CHECK(files_of(at) == wanted);
+  for (const random::sketch_options& sketch : {random::sketch_options{.seed = 77}, {.seed = 9, .buckets = 32}})
+    expect_error(run(s, folder, s.all.span(), gptq, sketch), errc::conflict,
+                 {"layer-000.up", "sketch", "seed 9, 64 buckets"});
+  CHECK(files_of(at) == wanted);
+}
 
+TEST_CASE("compress_model: a folder of some matrices is completed, one of further matrices is refused, in any order") {
+  const source s(1);
+  const temporary whole("all"), at("some"), backwards("backwards");
+  auto folder = open(at), all = open(whole), other = open(backwards);
+  REQUIRE(run(s, all));
+  const auto wanted = files_of(whole);
+  const auto first = s.all.span().first(2);
+  CHECK(value_or_throw(run(s, folder, first)).made == 2);
+  const auto some = files_of(at);
+  REQUIRE(some.size() == 3);
+  CHECK(is_killed([&] {  // the list of two is gone before a third file is there
+    killing_files files;
+    files.renames_left = 1;
+    auto f = open(at, files);
+    static_cast<void>(run(s, f));
+  }));
+  CHECK_FALSE(folder.has(artifact_list_name));
+  const auto completed = value_or_throw(run(s, folder));
+  CHECK(completed.kept == 3);
+  CHECK(files_of(at) == wanted);
+  expect_error(run(s, folder, first), errc::conflict,
+               {"artifact.safetensors", "a list of 6 files with layer-001", "or another folder"});
+  CHECK(files_of(at) == wanted);
+  array<model::weight_desc> reversed;
+  for (index_t i = s.all.size(); i-- > 0;) reversed.push_back(s.all[i]);
+  REQUIRE(run(s, other, reversed.span()));
+  CHECK(files_of(backwards) == wanted);
+}
+
+TEST_CASE("compress_model: what can be refused is refused before a file is written") {
+  cpu exec;
+  const source s(1);
+  const temporary at("untouched");
+  auto folder = open(at);
+  auto twice = s.all;
+  twice.push_back(s.all[1]);
+  expect_error(run(s, folder, twice.span()), errc::invalid_argument, {"layer 0, down", "twice"});
+  expect_error(run(s, folder, std::span<const model::weight_desc>{}), errc::invalid_argument, {"matrices", "none"});
   source bad = s;
-  bad.values[3][7] = NAN;
-  const temporary fresh("nan");
-  auto empty = open(fresh);
-  expect_error(run(bad, empty, method()), errc::not_finite, {"layer 1, down"});
-  CHECK(files_of(fresh).count(std::string(artifact_list_name)) == 0);
+  bad.values.back().back() = NAN;
+  expect_error(run(bad, folder), errc::not_finite, {"layer 2, down"});
+  const auto hessians = hessians_of(1, s.all.span());
+  const auto lacking = pack_gptq(exec, four{.group = 8}, hessians.span().first(5));
+  expect_error(run(s, folder, lacking), errc::invalid_argument, {"H of layer 2, down", "none among 5"});
+  auto wide = hessians;
+  quant::hessian h(20);
+  matrix<float> rows(2, 20);
+  REQUIRE(h.try_add(exec, rows));
+  h.add_text("calibration", 77);
+  h.set_owner(1, s.all[5]);
+  wide[5] = std::move(h);
+  expect_error(run(s, folder, pack_gptq(exec, four{.group = 8}, wide.span())), errc::shape_mismatch,
+               {"H of layer 2, down", "20 x 20", "24 x 24"});
+  CHECK(files_of(at).empty());
+}
+
+TEST_CASE(
+    "pack_decomposed: Q + L·R of a model's matrices is stored, resumed and grafted with the decomposition's values") {
+  const support::study_setting s(2);
+  cpu exec;
+  resect::cpu<threads> rounds{threads{1}};
+  hosts::llama_host host(exec, s.model);
+  const auto all = all_matrices(host);
+  const auto some = all.span().last(2);
+  const auto hessians = hessians_of(host.describe().fingerprint, some);
+  const auto options = tests::small_options(3, 1);
+  const auto how = tests::small_packing(rounds, hessians.span(), options);
+  const temporary at("decomposed");
+  auto folder = open(at);
+  const auto made = value_or_throw(run(host, folder, some, how));
+  CHECK(value_or_throw(run(host, folder, some, how)).kept == 2);
+  auto more = options;
+  more.rank = 4;
+  expect_error(run(host, folder, some, tests::small_packing(rounds, hessians.span(), more)), errc::conflict,
+               {"options", "rank 3", "rank 4"});
+  more = options;
+  more.feedback.sweeps = 3;
+  expect_error(run(host, folder, some, tests::small_packing(rounds, hessians.span(), more)), errc::conflict,
+               {"options"});
+  std::vector<matrix<float>> wanted;
+  for (index_t i = 0; i < 2; ++i) {
+    const auto& w = some[static_cast<std::size_t>(i)];
+    matrix<float> intact(w.rows, w.cols);
+    REQUIRE(host.try_read_weight(w, intact.view()));
+    const auto d = value_or_throw(tests::try_small_decompose(intact, hessians[i], options));
+    wanted.push_back(d.to_dense(rounds));
+    // three heads and the ends of streams are all that is stored beside the bits that count
+    const double extra = 8.0 * static_cast<double>(made.matrices[i].bytes) - d.stored_bits();
+    CHECK((extra >= 0 && extra <= 3 * (48 * 8 + 16)));
+  }
+  const auto held = value_or_throw(try_graft<known>(exec, host, folder));
+  CHECK(held.size() == 2);
+  for (std::size_t i = 0; i < 2; ++i) {
+    matrix<float> now(some[i].rows, some[i].cols);
+    REQUIRE(host.try_read_weight(some[i], now.view()));
+    CHECK(now == wanted[i]);
+  }
 }
 
 TEST_CASE("graft: artifacts go on their own model, wholly, and on no other one") {
@@ -397,6 +547,9 @@ TEST_CASE("graft: artifacts go on their own model, wholly, and on no other one")
   const temporary at("graft");
   auto folder = open(at);
   expect_error(try_graft<known>(exec, host, folder), errc::io, {"artifact.safetensors"});
+  const artifact_list no_file{compress::detail::run_of(host.describe().fingerprint, method()), {}};
+  REQUIRE(folder.try_write(artifact_list_name, value_or_throw(try_write_artifact_list(no_file)).span()));
+  expect_error(try_graft<known>(exec, host, folder), errc::invalid_argument, {"a list of no file"});
   REQUIRE(run(host, folder));
   const auto all = all_matrices(host);
   const auto weights = [&](const hosts::llama_host& of) {

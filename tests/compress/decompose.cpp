@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <limits>
 
+#include <resect/compress/pack_decomposed.hpp>
 #include <resect/core/threads.hpp>
 #include <resect/quant/quantize.hpp>
 
@@ -22,6 +23,11 @@ resect::result<small_pair> try_small_decompose(const matrix<float>& w, const qua
                                                const decompose_options& o, int workers) {
   resect::cpu exec{resect::threads{workers}};
   return try_decompose(exec, w.view(), h, two_bits{.group = 16}, four_bits{}, o);
+}
+
+packing_method small_packing(resect::cpu<resect::threads>& exec, std::span<const quant::hessian> hessians,
+                             const decompose_options& o) {
+  return pack_decomposed(exec, two_bits{.group = 16}, four_bits{}, hessians, o);
 }
 
 namespace {

@@ -64,6 +64,13 @@ TEST_CASE("policy: a rank above the smaller extent is an error that names the ru
   p.rules = {policy_rule{.pattern = "*.q", .then = {.rank = 9}}};
   support::expect_error(p.try_choose(weight("attn.q", 2, 8, 64), 4), errc::invalid_argument,
                         {"rank of rule *.q", "9", "0 to 8", "attn.q in layer 2"});
+  const auto refused = [&](const matrix_choice& then, std::initializer_list<std::string_view> texts) {
+    p.rules = {policy_rule{.pattern = "*.q", .then = then}};
+    support::expect_error(p.try_choose(weight("attn.q", 2), 4), errc::invalid_argument, texts);
+  };
+  refused({.factor_bits = 99}, {"factor bits of rule *.q", "99", "2 to 16"});
+  refused({.bits = -3}, {"bits of rule *.q", "-3", "0 for no Q"});
+  refused({.group = -7}, {"group of rule *.q", "-7", "at least 0"});
   p.rules = {policy_rule{.share = 1.5}};
   support::expect_error(p.try_choose(weight("attn.q", 2), 4), errc::invalid_argument, {"share of rule *", "1.5"});
 }

@@ -48,6 +48,10 @@ TEST_CASE("rank presets: 28 and 80 layers have the published ranks, other depths
   CHECK(ranks(rank_preset::ultra, 8, 6) == array<index_t>{8, 8, 8, 8, 8, 32});
   CHECK(ranks(rank_preset::ultra, 8, 1) == array<index_t>{32});
   CHECK(ranks(rank_preset::uniform, 5, 3) == array<index_t>{5, 5, 5});
+  for (const int outside : {-1, 28, 29, 40}) {
+    CHECK(rank_factor(rank_preset::ultra, outside, 28) == 1);
+    CHECK(rank_factor(rank_preset::selective, outside, 28) == 1);
+  }
 }
 
 TEST_CASE("rank presets: ranks are capped at half of the smaller extent, the uniform rank beside has no more bytes") {

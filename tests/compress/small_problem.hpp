@@ -6,6 +6,7 @@
 #include <quant/rounding_cases.hpp>
 #include <resect/backend/cpu_extern.hpp>
 #include <resect/compress/decompose.hpp>
+#include <resect/compress/packing_method.hpp>
 #include <resect/quant/affine.hpp>
 
 // Small matrices with second moments, and the formats that the tests of Q + L·R share: instantiated in decompose.cpp alone.
@@ -38,6 +39,11 @@ inline double loss_of(const matrix<float>& w, const matrix<float>& v, const matr
 
 resect::result<small_pair> try_small_decompose(const matrix<float>& w, const resect::quant::moment_view& h,
                                                const resect::compress::decompose_options& o, int workers = 1);
+
+// pack_decomposed of these formats.
+resect::compress::packing_method small_packing(resect::cpu<resect::threads>& exec,
+                                               std::span<const resect::quant::hessian> hessians,
+                                               const resect::compress::decompose_options& o);
 
 }  // namespace tests
 

@@ -94,6 +94,16 @@ TEST_CASE("the curve of a Gaussian matrix lies on the line of Gaussian matrices,
   for (index_t r = 1; r < 40; ++r) CHECK((*curve)[r].error < (*curve)[r].gaussian);
   CHECK_FALSE(factor::try_error_curve(falling, 0, 50, 80));
   CHECK_FALSE(factor::try_error_curve(falling, 1, 40, 80));
+  const auto refused = [](const array<double>& values, double of) {
+    const auto c = factor::try_error_curve(values, of, 4, 4);
+    return c ? std::string("accepted") : std::string(c.error().message().view());
+  };
+  const double infinite = std::numeric_limits<double>::infinity();
+  CHECK(refused({2.0, 1.0}, 3) == "accepted");
+  CHECK(refused({infinite, 1.0}, 3).find("value 0 of the spectrum: got inf") != std::string::npos);
+  CHECK(refused({1.0, 2.0}, 3).find("value 1 of the spectrum: got 2, wanted 0 to 1") != std::string::npos);
+  CHECK(refused({5.0, 2.0}, 3).find("0 to 3, the norm") != std::string::npos);
+  CHECK(refused({2.5, 2.5}, 3).find("sum of 2 squares") != std::string::npos);
 }
 
 }  // namespace

@@ -53,7 +53,8 @@ TEST_CASE("a range that cannot be searched is refused by name, and nothing is th
   CHECK(refused({nullptr, 4, 5}, 2, 1) == "null pointer: W: got null, wanted data for 4 x 5 elements");
   CHECK(refused({w.data.data(), 4, 5, -5, 1}, 2, 1) == "bad stride: W: got strides -5, 1, wanted strides >= 0");
   CHECK(refused({w.data.data(), most, most}, 2, 1).substr(0, 17) == "shape mismatch: W");
-  CHECK(refused({w.data.data(), 0, 5}, 1, 1) == "invalid argument: k: got 1, wanted 1 to 0");
+  CHECK(refused({w.data.data(), 0, 5}, 1, 1) ==
+        "invalid argument: W: got 0 x 5, wanted at least one row and one column");
   matrix<float> spoiled(4, 5);
   spoiled(2, 3) = std::numeric_limits<float>::infinity();
   CHECK(refused(spoiled.view(), 2, 1).substr(0, 13) == "not finite: Y");

@@ -359,7 +359,8 @@ TEST_CASE("what cannot be decomposed is refused, by name") {
   CHECK(message(w.view(), {.rank = 1, .error_probes = -2}).find("error_probes -2") != std::string::npos);
   CHECK(message(matrix_view<float>{nullptr, 3, 3}, {.rank = 1}) ==
         "null pointer: W: got null, wanted data for 3 x 3 elements");
-  CHECK(message(matrix_view<float>{nullptr, 0, 3}, {.rank = 1}) == "invalid argument: rank: got 1, wanted 1 to 0");
+  CHECK(message(matrix_view<float>{nullptr, 0, 3}, {.rank = 1}) ==
+        "invalid argument: W: got 0 x 3, wanted at least one row and one column");
   w(4, 2) = std::numeric_limits<float>::infinity();
   w(5, 0) = std::numeric_limits<float>::quiet_NaN();
   CHECK(message(w.view(), {.rank = 1}) == "not finite: W: got NaN or infinity at (4, 2), wanted finite elements");
@@ -395,6 +396,50 @@ TEST_CASE("a target takes the least rank that meets it, and says so; a limit bel
   REQUIRE(limited);
   CHECK(limited->s.size() == 7);
   CHECK_FALSE(limited->quality.target_met);
+}
+
+TEST_CASE("an energy of 1 is met where all directions are kept, up to rounding, and not with fewer") {
+  cpu exec;
+  const auto w = planted::gaussian<float>(30, 20, 5);
+  const auto all = factor::try_truncated_svd(exec, w.view(), {.energy = 1});
+  REQUIRE(all);
+  CAPTURE(all->s.size(), all->quality.frobenius_error / all->quality.frobenius_norm);
+  CHECK(all->s.size() == 20);
+  CHECK(all->quality.target_met);
+  const auto some = factor::try_truncated_svd(exec, w.view(), {.rank = 19, .energy = 1});
+  REQUIRE(some);
+  CHECK_FALSE(some->quality.target_met);
+}
+
+TEST_CASE("maps: a complete basis leaves nothing out, and terms that do not fit are named") {
+  cpu exec;
+  using dense = factor::dense_map<float>;
+  constexpr auto iterated = factor::svd_method::subspace_iteration;
+  const auto w = planted::gaussian<float>(30, 20, 6);
+  const matrix<float> zero(30, 20);
+  const factor::sum_map same{dense{w.view()}, dense{zero.view()}, 1, -1};
+  for (const index_t rank : {20, 12}) {
+    const auto map = factor::try_truncated_svd_of_map<float>(exec, same, {.rank = rank, .method = iterated});
+    const auto matrix = factor::try_truncated_svd(exec, w.view(), {.rank = rank, .method = iterated});
+    REQUIRE(map);
+    REQUIRE(matrix);
+    const double norm = matrix->quality.frobenius_norm;
+    CAPTURE(rank, map->quality.frobenius_error, matrix->quality.frobenius_error);
+    CHECK(std::fabs(map->quality.frobenius_error - matrix->quality.frobenius_error) <= 1e-5 * norm);
+    CHECK(map->quality.frobenius_norm == Approx(norm).epsilon(1e-5));
+  }
+  const auto wide = planted::gaussian<float>(30, 25, 7);
+  const auto refused = [&](const auto& map) {
+    const auto svd = factor::try_truncated_svd_of_map<float>(exec, map, {.rank = 3, .method = iterated});
+    REQUIRE_FALSE(svd);
+    return std::string(svd.error().message().view());
+  };
+  CHECK(refused(factor::sum_map{dense{w.view()}, dense{wide.view()}, 1, -1}) ==
+        "shape mismatch: second term of a sum: got 30 x 25, wanted 30 x 20, as the first");
+  const factor::product_map<dense, dense> unfit{{w.view()}, {wide.view()}};
+  CHECK(refused(unfit) ==
+        "shape mismatch: second factor of a product: got 30 x 25, wanted 20 rows, as the first has columns");
+  CHECK(refused(factor::sum_map{same, unfit, 1, 1}).find("factor of a product") != std::string::npos);
 }
 
 TEST_CASE("an oversampling that would overflow searches every direction") {

@@ -165,7 +165,10 @@ TEST_CASE("a weighted pair refuses what it cannot use, by name") {
   CHECK(refused({.rank = 2, .block = -1}) == "invalid argument: options: got block -1, depth 0, wanted none below 0");
   h(2, 1) = std::numeric_limits<double>::quiet_NaN();
   CHECK(refused({.rank = 2}) == "not finite: H, row 2, column 1: got nan, wanted a finite number");
-  h(2, 1) = 0, h(3, 3) = -1;
+  h(2, 1) = h(1, 2);
+  h(1, 2) = std::numeric_limits<double>::quiet_NaN();  // above the diagonal
+  CHECK(refused({.rank = 2}) == "not finite: H, row 1, column 2: got nan, wanted a finite number");
+  h(1, 2) = h(2, 1) = 0, h(3, 3) = -1;
   CHECK(refused({.rank = 2}) == "invalid argument: H, row 3, column 3: got -1, wanted a diagonal of at least 0");
   h = moments(5, 9, [](double) { return 1.0; });
   CHECK(refused({.rank = 2}) == "shape mismatch: H: got 5 x 5, wanted 4 x 4");

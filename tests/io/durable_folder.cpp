@@ -20,10 +20,11 @@ struct temporary {
 // Writes three bytes at a time; sync and rename fail on demand.
 struct slow_files : io::posix_files {
   bool syncs = true, renames = true;
+  int syncs_left = 1000;
   std::ptrdiff_t write(int file, std::span<const std::byte> bytes) noexcept {
     return posix_files::write(file, bytes.first(std::min<std::size_t>(3, bytes.size())));
   }
-  bool sync(int file) noexcept { return syncs ? posix_files::sync(file) : (errno = EIO, false); }
+  bool sync(int file) noexcept { return syncs && --syncs_left >= 0 ? posix_files::sync(file) : (errno = EIO, false); }
   bool rename(const char* from, const char* to) noexcept {
     return renames ? posix_files::rename(from, to) : (errno = EXDEV, false);
   }
@@ -48,6 +49,10 @@ TEST_CASE("durable folder: files are written, replaced and read whole; names sta
   std::ofstream(at.path / "file") << "no folder";
   support::expect_error(io::durable_folder<>::try_open((at.path / "file").string()), errc::io, {"no folder"});
   support::expect_error(io::durable_folder<>::try_open((at.path / "x" / "y").string()), errc::io, {"No such file"});
+  support::expect_error(io::durable_folder<>::try_open_existing((at.path / "mistyped").string()), errc::io,
+                        {"mistyped", "No such file"});
+  CHECK_FALSE(std::filesystem::exists(at.path / "mistyped"));
+  CHECK(value_or_throw(io::durable_folder<>::try_open_existing(at.path.string())).has("a"));
 }
 
 TEST_CASE("durable folder: short writes go on; after a full disk, a failed sync or rename the old file stands alone") {
@@ -70,4 +75,9 @@ TEST_CASE("durable folder: short writes go on; after a full disk, a failed sync 
     support::expect_error(other.try_write("a", io::as_bytes("xy")), errc::io, {syncs ? "renamed" : "synced"});
     unchanged();
   }
+  slow_files broken;
+  broken.syncs_left = 1;  // that of the folder fails, when the new file is in place
+  auto other = value_or_throw(io::durable_folder<slow_files>::try_open(at.path.string(), broken));
+  support::expect_error(other.try_write("a", io::as_bytes("xy")), errc::io, {"a folder that can be synced"});
+  CHECK(text_of(value_or_throw(folder.try_read("a"))) == "xy");
 }

@@ -75,6 +75,7 @@ class allocator {
     }
     algo::sort(out.set_.steps.begin(), out.set_.steps.end(),
                [](const detail::hull_step& a, const detail::hull_step& b) { return a.before(b); });
+    out.set_.set_rounding();
     return out;
   }
 
@@ -126,13 +127,14 @@ class allocator {
     return best;
   }
 
-  // Bytes and loss of an allocation of any ids. Errors: shape_mismatch (not one id a matrix), invalid_argument (an id that the
+  // Bytes and loss of an allocation of any ids, added in the order of the search: groups first. Errors: shape_mismatch (not one id a matrix), invalid_argument (an id that the
   // matrix does not have or may not get, or that differs within a group).
   status try_add_up(allocation& a) const {
     if (a.ids.size() != size())
       return error{errc::shape_mismatch, "allocation", text(a.ids.size(), " ids"), text(size())};
     a.bytes = a.loss = 0;
     a.uniform = true;
+    array<detail::option_point> sums(set_.size());
     for (index_t m = 0; m < size(); ++m) {
       const allocation_option* o = find(matrices_[m], a.ids[m]);
       if (o == nullptr || o->bytes < least_of(matrices_[m]))
@@ -141,9 +143,13 @@ class allocator {
       if (const index_t first = first_of_group(m); a.ids[first] != a.ids[m])
         return error{errc::invalid_argument, text("option of ", matrices_[m].name.view()), text("id ", a.ids[m]),
                      text("id ", a.ids[first], ", as ", matrices_[first].name.view(), " of the same group has")};
-      a.bytes += o->bytes;
-      a.loss += o->loss;
+      sums[choice_of_[m]].bytes += o->bytes;
+      sums[choice_of_[m]].loss += o->loss;
       a.uniform = a.uniform && a.ids[m] == a.ids.front();
+    }
+    for (const detail::option_point& p : sums) {
+      a.bytes += p.bytes;
+      a.loss += p.loss;
     }
     return {};
   }

@@ -19,7 +19,11 @@
 namespace RESECT_NAMESPACE::compress {
 
 // The revision of artifacts: raised where bytes, hashes or checks change.
-inline constexpr std::string_view artifact_revision = "resect.artifact/2";
+inline constexpr std::string_view artifact_revision = "resect.artifact/3";
+
+// The methods of this library, each with its revision, which is raised where the method makes other parts of the same input.
+inline constexpr std::string_view pack_weights_id = "resect.pack/1", pack_gptq_id = "resect.pack_gptq/1",
+                                  pack_decomposed_id = "resect.pack_decomposed/1";
 
 // Where artifacts come from, the same for all matrices of one run. Every field is text and none may be empty: what does
 // not apply says "none".
@@ -79,8 +83,33 @@ status check_fields(const Identity& id) {
   return out;
 }
 
+namespace detail {
+// What an error shows of a text that differs from another one: all of it, or, where both agree in more than an error shows,
+// the end of what is equal and what differs.
+inline std::string shown_difference(std::string_view t, std::string_view other) {
+  constexpr std::size_t most = 120, before = 20;
+  if (t.size() <= most && other.size() <= most) return std::string(t);
+  std::size_t same = 0;
+  while (same < t.size() && same < other.size() && t[same] == other[same]) ++same;
+  if (same < most / 2) return std::string(t);
+  std::size_t from = same - before;
+  while (from < same && (static_cast<unsigned char>(t[from]) & 0xC0) == 0x80) ++from;  // inside a character of UTF-8
+  return "…" + std::string(t.substr(from));
+}
+// The id of a method without its revision: "resect.pack".
+constexpr std::string_view method_stem(std::string_view id) noexcept { return id.substr(0, id.rfind('/')); }
+
+// Whether a method of this library has the revision that it has now; of other methods nothing is known. Error: conflict.
+inline status check_method_revision(std::string_view id, std::string_view whole) {
+  for (const std::string_view known : {pack_weights_id, pack_gptq_id, pack_decomposed_id})
+    if (method_stem(id) == method_stem(known) && id != known)
+      return error{errc::conflict, text(whole, ": revision of the method"), id, known};
+  return {};
+}
+}  // namespace detail
+
 // Whether two identities agree in every field. Error: conflict names the first field that differs, with both texts, as a
-// part of what `whole` names.
+// part of what `whole` names; of long texts what differs is shown.
 template <class Identity>
 status check_same(const Identity& got, const Identity& wanted, std::string_view whole) {
   array<std::string> all;
@@ -90,7 +119,8 @@ status check_same(const Identity& got, const Identity& wanted, std::string_view 
   for_each_field(got, [&](std::string_view name, const std::string& value) {
     const std::string& other = all[i++];
     if (out && value != other)
-      out = error{errc::conflict, text(whole, ": ", name), std::string_view(value), std::string_view(other)};
+      out = error{errc::conflict, text(whole, ": ", name), std::string_view(detail::shown_difference(value, other)),
+                  std::string_view(detail::shown_difference(other, value))};
   });
   return out;
 }
@@ -164,8 +194,8 @@ struct artifact {
 };
 
 // The artifact of W (m, n), as `stored` stands for it. `hessian` is the hash of H in text, or "none"; the sketch has the
-// given seed. Errors: invalid_argument (an empty field), what try_values and random::try_sketch find.
-template <class List = quant::all_formats, dense_backend<float> B>
+// given seed. Errors: invalid_argument (an empty field, a Ŵ other than 0 of W = 0), what try_values and random::try_sketch find.
+template <class List = quant::all_formats, dense_backend<double> B>
 result<artifact> try_make_artifact(B& exec, const artifact_run& run, const model::weight_desc& w,
                                    matrix_view<const float> values, std::string hessian, stored_matrix stored,
                                    random::sketch_options sketch = {}) {
@@ -176,6 +206,8 @@ result<artifact> try_make_artifact(B& exec, const artifact_run& run, const model
   if (!of_source) return of_source.error();
   const auto quality = try_quality(values, std::as_const(made).view());
   if (!quality) return quality.error();
+  if (!(quality->relative_error - quality->relative_error == 0))
+    return error{errc::invalid_argument, text("what stands for ", matrix_text(w)), "values other than 0", "0, as W is"};
   artifact out;
   out.id = {run, matrix_text(w), std::string(hexadecimal(source_hash(values)).view()), stored.format(),
             std::move(hessian)};
@@ -187,10 +219,10 @@ result<artifact> try_make_artifact(B& exec, const artifact_run& run, const model
 }
 
 // Whether an artifact was made from these values of this matrix, in this revision, and is as near to them as it says:
-// revision, matrix, hash of the source, sketch, format, correlation and relative error. `made` (m, n) receives Ŵ.
+// revision, that of the method where it is of this library, matrix, hash of the source, sketch, format, correlation and relative error. `made` (m, n) receives Ŵ.
 //   Errors: conflict names what differs, with the artifact's identity first and the matrix's second; where the sources
 //   differ it says how far they are apart by their sketches. What try_values finds.
-template <class List = quant::all_formats, dense_backend<float> B>
+template <class List = quant::all_formats, dense_backend<double> B>
 status try_check_artifact(B& exec, const artifact& a, const model::weight_desc& w, matrix_view<const float> values,
                           matrix_view<float> made) {
   const auto whole = text("artifact of ", a.id.matrix);
@@ -199,6 +231,7 @@ status try_check_artifact(B& exec, const artifact& a, const model::weight_desc& 
   };
   if (auto s = check_view(values, w.rows, w.cols, "W"); !s) return s;
   if (a.id.run.revision != artifact_revision) return differs("revision", text(a.id.run.revision), artifact_revision);
+  if (auto s = detail::check_method_revision(a.id.run.method, whole.view()); !s) return s;
   if (a.id.matrix != matrix_text(w)) return differs("matrix", text(a.id.matrix), text(matrix_text(w)));
   const auto now = random::try_sketch(exec, values, {a.sketch.seed, a.sketch.buckets.size()});
   if (!now) return now.error().within(whole.view());

@@ -17,7 +17,7 @@
 //   layers.3.attn.q.sketch    F64 [K]       random/sketch.hpp
 //   layers.3.attn.q.quality   F64 [3]       correlation, relative error, ‖W‖_F²
 //   layers.3.attn.q.numbers   I64 [6]       rows, columns, rank, layer, seed and revision of the sketch
-//   layers.3.attn.q.q, .l, .r U8 [bytes]    packed (quant/packed.hpp), or F32 [rows, columns]
+//   layers.3.attn.q.q, .l, .r U8 [bytes]    packed (quant/packed.hpp), or F32 [rows, columns]; .l is Lᵀ
 // Needs nlohmann-json.
 namespace RESECT_NAMESPACE::compress {
 
@@ -124,7 +124,8 @@ inline std::string tensor_prefix(index_t layer, std::string_view matrix) {
 }
 inline index_t layer_of(std::string_view matrix) noexcept {
   index_t out = 0;
-  for (const char c : matrix.substr(0, matrix.find(','))) out = c >= '0' && c <= '9' ? 10 * out + (c - '0') : 0;
+  for (const char c : matrix.substr(0, matrix.find(',')))
+    out = c >= '0' && c <= '9' ? 10 * (out % 1'000'000'000) + (c - '0') : 0;
   return out;
 }
 
@@ -221,7 +222,7 @@ inline result<artifact> try_read_artifact(std::span<const std::byte> bytes) {
     return {};
   };
   if (auto s = read("q", rows, cols, out.stored.q); !s) return s.error();
-  if (auto s = read("l", rows, rank, out.stored.l); !s) return s.error();
+  if (auto s = read("l", rank, rows, out.stored.l); !s) return s.error();
   if (auto s = read("r", rank, cols, out.stored.r); !s) return s.error();
   if (auto s = out.stored.check(); !s) return s.error();
   return out;

@@ -8,6 +8,7 @@
 
 #include <resect/compress/artifact_file.hpp>
 #include <resect/compress/packing_method.hpp>
+#include <resect/core/algorithm.hpp>
 #include <resect/io/durable_folder.hpp>
 #include <resect/model/host.hpp>
 
@@ -54,7 +55,8 @@ inline artifact_run run_of(std::uint64_t model, const packing_method& m) {
   artifact_run out;
   out.model = hexadecimal(model).view();
   out.method = m.id;
-  out.options = m.options.empty() ? "" : m.options + "; " + std::string(hexadecimal(m.hash).view());
+  // the hash first: an error shows the beginning of a long text
+  out.options = m.options.empty() ? "" : std::string(hexadecimal(m.hash).view()) + "; " + m.options;
   out.corpus = m.corpus;
   out.seed = std::to_string(m.seed);
   out.version = RESECT_VERSION;
@@ -76,6 +78,11 @@ inline result<std::string> try_hessian_text(const packing_method& m, const model
   return result<std::string>(std::string(hexadecimal(*hash).view()));
 }
 
+// "seed 9, 64 buckets".
+inline short_text<64> sketch_text(std::uint64_t seed, index_t buckets) {
+  return text<64>("seed ", seed, ", ", buckets, " buckets");
+}
+
 // One run into one folder.
 template <class List, class B, class H, class System>
 class model_compression {
@@ -89,80 +96,146 @@ class model_compression {
         sketch_(sketch),
         list_{run_of(host.describe().fingerprint, method), {}} {}
 
-  // Whether a run of this kind may go on in the folder; nothing is written.
-  status try_check_folder() {
+  // Everything that can be refused without making anything; nothing is written.
+  status try_plan(std::span<const model::weight_desc> matrices) {
     if (auto s = check_fields(list_.run); !s) return s;
+    if (matrices.empty()) return error{errc::invalid_argument, "matrices", "none", "at least one"};
+    for (const model::weight_desc& w : matrices) {
+      item next{&w, file_name(w)};
+      for (const item& i : items_)
+        if (i.name == next.name)
+          return error{errc::invalid_argument, text("layer ", w.layer, ", ", w.name.view()), "twice among the matrices",
+                       "each matrix once"};
+      items_.push_back(std::move(next));
+    }
+    if (auto s = try_read_list(); !s) return s;
+    if (method_.check_model)
+      if (auto s = method_.check_model(host_.describe().fingerprint); !s) return s;
+    for (item& i : items_)
+      if (auto s = try_prepare(i); !s) return s;
+    return {};
+  }
+
+  // Makes what is not there. A list of fewer matrices goes first, so that no folder with a list lacks a file.
+  status try_make_all(compressed_model& to) {
+    bool complete = true;
+    for (const item& i : items_) complete = complete && i.there;
+    if (!complete || static_cast<index_t>(before_.size()) != items_.size())
+      if (auto s = folder_.try_remove(artifact_list_name); !s) return s;
+    for (const item& i : items_)
+      if (auto s = try_add(i, to); !s) return s;
+    return {};
+  }
+
+  // Writes the list, last of all, by the names of the files.
+  status try_finish() {
+    algo::sort(list_.files.begin(), list_.files.end());
+    const auto bytes = try_write_artifact_list(list_);
+    if (!bytes) return bytes.error();
+    if (folder_.has(artifact_list_name)) {
+      const auto there = folder_.try_read(artifact_list_name);
+      if (!there) return there.error();
+      if (*there == *bytes) return {};
+    }
+    return folder_.try_write(artifact_list_name, bytes->span());
+  }
+
+ private:
+  // A matrix with what is known of it before anything is made.
+  struct item {
+    const model::weight_desc* weight = nullptr;
+    std::string name{};
+    std::string hessian{};
+    bool there = false;  // its file is that of an earlier run, and checked
+  };
+
+  // The list of an earlier run: of this kind, and of no matrix that is not wanted now.
+  status try_read_list() {
     if (!folder_.has(artifact_list_name)) return {};
     const auto bytes = folder_.try_read(artifact_list_name);
     if (!bytes) return bytes.error();
-    const auto there = try_read_artifact_list(bytes->span());
+    auto there = try_read_artifact_list(bytes->span());
     if (!there) return there.error().within(artifact_list_name);
-    return check_same(there->run, list_.run, artifact_list_name);
+    if (auto s = check_same(there->run, list_.run, artifact_list_name); !s) return s;
+    for (const auto& [name, checksum] : there->files) {
+      bool wanted = false;
+      for (const item& i : items_) wanted = wanted || i.name == name;
+      if (!wanted)
+        return error{errc::conflict, artifact_list_name,
+                     text("a list of ", there->files.size(), " files with ", name, ", which is not wanted now"),
+                     text("all matrices of the list beside further ones, or another folder")};
+    }
+    before_ = std::move(there->files);
+    return {};
   }
 
-  // The file of an earlier run, checked; whether there is one.
-  result<bool> try_keep(const model::weight_desc& w) {
-    const std::string name = file_name(w);
-    if (!folder_.has(name)) return false;
-    const auto bytes = folder_.try_read(name);
+  // Reads W and finds H; checks the file of an earlier run.
+  status try_prepare(item& i) {
+    const model::weight_desc& w = *i.weight;
+    const auto operand = text("layer ", w.layer, ", ", w.name.view());
+    matrix<float> values(w.rows, w.cols);
+    if (auto s = host_.try_read_weight(w, values.view()); !s) return s;
+    const matrix_view<const float> source = std::as_const(values).view();
+    if (auto s = check_finite(source, operand.view()); !s) return s;
+    auto hessian = try_hessian_text(method_, w);
+    if (!hessian) return hessian.error();
+    i.hessian = std::move(*hessian);
+    i.there = folder_.has(i.name);
+    return i.there ? try_check_kept(i, source) : status{};
+  }
+
+  status try_check_kept(const item& i, matrix_view<const float> source) {
+    const auto bytes = folder_.try_read(i.name);
     if (!bytes) return bytes.error();
     const auto a = try_read_artifact(bytes->span());
-    if (!a) return a.error().within(name);
-    if (auto s = check_same(a->id.run, list_.run, name); !s) return s.error();
-    const auto hessian = try_hessian_text(method_, w);
-    if (!hessian) return hessian.error();
-    if (a->id.hessian != *hessian)
-      return error{errc::conflict, text(name, ": hessian"), std::string_view(a->id.hessian),
-                   std::string_view(*hessian)};
-    matrix<float> values(w.rows, w.cols), made(w.rows, w.cols);
-    if (auto s = host_.try_read_weight(w, values.view()); !s) return s.error();
-    if (auto s = try_check_artifact<List>(exec_, *a, w, std::as_const(values).view(), made.view()); !s)
-      return s.error().within(name);
-    return true;
+    if (!a) return a.error().within(i.name);
+    const auto differs = [&](std::string_view what, std::string_view got, std::string_view wanted) -> status {
+      return error{errc::conflict, text(i.name, ": ", what), got, wanted};
+    };
+    if (auto s = check_same(a->id.run, list_.run, i.name); !s) return s;
+    if (a->id.hessian != i.hessian) return differs("hessian", a->id.hessian, i.hessian);
+    if (a->sketch.seed != sketch_.seed || a->sketch.buckets.size() != sketch_.buckets)
+      return differs("sketch", sketch_text(a->sketch.seed, a->sketch.buckets.size()).view(),
+                     sketch_text(sketch_.seed, sketch_.buckets).view());
+    matrix<float> made(source.rows, source.cols);
+    if (auto s = try_check_artifact<List>(exec_, *a, *i.weight, source, made.view()); !s)
+      return s.error().within(i.name);
+    const auto checksum = try_checksum(bytes->span());
+    if (!checksum) return checksum.error().within(i.name);
+    for (const auto& [name, listed] : before_)
+      if (name == i.name && listed != *checksum)
+        return differs("checksum", *checksum, text(listed, ", as ", artifact_list_name, " has it").view());
+    return {};
   }
 
   // Makes and writes one file, or reads the one there; adds it to the list.
-  status try_add(const model::weight_desc& w, bool there, compressed_model& to) {
-    const std::string name = file_name(w);
-    auto bytes = there ? folder_.try_read(name) : try_make(w);
+  status try_add(const item& i, compressed_model& to) {
+    auto bytes = i.there ? folder_.try_read(i.name) : try_make(i);
     if (!bytes) return bytes.error();
     const auto checksum = try_checksum(std::as_const(*bytes).span());
-    if (!checksum) return checksum.error().within(name);
+    if (!checksum) return checksum.error().within(i.name);
     const auto a = try_read_artifact(std::as_const(*bytes).span());
-    if (!a) return a.error().within(name);
-    if (!there)
-      if (auto s = folder_.try_write(name, std::as_const(*bytes).span()); !s) return s;
-    list_.files.emplace_back(name, *checksum);
-    ++(there ? to.kept : to.made);
+    if (!a) return a.error().within(i.name);
+    if (!i.there)
+      if (auto s = folder_.try_write(i.name, std::as_const(*bytes).span()); !s) return s;
+    list_.files.emplace_back(i.name, *checksum);
+    ++(i.there ? to.kept : to.made);
+    const model::weight_desc& w = *i.weight;
     const double weights = static_cast<double>(w.rows) * static_cast<double>(w.cols);
     to.matrices.push_back({w.name.view(), w.layer, a->stored.bytes(),
                            8.0 * static_cast<double>(a->stored.bytes()) / weights, a->quality});
     return {};
   }
 
-  // Writes the list, last of all.
-  status try_finish() {
-    const auto bytes = try_write_artifact_list(list_);
-    if (!bytes) return bytes.error();
-    if (!folder_.has(artifact_list_name)) return folder_.try_write(artifact_list_name, bytes->span());
-    const auto there = folder_.try_read(artifact_list_name);
-    if (!there) return there.error();
-    if (*there == *bytes) return {};
-    return error{errc::conflict, artifact_list_name, "another list of files", "one of the matrices of this run"};
-  }
-
- private:
-  result<array<std::byte>> try_make(const model::weight_desc& w) {
+  result<array<std::byte>> try_make(const item& i) {
+    const model::weight_desc& w = *i.weight;
     matrix<float> values(w.rows, w.cols);
     if (auto s = host_.try_read_weight(w, values.view()); !s) return s.error();
     const matrix_view<const float> source = std::as_const(values).view();
     const auto operand = text("layer ", w.layer, ", ", w.name.view());
-    if (auto s = check_finite(source, operand.view()); !s) return s.error();
-    auto hessian = try_hessian_text(method_, w);
-    if (!hessian) return hessian.error();
     auto stored = method_.make(w, source, exec_);
     if (!stored) return stored.error().within(operand.view());
-    auto a = try_make_artifact<List>(exec_, list_.run, w, source, std::move(*hessian), std::move(*stored), sketch_);
+    auto a = try_make_artifact<List>(exec_, list_.run, w, source, i.hessian, std::move(*stored), sketch_);
     if (!a) return a.error().within(operand.view());
     return try_write_artifact(*a);
   }
@@ -173,43 +246,39 @@ class model_compression {
   io::durable_folder<System>& folder_;
   random::sketch_options sketch_;
   artifact_list list_;
+  decltype(artifact_list::files) before_;  // of the list that was there
+  array<item> items_;
 };
 
 }  // namespace detail
 
 // Makes one file for each matrix, and the list of all (artifact_list_name) last. What an earlier run of the same kind left in
 // the folder is checked against its source and kept; a run that was killed at any time, or met a full disk, ends with the
-// bytes of one that was not.
-//   Gates resuming: model, method, options, corpus, seed, version, revision, and H and source of each matrix: a folder of
-//   another run is refused with both identities named, before anything is written.
-//   One run at a time in a folder. `matrices` in any order. Cost: that of the method, and a pass over each matrix.
-//   Errors: conflict (another run's folder, an H of another model), malformed (a file that was changed or cut short), io, not_finite (a weight),
-//   what the method reports, with the matrix named. Files that are done stay.
-template <class List = quant::all_formats, dense_backend<float> B, weight_source H, class System>
+// bytes of one that was not. A folder of some of these matrices is completed: its list goes before the first further file.
+//   Gates resuming: model, method, options, corpus, seed, version, revision, sketch, and H and source of each matrix: a
+//   folder of another run is refused with both identities named.
+//   Before anything is written all matrices are read and their H is found: a weight that is not finite, an H that is missing
+//   or of another width, a matrix that comes twice is one error, and the folder stays as it was.
+//   One run at a time in a folder. `matrices` in any order: the same bytes. Cost: that of the method, and two passes over
+//   each matrix.
+//   Errors: invalid_argument (no matrix, one that comes twice, no H), conflict (another run's folder, a folder with matrices
+//   that are not among these, an H of another model), malformed (a file that was changed or cut short), io, not_finite (a
+//   weight), what the method reports, with the matrix named. Files that are done stay.
+template <class List = quant::all_formats, dense_backend<double> B, weight_source H, class System>
 result<compressed_model> try_compress_model(B& exec, const H& host, std::span<const model::weight_desc> matrices,
                                             const packing_method& method, io::durable_folder<System>& folder,
                                             random::sketch_options sketch = {}) {
   if (!method.make) return error{errc::null_pointer, "method", "no function", "a function"};
   detail::model_compression<List, B, H, System> run(exec, host, method, folder, sketch);
-  if (auto s = run.try_check_folder(); !s) return s.error();
-  if (method.check_model)
-    if (auto s = method.check_model(host.describe().fingerprint); !s) return s.error();
-  array<char> there;
-  for (const model::weight_desc& w : matrices) {
-    const auto kept = run.try_keep(w);
-    if (!kept) return kept.error();
-    there.push_back(*kept);
-  }
+  if (auto s = run.try_plan(matrices); !s) return s.error();
   compressed_model out;
-  index_t i = 0;
-  for (const model::weight_desc& w : matrices)
-    if (auto s = run.try_add(w, there[i++] != 0, out); !s) return s.error();
+  if (auto s = run.try_make_all(out); !s) return s.error();
   if (auto s = run.try_finish(); !s) return s.error();
   return result<compressed_model>(std::move(out));
 }
 
 #if RESECT_EXCEPTIONS
-template <class List = quant::all_formats, dense_backend<float> B, weight_source H, class System>
+template <class List = quant::all_formats, dense_backend<double> B, weight_source H, class System>
 compressed_model compress_model(B& exec, const H& host, std::span<const model::weight_desc> matrices,
                                 const packing_method& method, io::durable_folder<System>& folder,
                                 random::sketch_options sketch = {}) {

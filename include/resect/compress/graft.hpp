@@ -36,14 +36,18 @@ result<artifact> try_listed_artifact(const io::durable_folder<System>& folder, c
 // Q + L·R then. Each file is checked first: its bytes, that the list knows it, and by try_check_artifact that it was made
 // from the weights that the host has now.
 //   Wholly or not at all: after an error every weight is what it was. Cost: a pass over each matrix.
-//   Errors: io (no list: a run that did not end), malformed (bytes changed or cut short), conflict (another model, matrix,
-//   revision or format; both identities named), those of the host.
-template <class List = quant::all_formats, dense_backend<float> B, model::surgical_host H, class System>
+//   Open the folder by try_open_existing, which makes none where a path is mistyped. The result's size() is how many matrices
+//   the list has; others of the host stay.
+//   Errors: io (no list: a run that did not end), invalid_argument (a list of no file), malformed (bytes changed or cut short), conflict (another model, matrix,
+//   revision, method's revision or format; both identities named), those of the host.
+template <class List = quant::all_formats, dense_backend<double> B, model::surgical_host H, class System>
 result<model::held_weights<H>> try_graft(B& exec, H& host, const io::durable_folder<System>& folder) {
   const auto bytes = folder.try_read(artifact_list_name);
   if (!bytes) return bytes.error();
   const auto list = try_read_artifact_list(bytes->span());
   if (!list) return list.error().within(artifact_list_name);
+  if (list->files.empty())
+    return error{errc::invalid_argument, artifact_list_name, "a list of no file", "at least one"};
   array<model::weight_desc> all;
   for (int l = 0; l < host.describe().n_layers; ++l)
     for (const model::weight_desc& w : host.weights(l)) all.push_back(w);
@@ -69,7 +73,7 @@ result<model::held_weights<H>> try_graft(B& exec, H& host, const io::durable_fol
 }
 
 #if RESECT_EXCEPTIONS
-template <class List = quant::all_formats, dense_backend<float> B, model::surgical_host H, class System>
+template <class List = quant::all_formats, dense_backend<double> B, model::surgical_host H, class System>
 model::held_weights<H> graft(B& exec, H& host, const io::durable_folder<System>& folder) {
   return value_or_throw(try_graft<List>(exec, host, folder));
 }

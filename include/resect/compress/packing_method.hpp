@@ -7,9 +7,10 @@
 #include <string_view>
 #include <utility>
 
+#include <resect/compress/artifact.hpp>
 #include <resect/compress/detail/find_hessian.hpp>
 #include <resect/compress/detail/search_words.hpp>
-#include <resect/compress/stored_matrix.hpp>
+#include <resect/core/shared_function.hpp>
 #include <resect/quant/gptq.hpp>
 #include <resect/quant/hessian.hpp>
 #include <resect/quant/quantize.hpp>
@@ -74,6 +75,17 @@ inline std::string corpus_of(std::span<const quant::hessian> hessians) {
   return out;
 }
 
+// Lets a method read these: the H of a matrix is the one whose owner has its layer and name.
+inline void read_hessians(packing_method& m, std::span<const quant::hessian> hessians) {
+  m.corpus = corpus_of(hessians);
+  m.hessian = [hessians](const model::weight_desc& w) -> result<std::uint64_t> {
+    const auto h = try_find_hessian(hessians, w);
+    if (!h) return h.error();
+    return (*h)->hash();
+  };
+  m.check_model = [hessians](std::uint64_t model) -> status { return detail::check_model(hessians, model); };
+}
+
 }  // namespace detail
 
 // Quantizes every matrix by a rounding rule and a search that read no H. Errors while it runs: as quant::try_quantize.
@@ -81,7 +93,7 @@ template <quant::static_format F, class R = quant::nearest, class S = quant::min
   requires quant::rounding_rule<R, executor_ref, F, S>
 packing_method pack_weights(const F& format, const R& rule = {}, const S& search = {}) {
   packing_method m;
-  m.id = "resect.pack/1";
+  m.id = pack_weights_id;
   m.options = detail::format_options(format);
   m.options += ", ";
   m.options += search.name();
@@ -98,13 +110,13 @@ packing_method pack_weights(const F& format, const R& rule = {}, const S& search
 
 // Rounds every matrix by quant::gptq with its own H: the one whose owner has its layer and name. `backend` and `hessians` are
 // kept by reference. Errors while it runs: conflict (an H of another model, two of one matrix), invalid_argument (no H of a
-// matrix), as quant::try_quantize.
+// matrix), shape_mismatch (one of another width), as quant::try_quantize.
 template <class Backend, quant::static_format F, class S = quant::min_max>
   requires quant::rounding_rule<quant::gptq, Backend, F, S>
 packing_method pack_gptq(Backend& backend, const F& format, std::span<const quant::hessian> hessians,
                          const quant::gptq_options& options = {}, const S& search = {}) {
   packing_method m;
-  m.id = "resect.pack_gptq/1";
+  m.id = pack_gptq_id;
   m.options = detail::format_options(format);
   ((m.options += ", ") += quant::gptq{{}, options}.name().view()) += ", ";
   m.options += search.name();
@@ -113,7 +125,7 @@ packing_method pack_gptq(Backend& backend, const F& format, std::span<const quan
                .add(quant::gptq{{}, options}.hash())
                .add(search.hash())
                .value();
-  m.corpus = detail::corpus_of(hessians);
+  detail::read_hessians(m, hessians);
   m.make = [&backend, format, hessians, options, search](const model::weight_desc& w, matrix_view<const float> values,
                                                          executor_ref) -> result<stored_matrix> {
     const auto h = detail::try_find_hessian(hessians, w);
@@ -122,12 +134,6 @@ packing_method pack_gptq(Backend& backend, const F& format, std::span<const quan
     if (!q) return q.error();
     return detail::try_stored(*q);
   };
-  m.hessian = [hessians](const model::weight_desc& w) -> result<std::uint64_t> {
-    const auto h = detail::try_find_hessian(hessians, w);
-    if (!h) return h.error();
-    return (*h)->hash();
-  };
-  m.check_model = [hessians](std::uint64_t model) -> status { return detail::check_model(hessians, model); };
   return m;
 }
 

@@ -14,9 +14,9 @@ namespace RESECT_NAMESPACE::compress {
 // What becomes of one matrix.
 struct matrix_choice {
   index_t rank = 0;     // of L·R; 0: none
-  int factor_bits = 8;  // of L and R
-  int bits = 0;         // of Q; 0: no Q, L·R alone
-  index_t group = 64;   // of Q
+  int factor_bits = 8;  // of L and R, 2 to 16
+  int bits = 0;         // of Q, 2 to 16; 0: no Q, L·R alone
+  index_t group = 64;   // of Q; 0: a whole row
   friend bool operator==(const matrix_choice&, const matrix_choice&) noexcept = default;
 };
 
@@ -57,7 +57,8 @@ struct policy {
   index_t least_extent = 0;      // matrices with a smaller extent stay
 
   // What becomes of a weight of a model of `n_layers` layers; nothing where it stays. Norm gains and biases stay.
-  // Errors: invalid_argument (a rank above the smaller extent, a share outside [0, 1]).
+  // Errors: invalid_argument (a rank above the smaller extent, a share outside [0, 1], bits outside 2 to 16, a
+  // negative group).
   result<std::optional<matrix_choice>> try_choose(const model::weight_desc& w, int n_layers) const {
     if (w.role != model::weight_role::matrix) return std::optional<matrix_choice>{};
     const index_t smaller = w.rows < w.cols ? w.rows : w.cols;
@@ -81,9 +82,22 @@ struct policy {
       if (out.rank < 0 || out.rank > smaller)
         return error{errc::invalid_argument, text("rank of rule ", rule.pattern.view()), text(out.rank),
                      text("0 to ", smaller, ", the smaller extent of ", w.name.view(), " in layer ", w.layer)};
+      if (auto s = check_widths(rule); !s) return s.error();
       return std::optional(out);
     }
     return std::optional<matrix_choice>{};
+  }
+
+ private:
+  static status check_widths(const policy_rule& rule) {
+    const matrix_choice& c = rule.then;
+    const auto refused = [&](std::string_view what, index_t got, std::string_view wanted) -> status {
+      return error{errc::invalid_argument, text(what, " of rule ", rule.pattern.view()), text(got), wanted};
+    };
+    if (c.factor_bits < 2 || c.factor_bits > 16) return refused("factor bits", c.factor_bits, "2 to 16");
+    if (c.bits != 0 && (c.bits < 2 || c.bits > 16)) return refused("bits", c.bits, "2 to 16, or 0 for no Q");
+    if (c.group < 0) return refused("group", c.group, "at least 0");
+    return {};
   }
 };
 

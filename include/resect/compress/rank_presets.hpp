@@ -22,12 +22,13 @@ enum class rank_preset : std::uint8_t {
 
 // Times the uniform rank that a layer of n_layers gets. The last k = max(1, round(n/8)) or max(1, round(5n/28)) layers are
 // protected; the i-th of k gets the factor of ultra at ⌊5·(i + ½)/k⌋. At 28 layers: 23 to 27 get 8, 8, 4, 2.5, 2.
+// A layer that is not in [0, n_layers) gets 1.
 constexpr double rank_factor(rank_preset preset, int layer, int n_layers) noexcept {
   constexpr double ultra[] = {8, 8, 4, 2.5, 2};
   if (preset == rank_preset::uniform) return 1;
   const int k = preset == rank_preset::selective ? (n_layers + 4) / 8 : (5 * n_layers + 14) / 28;
   const int n_protected = k < 1 ? 1 : k, i = layer - (n_layers - n_protected);
-  if (i < 0) return 1;
+  if (i < 0 || layer >= n_layers) return 1;
   return preset == rank_preset::selective ? 4 : ultra[5 * (2 * i + 1) / (2 * n_protected)];
 }
 

@@ -18,16 +18,16 @@ namespace RESECT_NAMESPACE::compress {
 inline constexpr std::string_view plain_floats = "f32";
 
 // What stands for a matrix W (m, n): Ŵ = Q + L·R, with Q or the pair left out. Each part is packed in a format of its own,
-// or plain floats. A part without bytes is left out.
+// or plain floats. A part without bytes is left out. L is stored by its columns, so that its groups lie along components.
 struct stored_matrix {
   index_t rows = 0, cols = 0;
   quant::packed q;  // (m, n)
-  quant::packed l;  // (m, r)
+  quant::packed l;  // (r, m): Lᵀ
   quant::packed r;  // (r, n)
 
   bool has_base() const noexcept { return !q.bytes.empty(); }
   bool has_pair() const noexcept { return !l.bytes.empty() || !r.bytes.empty(); }
-  index_t rank() const noexcept { return has_pair() ? l.cols : 0; }
+  index_t rank() const noexcept { return has_pair() ? r.rows : 0; }
   index_t bytes() const noexcept { return q.bytes.size() + l.bytes.size() + r.bytes.size(); }
 
   // "q int4s/f16", "q int3s/f16, rank 64: l int8s/f16, r int8s/f16".
@@ -43,20 +43,29 @@ struct stored_matrix {
     return out;
   }
 
-  // Whether the parts make a matrix of these extents. Errors: shape_mismatch, invalid_argument (no part).
+  // Whether the parts make a matrix of these extents, and plain parts have its bytes; nothing is allocated. Errors:
+  // invalid_argument (no part, no row or column, a rank outside 1 … min(m, n)), shape_mismatch, malformed (bytes).
   status check() const noexcept {
     const auto fits = [&](const quant::packed& p, std::string_view name, index_t m, index_t n) -> status {
-      if (p.rows == m && p.cols == n) return {};
-      return error{errc::shape_mismatch, text("part ", name, " of a stored matrix"), text(p.rows, " x ", p.cols),
-                   text(m, " x ", n)};
+      const auto part = text("part ", name, " of a stored matrix");
+      if (p.rows != m || p.cols != n)
+        return error{errc::shape_mismatch, part, text(p.rows, " x ", p.cols), text(m, " x ", n)};
+      if (p.format == plain_floats && p.bytes.size() / 4 / n != m)
+        return error{errc::malformed, part, text(p.bytes.size(), " bytes"), text("floats of ", m, " x ", n)};
+      return {};
     };
+    if (rows < 1 || cols < 1)
+      return error{errc::invalid_argument, "stored matrix", text(rows, " x ", cols), "at least 1 x 1"};
     if (!has_base() && !has_pair())
       return error{errc::invalid_argument, "stored matrix", "neither Q nor L and R", "a part"};
     if (has_base())
       if (auto s = fits(q, "q", rows, cols); !s) return s;
     if (!has_pair()) return {};
-    if (auto s = fits(l, "l", rows, r.rows); !s) return s;
-    return fits(r, "r", l.cols, cols);
+    const index_t most = rows < cols ? rows : cols;
+    if (r.rows < 1 || r.rows > most)
+      return error{errc::invalid_argument, "rank of a stored matrix", text(r.rows), text("1 to ", most)};
+    if (auto s = fits(l, "l", r.rows, rows); !s) return s;
+    return fits(r, "r", r.rows, cols);
   }
 };
 
@@ -100,12 +109,23 @@ status try_part_values(E& exec, const quant::packed_view& part, matrix_view<floa
   return {};
 }
 
+// The values of one part, as doubles.
+template <class List, executor E>
+result<matrix<double>> try_wide_values(E& exec, const quant::packed_view& part) {
+  matrix<float> narrow(part.rows, part.cols);
+  if (auto s = try_part_values<List>(exec, part, narrow.view()); !s) return s.error();
+  matrix<double> wide(part.rows, part.cols);
+  for (index_t i = 0; i < wide.data.size(); ++i) wide.data[i] = static_cast<double>(narrow.data[i]);
+  return wide;
+}
+
 }  // namespace detail
 
-// out := Q + L·R, out (m, n). `List` names the formats of the parts (all_formats, or fewer of the user's own). Cost: a decode a
-// code, and 2mnr flop. Error of L·R: that of try_gemm. Errors: those of check(); unsupported (a format that is not in
-// List), malformed (bytes), not_finite (a value); shape_mismatch, null_pointer, bad_stride (out). `out` is unspecified then.
-template <class List = quant::all_formats, dense_backend<float> B>
+// out := Q + L·R, out (m, n), summed in double and rounded once. `List` names the formats of the parts (all_formats, or
+// fewer of the user's own). Cost: a decode a code, 2mnr flop, and 8(m + r)(n + r) bytes where there is a pair. Errors: those
+// of check(); unsupported (a format that is not in List), malformed (bytes), not_finite (a value); shape_mismatch,
+// null_pointer, bad_stride (out). `out` is unspecified then.
+template <class List = quant::all_formats, dense_backend<double> B>
   requires std::same_as<typename B::space, host_space>
 status try_values(B& exec, const stored_matrix& from, matrix_view<float> out) {
   if (auto s = from.check(); !s) return s;
@@ -113,11 +133,16 @@ status try_values(B& exec, const stored_matrix& from, matrix_view<float> out) {
   if (from.has_base())
     if (auto s = detail::try_part_values<List>(exec, from.q.view(), out); !s) return s.error().within("q");
   if (from.has_pair()) {
-    matrix<float> l(from.l.rows, from.l.cols), r(from.r.rows, from.r.cols);
-    if (auto s = detail::try_part_values<List>(exec, from.l.view(), l.view()); !s) return s.error().within("l");
-    if (auto s = detail::try_part_values<List>(exec, from.r.view(), r.view()); !s) return s.error().within("r");
-    const matrix_view<const float> left = l.view(), right = r.view();
-    if (auto s = exec.try_gemm(1.0f, left, right, from.has_base() ? 1.0f : 0.0f, out); !s) return s;
+    const auto l = detail::try_wide_values<List>(exec, from.l.view()),
+               r = detail::try_wide_values<List>(exec, from.r.view());
+    if (!l) return l.error().within("l");
+    if (!r) return r.error().within("r");
+    matrix<double> sum(from.rows, from.cols);
+    if (auto s = exec.try_gemm(1.0, l->view().transposed(), r->view(), 0.0, sum.view()); !s) return s;
+    exec.bulk(from.rows, [&](index_t i) {
+      for (index_t j = 0; j < from.cols; ++j)
+        out(i, j) = static_cast<float>((from.has_base() ? static_cast<double>(out(i, j)) : 0.0) + sum(i, j));
+    });
   }
   const matrix_view<const float> values = out;
   return check_finite(values, "values of a stored matrix");

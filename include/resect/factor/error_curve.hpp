@@ -56,8 +56,8 @@ inline array<double> gaussian_shares(index_t smaller, index_t larger, index_t r_
 // values) is that of a truncated SVD; values beyond its rank are lower bounds, so that errors there are upper bounds.
 // Beside it stands the line of a Gaussian matrix of the same extents (m, n): where the curve is not below it, the matrix
 // has no low rank to use. Of a weighted pair, pass √λ and √tr(A·H·Aᵀ).
-//   Errors: invalid_argument (extents below 1, more values than min(m, n), a norm that is not above 0 or a value that is
-//   not finite).
+//   Errors: invalid_argument (extents below 1, more values than min(m, n), a norm that is not above 0, a value that is
+//   below 0, above the one before it or not finite, Σs² above ‖W‖² by more than a thousandth of it).
 //   Source: Eckart & Young, Psychometrika 1 (1936); Marchenko & Pastur, "Distribution of eigenvalues for some sets of
 //   random matrices", Math. USSR Sbornik 1 (1967).
 inline result<array<curve_point>> try_error_curve(const array<double>& spectrum, double norm, index_t m, index_t n) {
@@ -71,10 +71,15 @@ inline result<array<curve_point>> try_error_curve(const array<double>& spectrum,
   double left = 1;
   for (index_t r = 0; r <= k; ++r) {
     if (r > 0) {
-      const double share = spectrum[r - 1] / norm;
-      if (!(share >= 0))
-        return error{errc::invalid_argument, text("value ", r - 1), text(spectrum[r - 1]), "at least 0"};
+      const double value = spectrum[r - 1], share = value / norm;
+      const double most = r == 1 ? norm : spectrum[r - 2];
+      if (!(value >= 0 && value <= most * (1 + 0x1p-10)))
+        return error{errc::invalid_argument, text("value ", r - 1, " of the spectrum"), text(value),
+                     text("0 to ", most, r == 1 ? ", the norm" : ", the value before it")};
       left -= share * share;
+      if (left < -0x1p-10)
+        return error{errc::invalid_argument, text("sum of ", r, " squares of the spectrum"), text(1 - left, " of ‖W‖²"),
+                     "at most 1"};
     }
     curve[r] = {r, std::sqrt(std::max(left, 0.0)), std::sqrt(std::max(1 - shares[r], 0.0))};
   }

@@ -41,13 +41,13 @@ inline matrix<double> directions_left_out(const array<matrix<double>>& triangles
 //   component (t_j·c) along Q·t_j, c = Qᵀy. From the last R factor alone it is wrong by orders of magnitude.
 //   An estimate, no bound: it is unbiased for ‖A − Q_(j)·Q_(j)ᵀ·A‖²_F of k − 1 columns, so a little above; for spectra
 //   that are flat or fall like 1/√i or 1/i it is within a factor of 1.5 in 95 % of draws. It says nothing where the rank
-//   of A is at most k: then it is 0 where the search noticed (`exhausted`), else rounding.
+//   of A is at most k: then it is 0 where the search noticed (`exhausted`), or where k = m; else rounding.
 //   Cost 4mk² flop and (2q + 1)k³ on the host. Errors: those of the backend.
 //   Source: Epperly & Tropp, "Efficient error and variance estimation for randomized matrix computations", SIAM J. Sci.
 //   Comput. 46 (2024), §2 (leave-one-out for the randomized SVD; with subspace iteration, §2.3).
 template <class T, panel_backend<T> B>
 result<double> try_leave_one_out(B& exec, const range_search<T, typename B::space>& found) {
-  if (found.exhausted) return 0.0;
+  if (found.exhausted || found.q.cols == found.q.rows) return 0.0;
   const index_t k = found.q.cols;
   const matrix<double> t = detail::directions_left_out(found.triangles);
   matrix<double> c;

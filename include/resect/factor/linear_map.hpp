@@ -5,6 +5,8 @@
 #include <concepts>
 
 #include <resect/core/memory.hpp>
+#include <resect/core/result.hpp>
+#include <resect/core/text.hpp>
 
 // What a factorization needs of a matrix: products with it. A sum or a product of maps is a map that is never formed.
 namespace RESECT_NAMESPACE::factor {
@@ -20,6 +22,18 @@ concept linear_map = requires(const M& a, B& exec, T s, view_of<const T, B> x, v
   { a.try_multiply(exec, s, x, s, y) } -> std::same_as<status>;
   { a.try_multiply_transposed(exec, s, x, s, y) } -> std::same_as<status>;
 };
+
+namespace detail {
+// Whether the terms of a map fit each other; of maps without check_terms() nothing is known. Asked once, before any product.
+template <class A>
+status check_map(const A& a) {
+  if constexpr (requires {
+                  { a.check_terms() } -> std::same_as<status>;
+                })
+    return a.check_terms();
+  else return {};
+}
+}  // namespace detail
 
 // A matrix as a map. Refers to it.
 template <class T, class Space = host_space>
@@ -46,6 +60,8 @@ struct transposed_map {
 
   index_t rows() const noexcept { return map.cols(); }
   index_t cols() const noexcept { return map.rows(); }
+  // What the map's terms find.
+  status check_terms() const { return detail::check_map(map); }
   template <class B, class T, class X>
   status try_multiply(B& exec, T alpha, X x, T beta, matrix_view<T, typename B::space> y) const {
     return map.try_multiply_transposed(exec, alpha, x, beta, y);
@@ -65,6 +81,14 @@ struct sum_map {
 
   index_t rows() const noexcept { return first.rows(); }
   index_t cols() const noexcept { return first.cols(); }
+  // Error: shape_mismatch.
+  status check_terms() const {
+    if (auto s = detail::check_map(first); !s) return s;
+    if (auto s = detail::check_map(second); !s) return s;
+    if (second.rows() == rows() && second.cols() == cols()) return {};
+    return error{errc::shape_mismatch, "second term of a sum", text(second.rows(), " x ", second.cols()),
+                 text(rows(), " x ", cols(), ", as the first")};
+  }
   template <class B, class T, class X>
   status try_multiply(B& exec, T alpha, X x, T beta, matrix_view<T, typename B::space> y) const {
     if (auto s = first.try_multiply(exec, static_cast<T>(first_factor) * alpha, x, beta, y); !s) return s;
@@ -85,6 +109,14 @@ struct product_map {
 
   index_t rows() const noexcept { return left.rows(); }
   index_t cols() const noexcept { return right.cols(); }
+  // Error: shape_mismatch.
+  status check_terms() const {
+    if (auto s = detail::check_map(left); !s) return s;
+    if (auto s = detail::check_map(right); !s) return s;
+    if (right.rows() == left.cols()) return {};
+    return error{errc::shape_mismatch, "second factor of a product", text(right.rows(), " x ", right.cols()),
+                 text(left.cols(), " rows, as the first has columns")};
+  }
   template <class B, class T, class X>
   status try_multiply(B& exec, T alpha, X x, T beta, matrix_view<T, typename B::space> y) const {
     auto between = try_make_matrix<T>(exec, right.rows(), x.cols);

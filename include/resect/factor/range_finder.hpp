@@ -24,6 +24,7 @@ namespace detail {
 
 // What a search is asked for can be done. Errors: invalid_argument.
 inline status check_search(index_t m, index_t n, index_t k, int power_iterations) noexcept {
+  if (m < 1 || n < 1) return error{errc::invalid_argument, "W", text(m, " x ", n), "at least one row and one column"};
   if (const index_t most = std::min(m, n); k < 1 || k > most)
     return error{errc::invalid_argument, "k", text(k), text("1 to ", most)};
   if (power_iterations < 0)

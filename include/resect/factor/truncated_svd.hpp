@@ -35,7 +35,9 @@ result<bilateral_bases<T, typename B::space>> iterated_directions(B& exec, const
                                                                   const truncated_svd_options& options, double& loo) {
   auto found = try_search_range<T>(exec, a, k, options.power_iterations, options.seed);
   if (!found) return found.error();
-  if constexpr (!is_dense_map<A>) {
+  if (k == std::min<index_t>(a.rows(), a.cols())) {
+    loo = 0;  // the basis is complete
+  } else if constexpr (!is_dense_map<A>) {
     const auto left_out = try_leave_one_out<T>(exec, *found);
     if (!left_out) return left_out.error();
     loo = *left_out;
@@ -167,7 +169,7 @@ result<truncated_decomposition<T, typename B::space>> finish(B& exec, const A& a
   svd.quality.converged = bases.core.converged;
   if (auto s = fix_signs<T>(exec, svd.u, svd.v); !s) return s.error();
   if (auto s = measure<T>(exec, a, svd, found.left_out, options); !s) return s.error();
-  svd.quality.target_met = !has_target(options) || meets(options, svd.quality);
+  svd.quality.target_met = !has_target(options) || meets(options, svd.quality, svd_rounding<T>(svd.spectrum.size()));
   return svd;
 }
 
@@ -178,6 +180,7 @@ result<truncated_decomposition<T, typename B::space>> finish(B& exec, const A& a
 //   W (m, n), any strides; float or double, u = 2⁻²⁴ or 2⁻⁵³. Products with W are in T, cores in double. k directions are
 //   searched, and r of them kept: k = r + oversampling, at most min(m, n).
 //   k = min(m, n): nothing is random, |s_i − σ_i| and what is lost of W beyond the optimum ≤ 16·√k·u·‖W‖_F.
+//   A target below that rounding counts as met there: an energy of 1 by an error of at most 16·√k·u·‖W‖_F.
 //   k < min(m, n): ‖W − U·diag(s)·Vᵀ‖_F is near the optimum (Eckart–Young); `quality` measures it for any W, and
 //   docs/factor.md tabulates what the options bring.
 //   ‖UᵀU − I‖_F and ‖VᵀV − I‖_F ≤ 2·orthonormality_bound<T>(max(m, n), k), also where singular values are zero.
@@ -200,7 +203,7 @@ result<truncated_decomposition<std::remove_const_t<T>, typename B::space>> try_t
   const view_of<const element, B> w = matrix_w;
   if (auto s = check_view(w, "W"); !s) return s.error();
   const index_t smaller = std::min(w.rows, w.cols);
-  if (auto s = detail::check_options(options, smaller); !s) return s.error();
+  if (auto s = detail::check_options(options, w.rows, w.cols); !s) return s.error();
   const auto range = detail::range_in_space<element>(exec, w);
   if (!range) return range.error();
   if (auto s = linalg::check_range<element>(*range, "W"); !s) return s.error();
@@ -243,14 +246,14 @@ result<truncated_decomposition<matrix_element<const W&>>> try_truncated_svd(B& e
 
 // The same of a linear map: a quantized matrix, a sum, a product. Of its elements nothing is known, so its error is an
 // estimate: by subspace iteration err² = LOO² + Σ_{r<i≤k} s_i² (see leave_one_out.hpp; it says nothing where the rank of A
-// is at most k), from a Krylov space none (NaN), and a target needs subspace iteration.
-//   Errors: as above; not_finite for a product that is not.
+// is at most k; where k = min(m, n) nothing is left out), from a Krylov space none (NaN), and a target needs subspace iteration.
+//   Errors: as above; shape_mismatch (terms of a sum or a product that do not fit); not_finite for a product that is not.
 template <class T, class B, linear_map<B, T> A>
   requires panel_backend<B, T>
 result<truncated_decomposition<T, typename B::space>> try_truncated_svd_of_map(B& exec, const A& a,
                                                                                const truncated_svd_options& options) {
-  const index_t smaller = std::min<index_t>(a.rows(), a.cols());
-  if (auto s = detail::check_options(options, smaller); !s) return s.error();
+  if (auto s = detail::check_map(a); !s) return s.error();
+  if (auto s = detail::check_options(options, a.rows(), a.cols()); !s) return s.error();
   if (detail::has_target(options) && options.method == svd_method::block_krylov)
     return error{errc::unsupported, "method", "a block Krylov space", "subspace iteration, for a target of a map"};
   constexpr double unknown = std::numeric_limits<double>::quiet_NaN();

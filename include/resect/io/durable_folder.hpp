@@ -40,6 +40,10 @@ class durable_folder {
   // Opens the folder, or makes it where its parent exists. Error: io.
   static result<durable_folder> try_open(std::string path, System system = {}) {
     if (::mkdir(path.c_str(), 0777) != 0 && errno != EEXIST) return io_error(path, "a folder that can be made");
+    return try_open_existing(std::move(path), std::move(system));
+  }
+  // Opens a folder to read from: one that is not there is an error, and is not made. Error: io.
+  static result<durable_folder> try_open_existing(std::string path, System system = {}) {
     struct stat about;
     if (::stat(path.c_str(), &about) != 0) return io_error(path, "a folder");
     if (!S_ISDIR(about.st_mode)) return error{errc::io, shown(path).view(), "no folder", "a folder"};
@@ -72,7 +76,8 @@ class durable_folder {
     return out;
   }
 
-  // Writes a file, or replaces it, whole: after an error the file is what it was. Errors: invalid_argument (name), io.
+  // Writes a file, or replaces it, whole: after an error the file is what it was. Only where the folder itself cannot be
+  // synced the new file is there, and a machine that stops may still lose it. Errors: invalid_argument (name), io.
   status try_write(std::string_view name, std::span<const std::byte> bytes) {
     if (auto s = check_name(name); !s) return s;
     const std::string path = place(name), partial = path + ".partial";

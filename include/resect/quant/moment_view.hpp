@@ -127,6 +127,8 @@ class moment_view {
         [](index_t a, index_t b) { return algo::min(a, b); });
     if (bad == n * n) return {};
     const index_t i = bad / n, j = bad % n;
+    if (const double above = static_cast<double>(h(j, i)); !(above - above == 0))
+      return error{errc::not_finite, text("H, row ", j, ", column ", i), text(above), "a finite number"};
     return error{errc::invalid_argument, text("H, row ", j, ", column ", i), text(static_cast<double>(h(j, i))),
                  text(static_cast<double>(h(i, j)), ", as in row ", i, ", column ", j, ": a symmetric H")};
   }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <cstdint>
+#include <utility>
+
 #include <resect/compress/detail/option_hull.hpp>
 #include <resect/core/algorithm.hpp>
 #include <resect/core/array.hpp>
@@ -19,6 +22,7 @@ struct selection {
 struct choice_set {
   array<array<option_point>> points;
   array<hull_step> steps;
+  double rounding = 0;  // see set_rounding
 
   index_t size() const noexcept { return points.size(); }
 
@@ -27,6 +31,26 @@ struct choice_set {
     selection out{array<index_t>(size()), 0, 0};
     add_up(out);
     return out;
+  }
+  // Sets how far sums in another order can be from add_up's, as a share: 0 where all bytes are whole numbers.
+  void set_rounding() noexcept {
+    double largest = 0;
+    bool whole = true;
+    index_t terms = size() + steps.size();
+    for (const array<option_point>& of : points) {
+      largest += of.back().bytes;
+      for (const option_point& p : of)
+        whole = whole && p.bytes < 0x1p53 && static_cast<double>(static_cast<std::int64_t>(p.bytes)) == p.bytes;
+    }
+    rounding = whole && largest < 0x1p53 ? 0.0 : 0x1p-51 * static_cast<double>(terms);
+  }
+  // What a sum in any order may be, so that no selection of at most `budget` bytes is missed.
+  double at_most(double budget) const noexcept { return rounding == 0 ? budget : budget + rounding * budget; }
+  // Whether it fits by its sum in the one order.
+  bool fits(const array<index_t>& at, double budget) const noexcept {
+    double bytes = 0;
+    for (index_t i = 0; i < size(); ++i) bytes += points[i][at[i]].bytes;
+    return bytes <= budget;
   }
   // Sets the sums of a selection, added in the order of choices.
   void add_up(selection& s) const noexcept {
@@ -47,19 +71,32 @@ struct lagrangian {
 inline lagrangian solve_lagrangian(const choice_set& set, double budget) {
   lagrangian out{set.least(), 0, 0};
   double bytes = out.chosen.bytes, loss = out.chosen.loss;
+  const double most = set.at_most(budget);
+  array<hull_step> taken;  // each with the place that its choice had before
   for (const hull_step& s : set.steps) {
-    if (bytes + s.bytes > budget) {
+    if (bytes + s.bytes > most) {
       out.loss_per_byte = s.gain / s.bytes;
-      loss -= out.loss_per_byte * (budget - bytes);
+      loss -= out.loss_per_byte * (most - bytes);
       break;
     }
-    out.chosen.at[s.choice] = s.to;
+    taken.push_back(s);
+    taken.back().to = std::exchange(out.chosen.at[s.choice], s.to);
     bytes += s.bytes;
     loss -= s.gain;
+  }
+  for (index_t i = taken.size(); i-- > 0 && !set.fits(out.chosen.at, budget);) {  // too many by rounding alone
+    out.chosen.at[taken[i].choice] = taken[i].to;
+    out.loss_per_byte = taken[i].gain / taken[i].bytes;
   }
   set.add_up(out.chosen);
   out.bound = loss;
   return out;
+}
+
+// A selection with one point replaced.
+inline array<index_t> replaced(array<index_t> at, index_t i, index_t by) {
+  at[i] = by;
+  return at;
 }
 
 // Spends what the budget leaves: again and again the change of one choice that fits and lowers the loss the most per byte.
@@ -69,7 +106,11 @@ inline void fill_greedily(const choice_set& set, double budget, selection& s) {
     for (index_t i = 0; i < set.size(); ++i) {
       const array<option_point>& points = set.points[i];
       const option_point& now = points[s.at[i]];
-      for (index_t to = s.at[i] + 1; to < points.size() && s.bytes - now.bytes + points[to].bytes <= budget; ++to) {
+      for (index_t to = s.at[i] + 1; to < points.size(); ++to) {
+        const double bytes = s.bytes - now.bytes + points[to].bytes;
+        if (bytes > set.at_most(budget)) break;
+        if (set.rounding > 0 && !(bytes < budget - set.rounding * budget) && !set.fits(replaced(s.at, i, to), budget))
+          break;
         const hull_step step{i, to, points[to].bytes - now.bytes, now.loss - points[to].loss};
         if (best.bytes == 0 || step.before(best)) best = step;
       }
@@ -87,6 +128,7 @@ class branch_and_bound {
   branch_and_bound(const choice_set& set, double budget, double slope, selection start, index_t work)
       : set_(set),
         budget_(budget),
+        most_(set.at_most(budget)),
         work_(work),
         best_(std::move(start)),
         at_(set.size()),
@@ -132,7 +174,7 @@ class branch_and_bound {
 
   // A bound below the loss of every selection that goes on from here.
   double relaxed(index_t depth, double bytes, double loss) noexcept {
-    double left = budget_ - bytes - rest_bytes_[depth], out = loss + rest_loss_[depth];
+    double left = most_ - bytes - rest_bytes_[depth], out = loss + rest_loss_[depth];
     for (const hull_step& s : set_.steps) {
       --work_;
       if (position_[s.choice] < depth) continue;
@@ -145,7 +187,7 @@ class branch_and_bound {
 
   void descend(index_t depth, double bytes, double loss) {
     if (depth == set_.size()) {
-      if (loss < best_.loss) {
+      if (loss < best_.loss && set_.fits(at_, budget_)) {
         best_.at = at_;
         best_.loss = loss;
       }
@@ -154,7 +196,7 @@ class branch_and_bound {
     const index_t i = order_[depth];
     for (const index_t p : ranked_[i]) {
       const option_point& point = set_.points[i][p];
-      if (bytes + point.bytes + rest_bytes_[depth + 1] > budget_) continue;
+      if (bytes + point.bytes + rest_bytes_[depth + 1] > most_) continue;
       if (--work_ <= 0) return;
       if (!(relaxed(depth + 1, bytes + point.bytes, loss + point.loss) < best_.loss)) continue;
       at_[i] = p;
@@ -164,7 +206,7 @@ class branch_and_bound {
   }
 
   const choice_set& set_;
-  double budget_;
+  double budget_, most_;
   index_t work_;
   selection best_;
   array<index_t> at_, order_, position_;

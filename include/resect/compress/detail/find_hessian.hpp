@@ -9,7 +9,8 @@
 // The H of a named matrix.
 namespace RESECT_NAMESPACE::compress::detail {
 
-// The one among `all` whose owner has the layer and the name of a matrix. Errors: invalid_argument (none), conflict (two).
+// The one among `all` whose owner has the layer and the name of a matrix. Errors: invalid_argument (none), conflict (two),
+// shape_mismatch (of another width).
 inline result<const quant::hessian*> try_find_hessian(std::span<const quant::hessian> all,
                                                       const model::weight_desc& w) {
   const quant::hessian* found = nullptr;
@@ -18,6 +19,9 @@ inline result<const quant::hessian*> try_find_hessian(std::span<const quant::hes
     if (found != nullptr) return error{errc::conflict, text("H of layer ", w.layer, ", ", w.name.view()), "two", "one"};
     found = &h;
   }
+  if (found != nullptr && found->size() != w.cols)
+    return error{errc::shape_mismatch, text("H of layer ", w.layer, ", ", w.name.view()),
+                 text(found->size(), " x ", found->size()), text(w.cols, " x ", w.cols)};
   if (found != nullptr) return found;
   return error{errc::invalid_argument, text("H of layer ", w.layer, ", ", w.name.view()),
                text("none among ", all.size()), "one whose owner is this matrix"};

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include <resect/factor/bounds.hpp>
@@ -14,9 +15,12 @@ namespace RESECT_NAMESPACE::factor::detail {
 
 inline bool has_target(const truncated_svd_options& o) noexcept { return o.energy != 0 || o.error != 0; }
 
-inline status check_options(const truncated_svd_options& o, index_t smaller) noexcept {
+inline status check_options(const truncated_svd_options& o, index_t rows, index_t cols) noexcept {
+  const index_t smaller = std::min(rows, cols);
   const bool target = has_target(o);
-  if (o.rank < (target ? 0 : 1) || o.rank > smaller || smaller < 1)
+  if (smaller < 1)
+    return error{errc::invalid_argument, "W", text(rows, " x ", cols), "at least one row and one column"};
+  if (o.rank < (target ? 0 : 1) || o.rank > smaller)
     return error{errc::invalid_argument, "rank", text(o.rank), text(target ? 0 : 1, " to ", smaller)};
   if (o.oversampling < -1 || o.power_iterations < 0 || o.error_probes < 0 || o.block < 0 || o.start_powers < -1)
     return error{errc::invalid_argument, "options",
@@ -48,8 +52,14 @@ inline double allowed_error(const truncated_svd_options& o) noexcept {
   return o.error != 0 ? std::min(o.error, by_energy) : by_energy;
 }
 
-inline bool meets(const truncated_svd_options& o, const truncation_quality& q) noexcept {
-  return q.frobenius_error <= allowed_error(o) * q.frobenius_norm * (1 + 0x1p-20) + 0x1p-1000;
+// What rounding may leave of W where k directions hold all of it, as a share of ‖W‖_F: no target is below.
+template <class T>
+double svd_rounding(index_t k) noexcept {
+  return 8 * std::sqrt(static_cast<double>(k)) * std::numeric_limits<T>::epsilon();
+}
+inline bool meets(const truncated_svd_options& o, const truncation_quality& q, double rounding) noexcept {
+  const double allowed = std::max(allowed_error(o) * (1 + 0x1p-20), rounding);
+  return q.frobenius_error <= allowed * q.frobenius_norm + 0x1p-1000;
 }
 
 // The least rank whose error the targets allow; k + 1 where k values do not suffice. ‖W‖_F is `norm`, or NaN: then ‖W‖²
