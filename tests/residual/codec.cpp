@@ -64,3 +64,16 @@ TEST_CASE("keep and drop, coder and edit are parts of the identity, and a coder 
   CHECK(parts((plan{} | splice(codec_error::drop, layer(1), site::resid_post, few_directions(9, 5)))
                   .check(s.host.describe())) == "shape mismatch | width of codec.drop | 9 | d_model = 24");
 }
+
+TEST_CASE("an edit of a feature that the coder lacks, or with values that are not finite, is refused by plans") {
+  const auto refused = [](edit_feature edit) {
+    return parts(plan{}.try_add(splice(codec_error::keep, layer(1), site::resid_post, few_directions(4, 8), edit)));
+  };
+  CHECK(refused({8, 0, 0}) == "invalid argument | feature of edit_feature | 8 | 0 to 7");
+  CHECK(refused({-1, 0, 0}) == "invalid argument | feature of edit_feature | -1 | 0 to 7");
+  CHECK(refused({3, 0, std::numeric_limits<float>::quiet_NaN()}) ==
+        "not finite | factor or value of edit_feature | nan | finite numbers");
+  CHECK(refused({3, std::numeric_limits<float>::infinity(), 0}) ==
+        "not finite | factor or value of edit_feature | inf | finite numbers");
+  CHECK(refused({7, 0, 1}) == "fine");
+}

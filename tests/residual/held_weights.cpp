@@ -5,6 +5,7 @@
 
 #include <support/catch.hpp>
 #include <support/forwarding_host.hpp>
+#include <support/neox_host.hpp>
 #include <support/runs.hpp>
 #include <support/steps.hpp>
 
@@ -166,4 +167,92 @@ TEST_CASE("observing refuses a cache that grew under a plan, by every way of obs
   s.host.forget(0);
   forward(s.host, plan{}, prompt);
   CHECK(s.host.try_forward(next, {site::resid_post}, look));
+}
+
+namespace {
+
+// Prompt and continuation of both sequences of a batch.
+struct text_in_two {
+  std::vector<row_meta> prompt, next;
+};
+text_in_two two_sequences(int n_vocab) {
+  text_in_two out;
+  for (int seq = 0; seq < 2; ++seq)
+    for (int pos = 0; pos < 6; ++pos)
+      (pos < 4 ? out.prompt : out.next).push_back({seq, pos, (pos * 7 + seq * 3) % n_vocab, row_meta::wants_logits});
+  return out;
+}
+
+template <class H>
+floats continued(H& host, const plan& p, const text_in_two& text) {
+  forget_all(host, text.prompt);
+  resect::value_or_throw(try_forward(host, p, text.prompt));
+  resect::value_or_throw(try_forward(host, p, text.next));
+  return copied(host.logits());
+}
+
+// What must hold on a host that tells the epoch of its weights.
+template <class H>
+void check_caches_under_weights(H& host, const plan& random) {
+  const auto text = two_sequences(host.describe().n_vocab);
+  const auto intact = continued(host, plan{}, text);
+  const auto stale = [&](const plan& p) {
+    const auto done = try_forward(host, p, text.next);
+    CHECK(host.cached(0) == 4);
+    return !done && done.error().code == resect::errc::stale_cache &&
+           done.error().wanted.view().find("forget(0)") != std::string_view::npos;
+  };
+  resect::inline_executor here;
+  const auto skipped = plan{} | skip(layer(0));
+  forget_all(host, text.prompt);
+  resect::value_or_throw(try_forward(host, plan{}, text.prompt));
+  {
+    const auto held = resect::value_or_throw(try_hold_weights(here, host, random));
+    CHECK(stale(plan{}));  // it grew under the intact weights
+    auto look = [](const tap&, resect::matrix_view<const float>) {};
+    CHECK(host.try_forward(text.next, {site::resid_post}, look).error().code == resect::errc::stale_cache);
+    const auto under = continued(host, plan{}, text);
+    CHECK_FALSE(same_bits(under, intact));
+    CHECK(same_bits(continued(host, plan{}, text), under));
+    CHECK_FALSE(host.cache_epoch(0) == 0);
+    forget_all(host, text.prompt);
+    resect::value_or_throw(try_forward(host, skipped, text.prompt));
+  }
+  CHECK(stale(skipped));  // the same plan, but the weights are the intact ones again
+  // a plan's own steps on weights are part of its fingerprint: its passes continue each other
+  CHECK(same_bits(continued(host, random, text), continued(host, random, text)));
+  CHECK(host.cache_epoch(0) == random.fingerprint());
+  CHECK(same_bits(continued(host, plan{}, text), intact));
+}
+
+}  // namespace
+
+TEST_CASE("a cache that grew under other weights is refused, when they begin and when they end") {
+  llama_setting s;
+  check_caches_under_weights(s.host, random_layer());
+  neox::host<> other(neox::parameters(neox::block::sequential, neox::positions::learned));
+  check_caches_under_weights(other, random_layer());
+}
+
+TEST_CASE("a schedule refuses the NeoX host's other weights, too") {
+  neox::host<> host(neox::parameters(neox::block::sequential, neox::positions::learned));
+  const auto text = two_sequences(host.describe().n_vocab);
+  const auto bound = resect::value_or_throw(schedule::try_make(host, plan{} | skip(layer(1))));
+  resect::inline_executor here;
+  {
+    const auto held = resect::value_or_throw(try_hold_weights(here, host, random_layer()));
+    CHECK(parts(try_forward(host, bound, text.prompt)).find("host of a schedule | weights of epoch ") !=
+          std::string::npos);
+  }
+  CHECK(try_forward(host, bound, text.prompt));
+}
+
+TEST_CASE("weights of layers that the host lacks are refused before one is overridden") {
+  llama_setting s;
+  resect::inline_executor here;
+  const auto before = s.host.weights_epoch();
+  const auto held = try_hold_weights(here, s.host, plan{} | reinit(layers(2, 99), 1, norm_gains::reset));
+  REQUIRE_FALSE(held);
+  CHECK(parts(held.error()) == "invalid argument | layers of reinit.reset | [2, 99) | layers 0 to 3");
+  CHECK(s.host.weights_epoch() == before);
 }

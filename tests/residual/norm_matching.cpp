@@ -366,3 +366,22 @@ TEST_CASE("what cannot be matched is refused") {
   const auto p = plan{} | match_norm(skip(layer(1)), per_channel_affine{{1.0f}, {1.0f}});
   CHECK(parts(p.check(s.host.describe())) == "shape mismatch | width of skip | 1 | d_model = 24");
 }
+
+TEST_CASE("a teacher holds norms of one site of one layer, and finite ones") {
+  row_norms norms;
+  const auto b = uneven(1);
+  const auto h = matrix_view<const float>{b.h.data(), static_cast<size>(b.rows.size()), width};
+  REQUIRE(norms.try_add({site::resid_post, 3, b.rows}, h));
+  const auto before = norms.hash();
+  CHECK(parts(norms.try_add({site::resid_post, 4, b.rows}, h)) ==
+        "conflict | rows for row_norms | resid_post of layer 4 | resid_post of layer 3, as the first rows");
+  CHECK(parts(norms.try_add({site::resid_mid, 3, b.rows}, h)) ==
+        "conflict | rows for row_norms | resid_mid of layer 3 | resid_post of layer 3, as the first rows");
+  CHECK_THROWS_AS(norms.add({site::resid_mid, 3, b.rows}, h), resect::exception);
+  CHECK(norms.hash() == before);
+  CHECK(norms.try_add({site::resid_post, 3, b.rows}, h));
+  const float values[] = {1, std::numeric_limits<float>::infinity()};
+  norms.add(token_place{90, 7}, {values, 1, 2}, 0);
+  CHECK(refused(try_match_norm(skip(layer(1)), per_row_teacher{norms})) ==
+        "not finite | norm matching of skip | norm inf of sequence 90 position 7 | finite norms of the teacher");
+}

@@ -8,6 +8,7 @@
 #include <support/catch.hpp>
 #include <support/steps.hpp>
 
+#include <resect/random/distributions.hpp>
 #include <resect/residual/operators.hpp>
 
 using namespace resect::residual;
@@ -205,8 +206,9 @@ TEST_CASE("a refused step leaves the plan as it was and says which two steps con
   CHECK(refused(skip(layers(4, 3))) == "invalid argument | layers of skip | [4, 3) | 0 <= first < last");
   CHECK(refused(skip(layers(-1, 3))) == "invalid argument | layers of skip | [-1, 3) | 0 <= first < last");
   for (const site s : {site::embed_out, site::head_in, site::head_norm, site::logits})
-    CHECK(refused(idle_rows(s, layer(0))) ==
-          "invalid argument | site of idle | " + std::string(name(s)) + " | a site of a layer");
+    CHECK(refused(idle_rows(s, layer(0))) == "invalid argument | site of idle | " +
+                                                 std::string(s == site::embed_out ? "none, or " : "") +
+                                                 std::string(name(s)) + " | a site of a layer");
   step empty;
   empty.name = "mine";
   empty.range = layer(0);
@@ -357,4 +359,69 @@ TEST_CASE("sites have names of their own, and sets of them") {
   CHECK(seen.size() == n_sites);
   CHECK(site_set{}.empty());
   CHECK((site_set{site::logits} | site_set{site::embed_out}) == site_set{site::embed_out, site::logits});
+}
+
+TEST_CASE("an operator whose form is not the step's is refused, not run on what it does not know") {
+  const auto refused = [](const step& s) { return parts(plan{}.try_add(s)); };
+  const operators::scale_delta<delta::block> dose{0.5f};
+  CHECK(refused({layer(1), site::resid_post, dose}) ==
+        "invalid argument | operator of scale_delta at resid_post | one on a block | an operator on rows");
+  CHECK(refused({layer(1), site::mlp_delta, operators::skip{}}) ==
+        "invalid argument | operator of skip at mlp_delta | one on a block | an operator on rows");
+  auto map = replace_span(layers(1, 3), nothing, 1).op;
+  CHECK(refused({layer(1), site::resid_post, map}) ==
+        "invalid argument | operator of replace_span at resid_post | one that is not on rows | an operator on rows");
+  CHECK(refused(replace_span(layers(2, 4), dose)) ==
+        "invalid argument | operator of scale_delta in place of a span | one on a block, which changes the delta of a "
+        "layer that runs | a map of the stream");
+  CHECK(refused(replace_span(layers(2, 4), operators::skip{})).find("operator of skip in place of a span") !=
+        std::string::npos);
+  CHECK(refused(replace_span(layers(2, 4), operators::scale_delta<delta::mlp>{0.5f})) ==
+        "invalid argument | site of scale_delta.mlp | resid_post | a site at which the operator has a meaning");
+  CHECK(refused(replace_span(layers(2, 4), operators::zero_stream{})) == "fine");
+}
+
+TEST_CASE("an operator on rows has no site that was not named") {
+  const auto idle = [](const tap&, matrix_view<float>) {};
+  CHECK(parts(plan{}.try_add(step{layer(1), named("mine.idle/1", 1, idle)})) ==
+        "invalid argument | site of mine.idle | none, or embed_out | a site of a layer");
+  CHECK(plan{}.try_add(step{layer(1), site::resid_post, named("mine.idle/1", 1, idle)}));
+}
+
+TEST_CASE("a plan of many steps refuses exactly the steps that one of its steps refuses alone") {
+  const resect::random::philox_stream draws{11, 0};
+  std::uint64_t next = 0;
+  const auto below = [&](std::uint64_t n) { return static_cast<int>(resect::random::integer_below(draws, next++, n)); };
+  int refused = 0, kept = 0;
+  for (int round = 0; round < 40; ++round) {
+    plan all;
+    std::vector<step> in;
+    for (int i = 0; i < 14; ++i) {
+      const int first = below(20), last = first + 1 + (below(3) == 0 ? below(6) : 0);
+      const auto how = below(2) == 0 ? overwrites : edits;
+      constexpr site sites[] = {site::resid_pre, site::attn_delta, site::mlp_delta, site::resid_post};
+      step s = [&] {
+        switch (below(5)) {
+          case 0: return span_of(first, last);
+          case 1: return skip(layers(first, last));
+          case 2: return weights_of(first, last, how);
+          default: return idle_rows(sites[below(4)], layers(first, last), "x", how);
+        }
+      }();
+      if (s.what != form::replace) s.priority = below(3) - 1;
+      bool fits = true;
+      for (const step& other : in) {
+        plan two;
+        REQUIRE(two.try_add(other));
+        fits = fits && two.try_add(s).has_value();
+      }
+      INFO("round " << round << ", step " << i);
+      CHECK(all.try_add(s).has_value() == fits);
+      if (fits) in.push_back(s);
+      ++(fits ? kept : refused);
+    }
+    CHECK(all.steps().size() == static_cast<resect::index_t>(in.size()));
+  }
+  CHECK(refused > 100);
+  CHECK(kept > 100);
 }

@@ -152,7 +152,8 @@ TEST_CASE("means by position refuse a row beyond them, and stores that cannot gi
   std::vector<row_meta> heads;
   for (const auto& row : s.batch)
     if (row.pos < 5) heads.push_back(row);
-  const auto means = resect::value_or_throw(try_means(captured_deltas(s.host, heads), 1, mean_over::position));
+  const auto means = resect::value_or_throw(
+      try_means(captured_deltas(s.host, heads), s.host.describe().fingerprint, mean_over::position));
   CHECK(parts(try_forward(s.host, plan{} | mean_delta(layer(1), means), s.batch)) ==
         "invalid argument | mean_delta on layers [1, 2): means of mean_delta | sequence 0 position 5 | a position "
         "below 5");
@@ -163,4 +164,27 @@ TEST_CASE("means by position refuse a row beyond them, and stores that cannot gi
         "invalid argument | source of means | 0 rows of layers from 1 | 1 or more of layers from 0");
   CHECK(refused(try_means(numbered({{0, 2}}), 1, mean_over::position)) ==
         "invalid argument | source of means | no row at position 0 | a row at each position below 3");
+}
+
+TEST_CASE("means of another model and means that are not finite are refused; of an unknown model they fit any") {
+  llama_setting s;
+  auto means = some_means(s.model.config.n_layers, s.model.config.d_model);
+  CHECK((plan{} | mean_delta(layer(1), means)).check(s.host.describe()));
+  means.model = s.host.describe().fingerprint;
+  CHECK((plan{} | mean_delta(layer(1), means)).check(s.host.describe()));
+  means.model = 12345;
+  const auto p = plan{} | mean_delta(layer(1), means);
+  const auto want = "invalid argument | model of mean_delta | fingerprint 12345 | fingerprint " +
+                    std::to_string(s.host.describe().fingerprint) + ", the host's";
+  CHECK(parts(p.check(s.host.describe())) == want);
+  CHECK(parts(try_forward(s.host, p, s.batch)) == want);
+  auto anonymous = s.host.describe();
+  anonymous.fingerprint = 0;
+  CHECK(p.check(anonymous));
+  for (const float x : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    means.mean[means.width + 2] = x;  // of layer 1
+    CHECK(refused(try_mean_delta(layers(0, 3), means)) ==
+          "not finite | means of mean_delta in layer 1 | " + std::string(resect::text(x).view()) + " | finite means");
+    CHECK(try_mean_delta(layers(2, 4), means));
+  }
 }

@@ -3,6 +3,9 @@
 #include <vector>
 
 #include <support/operator_checks.hpp>
+#include <support/passes.hpp>
+
+#include <resect/residual/noise.hpp>
 
 using namespace resect::residual;
 using namespace support;
@@ -95,4 +98,50 @@ TEST_CASE("a student may return nothing, a status, and be anything that can be c
   const resect::shared_function<status(const tap&, matrix_view<const float>, matrix_view<float>)> shared{
       returns_status};
   check_identity(host, plan{} | replace_span(layers(1, 3), shared, 1), batch, want);
+}
+
+TEST_CASE("what stands in the place of a span sees h_i in its input and in its output, the same both ways") {
+  planted_host host;
+  const auto batch = host.draw(2, 5);
+  const auto intact = by_surgery(host, plan{}, batch);
+  const auto twice = [](const tap&, matrix_view<float> h) {
+    for (size r = 0; r < h.rows; ++r)
+      for (size c = 0; c < h.cols; ++c) h(r, c) *= 2.0f;
+  };
+  const auto twice_by_input = [](const tap&, matrix_view<const float> in, matrix_view<float> out) {
+    for (size r = 0; r < in.rows; ++r)
+      for (size c = 0; c < in.cols; ++c) {
+        if (out(r, c) != in(r, c)) return status{resect::error{resect::errc::conflict, "output", "other", "h_i"}};
+        out(r, c) = 2.0f * in(r, c);
+      }
+    return status{};
+  };
+  const auto same_both_ways = [&](const plan& p) {
+    const auto got = by_surgery(host, p, batch);
+    CHECK(same_bits(by_forward(host, p, batch), got));
+    CHECK_FALSE(same_bits(got, intact));
+    return got;
+  };
+  const auto want = same_both_ways(plan{} | replace_span(layers(2, 4), twice_by_input, 1));
+  CHECK(same_bits(same_both_ways(plan{} | replace_span(layers(2, 4), twice, 1)), want));
+  CHECK(same_bits(same_both_ways(plan{} | replace_span(layers(2, 4), named("mine.twice/1", 1, twice_by_input))), want));
+  CHECK(same_bits(same_both_ways(plan{} | inject(4, twice, 1)), same_both_ways(plan{} | inject(4, twice_by_input, 1))));
+  same_both_ways(plan{} | replace_span(layers(2, 4), operators::noise{0.1f, 1}));
+  CHECK(largest(same_both_ways(plan{} | replace_span(layers(2, 6), operators::zero_stream{}))) == 0);
+  const auto nothing = [](const tap&, matrix_view<float>) {};
+  CHECK(same_bits(same_both_ways(plan{} | replace_span(layers(2, 4), nothing, 1)),
+                  by_surgery(host, plan{} | skip(layers(2, 4)), batch)));
+}
+
+TEST_CASE("own_layers continues no cache, and the error says whose rows those are") {
+  llama_setting s;
+  const auto p = plan{} | replace_span(layers(1, 3), own_layers(s.host, layers(1, 3)), 7);
+  REQUIRE(try_forward(s.host, p, rows_of(s.batch, 0, 0, 4)));
+  CHECK(parts(try_forward(s.host, p, rows_of(s.batch, 0, 4, 6))) ==
+        "unsupported | rows of own_layers in replace_span | sequence 0 from position 4 | whole sequences from position "
+        "0: "
+        "own_layers continues no cache");
+  const auto beyond = plan{} | replace_span(layers(1, 3), own_layers(s.host, layers(1, 9)), 7);
+  CHECK(parts(try_forward(s.host, beyond, rows_of(s.batch, 0, 0, 4))).find("own_layers in replace_span: ") !=
+        std::string::npos);
 }

@@ -71,7 +71,6 @@ delta_means some_means(int n_layers, int width) {
   delta_means m{.n_layers = n_layers,
                 .width = width,
                 .rows = 1,
-                .model = 1,
                 .reference = 1,
                 .mean = floats(static_cast<std::size_t>(n_layers * width))};
   resect::random::fill_gaussian(m.mean, 17, 0);
@@ -98,7 +97,6 @@ TEST_CASE("each predicate contains the rows that it names") {
   meets(all(), [](const row_meta&) { return true; });
   meets(!all(), [](const row_meta&) { return false; });
   meets(range(2, 4), [](const row_meta& r) { return r.pos == 2 || r.pos == 3; });
-  meets(range(-3, 1), [](const row_meta& r) { return r.pos == 0; });
   meets(range(4, 4), [](const row_meta&) { return false; });
   meets(range(4, 2), [](const row_meta&) { return false; });
   meets(range(3, std::numeric_limits<std::int32_t>::max()), [](const row_meta& r) { return r.pos >= 3; });
@@ -460,4 +458,32 @@ TEST_CASE("steps that act on all rows cannot be restricted") {
         "unsupported | reinit.keep on some rows | a step that changes weights | a step on rows or on a block");
   CHECK(refused(skip(layer(1))) == "fine");
   CHECK_THROWS_AS(at(last(), reinit(layer(1), 1, norm_gains::keep)), resect::exception);
+}
+
+TEST_CASE("a selection that holds no row, or cannot be told from another, is refused by at and by plans") {
+  const auto both = [](const selection& s) {
+    step by_hand = skip(layer(1));
+    by_hand.rows = s;
+    plan p;
+    const auto direct = parts(p.try_add(by_hand));
+    const auto restricted = try_at(s, skip(layer(1)));
+    CHECK((restricted ? "fine" : parts(restricted.error())) == direct);
+    CHECK(p.empty() == (direct != "fine"));
+    return direct;
+  };
+  const auto early = [](const row_meta& r) { return r.pos < 3; };
+  const std::string identity =
+      "invalid argument | rows of skip: identity of satisfying | 0 | a number that differs between different "
+      "predicates";
+  CHECK(both(satisfying(early, 0)) == identity);
+  CHECK(both(!satisfying(early, 0) & range(0, 3)) == identity);
+  CHECK(both(range(-2, -1)) == "invalid argument | rows of skip: positions of range | [-2, -1) | 0 <= first < last");
+  CHECK(both(range(-1, 3)) == "invalid argument | rows of skip: positions of range | [-1, 3) | 0 <= first < last");
+  CHECK(both(last() | range(5, 2)) ==
+        "invalid argument | rows of skip: positions of range | [5, 2) | 0 <= first < last");
+  CHECK(both(range(4, 4)) == "invalid argument | rows of skip: positions of range | [4, 4) | 0 <= first < last");
+  CHECK(both(token_in({})) == "invalid argument | rows of skip: ids of token_in | none | 1 or more");
+  CHECK(both(mask({})) == "invalid argument | rows of skip: places of mask | none | 1 or more");
+  CHECK(both(satisfying(early, 1) & !range(0, 1) & !token_in({3})) == "fine");
+  CHECK(both(not_bos(-1)) == "fine");
 }

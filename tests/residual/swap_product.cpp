@@ -135,3 +135,22 @@ TEST_CASE("products need a host that lends them, a matrix of this name, and its 
   REQUIRE_FALSE(refused);
   CHECK(refused.error().operand == "weight of oracle_matrix");
 }
+
+TEST_CASE("a product stands for one matrix: without a name, or with one that would be cut, it is refused") {
+  const std::string long_name(49, 'w');
+  for (const auto& name : {std::string(), long_name}) {
+    const auto refused = try_swap_product(layer(1), name, scaled_product{2});
+    REQUIRE_FALSE(refused);
+    CHECK(parts(refused.error()) ==
+          "invalid argument | weight of swap_product | \"" + name + "\" | a name of 1 to 48 characters");
+    CHECK_THROWS_AS(swap_product(layer(1), name, scaled_product{2}), resect::exception);
+  }
+  CHECK(try_swap_product(layer(1), long_name.substr(1), scaled_product{2})->weight.name.view() == long_name.substr(1));
+  step unnamed{layer(1), scaled_product{2}};
+  unnamed.what = form::products;
+  CHECK(parts(plan{}.try_add(unnamed)) ==
+        "invalid argument | weight of tests.scaled_product | no name | the name of one matrix, as swap_product(layers, "
+        "name, operator) takes it");
+  CHECK(parts(plan{}.try_add(step{layer(1), operators::oracle_matrix{}})).find("as swap_product(") !=
+        std::string::npos);
+}

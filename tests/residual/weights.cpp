@@ -165,3 +165,12 @@ TEST_CASE("two steps on the same weights work on each other's result, and both a
     CHECK(all_weights(s.host) == weights);
   }
 }
+
+TEST_CASE("a negative amplitude of re-initialized matrices is refused by plans") {
+  const auto refused = [](float std) {
+    return parts(plan{}.try_add(reinit(layer(1), 1, norm_gains::reset, {.std = std})));
+  };
+  CHECK(refused(-0.5f) == "invalid argument | std of reinit.reset | -0.5 | 0 or more");
+  CHECK(refused(std::nanf("")) == "not finite | std of reinit.reset | nan | a finite number");
+  CHECK(refused(0.0f) == "fine");
+}

@@ -235,3 +235,74 @@ TEST_CASE("a probe finds what lies in rows, says what chance is, and refuses one
   labels[3] = -1;
   support::expect_error(probe(x, labels), errc::invalid_argument, {"labels of the probe", "-1"});
 }
+
+TEST_CASE("a probe numbers the labels that occur: their size is no matter, and a new label is missed") {
+  cpu exec;
+  auto x = planted::gaussian_rows(300, 6, 1);
+  std::vector<std::int32_t> small, large;
+  for (index_t r = 0; r < 300; ++r) {
+    small.push_back(static_cast<std::int32_t>(r % 3));
+    large.push_back(std::vector<std::int32_t>{4, 70000, 2000000000}[static_cast<std::size_t>(r % 3)]);
+    x(r, 4) += 6.0f * static_cast<float>(r % 3 == 1);
+    x(r, 2) -= 6.0f * static_cast<float>(r % 3 == 2);
+  }
+  const auto probe = [&](const std::vector<std::int32_t>& labels) {
+    const std::span<const std::int32_t> of = labels;
+    return value_or_throw(student::try_probe(exec, matrix_view<const float>(x.view()).middle_rows(0, 200),
+                                             of.first(200), matrix_view<const float>(x.view()).middle_rows(200, 100),
+                                             of.subspan(200)));
+  };
+  const auto a = probe(small), b = probe(large);
+  CHECK(b.classes == 3);
+  CHECK(b.accuracy.value == a.accuracy.value);
+  CHECK(b.majority == a.majority);
+  CHECK(b.permuted == a.permuted);
+  for (std::size_t r = 200; r < 300; ++r) large[r] = 5;  // between the labels of the fitted rows
+  CHECK(probe(large).accuracy.value == 0);
+  CHECK(probe(large).majority == 0);
+}
+
+TEST_CASE("a map with values that are not finite, or of extents that do not fit, is refused by plans") {
+  cpu exec;
+  const planted::affine_pair p(400, 12, 0.1);
+  const auto folds = folds_of(p);
+  student::gathered_span span{residual::layers(1, 3), {}, p.x, p.y};
+  for (const auto& fold : folds) span.folds.push_back(fold);
+  const auto forms = value_or_throw(student::try_fit_closed_forms(exec, span));
+  support::expect_error(student::try_fit_closed_forms(exec, span, {.ridge = {}, .rank = -3, .cosine = {}}),
+                        errc::invalid_argument, {"span [1, 3): rank of the reduced map", "-3", "1 or more"});
+  const auto refused = [&](const auto& map, const student::apart_rows& apart) {
+    const auto done =
+        residual::plan{}.try_add(residual::replace_span(span.span, student::on(exec, student::span_map{map, apart})));
+    return done ? std::string("fine") : std::string(done.error().message().view());
+  };
+  constexpr float nan = std::numeric_limits<float>::quiet_NaN();
+  int maps = 0;
+  forms.for_each([&](std::string_view name, const auto& map) {
+    INFO(name);
+    ++maps;
+    CHECK(refused(map, forms.apart) == "fine");
+    auto apart = forms.apart;
+    apart.shift = array<float>(12, nan);
+    CHECK(refused(map, apart).find("not finite: ") == 0);
+    apart.shift = array<float>(11, 0.0f);
+    CHECK(refused(map, apart).find(": shift of rows apart: got 11, wanted 12") != std::string::npos);
+    auto bad = map;
+    if constexpr (requires { bad.factor; }) bad.factor = nan;
+    else if constexpr (requires { bad.bias; }) bad.bias[3] = nan;
+    else if constexpr (requires { bad.factors; }) bad.factors[3] = nan;
+    if (name == "identity") return;
+    CHECK(refused(bad, forms.apart).find("not finite: map.") == 0);
+  });
+  CHECK(maps == 7);
+  auto small = forms.affine.map;
+  small.weights = matrix<float>(3, 3);
+  CHECK(refused(small, forms.apart) == "shape mismatch: map.affine: weights of the map: got 3 x 3, wanted 12 x 12");
+  auto narrow = forms.linear_patch;
+  narrow.factors = array<float>(11, 1.0f);
+  CHECK(refused(narrow, student::apart_rows{}) ==
+        "shape mismatch: map.linear_patch: basis of the map: got 12, wanted 11");
+  auto cut = forms.reduced_rank.map;
+  cut.factors.r = matrix<float>(1, 11);
+  CHECK(refused(cut, forms.apart).find("R of the map") != std::string::npos);
+}

@@ -49,6 +49,9 @@ TEST_CASE("moments gathered from a host are those of its streams, in folds of wh
   const model::batch_view whole[] = {w.rows};
   const auto cut = std::span<const model::row_meta>(w.rows);
   const model::batch_view parts[] = {cut.first(70), cut.subspan(70, 60), cut.subspan(130)};
+  const auto refused = student::try_gather_moments(exec, h, spans, whole, {.kept_rows = -1});
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().operand == "kept rows of moments");
   const auto one = value_or_throw(student::try_gather_moments(exec, h, spans, whole, {.kept_rows = 30}));
   const auto several = value_or_throw(student::try_gather_moments(exec, h, spans, parts));
   REQUIRE(one.size() == 2);

@@ -93,7 +93,9 @@ inline std::vector<step> every_operator(host_ref host, const std::vector<row_met
       for (resect::index_t c = 0; c < in.cols; ++c)
         out(r, c) = 0.75f * in(r, c) + 0.01f * static_cast<float>(at.rows[static_cast<std::size_t>(r)].pos);
   };
-  const auto means = [](const row_store& s, mean_over over) { return resect::value_or_throw(try_means(s, 1, over)); };
+  const auto means = [&](const row_store& s, mean_over over) {
+    return resect::value_or_throw(try_means(s, m.fingerprint, over));
+  };
   const few_directions code(d, 11);
   return {scale_delta(layer(1), 0.5f),
           scale_delta(layer(1), 0.25f, delta::attention),

@@ -13,6 +13,7 @@
 #include <support/neox_parameters.hpp>
 
 #include <resect/model/host.hpp>
+#include <resect/model/override_epoch.hpp>
 
 // A decoder of the GPT-2 and GPT-NeoX kind as a host of the surgery level: plain loops, no library below it.
 namespace support::neox {
@@ -115,10 +116,14 @@ class host {
   resect::result<weight_override> try_override_weight(const model::weight_desc& w, matrix_view<const float> values) {
     if (auto s = check_view(values, w.rows, w.cols, w.name.view()); !s) return s.error();
     floats& at = m_.layer[static_cast<size_t>(w.layer)][static_cast<size_t>(w.id)];
-    weight_override guard(nullptr, [&at, before = at](void*) { at = before; });
+    weight_override guard(nullptr, [this, &at, before = at, tag = epoch_.begin()](void*) {
+      at = before;
+      epoch_.end(tag);
+    });
     for (index_t i = 0; i < w.rows * w.cols; ++i) at[static_cast<size_t>(i)] = values(i / w.cols, i % w.cols);
     return guard;
   }
+  std::uint64_t weights_epoch() const noexcept { return epoch_.value(); }
 
  private:
   struct cache {
@@ -245,6 +250,7 @@ class host {
   parameters m_;
   caches caches_;
   std::vector<T> logits_;
+  model::override_epoch epoch_;
 };
 
 }  // namespace support::neox

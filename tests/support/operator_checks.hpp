@@ -62,7 +62,6 @@ inline delta_means some_means(int n_layers, int width) {
   delta_means m{.n_layers = n_layers,
                 .width = width,
                 .rows = 10,
-                .model = 1,
                 .reference = 2,
                 .mean = std::vector<float>(static_cast<std::size_t>(n_layers * width))};
   resect::random::fill_gaussian(m.mean, 17, 0);

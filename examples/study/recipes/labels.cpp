@@ -2,6 +2,7 @@
 #include <study/recipes/labels.hpp>
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -65,10 +66,52 @@ std::vector<std::int32_t> ids_of(const labelled_line& line, const std::optional<
   return ids;
 }
 
+// Leaves every text once; one that has two labels is refused.
+void drop_repeated(std::vector<labelled_line>& lines, std::string_view operand) {
+  std::map<std::string, std::string> label_of;
+  std::erase_if(lines, [&](const labelled_line& l) {
+    const auto [first, is_new] = label_of.emplace(l.text, l.label);
+    if (first->second != l.label)
+      fail({resect::errc::conflict, operand,
+            resect::text("labels \"", first->second, "\" and \"", l.label, "\" of the text \"", l.text, "\""),
+            "one label a text"});
+    return !is_new;
+  });
+}
+
+// At most `most` lines as two halves of the same classes, [half] in the order of the file: within a class the lines come in a
+// seeded order, the classes one after another are taken at even distances, and every second one of these is judged. What
+// stands where in the file decides nothing.
+std::array<std::vector<std::size_t>, 2> halves(const std::vector<labelled_line>& lines,
+                                               const std::vector<std::string>& classes, std::size_t most,
+                                               std::string_view operand) {
+  constexpr std::uint64_t seed = 1;
+  std::vector<std::size_t> order;
+  for (const auto i : resect::student::detail::permutation(static_cast<resect::index_t>(lines.size()), seed, 0))
+    order.push_back(static_cast<std::size_t>(i));
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return lines[a].label < lines[b].label; });
+  std::array<std::vector<std::size_t>, 2> out;
+  std::array<std::map<std::string, int>, 2> count;
+  const std::size_t taken = std::min(most, lines.size());
+  for (std::size_t i = 0; i < taken; ++i) {
+    const std::size_t line = order[i * lines.size() / taken];
+    out[i % 2].push_back(line);
+    ++count[i % 2][lines[line].label];
+  }
+  for (const auto& label : classes)
+    if (!count[0].contains(label) || !count[1].contains(label))
+      fail({resect::errc::invalid_argument, operand,
+            resect::text(count[0][label] + count[1][label], " of ", taken, " taken texts with the label \"", label,
+                         "\""),
+            "2 or more of each label: to fit the probe, and to judge it"});
+  for (auto& half : out) std::sort(half.begin(), half.end());
+  return out;
+}
+
 labelled_file chosen(std::vector<labelled_line> lines, const std::string& model_path, int n_vocab, int bos,
                      std::size_t most, std::string_view operand) {
-  std::set<std::string> seen;
-  std::erase_if(lines, [&](const labelled_line& l) { return !seen.insert(l.text).second; });
+  drop_repeated(lines, operand);
   if (lines.size() < 4)
     fail({resect::errc::invalid_argument, operand, resect::text(lines.size(), " texts"), "4 or more that differ"});
   std::optional<hosts::vocabulary> words;
@@ -78,14 +121,17 @@ labelled_file chosen(std::vector<labelled_line> lines, const std::string& model_
   std::set<std::string> labels;
   for (const auto& l : lines) labels.insert(l.label);
   out.classes.assign(labels.begin(), labels.end());
-  const std::size_t count = std::min(most, lines.size());
-  for (const std::size_t half : {std::size_t{0}, std::size_t{1}})
-    for (std::size_t i = half; i < count; i += 2) {
-      const auto& line = lines[i * lines.size() / count];
+  if (out.classes.size() < 2)
+    fail({resect::errc::invalid_argument, operand, resect::text("the label \"", out.classes.front(), "\" alone"),
+          "2 labels or more"});
+  const auto chosen_lines = halves(lines, out.classes, most, operand);
+  for (const auto& half : chosen_lines)
+    for (const std::size_t i : half) {
+      const auto& line = lines[i];
       const auto label = std::lower_bound(out.classes.begin(), out.classes.end(), line.label) - out.classes.begin();
       need(out.texts.try_add(ids_of(line, words, n_vocab, operand), static_cast<std::int32_t>(label), bos));
-      out.texts.fitted += half == 0;
     }
+  out.texts.fitted = static_cast<resect::index_t>(chosen_lines[0].size());
   return out;
 }
 

@@ -17,8 +17,9 @@ struct labelled_file {
 };
 
 // JSON lines {"text": …, "label": …}, and "ids": [token ids] where the model has no plain vocabulary. At most `most`
-// texts, spread over the file, each once; every second one fits the probe, and stands before the others. Fails (as
-// input.hpp says) with the line that is wrong.
+// texts, each once, in two halves that have each label in the same share (by a fixed seed, whatever the order of the file):
+// those that fit the probe stand before those that judge it. Fails (as input.hpp says) with the line that is wrong, for a
+// text with two labels, and for a label that does not reach both halves.
 labelled_file read_labels(const std::string& path, const std::string& model_path, int n_vocab, int bos,
                           std::size_t most);
 

@@ -30,8 +30,9 @@ namespace detail {
 std::string rank_text(const report_row& row, std::size_t of) {
   if (!row.verdict || row.verdict->rank.value == 0) return "";
   const auto& r = row.verdict->rank;
-  return ", rank " + std::to_string(r.value) + " [" + std::to_string(r.lo) + "–" + std::to_string(r.hi) + "] of " +
-         std::to_string(of);
+  const std::string interval =  // of too few clusters there is none
+      r.lo == 0 ? "[no interval]" : "[" + std::to_string(r.lo) + "–" + std::to_string(r.hi) + "]";
+  return ", rank " + std::to_string(r.value) + " " + interval + " of " + std::to_string(of);
 }
 
 // Rows whose outputs are the intact model's, all of them.

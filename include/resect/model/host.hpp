@@ -6,6 +6,7 @@
 #include <span>
 
 #include <resect/core/executor.hpp>
+#include <resect/core/hash.hpp>
 #include <resect/core/shared_function.hpp>
 #include <resect/core/view.hpp>
 #include <resect/model/row.hpp>
@@ -59,8 +60,27 @@ hooks<T, Space> no_hooks() noexcept {
   return {{}, {}, detail::ignore_rows<T, Space>, 0};
 }
 
-// Checks that every cached sequence that the batch continues has the epoch `epoch` (0: the intact model). Error:
-// stale_cache names the sequence and both plans.
+// The number of the overrides that a host's weights are under: 0 without overrides, and of a host that does not tell it
+// (see `surgical_host`).
+template <class H>
+std::uint64_t weights_epoch_of(const H& host) noexcept {
+  if constexpr (requires { host.weights_epoch(); }) return host.weights_epoch();
+  else return 0;
+}
+
+// The epoch of caches that grow under a plan while the host's weights are as they are now: the plan's own epoch where no
+// weight is overridden, else a hash of it and of weights_epoch(). A host without weights_epoch() always has the plan's own:
+// weights that change behind its caches are not noticed.
+template <class H>
+std::uint64_t cache_epoch_under(const H& host, std::uint64_t plan) noexcept {
+  const std::uint64_t weights = weights_epoch_of(host);
+  if (weights == 0) return plan;
+  const std::uint64_t both = fingerprint{}.add(plan).add(weights).value();
+  return both == 0 ? 1 : both;
+}
+
+// Checks that every cached sequence that the batch continues has the epoch `epoch` (0: the intact model, no weight
+// overridden; see cache_epoch_under). Error: stale_cache names the sequence and both epochs.
 template <class H>
 status check_caches(H& host, batch_view batch, std::uint64_t epoch) {
   for (std::size_t i = 0; i < batch.size(); ++i) {
@@ -68,25 +88,27 @@ status check_caches(H& host, batch_view batch, std::uint64_t epoch) {
     const bool begins = i == 0 || batch[i - 1].seq != row.seq;
     if (begins && row.pos != 0 && host.cached(row.seq) > 0 && host.cache_epoch(row.seq) != epoch)
       return error{errc::stale_cache, text("cache of sequence ", row.seq), text("plan ", host.cache_epoch(row.seq)),
-                   text("plan ", epoch, "; forget(", row.seq, "), or start at position 0")};
+                   text("plan ", epoch, weights_epoch_of(host) != 0 ? " (weights overridden)" : "", "; forget(",
+                        row.seq, "), or start at position 0")};
   }
   return {};
 }
 
 // Observes the intact model on an editable host: `look` gets the rows of every site in `want`, nothing is written,
-// and the caches get epoch 0. An editable host implements level 1 by it. Errors: stale_cache where a sequence
-// continues a cache that grew under a plan (nothing runs then); else the answer of host.try_forward(batch, hooks).
+// and the caches get epoch 0 (under overridden weights: cache_epoch_under). An editable host implements level 1 by it.
+// Errors: stale_cache where a sequence continues a cache that grew under a plan or under other weights (nothing runs
+// then); else the answer of host.try_forward(batch, hooks).
 // residual::try_observe(host, plan, …) observes a model under a plan.
 template <class H>
 status try_observe(H& host, batch_view batch, site_set want, observer<typename H::value, typename H::space> look) {
   if constexpr (requires { host.cache_epoch(std::int32_t{}), host.cached(std::int32_t{}); })
-    if (auto s = check_caches(host, batch, 0); !s) return s;
+    if (auto s = check_caches(host, batch, cache_epoch_under(host, 0)); !s) return s;
   using hooks_of = hooks<typename H::value, typename H::space>;
   auto call = [&](const tap& at, matrix_view<typename H::value, typename H::space> rows) {
     look(at, rows);
     return edit::unchanged;
   };
-  return host.try_forward(batch, hooks_of{want, {}, call, 0});
+  return host.try_forward(batch, hooks_of{want, {}, call, cache_epoch_under(host, 0)});
 }
 #if RESECT_EXCEPTIONS
 // The throwing form.
@@ -143,8 +165,9 @@ concept editable_host = observable_host<H> &&
 //   try_override_weight(w, values) replaces them, in partial and in whole passes, until the returned guard is
 //                                  destroyed; then what was there before is back, be it an override; moving the
 //                                  guard cannot throw
-// Optional: weights_epoch() returns a number that changes when an override begins and is what it was when it ends
-// (override_epoch); a residual::schedule refuses weights of another epoch than it was made for.
+// Optional: weights_epoch() returns a number that changes when an override begins and is what it was when it ends, 0
+// without overrides (override_epoch). A residual::schedule then refuses weights of another epoch than it was made for, and
+// passes refuse a cache that grew under other weights. Without it neither is noticed.
 template <class H>
 concept surgical_host =
     editable_host<H> && std::movable<typename H::state> && std::movable<typename H::weight_override> &&

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <cstring>
 #include <span>
 #include <string_view>
 #include <utility>
 
+#include <resect/core/finite.hpp>
 #include <resect/core/scratch.hpp>
 #include <resect/residual/plan.hpp>
 
@@ -37,6 +39,11 @@ concept feature_edit = requires(const E& e, field_visitor& v, const row_meta& ro
   e.fields(v);
   { e.apply(row, f) } noexcept;
 };
+// An edit that a plan can refuse: check(features) gives an error where the edit does not fit a coder of so many features.
+template <class E>
+concept checked_edit = feature_edit<E> && requires(const E& e) {
+  { e.check(index_t{}) } -> std::same_as<status>;
+};
 
 // What becomes of h − decode(encode(h)), the error of the coder: `keep` adds it again, so that only the edit counts; `drop`
 // leaves it out, so that the coder's damage counts, too.
@@ -57,6 +64,13 @@ struct edit_feature {
     v.number("feature", static_cast<double>(feature));
     v.number("feature_factor", static_cast<double>(factor));
     v.number("feature_value", static_cast<double>(value));
+  }
+  status check(index_t features) const {
+    if (feature < 0 || feature >= features)
+      return error{errc::invalid_argument, "feature of edit_feature", text(feature), text("0 to ", features - 1)};
+    for (const float x : {factor, value})
+      if (!is_finite(x)) return error{errc::not_finite, "factor or value of edit_feature", text(x), "finite numbers"};
+    return {};
   }
   void apply(const row_meta&, std::span<float> f) const noexcept {
     if (feature < 0 || feature >= static_cast<index_t>(f.size())) return;
@@ -81,6 +95,10 @@ struct codec {
     code.fields(v);
     v.word("edit", edit.id);
     edit.fields(v);
+  }
+  status check() const {
+    if constexpr (checked_edit<E>) return edit.check(code.features());
+    else return {};
   }
   status apply(const tap& at, matrix_view<const float>, matrix_view<float> h) const {
     if constexpr (block_codec<C> && std::same_as<E, no_edit>)
@@ -113,7 +131,8 @@ struct codec {
 // h := decode(f′), where no_edit measures the damage of the coder alone.
 //   splice(codec_error::keep, layer(6), site::resid_post, sae, edit_feature{1234, 0, 0})
 // Cost: of a block_codec that of its blocks where it can; else one encode a row, and one decode (drop) or two (keep) where the edit changes it. Three roundings an element
-// besides the coder's.
+// besides the coder's. A plan refuses an edit_feature of a feature that the coder lacks (invalid_argument) or with values
+// that are not finite.
 template <row_codec C, feature_edit E = no_edit>
 step splice(codec_error error, layer_range where, site at, C code, E edit = {}) {
   const std::string_view id = error == codec_error::keep ? "resect.codec.keep/1" : "resect.codec.drop/1";

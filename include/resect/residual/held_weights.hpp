@@ -68,10 +68,11 @@ status try_override_layers(executor_ref exec, H& host, const step_table& table, 
 
 }  // namespace detail
 
-// Overrides every weight that the plan changes, until the returned object is destroyed. Errors: as try_run; all
-// weights are restored then.
+// Overrides every weight that the plan changes, until the returned object is destroyed. Errors: as try_run, what
+// plan::check finds included; all weights are restored then.
 template <executor E, surgical_host H>
 result<held_weights<H>> try_hold_weights(E& exec, H& host, const plan& p) {
+  if (auto s = p.check(host.describe()); !s) return s.error();
   const int n = host.describe().n_layers;
   if (auto s = detail::check_weights(host, p, 0, n); !s) return s.error();
   detail::step_table table;

@@ -7,22 +7,24 @@
 #include <utility>
 
 #include <resect/core/array.hpp>
+#include <resect/core/finite.hpp>
 #include <resect/residual/scale.hpp>
 
 // Deltas replaced by their means over reference rows.
 namespace RESECT_NAMESPACE::residual {
 
 // The mean delta of every layer over reference rows, of all rows or of the rows at each position, stored with fingerprints
-// of the model and of these rows. residual::try_means makes it from a row_store, study::try_delta_means from a text.
+// of the model and of the reference. residual::try_means makes it from a row_store, study::try_delta_means from a text.
 struct delta_means {
   int n_layers = 0;
   index_t width = 0;
-  index_t rows = 0;             // number of averaged rows
-  std::uint64_t model = 0;      // fingerprint of the model
-  std::uint64_t reference = 0;  // fingerprint of the reference rows (sequence, position, token)
-  array<float> mean;            // (n_layers, width), or (n_layers, positions, width)
-  index_t positions = 0;        // 0: one mean for all positions
-  delta what = delta::block;    // whose delta
+  index_t rows = 0;         // number of averaged rows
+  std::uint64_t model = 0;  // fingerprint of the model (0: not known); plans refuse to run on another one
+  std::uint64_t reference =
+      0;                      // tells references apart: of try_means row_store::hash, of study the windows' fingerprint
+  array<float> mean;          // (n_layers, width), or (n_layers, positions, width)
+  index_t positions = 0;      // 0: one mean for all positions
+  delta what = delta::block;  // whose delta
 
   // The means of one layer.
   template <class = void>
@@ -47,7 +49,7 @@ struct mean_delta {
   array<float> mean;  // (layers, positions or 1, width)
 
   operator_facts facts() const noexcept {
-    operator_facts f{.overwrites = true, .width = width};
+    operator_facts f{.overwrites = true, .width = width, .model = model};
     if (Which == delta::block) f.what = form::block, f.reads_output = false;
     else f.sites = {detail::site_of(Which)};
     return f;
@@ -82,8 +84,9 @@ struct mean_delta {
 
 // Replaces the delta of each layer by its mean over the reference rows, Δ_l := μ_l, or by the mean at the row's position;
 // a layer whose block delta is replaced does not run. Errors: invalid_argument where `means` does not cover the range;
-// shape_mismatch where the extents of `means` do not fit the number of its values. With means by position a pass reports
-// invalid_argument for a row at a position that has none.
+// shape_mismatch where the extents of `means` do not fit the number of its values; not_finite for a mean of the range that is
+// NaN or infinite. plan::check reports invalid_argument for a model with another fingerprint. With means by position a pass
+// reports invalid_argument for a row at a position that has none.
 template <class = void>
 result<step> try_mean_delta(layer_range where, const delta_means& means) {
   if (where.first < 0 || where.last > means.n_layers || where.first >= where.last)
@@ -95,7 +98,11 @@ result<step> try_mean_delta(layer_range where, const delta_means& means) {
                                       : text(means.n_layers, " x ", means.positions, " x ", means.width)};
   array<float> mean;
   for (int l = where.first; l < where.last; ++l)
-    for (const float x : means.of(l)) mean.push_back(x);
+    for (const float x : means.of(l)) {
+      if (!is_finite(x))
+        return error{errc::not_finite, text("means of mean_delta in layer ", l), text(x), "finite means"};
+      mean.push_back(x);
+    }
   const auto make = [&]<delta Which>() {
     return operators::mean_delta<Which>{where.first, means.width,     means.positions,
                                         means.model, means.reference, std::move(mean)};

@@ -25,17 +25,27 @@ struct norm_counts {
   shared_count zero_rows;  // replaced rows that are all zero: no factor can rescale them
 };
 
-// The norms of a teacher's rows by place (sequence, position), for per_row_teacher. `add` records them from captured
-// rows; the first value of a place stays.
+// The norms of a teacher's rows by place (sequence, position) at one site of one layer, for per_row_teacher. `try_add`
+// records them from captured rows; the first value of a place stays.
 class row_norms {
  public:
-  // Records ‖h_r‖₂ (in double) of every row that is no pad.
-  void add(const tap& at, matrix_view<const float> h) {
+  // Records ‖h_r‖₂ (in double) of every row that is no pad. Error: conflict for rows of another site or layer than the first
+  // ones (nothing is recorded): norms of two layers would stand in each other's place.
+  status try_add(const tap& at, matrix_view<const float> h) {
+    if (!from_.known) from_ = {at.where, at.layer, true};
+    if (from_.where != at.where || from_.layer != at.layer)
+      return error{errc::conflict, "rows for row_norms", text(name(at.where), " of layer ", at.layer),
+                   text(name(from_.where), " of layer ", from_.layer, ", as the first rows")};
     for (index_t r = 0; r < h.rows; ++r) {
       const row_meta& row = at.rows[static_cast<std::size_t>(r)];
       if ((row.flags & row_meta::pad) == 0) add(row.place(), h, r);
     }
+    return {};
   }
+#if RESECT_EXCEPTIONS
+  // The throwing form.
+  void add(const tap& at, matrix_view<const float> h) { value_or_throw(try_add(at, h)); }
+#endif
   // Records ‖h_r‖₂ of row r under a place.
   void add(token_place where, matrix_view<const float> h, index_t r) {
     if (places_.add(where) == norms_.size()) norms_.push_back(of(h, r));
@@ -65,8 +75,15 @@ class row_norms {
   }
 
  private:
+  struct source {
+    site where = site::embed_out;
+    int layer = 0;
+    bool known = false;
+  };
+
   place_index places_;
   array<double> norms_;
+  source from_;
 };
 
 // --- policies -----------------------------------------------------------------------------------------------
@@ -195,6 +212,12 @@ status check_matching(const step& s, const Policy& policy) {
   if constexpr (std::same_as<Policy, per_row_teacher>) {
     if (policy.norms.size() == 0)
       return error{errc::invalid_argument, name, "a teacher without rows", "a teacher with rows"};
+    for (index_t i = 0; i < policy.norms.size(); ++i) {
+      const token_place at = policy.norms.places().place(i);
+      if (const double norm = *policy.norms.find(at); !is_finite(norm))
+        return error{errc::not_finite, name, text("norm ", norm, " of sequence ", at.seq, " position ", at.pos),
+                     "finite norms of the teacher"};
+    }
     if (s.what != form::replace && s.range.last - s.range.first != 1)
       return error{errc::invalid_argument, name, text("layers [", s.range.first, ", ", s.range.last, ")"),
                    "one layer: each has its own norms"};
@@ -224,7 +247,7 @@ status check_matching(const step& s, const Policy& policy) {
 // Errors: unsupported for steps on weights, and for per_row_original on a replaced span (its layers do not run, so
 // their norms are unknown); invalid_argument for per_row_teacher without norms or over more than one layer (each
 // layer has its own norms); shape_mismatch where scale and shift differ in length or do not fit the step's width;
-// not_finite in scale, shift or factor. A pass reports invalid_argument for a row without a teacher's norm.
+// not_finite in scale, shift, factor or a teacher's norm. A pass reports invalid_argument for a row without a teacher's norm.
 template <detail::norm_policy Policy = per_row_original>
 result<step> try_match_norm(step s, Policy policy = {}, norm_counts* counts = nullptr) {
   if constexpr (!std::same_as<Policy, no_matching>) {

@@ -33,6 +33,7 @@ struct operator_facts {
   bool checks_rows = false;     // has check_row
   site_set sites = {};          // rows: the sites at which the operator has a meaning; empty: all sites of layers
   index_t width = 0;            // columns that the operator expects, 0 for any
+  std::uint64_t model = 0;      // fingerprint of the model that its values were measured on, 0 for any or unknown
 };
 
 // The answer of an operator on one weight: true if it wrote other values, false if it kept them, or an error.
@@ -54,9 +55,9 @@ class weight_change {
 // change, and `fields(visitor)`, which lists every value that changes the result. It has one of
 //   status apply(const tap&, matrix_view<const float> in, matrix_view<float> inout) const
 //       rows: changes the rows inout; `in` is empty. block: in is h_l; inout holds h_{l+1}, or h_l where
-//       reads_output is false. replace: in is h_i; writes h_j to inout. A row of the result depends on this row and
-//       its meta data alone, so that the rows may come in any company and order. Within a pass it takes working memory
-//       from tap.memory alone.
+//       reads_output is false. replace: in is h_i; inout holds h_i, too, and is to hold h_j. A row of the result
+//       depends on this row and its meta data alone, so that the rows may come in any company and order. Within a pass
+//       it takes working memory from tap.memory alone.
 //   weight_change change(const weight_desc&, matrix_view<float> values, executor_ref) const
 //       changes the values (row-major) of one weight, or returns false
 //   status product(const weight_desc&, matrix_view<const float> x, matrix_view<float> y, own_product<float>) const

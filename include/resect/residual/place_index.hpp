@@ -24,6 +24,13 @@ class place_index {
     for (index_t i = entries_.size() - 1; i > at; --i) algo::swap(entries_[i], entries_[i - 1]);
     return entries_.size() - 1;
   }
+  // Removes the places of slots n, n + 1, …: those that came last.
+  void shrink(index_t n) noexcept {
+    index_t kept = 0;
+    for (const entry& e : entries_)
+      if (e.slot < n) entries_[kept++] = e;
+    entries_.resize(kept);
+  }
   index_t size() const noexcept { return entries_.size(); }
   void reserve(index_t places) { entries_.reserve(places); }
   void clear() noexcept { entries_.clear(); }

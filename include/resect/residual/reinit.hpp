@@ -62,6 +62,8 @@ struct reinit {
   }
   status check() const noexcept {
     if (auto s = detail::check_number("std", id, options.std); !s) return s;
+    if (options.std < 0)
+      return error{errc::invalid_argument, text("std of ", plain_name(id)), text(options.std), "0 or more"};
     return detail::check_number("reset_gain", id, options.reset_gain);
   }
   weight_change change(const weight_desc& w, matrix_view<float> values, executor_ref exec) const {
@@ -90,7 +92,7 @@ struct reinit {
 // amplitude, or `std` if it is not 0 (many trainers start with 0.02, which may be negligible beside a trained
 // stream). The policy decides whether gains stay or become `reset_gain`, and whether biases become 0 or stay:
 //   reinit(layer(3), 1, norm_gains::reset)            reinit(layer(3), 1, {norm_gains::keep, biases::keep})
-// A plan refuses a step with options that are not finite (not_finite).
+// A plan refuses a step with options that are not finite (not_finite) or a negative `std` (invalid_argument).
 template <class = void>
 step reinit(layer_range where, std::uint64_t seed, reinit_policy policy, reinit_options options = {}) {
   if (policy.gains == norm_gains::keep)

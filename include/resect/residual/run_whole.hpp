@@ -97,33 +97,34 @@ void forget_beginnings(H& host, batch_view batch) {
 
 // A pass of the intact model that is shown to `look`.
 template <editable_host H>
-status try_forward_intact(H& host, batch_view batch, site_set want, observer<float> look) {
+status try_forward_intact(H& host, std::uint64_t epoch, batch_view batch, site_set want, observer<float> look) {
   auto watch = [&](const tap& at, matrix_view<float> h) {
     if (want.contains(at.where)) look(at, h);
     return edit::unchanged;
   };
-  return host.try_forward(batch, want.empty() ? no_hooks<float>() : hooks<float>{want, {}, watch, 0});
+  return host.try_forward(batch, hooks<float>{want, {}, watch, epoch});
 }
 
-// A pass under the row and block steps of a bound plan; the caller has already overridden the weights. `look` gets the
-// rows of `want` as the plan leaves them.
+// A pass under the row and block steps of a bound plan; the caller has already overridden the weights. `epoch` is that of
+// the caches, from before this. `look` gets the rows of `want` as the plan leaves them.
 template <editable_host H>
-status try_forward_held(H& host, const bound_plan& p, batch_view batch, site_set want, observer<float> look,
-                        pass_memory& memory) {
+status try_forward_held(H& host, const bound_plan& p, std::uint64_t epoch, batch_view batch, site_set want,
+                        observer<float> look, pass_memory& memory) {
   if (!p.whole) return p.whole;
-  if (auto s = check_caches(host, batch, p.table.epoch()); !s) return s;
+  if (auto s = check_shown(host, want); !s) return s;
+  if (auto s = check_caches(host, batch, epoch); !s) return s;
   if (p.table.checks_rows())
     if (auto s = check_rows(p.steps.steps(), batch, 0, host.describe().n_layers); !s) return s;
   forget_beginnings(host, batch);
   forget_what_is_half_done<H> guard(host, batch);
   if (p.steps.empty()) {
-    const status done = try_forward_intact(host, batch, want, look);
+    const status done = try_forward_intact(host, epoch, batch, want, look);
     guard.done();
     return done;
   }
   edited_pass pass(p.table, want, look, memory);
   auto call = [&](const tap& at, matrix_view<float> h) { return pass.call(at, h); };
-  status done = host.try_forward(batch, hooks<float>{want, p.table.written(), call, p.table.epoch()});
+  status done = host.try_forward(batch, hooks<float>{want, p.table.written(), call, epoch});
   if (done) done = pass.outcome();
   if (done) guard.done();
   return done;
@@ -134,21 +135,23 @@ template <editable_host H>
 status try_forward_bound(H& host, const bound_plan& p, batch_view batch, site_set want, observer<float> look,
                          pass_memory& memory) {
   if (!p.whole) return p.whole;
+  const std::uint64_t epoch = model::cache_epoch_under(host, p.table.epoch());
   if constexpr (surgical_host<H>) {
     if (p.table.changes_weights()) {
       inline_executor here;
       held_weights<H> held;
       if (auto s = try_override_layers<H>(here, host, p.table, held); !s) return s;
-      return try_forward_held(host, p, batch, want, look, memory);
+      return try_forward_held(host, p, epoch, batch, want, look, memory);
     }
   }
-  return try_forward_held(host, p, batch, want, look, memory);
+  return try_forward_held(host, p, epoch, batch, want, look, memory);
 }
 
 }  // namespace detail
 
 // Runs a whole pass under a plan and observes it: `look` gets the rows of every site in `want` after the plan's
-// steps. The weights of steps on weights are overridden for this pass. Errors: as try_forward.
+// steps. The weights of steps on weights are overridden for this pass. Errors: as try_forward; unsupported for a site that
+// no layer of the host shows.
 template <editable_host H>
   requires(std::same_as<typename H::value, float> && std::same_as<typename H::space, host_space>)
 status try_observe(H& host, const plan& p, batch_view batch, site_set want, observer<float> look, pass_memory& memory) {
@@ -176,8 +179,8 @@ status try_observe(H& host, const schedule& plan, batch_view batch, site_set wan
 
 // Runs a whole pass under a plan or a schedule; the sequences of the batch continue their KV caches. Layers that the plan
 // leaves out still run in a host of the edit level; their output is overwritten. host.logits() returns the result.
-// Errors: stale_cache where a sequence continues a cache that grew under another plan (forget it, or start
-// at position 0); unsupported for steps that act where the host has no site, and for steps on weights where the host is of
+// Errors: stale_cache where a sequence continues a cache that grew under another plan, or under other weights of a host
+// with weights_epoch() (forget it, or start at position 0); unsupported for steps that act where the host has no site, and for steps on weights where the host is of
 // the edit level (one of the surgery level holds their values for the pass); invalid_argument for a row that a step has no
 // source for; what plan::check or schedule::check finds. Nothing is changed then.
 // Where the host or a step fails under a plan that is not empty, or throws, the batch's sequences are forgotten.

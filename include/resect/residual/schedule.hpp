@@ -13,13 +13,6 @@ namespace RESECT_NAMESPACE::residual {
 
 namespace detail {
 
-// The number of the overrides that a host's weights are under, where the host tells it (see `surgical_host`).
-template <class H>
-std::uint64_t weights_epoch(const H& host) noexcept {
-  if constexpr (requires { host.weights_epoch(); }) return host.weights_epoch();
-  else return 0;
-}
-
 // A plan on one host: what a pass asks of both. `whole` and `partial` say what passes of each kind lack there.
 struct bound_plan {
   const plan& steps;
@@ -48,6 +41,7 @@ status check_partial(const H& host, const plan& p, const step_table& table, int 
 // A plan bound to a host once: which steps touch which layer, which sites are written, what runs at all, and the checks
 // that need no rows. A pass under a schedule asks nothing of the plan again, so a plan of one step a layer costs O(layers).
 // Immutable; copies share it, threads may share it. It keeps no reference to the host.
+// Other weights of the same host are noticed where the host has weights_epoch() (see surgical_host), and not else.
 //   const auto bound = value_or_throw(schedule::try_make(host, plan));
 //   value_or_throw(try_forward(host, bound, batch, memory));
 class schedule {
@@ -57,7 +51,7 @@ class schedule {
   static result<schedule> try_make(const H& host, plan p) {
     const model_desc& m = host.describe();
     if (auto s = p.check(m); !s) return s.error();
-    contents c{std::move(p), {}, {}, {}, m.fingerprint, m.n_layers, m.d_model, detail::weights_epoch(host)};
+    contents c{std::move(p), {}, {}, {}, m.fingerprint, m.n_layers, m.d_model, model::weights_epoch_of(host)};
     c.table.build(c.steps, m.n_layers);
     c.whole = detail::check_whole(host, c.steps, c.table);
     if constexpr (surgical_host<H>) c.partial = detail::check_partial(host, c.steps, c.table, 0, m.n_layers);
@@ -66,7 +60,7 @@ class schedule {
   }
 
   const residual::plan& plan() const noexcept { return contents_->steps; }
-  // The epoch of caches that grow under the plan: its fingerprint.
+  // The plan's fingerprint: the epoch of caches that grow under it, where no weight is overridden (cache_epoch_under).
   std::uint64_t epoch() const noexcept { return contents_->table.epoch(); }
   // The sites that whole passes write.
   site_set written() const noexcept { return contents_->table.written(); }
@@ -80,8 +74,8 @@ class schedule {
     return span ? span->range.last : layer + 1;
   }
 
-  // Refuses another host than the one that the schedule was made for, and the same one with other weights: the errors are
-  // invalid_argument.
+  // Refuses another host than the one that the schedule was made for, and the same one with other weights if it has
+  // weights_epoch(): the errors are invalid_argument. What a host without it holds by overrides is not known here.
   template <observable_host H>
   status check(const H& host) const noexcept {
     const model_desc& m = host.describe();
@@ -90,7 +84,7 @@ class schedule {
       return error{errc::invalid_argument, "host of a schedule",
                    text("model ", m.fingerprint, ", ", m.n_layers, " layers of ", m.d_model),
                    text("model ", c.model, ", ", c.n_layers, " layers of ", c.d_model, ", for which it was made")};
-    if (const std::uint64_t now = detail::weights_epoch(host); now != c.weights_epoch)
+    if (const std::uint64_t now = model::weights_epoch_of(host); now != c.weights_epoch)
       return error{errc::invalid_argument, "host of a schedule", text("weights of epoch ", now),
                    text("weights of epoch ", c.weights_epoch, ", for which it was made")};
     return {};

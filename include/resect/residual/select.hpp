@@ -16,13 +16,14 @@ namespace RESECT_NAMESPACE::residual {
 // a plan, steps that would contradict each other may stand together where their rows are provably disjoint. The
 // selection is part of the step's identity. Cost: one visit of each row, and a copy of the chosen rows where they are
 // not next to each other, in the pass's memory.
-// Errors: unsupported for steps that replace a span or change weights, which act on all rows.
+// Errors: unsupported for steps that replace a span or change weights, which act on all rows; what selection::check finds.
 template <class = void>
 result<step> try_at(const selection& chosen, step s) {
   if (s.what != form::rows && s.what != form::block)
     return error{errc::unsupported, text(s.name.view(), " on some rows"),
                  s.what == form::replace ? "a step that replaces whole layers" : "a step that changes weights",
                  "a step on rows or on a block"};
+  if (auto st = chosen.check(); !st) return st.error().within(text("rows of ", s.name.view()).view());
   if (!chosen.every_row()) s.rows = s.rows.every_row() ? chosen : s.rows & chosen;
   return s;
 }

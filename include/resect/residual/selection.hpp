@@ -10,6 +10,7 @@
 #include <resect/core/algorithm.hpp>
 #include <resect/core/array.hpp>
 #include <resect/core/hash.hpp>
+#include <resect/core/result.hpp>
 #include <resect/core/shared_function.hpp>
 #include <resect/residual/words.hpp>
 
@@ -42,6 +43,24 @@ class selection {
     for (const node& n : nodes_)
       if (n.what == kind::flag) out |= static_cast<std::uint32_t>(n.first);
     return out;
+  }
+
+  // Refuses what try_at and plans refuse; the errors are invalid_argument: a predicate without identity (two plans would be
+  // one to a cache), a range that is no stretch of positions, a list without an entry.
+  template <class = void>
+  status check() const {
+    for (const node& n : nodes_) {
+      if (n.what == kind::function && n.identity == 0)
+        return error{errc::invalid_argument, "identity of satisfying", "0",
+                     "a number that differs between different predicates"};
+      if (n.what == kind::positions && (n.first < 0 || n.last <= n.first))
+        return error{errc::invalid_argument, "positions of range", text("[", n.first, ", ", n.last, ")"),
+                     "0 <= first < last"};
+      if ((n.what == kind::tokens || n.what == kind::list) && n.first == n.last)
+        return error{errc::invalid_argument, n.what == kind::list ? "places of mask" : "ids of token_in", "none",
+                     "1 or more"};
+    }
+    return {};
   }
 
   // A hash of everything that decides which rows are chosen; 0 for the default.
@@ -92,8 +111,6 @@ class selection {
   static selection of_text() { return leaf({kind::text, 1, 0, 0, 0}); }
   static selection of_flag(std::uint32_t flag) { return leaf({kind::flag, 1, flag, 0, 0}); }
   static selection of_positions(std::int32_t first, std::int32_t last) {
-    if (first < 0) first = 0;
-    if (last < first) last = first;
     return leaf({kind::positions, 1, first, last, 0});
   }
   template <class = void>
@@ -254,7 +271,7 @@ template <class = void>
 selection all() {
   return selection::of_text();
 }
-// Rows at positions [first, last) of their sequence.
+// Rows at positions [first, last) of their sequence. Steps refuse a range that is empty or begins below 0.
 template <class = void>
 selection range(std::int32_t first, std::int32_t last) {
   return selection::of_positions(first, last);
@@ -308,8 +325,8 @@ selection mask(std::initializer_list<token_place> places) {
   return selection::of_places(places.begin(), places.size());
 }
 
-// Rows for which f(row) is true. `identity` enters the fingerprint of the plan and must differ between different
-// predicates. f must be a pure function of the row and must not throw.
+// Rows for which f(row) is true. `identity` enters the fingerprint of the plan, must differ between different predicates
+// and is not 0: steps refuse the selection then. f must be a pure function of the row and must not throw.
 template <class F>
   requires std::is_invocable_r_v<bool, const F&, const row_meta&>
 selection satisfying(F f, std::uint64_t identity) {

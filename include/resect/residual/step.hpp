@@ -41,9 +41,10 @@ struct step {
   using kind = form;
 
   step() = default;
-  // An operator on blocks, spans or weights.
+  // An operator on blocks, spans or weights. One on rows has no site yet, and a plan refuses it so.
   step(layer_range where_, operation o) : op(std::move(o)), what(op.facts().what), range(where_) {
     name = plain_name(op.id());
+    if (what == form::rows) where = site::embed_out;  // of no layer
   }
   // An operator on the rows at a site.
   step(layer_range where_, site at, operation o) : step(where_, std::move(o)) {
@@ -83,7 +84,8 @@ struct step {
   // span.
   std::uint64_t identity() const noexcept {
     fingerprint f;
-    f.add(op.id()).add(op.hash()).add(static_cast<std::uint64_t>(where)).add(static_cast<std::uint64_t>(what));
+    const site place = what == form::rows ? where : site::resid_post;  // others act on whole layers
+    f.add(op.id()).add(op.hash()).add(static_cast<std::uint64_t>(place)).add(static_cast<std::uint64_t>(what));
     f.add(static_cast<std::uint64_t>(static_cast<std::uint32_t>(priority))).add(weight.name.view());
     if (what == form::replace)
       f.add(static_cast<std::uint64_t>(range.first)).add(static_cast<std::uint64_t>(range.last));

@@ -72,9 +72,10 @@ result<step> try_oracle_matrix(layer_range where, std::string_view weight, matri
 
 // Computes the products with one matrix of each layer by an operator with `product`: packed weights, Q + L·R, a low-rank
 // term beside the host's own product. The product takes the place of swap_matrix where Ŵ is not a dense fp32 matrix.
-// Errors, when a pass begins: as try_oracle_matrix.
+// Errors: invalid_argument (no name, or one too long to be told apart); when a pass begins: as try_oracle_matrix.
 template <named_operator O>
-step swap_product(layer_range where, std::string_view weight, O product) {
+result<step> try_swap_product(layer_range where, std::string_view weight, O product) {
+  if (auto st = detail::check_weight_name(weight, "swap_product"); !st) return st.error();
   step s{where, std::move(product)};
   s.what = form::products;
   s.weight.name = weight;
@@ -82,6 +83,11 @@ step swap_product(layer_range where, std::string_view weight, O product) {
 }
 
 #if RESECT_EXCEPTIONS
+// The throwing form of try_swap_product.
+template <named_operator O>
+step swap_product(layer_range where, std::string_view weight, O product) {
+  return value_or_throw(try_swap_product(where, weight, std::move(product)));
+}
 template <class = void>
 step oracle_matrix(layer_range where, std::string_view weight, matrix_view<const float> values, product_error& to) {
   return value_or_throw(try_oracle_matrix(where, weight, values, to));

@@ -49,12 +49,15 @@ struct closed_forms {
   }
 };
 
-// Fits every map of a span. Errors: those of the fits, with the span named.
+// Fits every map of a span. Errors: invalid_argument (a rank below 0) and those of the fits, with the span named.
 template <class B>
   requires core_backend<B> && dense_backend<B, float>
 result<closed_forms> try_fit_closed_forms(B& exec, const gathered_span& from, const closed_form_options& options = {}) {
   const auto name = text("span [", from.span.first, ", ", from.span.last, ")");
   const auto fit = [&]() -> result<closed_forms> {
+    if (options.rank < 0)
+      return error{errc::invalid_argument, "rank of the reduced map", text(options.rank),
+                   "1 or more, or 0 for an eighth of the width"};
     auto all = try_merged(std::span<const span_moments>(from.folds.span()));
     if (!all) return all.error();
     closed_forms out{from.span, apart_rows_of(*all), {}, {}, {}, {}, {}, {}, all->rows(), all->rows_apart()};

@@ -132,8 +132,8 @@ index_t count_sequences(std::span<const model::batch_view> batches) {
 //   Sequence number i of n goes to fold ⌊i·folds/n⌋. Cost: a pass up to the last layer that a span ends at, and
 //   3·rows·d² flop in double a span. Memory: folds·1.5·d² doubles a span, the kept rows, and one batch's stream at every
 //   end of a span. Determinism: as the host's and the backend's products.
-// Errors: invalid_argument (a span that does not exist, folds below 2, fewer sequences than folds); unsupported (more
-// than one stream); not_finite (with span and row); what the host says.
+// Errors: invalid_argument (a span that does not exist, folds below 2, fewer sequences than folds, a negative number of kept
+// rows); unsupported (more than one stream); not_finite (with span and row); what the host says.
 template <dense_backend<double> B, model::surgical_host H>
   requires(std::same_as<typename H::value, float> && std::same_as<typename H::space, host_space>)
 result<array<gathered_span>> try_gather_moments(B& exec, H& host, std::span<const residual::layer_range> spans,
@@ -141,6 +141,8 @@ result<array<gathered_span>> try_gather_moments(B& exec, H& host, std::span<cons
                                                 const gather_options& options = {}) {
   const model::model_desc& m = host.describe();
   if (auto s = detail::check_spans(spans, m); !s) return s.error();
+  if (options.kept_rows < 0)
+    return error{errc::invalid_argument, "kept rows of moments", text(options.kept_rows), "0 or more"};
   detail::fold_cursor cursor{detail::count_sequences(batches), options.folds, -1};
   if (options.folds < 2 || cursor.sequences < options.folds)
     return error{errc::invalid_argument, "folds of moments",

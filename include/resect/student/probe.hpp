@@ -84,16 +84,38 @@ status check_labels(std::span<const std::int32_t> labels, index_t rows, std::str
   return {};
 }
 
+// The labels that occur, numbered in ascending order.
+class class_numbers {
+ public:
+  explicit class_numbers(std::span<const std::int32_t> labels) : values_(labels) {
+    algo::sort(values_.begin(), values_.end());
+    values_.resize(algo::unique(values_.begin(), values_.end()) - values_.begin());
+  }
+  index_t size() const noexcept { return values_.size(); }
+  // The number of each label, −1 for one that does not occur.
+  array<index_t> of(std::span<const std::int32_t> labels) const {
+    array<index_t> out;
+    for (const std::int32_t l : labels) {
+      const std::int32_t* const at = algo::lower_bound(values_.begin(), values_.end(), l);
+      out.push_back(at != values_.end() && *at == l ? at - values_.begin() : -1);
+    }
+    return out;
+  }
+
+ private:
+  array<std::int32_t> values_;
+};
+
 // Of each row the column of the largest score among [first, first + count), the first of equal ones.
 template <class = void>
-double accuracy_of(matrix_view<const double> scores, index_t first, index_t count, std::span<const std::int32_t> labels,
+double accuracy_of(matrix_view<const double> scores, index_t first, index_t count, const array<index_t>& classes,
                    metrics::item_accuracy* items) {
   index_t right = 0;
   for (index_t r = 0; r < scores.rows; ++r) {
     index_t best = 0;
     for (index_t c = 1; c < count; ++c)
       if (scores(r, first + c) > scores(r, first + best)) best = c;
-    const index_t label = labels[static_cast<std::size_t>(r)];
+    const index_t label = classes[r];
     right += best == label;
     if (items) items->add(label, best);
   }
@@ -105,7 +127,8 @@ double accuracy_of(matrix_view<const double> scores, index_t first, index_t coun
 // Fits a linear probe on labelled rows and judges it on others: ridge regression of the labels' indicators by the rows,
 // columns standardized by the fitted rows, the penalty by cross-validation in the fitted rows (try_ridge); a row's answer
 // is the label of the largest score. Interval: Wilson's, held-out rows as independent items.
-//   x (n, d), labels (n) of 0 … K − 1; held-out rows likewise. A label that no fitted row has is always missed.
+//   x (n, d), labels (n) of 0 or more, any numbers; held-out rows likewise. A label that no fitted row has is always
+//   missed.
 //   Chance: the larger of the most frequent label and the mean of probes of permuted labels at the same penalty.
 //   Cost: folds·penalties Cholesky factors of d × d in double. Determinism: a function of rows, labels and seed.
 //   Errors: shape_mismatch, null_pointer, bad_stride, not_finite; invalid_argument (a negative label, one class alone
@@ -126,19 +149,18 @@ result<probe_result> try_probe(B& exec, matrix_view<const float> x, std::span<co
     return error{errc::invalid_argument, "folds of the probe", text(options.folds, " of ", x.rows, " rows"),
                  "2 or more, and a row for each"};
   if (held_out.rows < 1) return error{errc::invalid_argument, "held-out rows of the probe", "0", "1 or more"};
-  index_t k = 0;
-  for (const std::int32_t l : labels) k = algo::max(k, static_cast<index_t>(l) + 1);
-  array<index_t> count(k);
-  for (const std::int32_t l : labels) ++count[l];
+  const detail::class_numbers classes(labels);
+  const index_t k = classes.size();
   probe_result out;
+  out.classes = k;
+  if (k < 2) return error{errc::invalid_argument, "classes of the probe", text(k), "2 or more"};
+  const array<index_t> fitted_classes = classes.of(labels), held_out_classes = classes.of(held_out_labels);
+  array<index_t> count(k);
+  for (const index_t c : fitted_classes) ++count[c];
   index_t most = 0;
-  for (index_t c = 0; c < k; ++c) {
-    out.classes += count[c] > 0;
+  for (index_t c = 0; c < k; ++c)
     if (count[c] > count[most]) most = c;
-  }
-  if (out.classes < 2) return error{errc::invalid_argument, "classes of the probe", text(out.classes), "2 or more"};
-  for (const std::int32_t l : held_out_labels)
-    out.majority += (l == most ? 1.0 : 0.0) / static_cast<double>(held_out.rows);
+  for (const index_t c : held_out_classes) out.majority += (c == most ? 1.0 : 0.0) / static_cast<double>(held_out.rows);
 
   matrix<double> fit, test;
   detail::standardize(x, fit, held_out, test);
@@ -147,7 +169,7 @@ result<probe_result> try_probe(B& exec, matrix_view<const float> x, std::span<co
   for (index_t b = 0; b < blocks; ++b) {
     const auto order =
         b > 0 ? detail::permutation(x.rows, options.seed, static_cast<std::uint64_t>(b)) : array<index_t>();
-    for (index_t r = 0; r < x.rows; ++r) targets(r, b * k + labels[static_cast<std::size_t>(b > 0 ? order[r] : r)]) = 1;
+    for (index_t r = 0; r < x.rows; ++r) targets(r, b * k + fitted_classes[b > 0 ? order[r] : r]) = 1;
   }
   array<pair_moments> folds;
   pair_moments all(x.cols, k * blocks);
@@ -175,10 +197,10 @@ result<probe_result> try_probe(B& exec, matrix_view<const float> x, std::span<co
     return s.error();
   const matrix_view<const double> judged = scores.view();
   metrics::item_accuracy items;
-  (void)detail::accuracy_of(judged, 0, k, held_out_labels, &items);
+  (void)detail::accuracy_of(judged, 0, k, held_out_classes, &items);
   out.accuracy = items.estimate();
   for (index_t b = 1; b < blocks; ++b)
-    out.permuted += detail::accuracy_of(judged, b * k, k, held_out_labels, nullptr) / static_cast<double>(blocks - 1);
+    out.permuted += detail::accuracy_of(judged, b * k, k, held_out_classes, nullptr) / static_cast<double>(blocks - 1);
   out.choice = std::move(chosen->choice);
   return out;
 }

@@ -8,12 +8,57 @@
 #include <resect/core/array.hpp>
 #include <resect/core/backend.hpp>
 #include <resect/core/copy.hpp>
+#include <resect/core/finite.hpp>
 #include <resect/core/hash.hpp>
+#include <resect/core/matrix.hpp>
 #include <resect/residual/replace.hpp>
 #include <resect/student/span_moments.hpp>
 
 // A closed-form map in the place of layers.
 namespace RESECT_NAMESPACE::student {
+
+namespace detail {
+
+// Checks the extents and the values of an array of a map.
+template <class = void>
+status check_values(const array<float>& x, index_t size, std::string_view operand) {
+  if (x.size() != size) return error{errc::shape_mismatch, operand, text(x.size()), text(size)};
+  for (index_t i = 0; i < size; ++i)
+    if (!is_finite(x[i])) return error{errc::not_finite, operand, text(x[i], " at ", i), "finite values"};
+  return {};
+}
+// The same of a matrix.
+template <class = void>
+status check_values(const matrix<float>& x, index_t rows, index_t cols, std::string_view operand) {
+  if (auto s = check_view(x.view(), rows, cols, operand); !s) return s;
+  return check_finite(x.view(), operand);
+}
+
+// Checks the members of a closed-form map that it has: factors, weights, bias.
+template <class Map>
+status check_map(const Map& map) {
+  const index_t width = map.width();
+  if (width < 1) return error{errc::shape_mismatch, "width of the map", text(width), "1 or more"};
+  if constexpr (requires { map.factor; })
+    if (!is_finite(map.factor))
+      return error{errc::not_finite, "factor of the map", text(map.factor), "a finite number"};
+  if constexpr (requires { check_values(map.factors, width, ""); })
+    if (auto s = check_values(map.factors, width, "factors of the map"); !s) return s;
+  if constexpr (requires { map.factors.l; }) {
+    if (auto s = check_values(map.factors.l, width, map.rank(), "L of the map"); !s) return s;
+    if (auto s = check_values(map.factors.r, map.rank(), width, "R of the map"); !s) return s;
+  }
+  if constexpr (requires { map.basis.size(); })
+    if (map.basis.size() != width)
+      return error{errc::shape_mismatch, "basis of the map", text(map.basis.size()), text(width)};
+  if constexpr (requires { map.weights; })
+    if (auto s = check_values(map.weights, width, width, "weights of the map"); !s) return s;
+  if constexpr (requires { map.bias; })
+    if (auto s = check_values(map.bias, width, "bias of the map"); !s) return s;
+  return {};
+}
+
+}  // namespace detail
 
 // What replaces the span for rows apart, of which the moments hold the mean delta alone: y = x + δ̄.
 struct apart_rows {
@@ -76,6 +121,12 @@ struct span_map {
         .value();
   }
 
+  // Checks extents and values: shape_mismatch, not_finite.
+  status check() const {
+    if (auto s = detail::check_map(map); !s) return s;
+    return apart.shift.empty() ? status{} : detail::check_values(apart.shift, width(), "shift of rows apart");
+  }
+
   // Y ← the map of X, and X + δ̄ for rows apart; `rows` says what each row is. Errors: those of the map; shape_mismatch
   // (rows, or a shift of another width).
   template <class B>
@@ -107,8 +158,10 @@ struct map_operator {
     v.key("map", map.hash(), listed_by::source);
   }
   status check() const {
-    if (exec != nullptr) return {};
-    return error{errc::null_pointer, text("backend of ", residual::plain_name(id)), "null", "a backend"};
+    if (exec == nullptr)
+      return error{errc::null_pointer, text("backend of ", residual::plain_name(id)), "null", "a backend"};
+    if (auto s = map.check(); !s) return s.error().within(residual::plain_name(id));
+    return {};
   }
   status apply(const residual::tap& at, matrix_view<const float> in, matrix_view<float> out) const {
     return map.try_apply(*exec, at.rows, in, out);

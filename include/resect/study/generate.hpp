@@ -152,12 +152,13 @@ result<std::vector<generation>> try_generate(H& host, const residual::plan& plan
   const detail::borrowed_sequences<H> sequences(host, options.first_sequence, prompts.size());
   std::vector<std::size_t> active;
   for (std::size_t i = 0; i < prompts.size(); ++i) active.push_back(i);
+  const std::uint64_t epoch = model::cache_epoch_under(host, bound->epoch());
   const auto weights = detail::try_hold(host, plan);
   if (!weights) return weights.error();
   residual::pass_memory memory;
   for (index_t step = 0; !active.empty(); ++step) {
-    if (auto s =
-            residual::detail::try_forward_held(host, bound->bound(), rows, {}, residual::detail::look_away, memory);
+    if (auto s = residual::detail::try_forward_held(host, bound->bound(), epoch, rows, {}, residual::detail::look_away,
+                                                    memory);
         !s)
       return s.error();
     const matrix_view<const float> logits = host.logits();

@@ -54,10 +54,11 @@ class intact_streams {
   // row_store.
   result<residual::row_store> try_deltas(residual::layer_range of) const {
     const model::batch_view rows = windows_->rows;
-    auto out = residual::row_store::of_block_deltas(of, before(0).cols, static_cast<index_t>(rows.size()));
+    auto out = residual::row_store::try_block_deltas(of, before(0).cols, static_cast<index_t>(rows.size()));
+    if (!out) return out.error();
     for (int l = of.first; l < of.last; ++l)
       for (const auto where : {model::site::resid_pre, model::site::resid_post})
-        if (auto s = out.try_add({where, l, rows}, before(where == model::site::resid_pre ? l : l + 1)); !s)
+        if (auto s = out->try_add({where, l, rows}, before(where == model::site::resid_pre ? l : l + 1)); !s)
           return s.error();
     return out;
   }

@@ -195,6 +195,34 @@ TEST_CASE("the estimate of the cost lists the arms that are measured, without a 
   CHECK(before.flop == after.flop);
 }
 
+TEST_CASE("labelled texts are halved within each label, whatever the order of the file") {
+  namespace fs = std::filesystem;
+  const fs::path path = fs::temp_directory_path() / ("resect_halves_" + std::to_string(::getpid()) + ".jsonl");
+  const auto halves_of = [&](std::size_t most, auto label_of) {
+    {
+      std::ofstream out(path);
+      for (int i = 0; i < 96; ++i)
+        out << "{\"text\": \"t" << i << "\", \"label\": \"" << label_of(i) << "\", \"ids\": [1]}\n";
+    }
+    const auto found = studies::read_labels(path.string(), "no folder", 41, -1, most);
+    std::vector<std::vector<int>> count(2, std::vector<int>(found.classes.size(), 0));
+    for (std::size_t i = 0; i < found.texts.labels.size(); ++i)
+      ++count[i < static_cast<std::size_t>(found.texts.fitted) ? 0 : 1]
+             [static_cast<std::size_t>(found.texts.labels[i])];
+    return count;
+  };
+  const auto alternating = [](int i) { return i % 2; };
+  const auto sorted = [](int i) { return i / 48; };
+  const auto fours = [](int i) { return i % 4; };
+  for (const std::size_t most : {std::size_t{96}, std::size_t{48}}) {
+    const int each = static_cast<int>(most) / 4;
+    CHECK(halves_of(most, alternating) == std::vector<std::vector<int>>(2, {each, each}));
+    CHECK(halves_of(most, sorted) == std::vector<std::vector<int>>(2, {each, each}));
+    CHECK(halves_of(most, fours) == std::vector<std::vector<int>>(2, std::vector<int>(4, each / 2)));
+  }
+  fs::remove(path);
+}
+
 TEST_CASE("labelled texts come from JSON lines; a line that is none is named") {
   namespace fs = std::filesystem;
   const fs::path path = fs::temp_directory_path() / ("resect_labels_" + std::to_string(::getpid()) + ".jsonl");
@@ -204,11 +232,10 @@ TEST_CASE("labelled texts come from JSON lines; a line that is none is named") {
     lines += "{\"text\": \"t" + std::to_string(i) + "\", \"label\": \"" + (i % 2 ? "b" : "a") + "\", \"ids\": [" +
              std::to_string(i) + ", 2]}\n";
   write(lines);
-  const auto found = studies::read_labels(path.string(), "no folder", 41, -1, 6);
+  const auto found = studies::read_labels(path.string(), "no folder", 41, -1, 8);
   CHECK(found.classes == std::vector<std::string>{"a", "b"});
-  CHECK(found.texts.size() == 6);
-  CHECK(found.texts.fitted == 3);
-  CHECK(found.texts.rows.size() == 12);
+  CHECK(found.texts.fitted == 4);
+  CHECK(found.texts.rows.size() == 16);
   const auto says = [&](const std::string& text) {
     write(text);
     try {
@@ -223,5 +250,14 @@ TEST_CASE("labelled texts come from JSON lines; a line that is none is named") {
   CHECK(says(lines + "{\"text\": \"u\", \"label\": \"a\", \"ids\": [41]}\n" + lines).find("token id 41") ==
         std::string::npos);
   CHECK(says("{\"text\": \"u\", \"label\": \"a\"}\n").find("1 texts") != std::string::npos);
+  CHECK(says(lines + "{\"text\": \"t3\", \"label\": \"a\"}\n")
+            .find("--labels: got labels \"b\" and \"a\" of the text \"t3\", wanted one label a text") !=
+        std::string::npos);
+  CHECK(says(lines + "{\"text\": \"rare\", \"label\": \"c\", \"ids\": [1]}\n").find("with the label \"c\"") !=
+        std::string::npos);
+  std::string one_label;
+  for (int i = 0; i < 5; ++i)
+    one_label += "{\"text\": \"t" + std::to_string(i) + "\", \"label\": \"a\", \"ids\": [1]}\n";
+  CHECK(says(one_label).find("--labels: got the label \"a\" alone, wanted 2 labels or more") != std::string::npos);
   fs::remove(path);
 }

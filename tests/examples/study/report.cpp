@@ -154,6 +154,13 @@ TEST_CASE("layers whose rank may be first are named beside the first") {
   CHECK(text_of(studies::find(r), "most_critical").find("Not told apart from layer 2.") != std::string::npos);
 }
 
+TEST_CASE("a rank without an interval, of too few clusters, says so") {
+  auto r = support::small_study(4);
+  for (auto& row : r.report.rows)
+    if (row.verdict) row.verdict->rank.lo = row.verdict->rank.hi = 0;
+  CHECK(text_of(studies::find(r), "most_critical").find("rank 1 [no interval] of 3.") != std::string::npos);
+}
+
 TEST_CASE("lists of layers read like text") {
   CHECK(studies::layers_text({}) == "no layer");
   CHECK(studies::layers_text({3}) == "layer 3");

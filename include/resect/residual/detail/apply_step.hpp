@@ -17,7 +17,8 @@ status apply_to_chosen(const step& s, const tap& at, matrix_view<const float> in
     original = {memory.take<float>(h.rows * h.cols).data(), h.rows, h.cols};
     copy(matrix_view<const float>(h), original);
   }
-  if (s.what == form::block && !s.op.facts().reads_output && h.data != in.data) copy(in, h);
+  const bool from_input = s.what == form::replace || (s.what == form::block && !s.op.facts().reads_output);
+  if (from_input && h.data != in.data) copy(in, h);  // a whole pass has run the layers; both kinds of pass see h_i
   if (auto st = s.op.apply(at, in, h); !st) return st;
   for (const operation& o : s.after)
     if (auto st = o.apply(at, original, h); !st) return st;

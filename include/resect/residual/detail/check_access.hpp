@@ -28,6 +28,22 @@ status check_access(const H& host, const plan& p, site_set sites) {
   return {};
 }
 
+// Checks that the host shows every site in `want` in some layer: rows of other sites would silently be missing.
+template <observable_host H>
+status check_shown(const H& host, site_set want) {
+  for (int i = 0; i < n_sites; ++i) {
+    const auto where = static_cast<site>(i);
+    if (!want.contains(where)) continue;
+    const int n = is_layer_site(where) ? host.describe().n_layers : 1;
+    int l = 0;
+    while (l < n && host.supports(where, l) == access::none) ++l;
+    if (l == n)
+      return error{errc::unsupported, text("site ", name(where), " to observe"), "a host that cannot read it",
+                   "one that can"};
+  }
+  return {};
+}
+
 // Every layer of [first, last) must have the weight that a step names, with its extents, and a host of products where a
 // step computes them.
 template <surgical_host H>
@@ -37,8 +53,7 @@ status check_weights(const H& host, const plan& p, int first, int last) {
     if (s.what == form::products && !product_host<H>)
       return error{errc::unsupported, text("products for ", s.name.view()), "a host without try_override_product",
                    "a product_host"};
-    for (int l = first; l < last && !s.weight.all(); ++l) {
-      if (!s.covers(l)) continue;
+    for (int l = algo::max(first, s.range.first); l < algo::min(last, s.range.last) && !s.weight.all(); ++l) {
       const weight_desc* w = nullptr;
       for (const weight_desc& x : host.weights(l))
         if (w == nullptr && s.weight.selects(x)) w = &x;
