@@ -186,7 +186,7 @@ TEST_CASE("the estimate of the cost lists the arms that are measured, without a 
   const auto o = all_of_it();
   const auto unfitted = studies::unfitted(s.model, o);
   const auto arms = studies::plain_arms(studies::injection_tables(s.exec, s.model, o, unfitted));
-  const studies::inject_texts texts{s.evaluation, s.calibration, nullptr};
+  const studies::inject_texts texts{s.evaluation, s.calibration, nullptr, &s.calibration};
   const auto fits = studies::fit_injection(s.exec, s.model, texts, o, [](const std::string&) {});
   const auto measured = studies::plain_arms(studies::injection_tables(s.exec, s.model, o, fits));
   CHECK(arms.size() == measured.size());
