@@ -129,13 +129,7 @@ std::vector<part> chosen_parts(const options& o) {
 void choose_students(bench& b, options& o, bool small) {
   auto& s = o.settings.students;
   const auto& c = b.studied().model.config;
-  s.shape = {.width = c.d_model,
-             .hidden = c.d_ff,
-             .heads = c.n_heads,
-             .kv_heads = c.n_kv_heads,
-             .head_dim = c.head_dim,
-             .rope_theta = static_cast<double>(c.rope_theta),
-             .epsilon = static_cast<double>(c.rms_eps)};
+  s.shape = shape_of(c);
   s.training = {
       .loss = {.unit = resect::student::error_unit::mean, .cap = 10}, .steps = o.student_steps, .patience = 4};
   s.judge_every = std::max<resect::index_t>(1, o.student_steps / 10);

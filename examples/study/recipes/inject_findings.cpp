@@ -5,8 +5,8 @@
 #include <algorithm>
 
 #include <resect/metrics/accumulators/contrast.hpp>
-#include <resect/metrics/accumulators/joint.hpp>
 #include <study/io/input.hpp>
+#include <study/recipes/sums_ratio.hpp>
 #include <study/report/numbers.hpp>
 
 namespace studies {
@@ -17,14 +17,6 @@ namespace study = resect::study;
 namespace student = resect::student;
 using namespace inject_detail;
 using resect::metrics::clustered_sums;
-
-// Σ of one over Σ of the other, over the same tokens, with the interval of the delta method.
-estimate ratio_of(const clustered_sums& a, const clustered_sums& b) {
-  resect::metrics::joint_sums<2> both(a.clusters());
-  for (resect::index_t c = 0; c < a.clusters(); ++c)
-    if (a.count(c) > 0) both.add_sums(c, {a.sum(c), b.sum(c)}, a.count(c));
-  return both.estimate(resect::metrics::ratio_of_totals{});
-}
 
 void say(study_record& to, const char* kind, const char* table, std::string text, std::vector<int> layers = {}) {
   to.said.push_back({kind, table, std::move(text), std::move(layers)});

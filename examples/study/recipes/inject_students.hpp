@@ -9,12 +9,26 @@
 #include <vector>
 
 #include <resect/student/trainer.hpp>
-#include <resect/study/loop_rate.hpp>
+#include <resect/study/speed.hpp>
 #include <study/io/input.hpp>
 #include <study/recipes/inject.hpp>
 
 // The trained arms of the recipe `inject`: students of blocks like the model's, for spans of its layers.
 namespace studies {
+
+// A block like the layers of a Llama model.
+template <class Config>
+resect::student::block_shape shape_of(const Config& c) {
+  using resect::student::rope_layout;
+  return {.width = c.d_model,
+          .hidden = c.d_ff,
+          .heads = c.n_heads,
+          .kv_heads = c.n_kv_heads,
+          .head_dim = c.head_dim,
+          .rope = c.rope == decltype(c.rope)::interleaved ? rope_layout::interleaved : rope_layout::half,
+          .rope_theta = static_cast<double>(c.rope_theta),
+          .epsilon = static_cast<double>(c.rms_eps)};
+}
 
 // A student with what its training found.
 struct trained_student {
@@ -36,10 +50,10 @@ inline std::vector<resect::model::batch_view> batches_of(const resect::study::to
 
 // Pairs of a span over windows, documents numbered as the windows' clusters.
 template <class H>
-resect::student::row_pairs pairs_of(H& host, const resect::study::token_windows& windows, layer_range span) {
+resect::student::row_pairs pairs_of(H& runtime, const resect::study::token_windows& windows, layer_range span) {
   const auto batches = batches_of(windows);
   const layer_range spans[] = {span};
-  auto out = need(resect::student::try_gather_pairs(host, std::span<const layer_range>(spans),
+  auto out = need(resect::student::try_gather_pairs(runtime, std::span<const layer_range>(spans),
                                                     std::span<const resect::model::batch_view>(batches)));
   const auto a_window = static_cast<resect::index_t>(windows.rows.size()) / windows.n_windows;
   for (resect::index_t w = 0; w < windows.n_windows; ++w) {
@@ -108,7 +122,8 @@ trained_student train_student(Backend& exec, const student_job& job, const stude
 
 // Trains every student on the training windows and judges it on the evaluated ones, beside closed forms of the same rows.
 template <class Backend, class H>
-std::vector<trained_student> train_students(Backend& exec, H& host, const inject_texts& texts, const inject_settings& o,
+std::vector<trained_student> train_students(Backend& exec, H& runtime, const inject_texts& texts,
+                                            const inject_settings& o,
                                             const std::function<void(const std::string& step)>& show) {
   std::vector<trained_student> out;
   std::vector<layer_range> spans;
@@ -116,8 +131,8 @@ std::vector<trained_student> train_students(Backend& exec, H& host, const inject
     if (std::find(spans.begin(), spans.end(), job.span) == spans.end()) spans.push_back(job.span);
   if (!texts.training) return out;
   for (const auto& span : spans) {
-    const auto rows = inject_detail::split_for_stopping(inject_detail::pairs_of(host, *texts.training, span));
-    const auto evaluated = inject_detail::pairs_of(host, texts.evaluation, span);
+    const auto rows = inject_detail::split_for_stopping(inject_detail::pairs_of(runtime, *texts.training, span));
+    const auto evaluated = inject_detail::pairs_of(runtime, texts.evaluation, span);
     const auto maps = inject_detail::forms_of(exec, rows.first, o.maps);
     show("rows of students");
     for (const auto& job : o.students.jobs) {

@@ -7,7 +7,7 @@ namespace studies {
 std::vector<recipe> all_recipes() {
   return {
       sensitivity_recipe(), compress_recipe(), spans_recipe(), quantize_recipe(),
-      lowrank_recipe(),     inject_recipe(),   sae_recipe(),
+      lowrank_recipe(),     inject_recipe(),   sae_recipe(),   degenerate_recipe(),
   };
 }
 
