@@ -173,7 +173,7 @@ TEST_CASE("after a step that throws the host computes as before, and half a cach
     };
     for (const auto& p :
          {plan{} | rows_step(site::mlp_delta, layer(2), boom), plan{} | rows_step(site::resid_post, layer(1), boom),
-          plan{} | block_step(layer(1), boom), plan{} | replace_span(layer(1), replacing, 1)}) {
+          plan{} | block_step(layer(1), replacing), plan{} | replace_span(layer(1), replacing, 1)}) {
       CHECK_THROWS_AS(by_surgery(host, p, batch), std::runtime_error);
       forget_all(host, batch);
       CHECK_THROWS_AS(try_forward(host, p, batch), std::runtime_error);

@@ -18,8 +18,8 @@ namespace RESECT_NAMESPACE::residual {
 
 // The rows of one site of some layers, or the deltas of whole blocks, by token place (sequence, position): what patches,
 // swaps, resampling and teachers read. `try_add` fills it in a pass (residual::try_capture); pads are left out, and a place
-// holds one row of one token. Memory: 4·layers·most·width bytes, taken when it is made; a pass with more places than `most`
-// is an error. As a value it is immutable where operators share it.
+// holds one row of one token. Memory: layers·most·(4·width + 5) bytes, 16 more a row of deltas, taken when it is made; a pass
+// with more places than `most` is an error. As a value it is immutable where operators share it.
 class row_store {
  public:
   // The rows at a site of the layers. Errors: invalid_argument (no layer, no column, room for fewer than 0 places, or for

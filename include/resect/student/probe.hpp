@@ -92,12 +92,12 @@ class class_numbers {
     values_.resize(algo::unique(values_.begin(), values_.end()) - values_.begin());
   }
   index_t size() const noexcept { return values_.size(); }
-  // The number of each label, −1 for one that does not occur.
+  // The number of each label, size() for one that does not occur.
   array<index_t> of(std::span<const std::int32_t> labels) const {
     array<index_t> out;
     for (const std::int32_t l : labels) {
       const std::int32_t* const at = algo::lower_bound(values_.begin(), values_.end(), l);
-      out.push_back(at != values_.end() && *at == l ? at - values_.begin() : -1);
+      out.push_back(at != values_.end() && *at == l ? at - values_.begin() : values_.size());
     }
     return out;
   }

@@ -42,11 +42,11 @@ status check_map(const Map& map) {
   if constexpr (requires { map.factor; })
     if (!is_finite(map.factor))
       return error{errc::not_finite, "factor of the map", text(map.factor), "a finite number"};
-  if constexpr (requires { check_values(map.factors, width, ""); })
-    if (auto s = check_values(map.factors, width, "factors of the map"); !s) return s;
   if constexpr (requires { map.factors.l; }) {
     if (auto s = check_values(map.factors.l, width, map.rank(), "L of the map"); !s) return s;
     if (auto s = check_values(map.factors.r, map.rank(), width, "R of the map"); !s) return s;
+  } else if constexpr (requires { map.factors; }) {
+    if (auto s = check_values(map.factors, width, "factors of the map"); !s) return s;
   }
   if constexpr (requires { map.basis.size(); })
     if (map.basis.size() != width)
