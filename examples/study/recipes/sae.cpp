@@ -329,7 +329,7 @@ recipe sae_recipe() {
              .windows = 256,
              .role_windows = index_t{1} << 40};
   out.declare = [o](CLI::App& app) { declare(app, *o); };
-  out.needs = [o](role r) { return r != role::calibration || o->settings.architecture == "batch_topk"; };
+  out.needs = [o](role r) { return r != role::calibration || o->settings.architecture != "topk"; };
   out.accept = [o](const common_options&) { accept(*o); };
   out.check = [o](bench& b) { check(b, *o); };
   out.cost = [o](bench& b) { return cost(b, *o); };

@@ -2,7 +2,9 @@
 // The training of the recipe `sae`: several autoencoders from one run of the host, with checkpoints.
 #include <study/recipes/sae.hpp>
 
+#include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <map>
@@ -36,7 +38,10 @@ double seconds_now() {
 template <class F>
 auto with_architecture(const sae_settings& o, F f) {
   if (o.architecture == "batch_topk") return f(sae::batch_topk{{.latents = o.latents_a_row}});
-  if (o.architecture == "jump_relu") return f(sae::jump_relu{.latents = static_cast<double>(o.latents_a_row)});
+  // λ moves fast enough to settle within the run.
+  const double gain = std::clamp(20.0 / static_cast<double>(o.trainer.steps), 0.01, 0.1);
+  if (o.architecture == "jump_relu")
+    return f(sae::jump_relu{.latents = static_cast<double>(o.latents_a_row), .gain = gain});
   return f(sae::topk{{.latents = o.latents_a_row}});
 }
 
@@ -94,6 +99,26 @@ resect::matrix<float> rows_of(host& model, const sae::model_site& site, const re
   return out;
 }
 
+double mean_latents(backend& exec, const sae::codec& c, resect::matrix_view<const float> rows) {
+  sae::codec_memory memory;
+  need(sae::try_encode(exec, c, rows, memory));
+  double sum = 0;
+  for (const auto& row : memory.rows) sum += static_cast<double>(row.size());
+  return sum / static_cast<double>(rows.rows);
+}
+
+// Multiplies all thresholds by one number such that rows keep as many latents in the mean as are asked for.
+void scale_thresholds(backend& exec, sae::codec& c, resect::matrix_view<const float> rows, double wanted) {
+  const resect::array<float> trained = c.weights.threshold;
+  double low = 0.1, high = 10;  // more latents, fewer
+  for (int i = 0; i < 20; ++i) {
+    const double by = std::sqrt(low * high);
+    for (index_t j = 0; j < trained.size(); ++j)
+      c.weights.threshold[j] = static_cast<float>(by * static_cast<double>(trained[j]));
+    (mean_latents(exec, c, rows) > wanted ? low : high) = by;
+  }
+}
+
 template <class A>
 sae::codec codec_of(backend& exec, host& model, const sae::trainer<float, A>& t, const sae::model_site& site,
                     const resect::study::token_windows& calibration, const sae_settings& o) {
@@ -104,6 +129,9 @@ sae::codec codec_of(backend& exec, host& model, const sae::trainer<float, A>& t,
     const float threshold = need(sae::try_calibrate_threshold(exec, out.weights, rows.view(), o.latents_a_row));
     out.weights.threshold = resect::array<float>(out.weights.latents(), threshold);
   }
+  if constexpr (std::is_same_v<A, sae::jump_relu>)
+    scale_thresholds(exec, out, rows_of(model, site, calibration, o, 8192).view(),
+                     static_cast<double>(o.latents_a_row));
   return out;
 }
 
