@@ -246,7 +246,7 @@ TEST_CASE("an error of the backend comes out of every depth") {
     CHECK(svd.error().code == errc::out_of_memory);
     CHECK(svd.error().operand == "workspace");
   }
-  CHECK(calls == 10);  // two factors for each of five blocks of eight columns
+  CHECK(calls == 16);  // two factors for each of three powers of the first block and of five blocks in the space
 }
 
 // --- cpu ----------------------------------------------------------------------------------------------------------
