@@ -5,7 +5,8 @@ namespace studies {
 
 std::vector<recipe> all_recipes() {
   return {
-      sensitivity_recipe(), compress_recipe(), spans_recipe(), quantize_recipe(), lowrank_recipe(), inject_recipe(),
+      sensitivity_recipe(), compress_recipe(), spans_recipe(),   quantize_recipe(),
+      lowrank_recipe(),     inject_recipe(),   protect_recipe(),
   };
 }
 

@@ -12,5 +12,6 @@ recipe spans_recipe();
 recipe quantize_recipe();
 recipe lowrank_recipe();
 recipe inject_recipe();
+recipe protect_recipe();
 
 }  // namespace studies
