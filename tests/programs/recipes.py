@@ -39,7 +39,7 @@ def case_an_option_of_another_recipe_is_refused_with_its_name(folder):
         (["--quantize", 4], ["--quantize", "compress", "sensitivity"]),
         (["--low-rank=4"], ["--low-rank", "compress"]),
         (["--recipe", "compress", "--alterations", "skip"], ["--alterations", "sensitivity", "compress"]),
-        (["--recipe", "spans", "--calibration", "rest"], ["--calibration", "sensitivity, compress, quantize, lowrank, inject and sae", "spans"]),
+        (["--recipe", "spans", "--calibration", "rest"], ["--calibration", "sensitivity, compress, quantize, lowrank, inject, sae, degenerate and protect", "spans"]),
         (["--recipe", "spans", "--melt"], ["--melt"]),
         (["--selection", TINY / "heldout.txt"], ["--selection"]),
         (["--model", "tiny", "--model", "tiny"], ["--model", "second one, 'tiny'", "recipe sensitivity"]),
@@ -114,6 +114,28 @@ def case_lowrank_measures_pairs_of_every_matrix(folder):
     assert "peak memory" in (folder / "report/report.html").read_text() and "free continuations" in done.stdout
     assert (folder / "report/effects.png").stat().st_size > 10000
     expect_refusal(run("study", *SMALL, "--out", folder / "x", "--recipe", "lowrank", "--shares", 2), "--shares")
+
+
+def case_protect_searches_on_one_half_of_the_items_and_judges_on_the_other(folder):
+    few = ["--recipe", "protect", "--bits", "2.5", "--search-items", 60, "--confirmation-items", 120, "--evaluations", 16, "--random-sets", 0]
+    done, report = study(folder, *few)
+    assert [r["parameters"]["budget"] for r in report["rows"]] == [2.5] and report["rows"][0]["bits_per_weight"] <= 2.5
+    assert [x["layer"] for x in report["layers"]] == [0, 2]
+    assert report["sets"] and all(s["layers"] in ([0], [2]) and s["verdict"] == "undecidable at this N" for s in report["sets"])
+    for s in report["sets"]:
+        assert s["uniform_bits"] <= s["bits_per_weight"] and s["items_needed"] > 120, s
+    for t in report["goodhart"]:
+        assert t["both"] + t["only_understood"] + t["only_executed"] + t["neither"] == 120, t
+    assert [t["arm"] for t in report["goodhart"]][:2] == ["intact", "uniform, 2.50 bits"], report["goodhart"]
+    assert len(report["items"]) == 120 and len({i["id"] for i in report["items"]}) == 120
+    words = [a["word"] for i in report["items"] for a in i["arms"] if a["arm"] == "intact"]
+    assert words.count("PASS") == report["goodhart"][0]["both"] and words.count("GAP") == report["goodhart"][0]["only_understood"]
+    assert {"headroom", "execution", "search", "set", "established"} <= {f["kind"] for f in report["findings"]}
+    assert "what it says and what it does" in done.stdout and "protected sets" in done.stdout
+    assert (folder / "report/effects.png").stat().st_size > 10000
+    expect_refusal(run("study", *SMALL, "--out", folder / "x", "--recipe", "protect", "--items", folder / "none.jsonl"), "--items", "none.jsonl")
+    (folder / "items.jsonl").write_text('{"id": "1", "kind": "U", "prompt": "which steps ?", "answer": "rises"}\n')
+    expect_refusal(run("study", *SMALL, "--out", folder / "x", "--recipe", "protect", "--items", folder / "items.jsonl"), "item 1, execution", "no prompt")
 
 
 def case_quantize_works_on_a_rotation_where_weights_lie_on_a_grid(folder):

@@ -6,8 +6,8 @@ namespace studies {
 
 std::vector<recipe> all_recipes() {
   return {
-      sensitivity_recipe(), compress_recipe(), spans_recipe(), quantize_recipe(),
-      lowrank_recipe(),     inject_recipe(),   sae_recipe(),   degenerate_recipe(),
+      sensitivity_recipe(), compress_recipe(), spans_recipe(),      quantize_recipe(), lowrank_recipe(),
+      inject_recipe(),      sae_recipe(),      degenerate_recipe(), protect_recipe(),
   };
 }
 

@@ -13,5 +13,6 @@ recipe quantize_recipe();
 recipe lowrank_recipe();
 recipe inject_recipe();
 recipe degenerate_recipe();
+recipe protect_recipe();
 
 }  // namespace studies
