@@ -39,7 +39,7 @@ def case_an_option_of_another_recipe_is_refused_with_its_name(folder):
         (["--quantize", 4], ["--quantize", "compress", "sensitivity"]),
         (["--low-rank=4"], ["--low-rank", "compress"]),
         (["--recipe", "compress", "--alterations", "skip"], ["--alterations", "sensitivity", "compress"]),
-        (["--recipe", "spans", "--calibration", "rest"], ["--calibration", "sensitivity, compress, quantize, lowrank, inject, sae, degenerate and protect", "spans"]),
+        (["--recipe", "spans", "--calibration", "rest"], ["--calibration", "sensitivity, compress, quantize, lowrank, inject, sae and protect", "spans"]),
         (["--recipe", "spans", "--melt"], ["--melt"]),
         (["--selection", TINY / "heldout.txt"], ["--selection"]),
         (["--model", "tiny", "--model", "tiny"], ["--model", "second one, 'tiny'", "recipe sensitivity"]),
