@@ -130,7 +130,7 @@ TEST_CASE("the recipe's arms, measures and report run on a GPT-NeoX host that th
   for (const auto& f : found.students) {
     INFO(f.job.blocks << " blocks: FVU " << f.verdict.student.fvu_delta.value << ", training loss "
                       << f.verdict.training_loss);
-    CHECK(f.verdict.student.fvu_delta.value < 1.1);  // layers are random: about what their mean deltas reach
+    CHECK(f.verdict.student.fvu_delta.value < 1);  // better than the mean delta, on windows that it was not trained on
     CHECK(f.verdict.documents == 10);
     CHECK(f.step == 120);
     CHECK(f.verdict.beats_map() == (f.verdict.difference.hi < 0));
