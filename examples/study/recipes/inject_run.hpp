@@ -51,10 +51,14 @@ inline student::closed_forms unfitted_maps(layer_range span, int width, bool cos
   out.span = span;
   out.scalar = {width, other};
   out.channel.factors = out.linear_patch.factors = resect::array<float>(width, other);
+  out.linear_patch.basis = need(resect::quant::rotation::try_make_without_signs(width));
   out.reduced_rank.map.bias = out.affine.map.bias = resect::array<float>(width, other);
+  out.reduced_rank.map.factors = {resect::matrix<float>(width, 1), resect::matrix<float>(1, width)};
+  out.affine.map.weights = resect::matrix<float>(width, width);
   if (cosine) {
     out.cosine.emplace();
     out.cosine->map.bias = resect::array<float>(width, other);
+    out.cosine->map.weights = resect::matrix<float>(width, width);
   }
   return out;
 }
