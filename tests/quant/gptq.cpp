@@ -451,8 +451,8 @@ TEST_CASE("gptq: an H that is not symmetric is refused, to what rounding leaves"
   CHECK(refused([](matrix<double>& h) { h(3, 60) *= 1 + 0x1p-12; }));
   expect_error(refused([](matrix<double>& h) { h(3, 60) += 0.1 * h(3, 3); }), errc::invalid_argument,
                {"H, row 3, column 60", "as in row 60, column 3: a symmetric H"});
-  expect_error(refused([](matrix<double>& h) { h(3, 4) = std::numeric_limits<double>::quiet_NaN(); }),
-               errc::not_finite, {"H, row 3, column 4", "nan"});
+  expect_error(refused([](matrix<double>& h) { h(3, 4) = std::numeric_limits<double>::quiet_NaN(); }), errc::not_finite,
+               {"H, row 3, column 4", "nan"});
   expect_error(refused([](matrix<double>& h) {
                  for (index_t i = 0; i < h.rows; ++i)
                    for (index_t j = i + 1; j < h.rows; ++j) h(i, j) = 0;  // one triangle alone

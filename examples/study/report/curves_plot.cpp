@@ -42,7 +42,8 @@ range y_range_of(const panel_record& p) {
     const double margin = std::pow(high / low, 0.05) * 1.02;
     return {low / margin, high * margin};
   }
-  const double margin = 0.05 * std::max({high - low, 0.02 * std::fabs(high), 1e-6});  // a constant is drawn in the middle
+  const double margin =
+      0.05 * std::max({high - low, 0.02 * std::fabs(high), 1e-6});  // a constant is drawn in the middle
   return {low >= 0 && low < 2 * margin ? 0 : low - margin, high + margin};
 }
 

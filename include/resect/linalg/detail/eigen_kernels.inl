@@ -54,8 +54,7 @@ template <unsigned Rows>
                                                   const double* w, const double* y, const double* v, const double* u,
                                                   index_t first, index_t last, double* out) noexcept {
   index_t r = 0;
-  for (; r + 4 <= count; r += 4)
-    update_few<4>(rows + r * stride, stride, x + r, w, y + r, v, u, first, last, out + r);
+  for (; r + 4 <= count; r += 4) update_few<4>(rows + r * stride, stride, x + r, w, y + r, v, u, first, last, out + r);
   for (; r < count; ++r) update_few<1>(rows + r * stride, stride, x + r, w, y + r, v, u, first, last, out + r);
 }
 
@@ -108,7 +107,6 @@ template <unsigned Rows>
       }
     }
 #pragma GCC unroll 8
-    for (int j = 0; j < vectors; ++j)
-      __builtin_memcpy(above + rotated_columns + j * width, &held[j], sizeof held[j]);
+    for (int j = 0; j < vectors; ++j) __builtin_memcpy(above + rotated_columns + j * width, &held[j], sizeof held[j]);
   }
 }
