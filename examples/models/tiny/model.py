@@ -23,6 +23,12 @@ class Config:
     rope_theta: float = 10000.0
     max_position_embeddings: int = 256
 
+    @classmethod
+    def of_width(cls, vocab_size, width):
+        if width < 64 or width % 64:
+            raise ValueError(f"width: got {width}, wanted a multiple of 64")
+        return cls(vocab_size, hidden_size=width, intermediate_size=2 * width, num_attention_heads=width // 32)
+
 
 class RMSNorm(nn.Module):
     def __init__(self, size, eps):

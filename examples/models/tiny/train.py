@@ -139,9 +139,9 @@ class MomentumOrthogonal:
 # --- training ------------------------------------------------------------------------------
 
 class Learner(nn.Module):
-    def __init__(self, vocab):
+    def __init__(self, vocab, width):
         super().__init__()
-        self.model = Llama(Config(vocab_size=len(vocab)))
+        self.model = Llama(Config.of_width(len(vocab), width))
         self.values = slice(vocab["0"], vocab["0"] + corpus.VALUES)
 
     def replica(self):
@@ -168,7 +168,7 @@ class Trainer:
     def __init__(self, args):
         self.args, self.source = args, Source(args.mix)
         torch.manual_seed(args.seed)
-        self.learner = Learner(self.source.word_id)
+        self.learner = Learner(self.source.word_id, args.width)
         self.model = self.learner.model
         self.workers = [self.learner.replica() for _ in range(args.threads)]
         self.pool = ThreadPoolExecutor(args.threads, initializer=torch.set_num_threads, initargs=(1,))
@@ -254,7 +254,7 @@ class Trainer:
 
     def state(self):
         return {"model": self.model.state_dict(), "adam": self.adam.state_dict(),
-                "buffers": self.orthogonal.buffers,
+                "buffers": self.orthogonal.buffers, "width": self.args.width, "seed": self.args.seed,
                 **{name: getattr(self, name) for name in ("step", "stage", "stage_began", "tokens", "seconds")}}
 
     def save(self):
@@ -264,6 +264,10 @@ class Trainer:
 
     def resume(self):
         state = torch.load(self.args.checkpoint)
+        for name in ("width", "seed"):
+            made, wanted = state.pop(name, None), getattr(self.args, name)
+            if made not in (None, wanted):
+                raise SystemExit(f"{self.args.checkpoint}: --{name}: the checkpoint has {made}, got {wanted}")
         self.model.load_state_dict(state.pop("model"))
         self.adam.load_state_dict(state.pop("adam"))
         self.orthogonal.buffers = state.pop("buffers")
@@ -292,6 +296,7 @@ def main():
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder for model.safetensors and config.json")
     parser.add_argument("--export-only", action="store_true", help="export the checkpoint as it is")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--width", type=int, default=256, help="d_model, a multiple of 64: heads of 32, two key-value heads, d_ff twice the width")
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--warmup", type=int, default=60)
     parser.add_argument("--decay", type=int, default=800, help="steps over which the rate falls to zero at the end")
