@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include <support/catch.hpp>
 
+#include <resect/core/copy.hpp>
 #include <resect/residual/noise.hpp>
 #include <resect/residual/operators.hpp>
 #include <resect/residual/select.hpp>
@@ -28,6 +29,16 @@ TEST_CASE("the key of an arm names operators, layers, parameters and seed") {
   CHECK(identity_of(plan{} | residual::reinit(layer(2), 7, keep)).key == "reinit.keep 2, seed 7");
   CHECK(identity_of(plan{} | residual::noise(layer(1), model::site::resid_post, 0.25f, 4)).key ==
         "noise 1: relative_size 0.25, site resid_post, seed 4");
+}
+
+TEST_CASE("the key of an arm tells two replaced spans from one span over the same layers") {
+  const auto copied = [](const residual::tap&, matrix_view<const float> in, matrix_view<float> out) { copy(in, out); };
+  const auto one = identity_of(plan{} | residual::replace_span(layers(0, 2), copied, 1)),
+             two = identity_of(plan{} | residual::replace_span(layer(0), copied, 1) |
+                               residual::replace_span(layer(1), copied, 1));
+  CHECK(one.key.find(" 0-1: ") != std::string::npos);
+  CHECK(two.key.find(" 0,1: ") != std::string::npos);
+  CHECK(one.layers == two.layers);
 }
 
 TEST_CASE("an identity holds what a report lists: layers, their gaps, matrix, seed and parameters") {

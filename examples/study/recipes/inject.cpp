@@ -35,7 +35,7 @@ constexpr std::string_view name(part p) {
 
 struct options {
   bool full = false;
-  std::string parts = "splice,skip,dose,mean_delta,resample_delta,untrained,injected,maps";
+  std::string parts = "splice,skip,dose,mean_delta,resample_delta,untrained,injected,maps,students";
   int student_blocks = 1;
   resect::index_t student_steps = 300;
   bool has_training_text = false;  // given, or the model's own

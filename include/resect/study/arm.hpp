@@ -92,8 +92,10 @@ struct key_part {
   std::optional<std::uint64_t> seed;
   std::vector<int> layers;
   std::vector<parameter> listed;
+  std::string spans = {};  // of steps that replace spans: "0,1" are two spans and "0-1" is one
 
   std::string name() const { return matrix.empty() ? operation : operation + " of " + matrix; }
+  std::string where() const { return spans.empty() ? layer_list(layers) : spans; }
 };
 
 // The visitor that lists the fields of an operator as reports show them.
@@ -179,6 +181,11 @@ array<key_part> key_parts(const residual::plan& plan) {
       same = parts.end() - 1;
     }
     for (int l = s.range.first; l < s.range.last; ++l) same->layers.push_back(l);
+    if (s.what == residual::form::replace) {
+      std::vector<int> span;
+      for (int l = s.range.first; l < s.range.last; ++l) span.push_back(l);
+      same->spans += (same->spans.empty() ? "" : ",") + layer_list(span);
+    }
   }
   for (key_part& p : parts) {
     algo::sort(p.layers.begin(), p.layers.end());
@@ -222,7 +229,7 @@ arm_identity identity_of(const residual::plan& plan) {
     detail::append_once(matrices, p.matrix, out.matrix);
     std::string own = p.parameters;
     if (p.seed && !out.seed) own += (own.empty() ? "" : ", ") + ("seed " + std::to_string(*p.seed));
-    out.group += (out.group.empty() ? "" : " + ") + p.name() + " " + detail::layer_list(p.layers);
+    out.group += (out.group.empty() ? "" : " + ") + p.name() + " " + p.where();
     out.family += (out.family.empty() ? "" : " + ") + p.name();
     if (!own.empty()) {
       out.group += ": " + own;
